@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from aftertrain.core.component import Component
 from aftertrain.core.records import Verdict, VerificationCase
@@ -22,7 +22,36 @@ class Verifier(Component[S]):
     """
 
     kind: ClassVar[str] = "verifier"
+    isolated: ClassVar[bool] = True
+    """Whether it is run in killable processes (`core.verification`). False for what holds a model or other verifiers,
+    which then bounds its own time."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that one case may take before it is a timeout."""
+        return 10.0
+
+    @property
+    def parts(self) -> tuple[Verifier[Any], ...]:
+        """Verifiers that this one is made of, each isolated in its own right."""
+        return ()
+
+    def with_parts(self, parts: Sequence[Verifier[Any]]) -> Self:
+        """The same verifier made of other parts (isolated ones), in the order of `parts`."""
+        if parts:
+            raise TypeError(f"{type(self).__name__} has no parts")
+        return self
+
+    def preflight(self) -> None:
+        """Find what is missing (a package, a resource) before anything is generated; the default needs nothing.
+
+        Raises:
+            AftertrainError: what is missing, with the line that mends it.
+        """
 
     @abstractmethod
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""
+
+    def close(self) -> None:
+        """Free what the verifier holds (a model, a child process)."""

@@ -1,0 +1,13 @@
+"""Verifiers made of verifiers."""
+
+from __future__ import annotations
+
+from aftertrain.core.plugin import Registrar, hookimpl
+
+AFTERTRAIN_API = 1
+_HERE = "aftertrain.plugins.combining"
+
+
+@hookimpl
+def aftertrain_register(registry: Registrar) -> None:
+    """Add the rows."""
