@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
+from aftertrain.core.verification import isolate, preflight, shared_pool
+from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
@@ -40,12 +42,19 @@ class Problems(EvalTask[ProblemsSettings]):
     def _problems(self) -> list[Problem]:
         return list(self.builder.build(self.settings.data))
 
+    @cached_property
+    def _verifier(self) -> Verifier[Any]:
+        verifier = self.builder.build(self.settings.verifier)
+        preflight(verifier)
+        return isolate(verifier, shared_pool(self.settings.verification))
+
     def instances(self) -> Sequence[Instance]:
-        """One per problem.
+        """One per problem; the verifier has what it needs.
 
         Raises:
             DataError: there is none, one is not a Problem, or one has no check of the verifier's name.
         """
+        _ = self._verifier
         found = []
         for problem in self._problems:
             if not isinstance(problem, Problem):
@@ -80,7 +89,6 @@ class Problems(EvalTask[ProblemsSettings]):
         self, instances: Sequence[Instance], outputs: Sequence[Completion | ChoiceScores]
     ) -> list[InstanceScore]:
         """Judge replies in one call of the verifier."""
-        verifier = self.builder.build(self.settings.verifier)
         cases = [
             VerificationCase(
                 id=f"{instance.id}#{number}",
@@ -93,7 +101,7 @@ class Problems(EvalTask[ProblemsSettings]):
             if isinstance(output, Completion)
             for number, truth in enumerate(instance.target)
         ]
-        verdicts = iter(verifier.verify(cases))
+        verdicts = iter(self._verifier.verify(cases))
         return [_score([next(verdicts) for _ in instance.target]) for instance in instances]
 
     def fingerprint(self) -> str:

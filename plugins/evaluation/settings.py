@@ -12,6 +12,7 @@ from aftertrain.core.eval_task import EvalTask, EvalTaskSettings, task_name
 from aftertrain.core.generator import Generator
 from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
 
@@ -77,6 +78,7 @@ class ProblemsSettings(EvalTaskSettings):
 
     data: Use[Dataset[Any]] = Field(description="A data set of problems.")
     verifier: Use[Verifier[Any]] = Field(description="Judges the replies.")
+    verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
     check: str | None = Field(
         None, description="Judge the checks of this name; null takes the verifier's name. Other checks are not judged."
     )

@@ -13,6 +13,7 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.schedule import Optimizer
 from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
 
@@ -80,6 +81,7 @@ class OnlineSettings(StageSettings):
         Sampling(max_new_tokens=2048), description="How replies are drawn; the trainer uses its temperature too."
     )
     reward: RewardSettings = Field(RewardSettings(), description="From verdicts to rewards.")
+    verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
     kl: KLSettings = Field(KLSettings(), description="Penalty for leaving the model the stage starts from.")
     advantages: Literal["gae", "group"] = Field(
         "gae",

@@ -21,6 +21,7 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
+from aftertrain.core.verification import close, isolate, preflight, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
@@ -61,6 +62,7 @@ class Online(Stage[OnlineSettings]):
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """See `plan_items`; the loss is checked against what the stage supplies."""
         build_loss(self.settings, self.builder)
+        self._verifiers()
         return plan_items(self.settings, self._prompts(context.model, self._tokenizer(context)))
 
     def run(self, context: StageContext) -> Artifact:
@@ -72,6 +74,13 @@ class Online(Stage[OnlineSettings]):
             Interrupted: the user asked to stop; a checkpoint is saved.
         """
         return _Training(self, context).run()
+
+    def _verifiers(self) -> dict[str, Verifier[Any]]:
+        """By name; each has what it needs."""
+        built = {use.name: self.builder.build(use) for use in self.settings.rewards}
+        for verifier in built.values():
+            preflight(verifier)
+        return built
 
     def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
         folder = context.model if isinstance(context, PlanContext) else context.inputs["model"].path
@@ -96,7 +105,10 @@ class _Training:
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
         self.tokenizer = stage._tokenizer(context)
         self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer)
-        self.verifiers: dict[str, Verifier[Any]] = {use.name: stage.builder.build(use) for use in self.settings.rewards}
+        pool = shared_pool(self.settings.verification)
+        self.verifiers: dict[str, Verifier[Any]] = {
+            name: isolate(verifier, pool) for name, verifier in stage._verifiers().items()
+        }
         self.seed = sub_seed(context.seed, context.name)
         rows = min(self.settings.batch.prompts, len(self.prompts.kept))
         self.steps = self.settings.steps
@@ -128,6 +140,8 @@ class _Training:
                     raise Interrupted(f"stage {self.context.name!r} stopped after step {step} of {self.steps}")
         finally:
             self.models.generator.close()
+            for verifier in self.verifiers.values():
+                close(verifier)
         return self._finish()
 
     def _step(self, step: int) -> None:

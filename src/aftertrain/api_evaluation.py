@@ -16,6 +16,7 @@ from aftertrain.core.errors import Issue, RecipeError
 if TYPE_CHECKING:
     from aftertrain.core.records import Outcome, Verdict, VerificationCase
     from aftertrain.core.run.runner import RunResult
+    from aftertrain.core.verification import PoolSettings
     from aftertrain.core.verifier import Verifier
 
 Task = str | Mapping[str, Any]
@@ -92,12 +93,19 @@ def evaluation_run(
     return run(loaded, out=out.parent, console=console)
 
 
-def verify(name: str, cases: Iterable[VerificationCase | Mapping[str, Any]], **settings: Any) -> list[Verdict]:
-    """Judge responses with a verifier, in this process.
+def verify(
+    name: str,
+    cases: Iterable[VerificationCase | Mapping[str, Any]],
+    *,
+    pool: PoolSettings | None = None,
+    **settings: Any,
+) -> list[Verdict]:
+    """Judge responses with a verifier, in processes that can be killed (the same ones from call to call).
 
     Args:
         name: of a verifier, or `./file.py:Class`.
         cases: `VerificationCase`s, or mappings with `response`, `ground_truth` and optional `prompt`, `id`, `source`.
+        pool: how many processes there are, and what one case may take.
         **settings: of the verifier.
 
     Returns:
@@ -110,7 +118,8 @@ def verify(name: str, cases: Iterable[VerificationCase | Mapping[str, Any]], **s
     >>> verdict.outcome, verdict.value
     ('scored', 1.0)
     """
-    return build_verifier(name, settings).verify([_case(number, case) for number, case in enumerate(cases, 1)])
+    verifier = isolated_verifier(name, settings, pool)
+    return verifier.verify([_case(number, case) for number, case in enumerate(cases, 1)])
 
 
 def reward_function(
@@ -120,6 +129,7 @@ def reward_function(
     on_timeout: float | None = 0.0,
     on_error: float | None = 0.0,
     on_unparsable: float | None = 0.0,
+    pool: PoolSettings | None = None,
     **settings: Any,
 ) -> RewardFunction:
     """A verifier as a TRL reward function: `fn(prompts, completions, **columns)` gives one reward per completion.
@@ -128,6 +138,7 @@ def reward_function(
         ground_truth: column of the data set that holds what a completion is compared with.
         on_timeout: reward of a case that could not be judged in time; None tells TRL to leave it out. Likewise
             `on_error` and `on_unparsable`.
+        pool: how many processes judge, and what one case may take.
         **settings: of the verifier.
 
     >>> fn = reward_function("gsm8k")
@@ -136,7 +147,7 @@ def reward_function(
     """
     from aftertrain.core.records import VerificationCase
 
-    verifier = build_verifier(name, settings)
+    verifier = isolated_verifier(name, settings, pool)
     instead: dict[Outcome, float | None] = {
         "timeout": on_timeout,
         "error": on_error,
@@ -160,6 +171,21 @@ def reward_function(
 
     rewards.__name__ = name
     return rewards
+
+
+def isolated_verifier(
+    name: str, settings: Mapping[str, Any] | Iterable[str] = (), pool: PoolSettings | None = None
+) -> Verifier[Any]:
+    """A verifier by name that has all it needs, its cases judged by this process's pool.
+
+    Raises:
+        RecipeError: unknown verifier or settings, all at once. AftertrainError: a package or resource is missing.
+    """
+    from aftertrain.core.verification import isolate, preflight, shared_pool
+
+    verifier = build_verifier(name, settings)
+    preflight(verifier)
+    return isolate(verifier, shared_pool(pool))
 
 
 def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) -> Verifier[Any]:

@@ -9,7 +9,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,7 +24,7 @@ from aftertrain.core.records import Verdict, VerificationCase
 if TYPE_CHECKING:
     from aftertrain.core.verifier import Verifier
 
-BATCH = 256
+BATCH = 2048
 STANDARD = "-"
 
 
@@ -33,16 +33,28 @@ STANDARD = "-"
 @click.argument("cases")
 @click.argument("settings", nargs=-1, metavar="[SETTING=VALUE]...")
 @click.option("--out", default=STANDARD, show_default="standard output", metavar="FILE", help="Where verdicts go.")
-def verify(name: str, cases: str, settings: tuple[str, ...], out: str) -> None:
+@click.option("--workers", type=click.IntRange(1), show_default="CPU cores, at most 8", help="Judging processes.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    show_default="the verifier's own",
+    help="What one case may take before it is a timeout.",
+)
+def verify(  # noqa: PLR0917 - click passes by name
+    name: str, cases: str, settings: tuple[str, ...], out: str, workers: int | None, deadline: float | None
+) -> None:
     """Judge the responses in CASES (JSON lines, .gz or not, - for standard input) with the verifier NAME.
 
     Each line holds response, ground_truth (a string or JSON), and optionally prompt and id (else its line number). A
     verdict line holds id, outcome, score, extracted and detail, in the order of the input. A bad line is told by its
-    number and left out; the others go on, and the exit status is 1.
+    number and left out; the others go on, and the exit status is 1. Cases are judged in processes that can be killed:
+    one that hangs or crashes costs its own verdict only.
     """
-    from aftertrain.api_evaluation import build_verifier
+    from aftertrain.api_evaluation import isolated_verifier
+    from aftertrain.core.verification import PoolSettings
 
-    verifier = build_verifier(name, settings)
+    verifier = isolated_verifier(name, settings, PoolSettings(workers=workers, deadline=deadline))
     if cases != STANDARD and not Path(cases).is_file():
         raise DataError(f"{cases}: there is no such file")
     if Path(out).exists() and Path(cases).exists() and os.path.samefile(out, cases):
@@ -111,12 +123,26 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar:
             except ValueError as error:
                 tally.bad += 1
                 click.echo(f"{source}:{number}: {error}; this line is left out", err=True)
-        for case, verdict in zip(cases, verifier.verify(cases), strict=True):
+        for case, verdict in _in_order(verifier, cases):
             tally.add(verdict)
             writer.write(case, verdict)
+            bar.advance(1)
+        bar.advance(len(chunk) - len(cases))
         writer.flush()
-        bar.advance(len(chunk))
     return tally
+
+
+def _in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[VerificationCase, Verdict]]:
+    """Each case with its verdict, as soon as those before it are known too."""
+    from aftertrain.core.verification import stream
+
+    early: dict[int, Verdict] = {}
+    place = 0
+    for index, verdict in stream(verifier, cases):
+        early[index] = verdict
+        while place in early:
+            yield cases[place], early.pop(place)
+            place += 1
 
 
 def read_case(line: bytes, number: int) -> VerificationCase:

@@ -39,6 +39,8 @@ class Sums(Dataset[Settings]):
 class Equal(Verifier[Settings]):
     """The last number of the reply equals the ground truth."""
 
+    isolated = False
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [self._one(case) for case in cases]
 

@@ -10,6 +10,7 @@ import pytest
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Check, Completion, Conversation, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.problems import Problems
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
@@ -57,8 +58,9 @@ def test_verdicts_stay_with_their_instances(builder: Any) -> None:
     """Instances with one and two checks, judged in one call of the verifier."""
     calls: list[list[VerificationCase]] = []
 
-    class Recording:
-        def __init__(self, settings: Settings, builder: Any) -> None: ...
+    class Recording(Verifier[Settings]):
+        isolated = False
+
         def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
             calls.append(list(cases))
             return [Verdict.scored(float(case.response == case.ground_truth)) for case in cases]
@@ -72,8 +74,9 @@ def test_verdicts_stay_with_their_instances(builder: Any) -> None:
 
 
 def test_a_verifier_that_fails_scores_zero_and_says_so(builder: Any) -> None:
-    class Failing:
-        def __init__(self, settings: Settings, builder: Any) -> None: ...
+    class Failing(Verifier[Settings]):
+        isolated = False
+
         def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
             return [Verdict.timeout("10 s") for _ in cases]
 

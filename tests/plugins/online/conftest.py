@@ -48,12 +48,16 @@ class Sums(Dataset[SumsSettings]):
 class Contains(Verifier[Settings]):
     """1 where the reply contains the ground truth."""
 
+    isolated = False
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [Verdict.scored(float(case.ground_truth in case.response)) for case in cases]
 
 
 class Lowercase(Verifier[Settings]):
     """1 where the reply is lower-case letters only."""
+
+    isolated = False
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [Verdict.scored(float(bool(re.fullmatch("[a-z]+", case.response)))) for case in cases]
