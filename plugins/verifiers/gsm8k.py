@@ -85,6 +85,11 @@ def _plain(text: str) -> str:
 
 
 def _value(text: str) -> Decimal | None:
-    """The exact value of a written number (`-$1,234.50`, `72.`, `50%`), or None."""
+    """The exact value of a written number (`-$1,234.50`, `72.`, `50%`), or None.
+
+    A comma behind the point separates no thousands: `6.000,00` is six thousand to some and nothing to others.
+    """
+    if "," in text.partition(".")[2].rstrip(".,"):
+        return None
     bare = text.strip().translate({ord(sign): None for sign in ",$%"}).rstrip(".")
     return Decimal(bare) if _NUMBER.fullmatch(bare) else None

@@ -90,6 +90,12 @@ def test_what_is_no_number_is_unparsable() -> None:
     assert verdict.detail == "'...' is not a number"
 
 
+def test_a_comma_behind_the_point_makes_no_number() -> None:
+    """`7.000,00` is seven thousand to some: it must not be read as 7."""
+    assert _judge("#### 7.000,00", "7").outcome == "unparsable"
+    assert _judge("#### 7,000.50,", "7000.5").value == 1.0
+
+
 HOSTILE = [
     "",
     "\x00\ud800\u202e",
