@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftertrain.api_evaluation import build_verifier
 from aftertrain.core.records import VerificationCase
 from aftertrain.core.verification import PoolSettings, VerifierPool, isolate
-from tests.hostile.texts import CASES, MUST, NOISE, Case, written
+from tests.hostile.texts import CASES, MUST, NOISE, NULL, SURROGATE, TO_LEFT, ZERO_WIDTH, Case, written
 
 DEADLINE = 5.0
 """Seconds; those of `regex`, whose patterns are the user's, are fewer."""
@@ -48,6 +47,40 @@ def test_a_hostile_case_gets_its_verdict_in_time(pool: VerifierPool, case: Case)
     (verdict,) = verifier.verify([hostile])
     assert time.monotonic() - started < DEADLINE + GRACE
     assert MUST[case.must](verdict), f"it must be {case.must!r} and is {verdict}"
+
+
+FUZZED: dict[str, Any] = {
+    "gsm8k": "42",
+    "math": r"\frac{1}{2}",
+    "string": "Paris",
+    "f1": "black cat",
+    "triviaqa": ["Paris"],
+    "multiple_choice": "B",
+    "format": None,
+}
+"""A ground truth for every verifier that needs no model."""
+WORDS = r"""
+42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >> *
+! é 10^9 word Word. " ' {"a":
+"""
+PIECES = st.sampled_from((*WORDS.split(), "\n", "\n\n", " ", "#### ", ZERO_WIDTH, TO_LEFT, SURROGATE, NULL))
+FUZZ = st.one_of(
+    st.text(), st.lists(PIECES, max_size=60).map("".join), st.lists(st.text(max_size=4), max_size=40).map("".join)
+)
+
+
+@pytest.mark.parametrize("name", FUZZED)
+@settings(max_examples=60)
+@given(texts=st.lists(FUZZ, min_size=1, max_size=8))
+def test_any_text_gets_a_verdict(pool: VerifierPool, name: str, texts: list[str]) -> None:
+    """One per text, none from a crash, and the same when asked again."""
+    verifier = isolate(build_verifier(name), pool)
+    cases = [VerificationCase(str(number), "Why?", text, FUZZED[name]) for number, text in enumerate(texts)]
+    verdicts = verifier.verify(cases)
+    assert len(verdicts) == len(cases)
+    assert {verdict.outcome for verdict in verdicts} <= {"scored", "unparsable", "timeout"}
+    again = verifier.verify(cases[::-1])[::-1]
+    assert [one for one in again if one.outcome != "timeout"] == [one for one in verdicts if one.outcome != "timeout"]
 
 
 def test_there_are_enough_and_none_twice() -> None:
