@@ -71,6 +71,10 @@ class VerifierPool:
         finally:
             call.give_back()
 
+    def pids(self) -> list[int]:
+        """Process ids of the children there are."""
+        return self._children.pids()
+
     def close(self) -> None:
         """Kill every child. The pool can be used again."""
         self._children.close()
@@ -178,6 +182,11 @@ class _Children:
             else:
                 child.kill()
             self._freed.notify()
+
+    def pids(self) -> list[int]:
+        """Of idle and of lent ones."""
+        with self._lock:
+            return sorted(child.pid for child in (*self._idle, *self._lent))
 
     def close(self) -> None:
         """Kill all."""

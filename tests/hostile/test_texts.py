@@ -60,8 +60,8 @@ FUZZED: dict[str, Any] = {
 }
 """A ground truth for every verifier that needs no model."""
 WORDS = r"""
-42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >> *
-! é 10^9 word Word. " ' {"a":
+42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >>
+* ! é 10^9 word Word. " ' {"a":
 """
 PIECES = st.sampled_from((*WORDS.split(), "\n", "\n\n", " ", "#### ", ZERO_WIDTH, TO_LEFT, SURROGATE, NULL))
 FUZZ = st.one_of(
