@@ -1,0 +1,89 @@
+"""All, any, first: verifiers combined by logic. A part that decides alone spares the parts after it.
+
+Where a part has no score, `all` and `any` say what is true whatever it would have said, as in three-valued logic: a 0
+decides `all`, a 1 decides `any`. Nothing is scored 0 because it could not be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aftertrain.core.records import Verdict
+from aftertrain.plugins.combining.parts import PartsInOrder, worst, zeroed
+from aftertrain.plugins.combining.settings import AllSettings, AnySettings, FirstSettings, PartSettings
+
+
+class All(PartsInOrder[AllSettings]):
+    """The lowest score. A part that scores 0 decides; else a part without a score makes the whole that outcome.
+
+    `zero` counts unparsable replies or time-outs of a part as 0. Ground truth: what the parts need.
+    """
+
+    Config = AllSettings
+
+    @property
+    def _written(self) -> Sequence[PartSettings]:
+        return self.settings.parts
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> bool:
+        return any(verdict.value == 0.0 for verdict in zeroed(verdicts, self.settings.zero))
+
+    def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        verdicts = zeroed(verdicts, self.settings.zero)
+        lowest = min(_scored(verdicts), key=_value, default=None)
+        if lowest is not None and lowest.value == 0.0:
+            return lowest
+        return worst(verdicts) or lowest or Verdict.error("no part was asked")
+
+
+class AnyOf(PartsInOrder[AnySettings]):
+    """The highest score. A part that scores 1 decides; else an error or time-out of a part is the whole's.
+
+    An unparsable reply says that it holds no answer by that part's rule: the others' scores stand, and the whole is
+    unparsable where it is so for every part. Ground truth: what the parts need.
+    """
+
+    Config = AnySettings
+
+    @property
+    def _written(self) -> Sequence[PartSettings]:
+        return self.settings.parts
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> bool:
+        return any(verdict.value == 1.0 for verdict in verdicts)
+
+    def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        highest = max(_scored(verdicts), key=_value, default=None)
+        if highest is not None and highest.value == 1.0:
+            return highest
+        failed = worst([verdict for verdict in verdicts if verdict.outcome != "unparsable"])
+        return failed or highest or verdicts[0]
+
+
+class First(PartsInOrder[FirstSettings]):
+    """The first part that gives a score; where none does, the gravest outcome of all.
+
+    `pass_over` says after which outcomes the next part is tried: time-outs and unparsable replies. An error stops there
+    and is the verdict, since it mostly means that a part is set up wrongly. Ground truth: what the parts need.
+    """
+
+    Config = FirstSettings
+
+    @property
+    def _written(self) -> Sequence[PartSettings]:
+        return self.settings.parts
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> bool:
+        return bool(verdicts) and verdicts[-1].outcome not in self.settings.pass_over
+
+    def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        last = verdicts[-1]
+        return last if self._decided(verdicts) else worst(verdicts) or last
+
+
+def _scored(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict.value is not None]
+
+
+def _value(verdict: Verdict) -> float:
+    return verdict.value or 0.0

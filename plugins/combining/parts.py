@@ -1,0 +1,157 @@
+"""What all combinators share: their parts, one batch for each, and what a part without a score means."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self, TypeVar
+
+from aftertrain.core.errors import unknown
+from aftertrain.core.records import Outcome, Verdict, VerificationCase
+from aftertrain.core.settings import Builder, Settings, Use
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.combining.settings import PartSettings
+
+S = TypeVar("S", bound=Settings)
+SHOWN = 160
+"""Characters of a part's detail that the whole's detail repeats."""
+WORST: tuple[Outcome, ...] = ("error", "timeout", "unparsable")
+"""Of several outcomes without a score, the first of these is the whole's."""
+
+
+class Combination(Verifier[S]):
+    """Verifiers held by a verifier. A pool isolates the parts, each with its own deadline, not the whole."""
+
+    isolated: ClassVar[bool] = False
+
+    def __init__(self, settings: S, builder: Builder) -> None:
+        super().__init__(settings, builder)
+        uses = self._uses()
+        self._parts: tuple[Verifier[Any], ...] = tuple(builder.build(use) for use in uses)
+        self._names = _distinct([use.name for use in uses])
+
+    @abstractmethod
+    def _uses(self) -> Sequence[Use[Verifier[Any]]]:
+        """The parts that the settings name, in order."""
+
+    @property
+    def parts(self) -> tuple[Verifier[Any], ...]:
+        """The verifiers, in the order of the settings."""
+        return self._parts
+
+    def with_parts(self, parts: Sequence[Verifier[Any]]) -> Self:
+        """The same combination of other verifiers.
+
+        Raises:
+            ValueError: there are more or fewer of them.
+        """
+        if len(parts) != len(self._parts):
+            raise ValueError(f"{type(self).__name__} has {len(self._parts)} parts, not {len(parts)}")
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _parts=tuple(parts))
+        return other
+
+    @property
+    def deadline(self) -> float:
+        """The parts' deadlines together: they judge one after the other."""
+        return sum(part.deadline for part in self._parts)
+
+    def preflight(self) -> None:
+        """Every part's."""
+        for part in self._parts:
+            part.preflight()
+
+    def close(self) -> None:
+        """Free what the parts hold."""
+        for part in self._parts:
+            part.close()
+
+
+class PartsInOrder(Combination[S]):
+    """Asks part after part, each in one batch, about the cases that the parts before it left open."""
+
+    @property
+    @abstractmethod
+    def _written(self) -> Sequence[PartSettings]:
+        """The parts as they stand in the settings."""
+
+    def _uses(self) -> Sequence[Use[Verifier[Any]]]:
+        return [part.verifier for part in self._written]
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        """One verdict per case; its detail tells each part's, and which were not asked."""
+        found: list[list[Verdict]] = [[] for _ in cases]
+        for part, written in zip(self._parts, self._written, strict=True):
+            waiting = [number for number, verdicts in enumerate(found) if not self._decided(verdicts)]
+            asked = _ask(part, written.truth, [cases[number] for number in waiting])
+            for number, verdict in zip(waiting, asked, strict=True):
+                found[number].append(verdict)
+        return [replace(self._combined(verdicts), detail=self._told(verdicts)) for verdicts in found]
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> bool:
+        """Whether the parts asked so far decide, whatever the others would say."""
+        return False
+
+    @abstractmethod
+    def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        """The whole's verdict from those of the parts asked, in order; its detail is written over."""
+
+    def _told(self, verdicts: Sequence[Verdict]) -> str:
+        told = [f"{name} {_short(verdict)}" for name, verdict in zip(self._names, verdicts, strict=False)]
+        spared = self._names[len(verdicts) :]
+        return "; ".join([*told, *([f"not asked: {', '.join(spared)}"] if spared else [])])
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Of the verdicts without a score the gravest: an error, else a timeout, else unparsable; None where all scored."""
+    return next((verdict for outcome in WORST for verdict in verdicts if verdict.outcome == outcome), None)
+
+
+def zeroed(verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]) -> list[Verdict]:
+    """The verdicts, those of the given outcomes as a score of 0."""
+    return [Verdict.scored(0.0) if verdict.outcome in outcomes else verdict for verdict in verdicts]
+
+
+def _ask(part: Verifier[Any], key: str | None, cases: Sequence[VerificationCase]) -> list[Verdict]:
+    """The part's verdicts; an error where the ground truth has no such key. One batch, none when nothing is asked."""
+    picked = [_picked(case, key) for case in cases]
+    batch = [one for one in picked if isinstance(one, VerificationCase)]
+    verdicts = iter(part.verify(batch) if batch else [])
+    found = [one if isinstance(one, Verdict) else next(verdicts) for one in picked]
+    if next(verdicts, None) is not None:
+        raise ValueError(f"{part!r} gave more verdicts than the {len(batch)} cases it was asked about")
+    return found
+
+
+def _picked(case: VerificationCase, key: str | None) -> VerificationCase | Verdict:
+    if key is None:
+        return case
+    truth = case.ground_truth
+    if not isinstance(truth, Mapping):
+        return Verdict.error(f"the ground truth must be a mapping with the key {key!r}, not {type(truth).__name__}")
+    if key not in truth:
+        return Verdict.error(f"ground truth: {unknown('key', key, map(str, truth))}")
+    return replace(case, ground_truth=truth[key])
+
+
+def _short(verdict: Verdict) -> str:
+    said = verdict.outcome if verdict.value is None else f"{verdict.value:g}"
+    if not verdict.detail:
+        return said
+    cut = verdict.detail if len(verdict.detail) <= SHOWN else verdict.detail[: SHOWN - 1] + "…"
+    return f"{said} ({cut})"
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names to tell parts apart by: the second `gsm8k` is `gsm8k#2`.
+
+    >>> _distinct(["gsm8k", "format", "gsm8k"])
+    ['gsm8k', 'format', 'gsm8k#2']
+    """
+    seen: dict[str, int] = {}
+    told = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        told.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return told

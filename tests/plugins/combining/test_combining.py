@@ -1,0 +1,226 @@
+"""Combinators: truth tables by hand, what a part without a score does, one batch a part, routes by data set."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.settings import Settings, Use
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.combining import logic, parts, routing, weighted
+from aftertrain.plugins.combining.parts import Combination
+
+SAID = {
+    "1": Verdict.scored(1.0, "one", "rule"),
+    "h": Verdict.scored(0.5, "half"),
+    "0": Verdict.scored(0.0),
+    "t": Verdict.timeout("slow"),
+    "e": Verdict.error("broken"),
+    "u": Verdict.unparsable("mute"),
+}
+
+
+class Scripted(Verifier[Settings]):
+    """Says what the reply has for it at its place, and remembers its batches."""
+
+    place = 0
+
+    def __init__(self, place: int) -> None:
+        super().__init__(Settings(), None)  # type: ignore[arg-type]
+        self.place, self.batches, self.closed = place, list[list[VerificationCase]](), False
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        self.batches.append(list(cases))
+        return [SAID[case.response[self.place]] for case in cases]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Builder:
+    """Resolves any verifier's name, and builds the scripted ones in order."""
+
+    def __init__(self) -> None:
+        self.built: list[Scripted] = []
+
+    def resolve(self, kind: str, value: Mapping[str, Any]) -> Use[Any]:
+        return Use(kind, value["use"], Settings())
+
+    def build(self, use: Use[Any]) -> Any:
+        self.built.append(Scripted(len(self.built)))
+        return self.built[-1]
+
+
+def make(cls: type[Combination[Any]], n: int = 2, **settings: Any) -> Combination[Any]:
+    if cls is not routing.BySource:
+        written = settings.pop("parts", [{}] * n)
+        settings["parts"] = [{"verifier": {"use": "v"}, **part} for part in written]
+    builder = Builder()
+    checked = TypeAdapter(cls.Config).validate_python(settings, context={"resolver": builder})
+    return cls(checked, builder)
+
+
+def case(response: str, truth: Any = "truth", source: str = "") -> VerificationCase:
+    return VerificationCase(f"case {response}", "?", response, truth, source)
+
+
+def said(verifier: Verifier[Any], *responses: str) -> list[float | str]:
+    verdicts = verifier.verify([case(response) for response in responses])
+    return [verdict.outcome if verdict.value is None else verdict.value for verdict in verdicts]
+
+
+@pytest.mark.parametrize("module", [parts, weighted])
+def test_the_worked_examples_hold(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+def test_weighted_is_the_weighted_mean() -> None:
+    """Weights 3 and 1: (3·1 + 1·0)/4, (3·0 + 1·½)/4, (3·½ + 1·1)/4; all right is exactly 1."""
+    verifier = make(weighted.Weighted, parts=[{"weight": 3.0}, {"weight": 1.0}])
+    assert said(verifier, "10", "0h", "h1", "11", "00") == [0.75, 0.125, 0.625, 1.0, 0.0]
+    thirds = make(weighted.Weighted, parts=[{"weight": 0.1}, {"weight": 0.2}, {"weight": 0.3}])
+    assert said(thirds, "111") == [1.0]
+
+
+@pytest.mark.parametrize("scored", ["1", "0", "h"])
+def test_weighted_is_never_scored_where_a_part_is_not(scored: str) -> None:
+    verifier = make(weighted.Weighted)
+    for missing, outcome in (("t", "timeout"), ("e", "error"), ("u", "unparsable")):
+        assert said(verifier, scored + missing, missing + scored) == [outcome, outcome]
+    assert said(verifier, "ue", "ut", "te", "uu") == ["error", "timeout", "error", "unparsable"]
+
+
+def test_zero_counts_what_it_names_and_never_an_error() -> None:
+    verifier = make(weighted.Weighted, zero=["unparsable"])
+    assert said(verifier, "1u", "uu", "1t", "1e") == [0.5, 0.0, "timeout", "error"]
+    everything = make(logic.All, zero=["unparsable", "timeout"])
+    assert said(everything, "1u", "1t", "1e", "u1") == [0.0, 0.0, "error", 0.0]
+
+
+def test_all_takes_the_lowest_and_a_zero_decides() -> None:
+    verifier = make(logic.All)
+    table = {"11": 1.0, "1h": 0.5, "h1": 0.5, "10": 0.0, "01": 0.0, "00": 0.0}
+    table |= {f"0{other}": 0.0 for other in "teu"} | {f"{other}0": 0.0 for other in "teu"}
+    table |= {"1t": "timeout", "1e": "error", "1u": "unparsable", "ht": "timeout", "ue": "error", "tu": "timeout"}
+    assert said(verifier, *table) == list(table.values())
+
+
+def test_any_takes_the_highest_and_a_one_decides() -> None:
+    verifier = make(logic.AnyOf)
+    table = {"00": 0.0, "0h": 0.5, "h0": 0.5, "01": 1.0, "10": 1.0}
+    table |= {f"1{other}": 1.0 for other in "teu"} | {f"{other}1": 1.0 for other in "teu"}
+    table |= {"0t": "timeout", "he": "error", "tu": "timeout", "0u": 0.0, "uh": 0.5, "uu": "unparsable"}
+    assert said(verifier, *table) == list(table.values())
+
+
+def test_first_takes_the_first_score_and_stops_at_an_error() -> None:
+    verifier = make(logic.First)
+    table = {"01": 0.0, "10": 1.0, "h1": 0.5, "u1": 1.0, "t0": 0.0, "e1": "error", "ut": "timeout", "uu": "unparsable"}
+    assert said(verifier, *table) == list(table.values())
+    lenient = make(logic.First, pass_over=["error", "unparsable"])
+    assert said(lenient, "e1", "t1", "ee", "eu") == [1.0, "timeout", "error", "error"]
+
+
+@pytest.mark.parametrize(("cls", "left_open"), [(logic.All, "1?"), (logic.AnyOf, "0?"), (logic.First, "u?")])
+def test_each_part_gets_one_batch_of_what_is_still_open(cls: type[Combination[Any]], left_open: str) -> None:
+    verifier = make(cls)
+    decided = {logic.All: "0?", logic.AnyOf: "1?", logic.First: "h?"}[cls]
+    verifier.verify(
+        [case(decided), case(left_open.replace("?", "0")), case(decided), case(left_open.replace("?", "1"))]
+    )
+    first, second = verifier.parts
+    assert [len(batch) for batch in first.batches] == [4]  # type: ignore[attr-defined]
+    assert [[one.response[1] for one in batch] for batch in second.batches] == [["0", "1"]]  # type: ignore[attr-defined]
+    assert verifier.verify([]) == []
+    assert len(first.batches) == 1, "nothing is asked about no cases"  # type: ignore[attr-defined]
+
+
+def test_the_detail_tells_every_part() -> None:
+    verifier = make(logic.AnyOf, 3)
+    (verdict,) = verifier.verify([case("u10")])
+    assert verdict == Verdict.scored(1.0, "one", "v unparsable (mute); v#2 1 (rule); not asked: v#3")
+    (failed,) = verifier.verify([case("ueu")])
+    assert (failed.outcome, failed.detail) == (
+        "error",
+        "v unparsable (mute); v#2 error (broken); v#3 unparsable (mute)",
+    )
+
+
+def test_a_part_gets_its_key_of_the_ground_truth() -> None:
+    verifier = make(weighted.Weighted, parts=[{"truth": "answer"}, {}])
+    good = case("11", {"answer": 7, "form": None})
+    bad = [case("11", {"anwser": 7}), case("11", "7")]
+    verdicts = verifier.verify([good, *bad])
+    assert [verdict.outcome for verdict in verdicts] == ["scored", "error", "error"]
+    assert "no key named 'answer'. Did you mean 'anwser'?" in verdicts[1].detail
+    assert "must be a mapping with the key 'answer', not str" in verdicts[2].detail
+    picked, whole = verifier.parts
+    assert [one.ground_truth for one in picked.batches[0]] == [7]  # type: ignore[attr-defined]
+    assert whole.batches[0][0].ground_truth == good.ground_truth  # type: ignore[attr-defined]
+
+
+def test_routes_go_by_source_and_an_unknown_one_is_an_error() -> None:
+    verifier = make(routing.BySource, routes={"gsm8k": {"use": "a"}, "squad": {"use": "b"}})
+    cases = [
+        case("10", source="squad"),
+        case("10", source="gsm8k"),
+        case("10", source="gsm8"),
+        case("11", source="squad"),
+    ]
+    verdicts = verifier.verify(cases)
+    assert [verdict.value for verdict in verdicts] == [0.0, 1.0, None, 1.0]
+    assert verdicts[2].detail == "no route for a source named 'gsm8'. Did you mean 'gsm8k'? There are: gsm8k, squad."
+    assert [verdict.detail for verdict in verdicts[:2]] == ["b: ", "a: rule"]
+    assert [len(part.batches) for part in verifier.parts] == [1, 1]  # type: ignore[attr-defined]
+
+
+def test_a_default_route_takes_the_others() -> None:
+    verifier = make(routing.BySource, routes={"gsm8k": {"use": "a"}}, default={"use": "b"})
+    verdicts = verifier.verify([case("10", source="gsm8k"), case("10", source="other"), case("10")])
+    assert [verdict.value for verdict in verdicts] == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("cls", [weighted.Weighted, logic.All, logic.AnyOf, logic.First])
+def test_parts_can_be_replaced_and_are_closed(cls: type[Combination[Any]]) -> None:
+    """What a pool does: the whole is not isolated, its parts are."""
+    verifier = make(cls)
+    assert not verifier.isolated
+    others = [Scripted(1), Scripted(0)]
+    swapped = verifier.with_parts(others)
+    assert swapped.parts == tuple(others)
+    said(swapped, "hh")
+    assert [len(part.batches) for part in others] == [1, 0 if cls is logic.First else 1]
+    assert verifier.parts != swapped.parts, "the original keeps its own"
+    swapped.close()
+    assert [part.closed for part in others] == [True, True]
+    with pytest.raises(ValueError, match="has 2 parts, not 1"):
+        verifier.with_parts(others[:1])
+    assert verifier.deadline == 20.0
+
+
+@given(st.lists(st.sampled_from("1h0teu"), min_size=3, max_size=3), st.permutations(range(3)))
+def test_order_never_changes_all_any_and_weighted(said_by: list[str], order: list[int]) -> None:
+    response = "".join(said_by)
+    moved = "".join(said_by[place] for place in order)
+    for cls in (weighted.Weighted, logic.All, logic.AnyOf):
+        verifier = make(cls, 3)
+        assert said(verifier, response) == said(verifier, moved)
+
+
+def test_all_and_any_say_what_every_completion_of_the_unknown_says() -> None:
+    """Three-valued logic with 0 and 1: a score is given exactly where time-outs, read as 0 or as 1, cannot matter."""
+    for cls, rule in ((logic.All, min), (logic.AnyOf, max)):
+        verifier = make(cls, 3)
+        for response in map("".join, itertools.product("10t", repeat=3)):
+            readings = itertools.product(*("10" if letter == "t" else letter for letter in response))
+            values = {rule(map(float, reading)) for reading in readings}
+            (found,) = said(verifier, response)
+            assert found == (values.pop() if len(values) == 1 else "timeout"), response
