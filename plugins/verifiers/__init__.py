@@ -60,3 +60,10 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_HERE}.settings:FormatSettings",
         "the form of a reply: tagged blocks, length, how it ends",
     )
+    registry.add(
+        "verifier",
+        "regex",
+        f"{_HERE}.regex:Regex",
+        f"{_HERE}.settings:RegexSettings",
+        "what a pattern of yours finds in the reply equals the ground truth, or is there at all",
+    )

@@ -46,4 +46,12 @@ CASES = {
         ("<think>3 + 4 = 7</think>\n<answer>7</answer>", None, 1.0),
         ("<answer>7</answer>", None, 0.0),
     ],
+    "regex": [
+        ("<answer> Paris </answer>", "Paris", 1.0),
+        ("<answer>Rome</answer>", ["Paris", "Lutetia"], 0.0),
+        ("Paris", "Paris", "unparsable"),
+        ("<answer>Paris</answer>", 7, "error"),
+    ],
 }
+
+EXAMPLES = {("verifier", "regex"): {"pattern": "<answer>([^<]*)</answer>"}}

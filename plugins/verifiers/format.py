@@ -31,10 +31,7 @@ class Format(Verifier[FormatSettings]):
         if settings.tags:
             contents = blocks(reply, settings.tags)
             demands["tags"] = contents is not None
-        if settings.max_characters is not None:
-            demands["max_characters"] = len(reply) <= settings.max_characters
-        if settings.max_words is not None:
-            demands["max_words"] = len(reply.split()) <= settings.max_words
+        demands |= _lengths(reply, settings)
         if settings.stop:
             demands["stop"] = reply.endswith(settings.stop) or reply.rstrip().endswith(settings.stop)
         met = sum(demands.values())
@@ -42,6 +39,19 @@ class Format(Verifier[FormatSettings]):
         value = met / len(demands) if settings.score == "share" else float(not missed)
         detail = f"{met} of {len(demands)} demands met" + (f"; not met: {', '.join(missed)}" if missed else "")
         return Verdict.scored(value, contents[-1][:SHOWN] if contents else None, detail)
+
+
+def _lengths(reply: str, settings: FormatSettings) -> dict[str, bool]:
+    """The demands on length that are made, and whether each is met."""
+    characters = len(reply)
+    words = len(reply.split()) if settings.min_words is not None or settings.max_words is not None else 0
+    bounds = {
+        "min_characters": (settings.min_characters, characters),
+        "max_characters": (characters, settings.max_characters),
+        "min_words": (settings.min_words, words),
+        "max_words": (words, settings.max_words),
+    }
+    return {name: low <= high for name, (low, high) in bounds.items() if low is not None and high is not None}
 
 
 def blocks(text: str, tags: Sequence[str]) -> list[str] | None:

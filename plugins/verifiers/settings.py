@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -98,8 +100,14 @@ class FormatSettings(Settings):
         description="The reply is exactly these blocks in this order, <think>…</think><answer>…</answer>, none blank, "
         "with only white space between and around them; []: no demand.",
     )
+    min_characters: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Fewest characters of the whole reply, tags and white space included."
+    )
     max_characters: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Most characters of the whole reply, tags and white space included."
+    )
+    min_words: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Fewest words of the whole reply, as white space divides it."
     )
     max_words: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Most words of the whole reply, as white space divides it."
@@ -115,6 +123,65 @@ class FormatSettings(Settings):
     def _some_demand(self) -> Self:
         if len(set(self.tags)) < len(self.tags):
             raise ValueError("each of tags once")
-        if not (self.tags or self.max_characters or self.max_words or self.stop):
-            raise ValueError("nothing is demanded: set tags, max_characters, max_words or stop")
+        lengths = [(self.min_characters, self.max_characters), (self.min_words, self.max_words)]
+        if any(least is not None and most is not None and least > most for least, most in lengths):
+            raise ValueError("no reply can meet both: a minimum is above its maximum")
+        if not (self.tags or self.stop or any(bound is not None for pair in lengths for bound in pair)):
+            raise ValueError("nothing is demanded: set tags, stop, or a minimum or maximum of characters or words")
         return self
+
+
+class RegexSettings(Settings):
+    """A pattern, where it looks, and what its match is compared with."""
+
+    pattern: Annotated[str, Field(min_length=1, max_length=10_000)] = Field(
+        description="A regular expression of Python's re."
+    )
+    group: int | str | None = Field(
+        None, description="Number or name of the group that is the answer; null: the first, or the whole match if none."
+    )
+    flags: tuple[Literal["ignorecase", "multiline", "dotall"], ...] = Field(
+        (), description="ignorecase; multiline: ^ and $ at each line; dotall: . is a line break too."
+    )
+    which: Literal["first", "last"] = Field("last", description="Which match counts when there are several.")
+    equality: Literal["string", "decimal", "search"] = Field(
+        "string",
+        description="string: the match equals the ground truth or one of several; decimal: both are the same number; "
+        "search: there is a match (the ground truth is not looked at; no match scores 0).",
+    )
+    normalize: Literal["none", "strip", "lower", "squad"] = Field(
+        "strip",
+        description="Of equality string, on both sides: none; strip: without surrounding space; lower: that, in lower "
+        "case; squad: without case, punctuation, articles and extra space.",
+    )
+    deadline: Annotated[float, Field(gt=0, le=600)] = Field(
+        2.0, description="Seconds after which a case is a time-out: some patterns take for ever on some replies."
+    )
+
+    @model_validator(mode="after")
+    def _pattern_compiles(self) -> Self:
+        compiled = compiled_pattern(self.pattern, self.flags)
+        known = [*range(compiled.groups + 1), *compiled.groupindex]
+        if self.group is not None and self.group not in known:
+            raise ValueError(f"the pattern has no group {self.group!r}; there are: {', '.join(map(str, known))}")
+        return self
+
+
+def compiled_pattern(pattern: str, flags: tuple[str, ...]) -> re.Pattern[str]:
+    """The pattern, compiled.
+
+    Raises:
+        ValueError: it is no pattern; says what is wrong and where.
+    """
+    total = re.RegexFlag(0)
+    for flag in flags:
+        total |= re.RegexFlag[flag.upper()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return re.compile(pattern, total)
+    except re.error as error:
+        where = f" at position {error.pos}" if error.pos is not None else ""
+        raise ValueError(f"not a regular expression: {error.msg}{where}") from None
+    except (Warning, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a pattern to rely on: {error}") from None

@@ -1,0 +1,91 @@
+"""A pattern of the user's own: its match equals the ground truth, or is there at all.
+
+Such a pattern may backtrack for longer than anyone waits (`(a+)+$` on forty letters). Python cannot stop a match from
+within, so that this verifier must run in a process that can be killed, as the commands, recipes and `aftertrain.verify`
+do: a case that passes `deadline` (2 s unless set) is a time-out, and its neighbours are judged. Called directly, it
+takes as long as the pattern does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aftertrain.core.records import JSON, Verdict, VerificationCase
+from aftertrain.core.settings import Builder
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.verifiers.gsm8k import _reference, _value
+from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern
+from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
+
+
+class Regex(Verifier[RegexSettings]):
+    """Ground truth: a string or a list of strings (equality string), a number (decimal), or any JSON (search)."""
+
+    Config = RegexSettings
+
+    def __init__(self, settings: RegexSettings, builder: Builder) -> None:
+        super().__init__(settings, builder)
+        self._pattern = compiled_pattern(settings.pattern, settings.flags)
+        first = 1 if self._pattern.groups else 0
+        self._group = first if settings.group is None else settings.group
+
+    @property
+    def deadline(self) -> float:
+        """The setting: a pattern that needs long is one that never ends."""
+        return self.settings.deadline
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        """Scored 1 or 0; unparsable where nothing matches; an error where the ground truth does not fit the equality.
+
+        With equality search, a reply without a match scores 0.
+        """
+        return [self._verdict(case) for case in cases]
+
+    def _verdict(self, case: VerificationCase) -> Verdict:
+        wrong = self._wrong_truth(case.ground_truth)
+        if wrong is not None:
+            return wrong
+        found = self._find(case.response)
+        if self.settings.equality == "search":
+            shown = None if found is None else found[:SHOWN]
+            return Verdict.scored(float(found is not None), shown, "match" if found is not None else "no match")
+        if found is None:
+            return Verdict.unparsable("no match")
+        if self.settings.equality == "decimal":
+            value = _value(found)
+            if value is None:
+                return Verdict.unparsable(f"{found[:SHOWN]!r} is not a number")
+            same = value == _value(_reference(case.ground_truth) or "")
+            return Verdict.scored(float(same), found[:SHOWN], "decimal")
+        answer = self._prepared(found)
+        equal = any(self._prepared(alias) == answer for alias in aliases(case.ground_truth) or ())
+        return Verdict.scored(float(equal), found[:SHOWN], f"string, {self.settings.normalize}")
+
+    def _find(self, response: str) -> str | None:
+        """The answer's text; None where there is no match, or the group took no part in it."""
+        found = None
+        for match in self._pattern.finditer(response):
+            found = match
+            if self.settings.which == "first" or self.settings.equality == "search":
+                break
+        return None if found is None else found[self._group]
+
+    def _wrong_truth(self, truth: JSON) -> Verdict | None:
+        kind = type(truth).__name__
+        if self.settings.equality == "search":
+            fits = isinstance(truth, str | int | float | list | dict | None)
+            return None if fits else Verdict.error(f"the ground truth must be JSON, or null, not {kind}")
+        if self.settings.equality == "string":
+            return no_alias(truth) if aliases(truth) is None else None
+        reference = _reference(truth)
+        if reference is None or _value(reference) is None:
+            shown = repr(truth[:SHOWN]) if isinstance(truth, str) else kind
+            return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
+        return None
+
+    def _prepared(self, text: str) -> str:
+        normalize = self.settings.normalize
+        if normalize == "squad":
+            return squad_normalise(text)
+        stripped = text if normalize == "none" else text.strip()
+        return stripped.lower() if normalize == "lower" else stripped
