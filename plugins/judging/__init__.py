@@ -10,4 +10,18 @@ _HERE = "aftertrain.plugins.judging"
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add the rows."""
+    """Add the verifiers."""
+    registry.add(
+        "verifier",
+        "judge",
+        f"{_HERE}.judge:Judge",
+        f"{_HERE}.settings:JudgeSettings",
+        "a model judges the reply: your template, or a ready one (correct, rating, wildguard)",
+    )
+    registry.add(
+        "verifier",
+        "extract",
+        f"{_HERE}.extract:Extract",
+        f"{_HERE}.settings:ExtractSettings",
+        "a model completes 'Thus, the final answer is:', another verifier compares the answer",
+    )

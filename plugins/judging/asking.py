@@ -1,0 +1,273 @@
+"""Asking a model: prompts in, replies out, with a cache, retries, a budget and prices.
+
+The same question gets the same reply: greedy decoding by default, else a seed made of the setting, the case and the
+prompt; and a reply once given is kept. What cannot be asked (too long, no budget left, time-out) is a verdict. Threads
+take turns. A copy (out of pickle) has a budget and a cache of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aftertrain.core.errors import AftertrainError
+from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.records import Completion, Verdict
+from aftertrain.core.seeding import sub_seed
+from aftertrain.core.settings import Builder
+from aftertrain.plugins.judging.prompting import Prompting, clean
+from aftertrain.plugins.judging.settings import AskingSettings
+from aftertrain.plugins.judging.transcript import add_lines, line
+
+KEPT = 65_536
+"""Replies kept; the oldest is dropped, and asked for again when its question comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One prompt.
+
+    Attributes:
+        case_id: of the case, part of the seed of a drawn reply.
+        text: the whole prompt, special tokens written out, no lone surrogates in it.
+        add_special: let the tokenizer add its own (a BOS), for a text that has none.
+    """
+
+    case_id: str
+    text: str
+    add_special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said to one question, retries included.
+
+    Attributes:
+        reply: the last reply's text.
+        found: what `read` made of it; None where it could use none of the replies.
+        calls: replies it took.
+        prompt_tokens: of all of them, as are `reply_tokens` and `cost`.
+    """
+
+    reply: str = ""
+    found: str | None = None
+    calls: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    cost: float = 0.0
+
+    @property
+    def told(self) -> str:
+        """Calls, tokens and cost in words."""
+        calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
+        cost = f", cost {self.cost:.6g}" if self.cost else ""
+        return f"{calls}, {self.prompt_tokens} + {self.reply_tokens} tokens{cost}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What has been asked for so far. Replies from the cache (`from_cache`) cost nothing."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    cost: float = 0.0
+    from_cache: int = 0
+
+
+_Key = tuple[str, bool, int]
+
+
+class Asker:
+    """A model, loaded when it is first asked."""
+
+    def __init__(self, settings: AskingSettings, builder: Builder, *, needs_template: bool) -> None:
+        self.settings, self.spent = settings, Spent()
+        self._builder, self._needs_template = builder, needs_template
+        self._prompting: Prompting | None = None
+        self._generator: Generator[Any] | None = None
+        self._kept: OrderedDict[_Key, Completion] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @property
+    def prompting(self) -> Prompting:
+        """The model's tokenizer and limits, loaded once.
+
+        Raises:
+            ModelError: see `Prompting`.
+        """
+        with self._lock:
+            if self._prompting is None:
+                self._prompting = Prompting(self.settings, needs_template=self._needs_template)
+            return self._prompting
+
+    def preflight(self) -> None:
+        """Find model folder, tokenizer and transcript, without loading weights.
+
+        Raises:
+            ModelError: the model cannot be used. RunError: the transcript cannot be written.
+        """
+        assert self.prompting.limit > 0
+        if self.settings.transcript is not None:
+            add_lines(self.settings.transcript, [])
+
+    def ask(self, questions: Sequence[Question], read: Callable[[str], str | None]) -> list[Answer | Verdict]:
+        """An answer to each question, or the verdict on a case that could not be asked about.
+
+        Args:
+            read: what is looked for in a reply; None has it asked again, up to `retries` times.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        with self._lock:
+            found: list[Answer | Verdict] = [Answer()] * len(questions)
+            for attempt in range(self.settings.retries + 1):
+                open_ones = [(n, one) for n, one in enumerate(found) if isinstance(one, Answer) and one.found is None]
+                if not open_ones:
+                    break
+                replies = self._replies([questions[n] for n, _ in open_ones], attempt)
+                for (n, before), reply in zip(open_ones, replies, strict=True):
+                    found[n] = reply if isinstance(reply, Verdict) else self._added(before, reply, read(reply.text))
+            return found
+
+    def record(
+        self,
+        asked: Sequence[Question | Verdict],
+        found: Sequence[Answer | Verdict],
+        verdicts: Sequence[Verdict],
+    ) -> None:
+        """Add what was asked, said and judged to the transcript, if one is kept; what was never asked is left out."""
+        if self.settings.transcript is None:
+            return
+        lines = [
+            line(question, answer if isinstance(answer, Answer) else Answer(), verdict)
+            for question, answer, verdict in zip(asked, found, verdicts, strict=True)
+            if isinstance(question, Question)
+        ]
+        with self._lock:
+            add_lines(self.settings.transcript, lines)
+
+    def close(self) -> None:
+        """Free the model; the next question loads it again."""
+        with self._lock:
+            if self._generator is not None:
+                self._generator.close()
+            self._generator = None
+
+    def _replies(self, questions: Sequence[Question], attempt: int) -> list[Completion | Verdict]:
+        """Replies kept from before, and new ones for the others: each distinct question is asked once."""
+        sampling = self._sampling(attempt)
+        keys = [self._key(question, attempt, sampling) for question in questions]
+        found: dict[_Key, Completion | Verdict] = {}
+        requests: dict[str, _Key] = {}
+        reserved = 0
+        for key in dict.fromkeys(keys):
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found[key] = self._kept[key]
+                self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
+                continue
+            ids = self.prompting.encoded(key[0], add_special=key[1])
+            if isinstance(ids, Verdict):
+                found[key] = ids
+                continue
+            longest = len(ids) + sampling.max_new_tokens
+            refused = self._over_budget(len(requests), reserved + longest) or self._submitted(
+                GenerationRequest(str(len(requests)), ids, sampling, key[2])
+            )
+            if refused is not None:
+                found[key] = refused
+                continue
+            requests[str(len(requests))] = key
+            reserved += longest
+        found |= self._collected(requests)
+        return [found[key] for key in keys]
+
+    def _submitted(self, request: GenerationRequest) -> Verdict | None:
+        """Hand the request to the generator, alone: one that it refuses is an error of its case and no other."""
+        if self._generator is None:
+            generator = self._builder.build(self.settings.generator)
+            generator.open(str(self.prompting.folder))
+            self._generator = generator
+        try:
+            self._generator.submit([request])
+        except AftertrainError as error:
+            return Verdict.error(f"the model cannot be asked: {error}")
+        return None
+
+    def _collected(self, requests: Mapping[str, _Key]) -> dict[_Key, Completion | Verdict]:
+        """Wait for all; what is not there when the generator fails or says nothing for too long is a verdict."""
+        found: dict[_Key, Completion | Verdict] = {}
+        failure: Verdict | None = None
+        while failure is None and len(found) < len(requests):
+            assert self._generator is not None
+            try:
+                completions = self._generator.collect(self.settings.timeout)
+            except TimeoutError:
+                failure = Verdict.timeout(f"the model finished no reply in {self.settings.timeout:g} s")
+            except AftertrainError as error:
+                failure = Verdict.error(f"the model failed: {error}")
+            else:
+                failure = None if completions else Verdict.error("the generator lost the request")
+                for completion in completions:
+                    found[requests[completion.id]] = completion
+                    self._keep(requests[completion.id], completion)
+        if failure is not None and self._generator is not None:
+            self._generator.cancel()
+            found |= {key: failure for key in requests.values() if key not in found}
+        return found
+
+    def _keep(self, key: _Key, reply: Completion) -> None:
+        prompt, said = len(reply.prompt_ids), len(reply.token_ids)
+        self.spent = replace(
+            self.spent,
+            calls=self.spent.calls + 1,
+            prompt_tokens=self.spent.prompt_tokens + prompt,
+            reply_tokens=self.spent.reply_tokens + said,
+            cost=self.spent.cost + self._cost(prompt, said),
+        )
+        self._kept[key] = reply
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _added(self, before: Answer, reply: Completion, found: str | None) -> Answer:
+        prompt, said = len(reply.prompt_ids), len(reply.token_ids)
+        return Answer(
+            reply.text,
+            found,
+            before.calls + 1,
+            before.prompt_tokens + prompt,
+            before.reply_tokens + said,
+            before.cost + self._cost(prompt, said),
+        )
+
+    def _over_budget(self, waiting: int, tokens: int) -> Verdict | None:
+        """An error where one more call could pass a limit, calls that are on their way counted at their longest."""
+        budget, spent = self.settings.budget, self.spent
+        if budget.calls is not None and spent.calls + waiting >= budget.calls:
+            return Verdict.error(f"budget spent: {budget.calls} calls")
+        tokens += spent.prompt_tokens + spent.reply_tokens
+        if budget.tokens is not None and tokens > budget.tokens:
+            return Verdict.error(
+                f"budget spent: {budget.tokens} tokens would be {tokens} with this call at its longest"
+            )
+        return None
+
+    def _sampling(self, attempt: int) -> Sampling:
+        sampling = self.settings.sampling
+        if attempt == 0 or sampling.temperature > 0:
+            return sampling
+        return sampling.model_copy(update={"temperature": self.settings.retry_temperature})
+
+    def _key(self, question: Question, attempt: int, sampling: Sampling) -> _Key:
+        """Text, special tokens and seed: of the case where the reply is drawn, else of the prompt alone."""
+        name = clean(question.case_id) if sampling.temperature > 0 else ""
+        seed = sub_seed(self.settings.seed, "ask", attempt, name, question.text)
+        return question.text, question.add_special, seed
+
+    def _cost(self, prompt: int, reply: int) -> float:
+        return (prompt * self.settings.prices.prompt + reply * self.settings.prices.reply) / 1e6

@@ -1,0 +1,38 @@
+"""Examples of settings, replies and what they are worth, for `aftertrain check-plugin`: the model is an echo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ECHO = {
+    "model": "package:aftertrain.plugins.quickstart/model",  # for its tokenizer
+    "generator": {"use": f"{Path(__file__).with_name('echo.py')}:Echo"},
+    "sampling": {"max_new_tokens": 64},
+}
+
+EXAMPLES = {
+    ("verifier", "judge"): {
+        **ECHO,
+        "template": "{{ prompt }} {{ ground_truth }}\n{{ response }}",
+        "chat": False,
+        "parse": {"pattern": "grade: ([a-z]+)", "labels": {"right": 1.0, "half": 0.5, "wrong": 0.0}},
+        "retries": 1,
+    },
+    ("verifier", "extract"): {**ECHO, "verifier": {"use": "gsm8k", "extract": "flexible"}},
+}
+
+CASES = {
+    "judge": [
+        ("Grade: right", "7", 1.0),
+        ("grade: right?\nNo, grade: wrong", "7", 0.0),
+        ("grade: half", {"any": 7}, 0.5),
+        ("I would rather not say.", "7", "unparsable"),
+        ("grade: right", None, "error"),
+    ],
+    "extract": [
+        ("3 + 4 is 7.", "7", 1.0),
+        ("3 + 4 is 8.", "7", 0.0),
+        ("I do not know.", "7", "unparsable"),
+        ("3 + 4 is 7.", "seven", "error"),
+    ],
+}

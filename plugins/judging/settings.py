@@ -1,0 +1,176 @@
+"""Settings of the verifiers that ask a model. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from aftertrain.core.errors import unknown
+from aftertrain.core.generator import Generator, Sampling
+from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.judging import parsing, templates
+
+
+def _beside_recipe(value: str, info: ValidationInfo) -> str:
+    """A folder beside the recipe by its whole path; a hub name or a package's model as it is."""
+    base = (info.context or {}).get("base_folder")
+    folder = Path(base or ".") / Path(value).expanduser()
+    return str(folder) if base is not None and folder.is_dir() else value
+
+
+def _yes_or_no(value: Any) -> Any:
+    """YAML 1.1 tools write `no` as false."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+class AskedSampling(Sampling):
+    """How the model's reply is drawn; greedy unless said otherwise."""
+
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="Softmax temperature; 0 takes the argmax.")
+
+
+class ExtractSampling(AskedSampling):
+    """How the model's completion is drawn; greedy and short unless said otherwise."""
+
+    max_new_tokens: PositiveInt = Field(64, description="Tokens after which a completion is cut.")
+
+
+class Budget(Settings):
+    """The most that one verifier object asks for; past it a case is an error, 'budget spent'."""
+
+    calls: PositiveInt | None = Field(None, description="Most replies asked for, retries included; null: no limit.")
+    tokens: PositiveInt | None = Field(
+        None, description="Most tokens of prompts and replies together, never exceeded; null: no limit."
+    )
+
+
+class Prices(Settings):
+    """What a million tokens cost, in any one currency."""
+
+    prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="A million prompt tokens.")
+    reply: Annotated[float, Field(ge=0)] = Field(0.0, description="A million reply tokens.")
+
+
+class AskingSettings(Settings):
+    """The model that is asked, and what asking may cost."""
+
+    model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(
+        description="The model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER', or a hub name."
+    )
+    generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Runs it.")
+    sampling: AskedSampling = Field(AskedSampling(), description="How its replies are drawn.")
+    chat_template: str | None = Field(None, description="Named chat template in place of the model's own (tulu).")
+    max_prompt_tokens: PositiveInt = Field(
+        4096,
+        description="Longest prompt; a longer one is an error verdict, never cut. The model's context limits it too.",
+    )
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        0, description="How often it is asked again, with another seed, when its reply says nothing that can be used."
+    )
+    retry_temperature: Annotated[float, Field(gt=0)] = Field(
+        0.7, description="Temperature of retries where sampling is greedy: asked the same way, it would say the same."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of drawn replies, together with case and prompt.")
+    budget: Budget = Field(Budget(), description="Limits.")
+    prices: Prices = Field(Prices(), description="From tokens to cost.")
+    transcript: LocalPath | None = unhashed(
+        None, description="File to which every prompt, reply, its tokens, cost and verdict are added, as JSON lines."
+    )
+    timeout: Annotated[float, Field(gt=0)] = unhashed(
+        600.0, description="Seconds without any finished reply after which all cases that wait are time-outs."
+    )
+
+
+class ParseSettings(Settings):
+    """Where a judge's reply says its judgement, and what that is worth."""
+
+    pattern: Annotated[str, Field(min_length=1, max_length=2_000)] = Field(
+        description="Regular expression over the judge's reply, letter case aside; its first group is the judgement."
+    )
+    which: Literal["first", "last"] = Field("last", description="Which match counts when there are several.")
+    labels: dict[str, Fraction] | None = Field(None, description="Value in [0, 1] of each judgement; others have none.")
+    scale: tuple[float, float] | None = Field(
+        None, description="Lowest and highest number: the judgement is a number, worth (n - low)/(high - low)."
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _usable(cls, pattern: str) -> str:
+        parsing.check(pattern)
+        return pattern
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.labels is None) == (self.scale is None):
+            raise ValueError("set either labels or scale")
+        if self.labels is not None and not self.labels:
+            raise ValueError("labels names no judgement")
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError("scale is the lowest number and then the highest")
+        return self
+
+
+class JudgeSettings(AskingSettings):
+    """What the judge is asked, and how its reply is read."""
+
+    template: Annotated[str, Field(min_length=1)] = Field(
+        "correct",
+        description="A ready template: correct (agrees with the ground truth), rating (1 to 10), wildguard; or your "
+        "own in Jinja, with prompt, response, ground_truth, source and fence.",
+    )
+    label: str | None = Field(
+        None, description="wildguard: which of its answers counts: prompt_harm, response_refusal or response_harm."
+    )
+    wanted: Annotated[Literal["yes", "no"] | None, BeforeValidator(_yes_or_no)] = Field(
+        None, description="wildguard: the answer that is worth 1; the other is worth 0."
+    )
+    parse: ParseSettings | None = Field(None, description="How its reply is read; null: as the ready template says.")
+    chat: bool | None = Field(
+        None,
+        description="true: the template is a user's message in the model's chat template; false: it is the whole "
+        "prompt, special tokens written out; null: as the ready template says, true for your own.",
+    )
+
+    @model_validator(mode="after")
+    def _template_and_parse_fit(self) -> Self:
+        ready = None
+        if templates.is_name(self.template):
+            if self.template not in templates.READY:
+                raise ValueError(
+                    f"{unknown('template', self.template, templates.READY)} One of your own holds {{{{ response }}}}."
+                )
+            ready = templates.READY[self.template]
+        else:
+            templates.check(self.template)
+            if self.parse is None:
+                raise ValueError("a template of your own needs 'parse': how the judge's reply is read")
+        if ready is None or ready.by_label is None:
+            if self.label is not None or self.wanted is not None:
+                raise ValueError("'label' and 'wanted' belong to the template wildguard")
+        elif self.label not in ready.by_label:
+            raise ValueError(f"'label': {unknown('label', str(self.label), ready.by_label)}")
+        elif self.wanted is None:
+            raise ValueError(f"say which answer is worth 1: 'wanted: yes' or 'wanted: no' ({self.label})")
+        elif self.parse is not None:
+            raise ValueError("the template wildguard has its own parse rule")
+        return self
+
+
+class ExtractSettings(AskingSettings):
+    """What is completed, and who compares the answer."""
+
+    verifier: Use[Verifier[Any]] = Field(description="Compares the extracted answer with the ground truth.")
+    sampling: ExtractSampling = Field(ExtractSampling(), description="How its completions are drawn.")
+    phrase: Annotated[str, Field(min_length=1)] = Field(
+        "Thus, the final answer is: ", description="Put behind the reply; the model goes on from there."
+    )
+    context: Literal["response", "conversation"] = Field(
+        "response",
+        description="response: the model sees the reply and the phrase, nothing else (F29); conversation: the prompt "
+        "as the user's turn in its chat template, reply and phrase as the assistant's unfinished one.",
+    )
+    before: str = Field("", description="Put before the answer for the verifier, as in '\\boxed{'.")
+    after: str = Field("", description="Put behind the answer for the verifier, as in '}'.")
