@@ -21,10 +21,15 @@ from aftertrain.plugins.online.settings import OnlineSettings
 
 @dataclass(frozen=True)
 class Models:
-    """All that computes."""
+    """All that computes.
+
+    Attributes:
+        reward: the reward model that gives R_base, never trained; None where there is none.
+    """
 
     scorers: Scorers
     generator: Generator[Any]
+    reward: Engine[Any] | None = None
 
     @property
     def policy(self) -> Engine[Any]:
@@ -57,13 +62,22 @@ class Models:
         return {"policy": self.scorers.policy} | ({} if critic is None else {"value": critic})
 
 
-def load_models(settings: OnlineSettings, builder: Builder, *, model: str, critic: str | None, seed: int) -> Models:
+def load_models(
+    settings: OnlineSettings,
+    builder: Builder,
+    *,
+    model: str,
+    critic: str | None,
+    reward: str | None,
+    seed: int,
+) -> Models:
     """Load everything anew from the input artifacts; `Models.restore` then brings the trained ones up to date.
 
     The reference is always the artifact the stage started from, after a resume too.
 
     Args:
         critic: folder of the model the critic starts from; None takes `model` with a new head.
+        reward: folder of the reward model that gives R_base, if there is one.
     """
 
     def engine(folder: str, optimizer: AdamW | None, *, scalar: bool = False) -> Engine[Any]:
@@ -80,7 +94,8 @@ def load_models(settings: OnlineSettings, builder: Builder, *, model: str, criti
     reference = engine(model, None) if wants_reference else None
     generator = builder.build(settings.generator)
     generator.open(model)
-    return Models(Scorers(policy, value, reference), generator)
+    base = None if reward is None else engine(reward, None, scalar=True)
+    return Models(Scorers(policy, value, reference), generator, base)
 
 
 def critic_optimizer(settings: OnlineSettings) -> Optimizer:

@@ -64,4 +64,5 @@ def _models(settings: OnlineSettings) -> str:
     critic = f" and critic from {settings.critic}" if settings.critic else " and critic from the policy with a new head"
     reference = ", reference" if settings.kl.beta > 0 else ", no reference (kl.beta is 0)"
     trained = f"policy{critic if settings.advantages == 'gae' else ''} (trained)"
-    return f"{trained}{reference}, generator {settings.generator.name}"
+    base = f", reward model from {settings.reward.base}" if settings.reward.base else ""
+    return f"{trained}{reference}{base}, generator {settings.generator.name}"

@@ -1,4 +1,4 @@
-"""Verdicts on rollouts, and the rewards they earn."""
+"""Verdicts on rollouts, and what they earn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.core.rewards import ended_reward, total_reward, verification_reward
+from aftertrain.core.rewards import total_reward, verification_reward
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings
@@ -16,11 +16,18 @@ from aftertrain.plugins.online.settings import RewardSettings
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A rollout with its verdicts, one per check as (verifier, verdict), and its reward."""
+    """A rollout with its verdicts, one per check as (verifier, verdict), and its reward.
+
+    Attributes:
+        base: the reward model's score, where there is one.
+        earned: R before it was normalised, where it is.
+    """
 
     rollout: Rollout
     verdicts: tuple[tuple[str, Verdict], ...]
     reward: float
+    base: float | None = None
+    earned: float | None = None
 
     @property
     def verified(self) -> bool:
@@ -30,6 +37,7 @@ class Judged:
     def record(self) -> dict[str, Any]:
         """Plain data for the event `sample` and the samples file."""
         rollout = self.rollout
+        further = {"base": self.base, "earned": self.earned}
         return {
             "id": rollout.id,
             "prompt": "\n".join(message.content for message in rollout.prompt.problem.prompt),
@@ -47,37 +55,43 @@ class Judged:
             ],
             "finish_reason": rollout.completion.finish_reason,
             "tokens": len(rollout.completion.token_ids),
+            **{name: value for name, value in further.items() if value is not None},
         }
 
 
-def judge(
-    rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], settings: RewardSettings
-) -> list[Judged]:
-    """Every check of every rollout in one batch per verifier; rewards by `settings`."""
+def verdicts_on(
+    rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]]
+) -> list[tuple[tuple[str, Verdict], ...]]:
+    """Each rollout's verdicts, one per check as (verifier, verdict); one batch per verifier."""
     cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
     for rollout in rollouts:
         for check in rollout.prompt.problem.checks:
             cases[check.verifier].append(_case(rollout, check.ground_truth))
     verdicts = {name: iter(verifiers[name].verify(batch)) for name, batch in cases.items() if batch}
-    judged = []
-    for rollout in rollouts:
-        found = tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
-        judged.append(Judged(rollout, found, reward(found, rollout.ended, settings)))
-    return judged
+    return [
+        tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
+        for rollout in rollouts
+    ]
 
 
-def reward(verdicts: Sequence[tuple[str, Verdict]], ended: bool, settings: RewardSettings) -> float:
-    """A reply's reward: the lowest of its checks', weighted, then the missing-EOS rule (F26, F27).
+def earned_reward(
+    verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings, *, base: float = 0.0, weight: float | None = None
+) -> float:
+    """R = R_base + λ·R_verify (F26), R_verify the lowest of the checks' rewards (F27).
 
-    >>> rules = RewardSettings(negative=-1.0, on_unparsable=-2.0, missing_eos=-10.0)
+    Args:
+        base: R_base.
+        weight: λ; None takes the settings'.
+
+    >>> rules = RewardSettings(negative=-1.0, on_unparsable=-2.0)
     >>> right, wrong, none = (("v", Verdict.scored(1.0)), ("v", Verdict.scored(0.0)), ("v", Verdict.unparsable()))
-    >>> [reward(found, True, rules) for found in ([right], [right, wrong], [wrong, none])]
+    >>> [earned_reward(found, rules) for found in ([right], [right, wrong], [wrong, none])]
     [10.0, -1.0, -2.0]
-    >>> reward([right], False, rules)
-    -10.0
+    >>> earned_reward([right, right], rules, base=0.5, weight=0.25)
+    3.0
     """
-    earned = total_reward(0.0, min(_earned(verdict, settings) for _, verdict in verdicts), settings.weight)
-    return ended_reward(earned, ended, settings.missing_eos)
+    verified = min(_earned(verdict, settings) for _, verdict in verdicts)
+    return total_reward(base, verified, settings.weight if weight is None else weight)
 
 
 def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:

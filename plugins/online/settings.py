@@ -17,6 +17,28 @@ from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
 
+class WeightSchedule(Settings):
+    """How λ, the weight of verification, changes over the steps (F31)."""
+
+    warmup: PositiveInt | None = Field(None, description="T_warm: steps over which λ rises as √(t/T_warm); null: none.")
+    decay: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="T_decay: steps after which λ has fallen to 1/e, as exp(-t/T_decay); null: it does not fall."
+    )
+
+    @model_validator(mode="after")
+    def _some_change(self) -> Self:
+        if self.warmup is None and self.decay is None:
+            raise ValueError("set warmup or decay; without either λ is the weight itself")
+        return self
+
+
+class NormalizeSettings(Settings):
+    """Rewards by their running mean and spread, (R - μ_R)/σ_R·s + μ_target (F35)."""
+
+    scale: Annotated[float, Field(gt=0)] = Field(1.0, description="s: spread of the normalised rewards.")
+    target: float = Field(0.0, description="μ_target: their mean.")
+
+
 class RewardSettings(Settings):
     """From verdicts to one reward per reply (F26, F27). Of several checks of one problem the lowest reward counts."""
 
@@ -31,6 +53,26 @@ class RewardSettings(Settings):
     on_error: float = Field(0.0, description="Reward where the verifier failed.")
     on_unparsable: float = Field(0.0, description="Reward where the reply holds no answer.")
     weight: float = Field(1.0, description="Factor λ of all of these but missing_eos (R = R_base + λ·R_verify).")
+    weight_schedule: WeightSchedule | None = Field(
+        None, description="Changes λ over the steps, from 'weight' on (F31); null: it stays (Tulu 3)."
+    )
+    base: str | None = Field(
+        None,
+        description="Stage of a reward model whose score of prompt and reply is R_base (F26); null: R_base is 0, which "
+        "was best in Tulu 3. It must have the policy's tokenizer.",
+    )
+    base_weight: float = Field(1.0, description="Factor of the reward model's score.")
+    normalize: NormalizeSettings | None = Field(
+        None,
+        description="Scales R by the mean and spread of all rewards of the stage so far, this step's included (F35); "
+        "the missing-EOS penalty stays as it is, and where it applies R is left out. null: as it is (Tulu 3).",
+    )
+
+    @model_validator(mode="after")
+    def _base_weight_weighs(self) -> Self:
+        if self.base is None and self.base_weight != 1.0:
+            raise ValueError("base_weight weighs the scores of a reward model: name its stage in 'base'")
+        return self
 
 
 class KLSettings(Settings):

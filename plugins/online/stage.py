@@ -28,7 +28,8 @@ from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_m
 from aftertrain.plugins.online.models import Models, build_loss, critic_optimizer, load_models
 from aftertrain.plugins.online.plan import plan_items
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
-from aftertrain.plugins.online.reward import Judged, judge, outcome_counts
+from aftertrain.plugins.online.reward import Judged, outcome_counts
+from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import requests, roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 STATE = "online.json"
+REWARD = "reward.base"
 
 
 class Online(Stage[OnlineSettings]):
@@ -44,10 +46,12 @@ class Online(Stage[OnlineSettings]):
     Config = OnlineSettings
 
     def inputs(self) -> Sequence[StageInput]:
-        """The model, which is the reference too, and the critic's start if it is another stage's."""
+        """The model, which is the reference too, the critic's start if it is another stage's, and a reward model."""
         found = [StageInput("model", self.settings.from_, frozenset({"model"}))]
         if self.settings.critic is not None:
             found.append(StageInput("critic", self.settings.critic, frozenset({"reward_model", "model"})))
+        if self.settings.reward.base is not None:
+            found.append(StageInput(REWARD, self.settings.reward.base, frozenset({"reward_model"})))
         return found
 
     @property
@@ -120,8 +124,10 @@ class _Training:
             stage.builder,
             model=context.inputs["model"].path,
             critic=context.inputs["critic"].path if "critic" in context.inputs else None,
+            reward=context.inputs[REWARD].path if REWARD in context.inputs else None,
             seed=self.seed,
         )
+        self.rewarding = Rewarding(self.settings.reward, self.models.reward, self.settings.batch.micro_tokens)
 
     def run(self) -> Artifact:
         done = self._restore()
@@ -152,12 +158,13 @@ class _Training:
             wanted = requests(prompts, settings.sampling, settings.batch.samples_per_prompt, self.seed, ("reply", step))
             rollouts = roll_out(self.models.generator, prompts, wanted, settings.timeout)
         with watch.part("verify"):
-            judged = judge(rollouts, self.verifiers, settings.reward)
+            judged = self.rewarding.judge(rollouts, self.verifiers, step)
         with watch.part("update"):
             experience = make_experience(judged, self.models.scorers, settings, atom=self.loss.needs.atom, step=step)
             results = self._update(step, experience)
             self.models.publish(step)
-        metrics = {**reply_metrics(judged), **experience.metrics, **update_metrics(results)}
+        rewarded = self.rewarding.metrics(judged, step)
+        metrics = {**reply_metrics(judged), **rewarded, **experience.metrics, **update_metrics(results)}
         timing = watch.timing(len(judged), metrics["response_length"])
         self._tell(step, judged, metrics, timing)
 
@@ -190,7 +197,7 @@ class _Training:
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
-        (folder / STATE).write_text(json.dumps({"step": step}), encoding="utf-8")
+        (folder / STATE).write_text(json.dumps({"step": step, **self.rewarding.state()}), encoding="utf-8")
 
     def _restore(self) -> int:
         saved = self.context.checkpoints.latest()
@@ -198,12 +205,14 @@ class _Training:
             return 0
         step, folder = saved
         try:
-            written = json.loads((folder / STATE).read_text(encoding="utf-8"))["step"]
+            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            written = state["step"]
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder / STATE}: not a checkpoint of the stage 'online': {error}") from error
         if written != step:
             raise CheckpointError(f"{folder / STATE}: of step {written}, the folder's name says {step}")
         self.models.restore(folder, step)
+        self.rewarding.restore(state)
         return step
 
     def _finish(self) -> Artifact:

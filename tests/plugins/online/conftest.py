@@ -118,6 +118,7 @@ class Bench:
     stop_after: int | None = None
     kill_at: tuple[str, int] | None = None
     critic: Path | None = None
+    reward_model: Path | None = None
     events: list[tuple[str, int | None, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -145,6 +146,8 @@ class Bench:
         inputs = {"model": Artifact("model", str(self.model), "base", "digest")}
         if self.critic is not None:
             inputs["critic"] = Artifact("reward_model", str(self.critic), "rm", "digest")
+        if self.reward_model is not None:
+            inputs["reward.base"] = Artifact("reward_model", str(self.reward_model), "rm", "digest")
         return self.stage.run(
             StageContext(
                 name="rl",
