@@ -11,11 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
 from aftertrain.core.records import Completion, Verdict
+from aftertrain.core.run.base_model import find_model
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.judging.prompting import Prompting, clean
@@ -191,7 +193,7 @@ class Asker:
         """Hand the request to the generator, alone: one that it refuses is an error of its case and no other."""
         if self._generator is None:
             generator = self._builder.build(self.settings.generator)
-            generator.open(str(self.prompting.folder))
+            generator.open(str(find_model(self.settings.model, Path.cwd())))
             self._generator = generator
         try:
             self._generator.submit([request])

@@ -23,7 +23,7 @@ class Prompting:
     """Loads tokenizer and configuration of the model, not its weights.
 
     Attributes:
-        folder: the model's.
+        folder: the model's; of a hub model without its weights.
         limit: most tokens of a prompt.
 
     Raises:
@@ -31,7 +31,7 @@ class Prompting:
     """
 
     def __init__(self, settings: AskingSettings, *, needs_template: bool) -> None:
-        self.folder = find_model(settings.model, Path.cwd())
+        self.folder = find_model(settings.model, Path.cwd(), weights=False)
         self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(
             str(self.folder), settings.chat_template, needs_template=needs_template
         )
