@@ -221,11 +221,13 @@ class VerifierError:
         error: E, the mean of |R_verify − R_human|/|R_human|; the aim is below 0.05.
         false_positives: share of the replies that people hold wrong which the verifier rewards in full (Wilson).
         false_negatives: share of those that people hold right which it does not; None where there are none of a kind.
+        unscored: verdicts without a score, which the others leave out.
     """
 
     error: Interval
     false_positives: Interval | None
     false_negatives: Interval | None
+    unscored: int = 0
 
 
 def verifier_error(verified: Sequence[float], human: Sequence[float], *, positive: float = 1.0) -> VerifierError:

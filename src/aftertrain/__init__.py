@@ -4,7 +4,7 @@ Everything the commands do is also a Python call, with the same errors. Importin
 
 >>> import aftertrain
 >>> sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_"))
-['components', 'evaluate', 'load_recipe', 'plan', 'report', 'reward_function', 'run', 'verify']
+['components', 'evaluate', 'load_recipe', 'plan', 'report', 'reward_function', 'run', 'verifier_error', 'verify']
 >>> issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 True
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aftertrain.api import plan, run
     from aftertrain.api_evaluation import evaluate, reward_function, verify
     from aftertrain.api_report import report
+    from aftertrain.api_rewards import verifier_error
     from aftertrain.core.errors import AftertrainError, RecipeError
     from aftertrain.recipes import components, load_recipe
 
@@ -34,6 +35,7 @@ __all__ = [
     "report",
     "reward_function",
     "run",
+    "verifier_error",
     "verify",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "report": "aftertrain.api_report",
     "reward_function": "aftertrain.api_evaluation",
     "run": "aftertrain.api",
+    "verifier_error": "aftertrain.api_rewards",
     "verify": "aftertrain.api_evaluation",
 }
 

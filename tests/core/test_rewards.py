@@ -12,13 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aftertrain
+from aftertrain import api_rewards
 from aftertrain.core import rewards
+from aftertrain.core.records import Verdict
 
 FINITE = st.floats(-1e6, 1e6)
 
 
 def test_the_worked_examples_hold() -> None:
     assert doctest.testmod(rewards).failed == 0
+    assert doctest.testmod(api_rewards).failed == 0
 
 
 def test_only_full_verification_is_rewarded_f27() -> None:
@@ -125,3 +129,17 @@ def test_verifier_error_of_zeros_and_ones_is_the_share_of_disagreements_f41() ->
     for verified, human, positive in (([1], [], 1), ([], [], 1), ([math.nan], [1], 1), ([1], [1], 0)):
         with pytest.raises(ValueError):
             rewards.verifier_error(verified, human, positive=positive)
+
+
+def test_verdicts_are_compared_with_labels_f41() -> None:
+    """Verdicts and written lines alike; one without a score is counted, not taken for a 0."""
+    verdicts = [Verdict.scored(1.0), Verdict.scored(0.0), Verdict.unparsable(), {"id": "d", "score": 1.0}]
+    found = aftertrain.verifier_error(verdicts, [True, 0, 1, 0])
+    assert (found.error.mean, found.error.n, found.unscored) == (pytest.approx(1 / 3), 3, 1)
+    for wrong, labels, message in (
+        (verdicts, [1], "4 verdicts and 1 labels"),
+        ([Verdict.error("x")], [1], "none of 1"),
+        ([{"value": 1}], [1], "the key 'score'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            aftertrain.verifier_error(wrong, labels)

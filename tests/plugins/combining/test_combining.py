@@ -224,3 +224,21 @@ def test_all_and_any_say_what_every_completion_of_the_unknown_says() -> None:
             values = {rule(map(float, reading)) for reading in readings}
             (found,) = said(verifier, response)
             assert found == (values.pop() if len(values) == 1 else "timeout"), response
+
+
+@pytest.mark.slow
+def test_a_part_that_hangs_is_killed_and_its_time_out_is_the_wholes() -> None:
+    """Through the pool, with installed verifiers: one part hangs on one case, everything else is judged."""
+    import aftertrain
+
+    bomb = {"verifier": {"use": "regex", "pattern": "(?:a+)+$", "equality": "search", "deadline": 0.5}}
+    split = [{"verifier": {"use": "gsm8k"}, "weight": 3.0}, bomb]
+    cases = [{"response": text + "\n#### 7", "ground_truth": "7"} for text in ("b", "a" * 60 + "!")]
+    weighed = aftertrain.verify("weighted", cases, parts=split)
+    assert [verdict.outcome for verdict in weighed] == ["scored", "timeout"]
+    assert weighed[0].value == 0.75
+    spared = aftertrain.verify("any", cases, parts=[{"verifier": {"use": "gsm8k"}}, bomb])
+    assert [verdict.value for verdict in spared] == [1.0, 1.0], "a part that decides spares the one that hangs"
+    routed = [{**case, "source": source} for case, source in zip(cases, ("sums", "bombs"), strict=True)]
+    routes = {"sums": {"use": "gsm8k"}, "bombs": bomb["verifier"]}
+    assert [v.outcome for v in aftertrain.verify("by_source", routed, routes=routes)] == ["scored", "timeout"]

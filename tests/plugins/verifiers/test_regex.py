@@ -85,3 +85,14 @@ def test_any_text_gets_a_verdict(response: str, truth: str) -> None:
     verdict = judge(response, truth, pattern="[0-9a-c]+", normalize="none")
     matches = re.findall("[0-9a-c]+", response)
     assert verdict.value == (float(matches[-1] == truth) if matches else None)
+
+
+@pytest.mark.slow
+def test_a_pattern_that_never_ends_is_a_time_out_and_its_neighbours_are_judged() -> None:
+    """(a+)+$ on sixty letters takes longer than the universe has; in the pool it takes the deadline."""
+    import aftertrain
+
+    cases = [{"response": response, "ground_truth": "aaa"} for response in ("aaa", "a" * 60 + "!", "aab aaa")]
+    verdicts = aftertrain.verify("regex", cases, pattern="((?:a+)+)$", deadline=0.5)
+    assert [verdict.outcome for verdict in verdicts] == ["scored", "timeout", "scored"]
+    assert [verdicts[0].value, verdicts[2].value] == [1.0, 1.0]
