@@ -206,7 +206,7 @@ def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) 
     from aftertrain.registry.resolve import SettingsResolver
 
     tree = read(json.dumps({"use": name}), "verifier")
-    for key, value in settings.items() if isinstance(settings, Mapping) else map(_pair, settings):
+    for key, value in _texts(settings).items() if isinstance(settings, Mapping) else map(_pair, settings):
         tree = override(tree, key, value)
     registry = installed()
     where = f"verifier {name!r}"
@@ -219,6 +219,11 @@ def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) 
         raise RecipeError([Issue(where, ".".join(map(str, one["loc"])), one["msg"]) for one in found]) from error
     built: Verifier[Any] = ComponentBuilder(registry, Path.cwd()).build(use)
     return built
+
+
+def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings given in Python, as `override` takes them: it reads texts as YAML, and these are no YAML but texts."""
+    return {key: json.dumps(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
 def _pair(text: str) -> tuple[str, str]:
