@@ -204,7 +204,7 @@ def test_the_same_model_twice_differs_by_nothing(tiny_model: Path, questions: Pa
         assert (difference["better"], difference["worse"], difference["p_holm"]) == (0, 0, 1.0)
 
 
-@pytest.mark.parametrize("pattern", ["[0-9]+", "4", "a: b", "true", "{0,1}", "# x", " ", "é\\d"])
+@pytest.mark.parametrize("pattern", ["[0-9]+", "4", "a: b", "true", "a{0,1}", "# x", " ", "é\\d"])
 def test_a_text_given_in_python_is_that_text(pattern: str) -> None:
     """Settings on the command line are YAML; a Python string is none, so that '[0-9]+' is no list and '4' no number."""
     from aftertrain.api_evaluation import build_verifier

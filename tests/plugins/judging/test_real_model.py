@@ -1,4 +1,4 @@
-"""Judge and extractor with a model that really runs, on CPU: the packaged one, and SmolLM2 where it is given."""
+"""Judge and extractor (F29) with a model that really runs: the packaged one, and SmolLM2 where it is given."""
 
 from __future__ import annotations
 
