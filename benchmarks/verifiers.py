@@ -59,10 +59,10 @@ def judged(name: str, settings: dict[str, Any], truth: Callable[[Case], Any], re
     """Our verifier as a check: True where the value is 1."""
     from aftertrain.api_evaluation import build_verifier
     from aftertrain.core.records import VerificationCase
-    from aftertrain.core.verification import isolate, preflight
+    from aftertrain.core.verification import isolate
 
     verifier = build_verifier(name, settings)
-    preflight(verifier)
+    verifier.preflight()
     if pool is not None:
         verifier = isolate(verifier, pool)
 

@@ -43,15 +43,19 @@ class Verifier(Component[S]):
         return self
 
     def preflight(self) -> None:
-        """Find what is missing (a package, a resource) before anything is generated; the default needs nothing.
+        """Find what is missing (a package, a resource) before anything is generated; the default asks the parts.
 
         Raises:
             AftertrainError: what is missing, with the line that mends it.
         """
+        for part in self.parts:
+            part.preflight()
 
     @abstractmethod
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""
 
     def close(self) -> None:
-        """Free what the verifier holds (a model, a child process)."""
+        """Free what the verifier and its parts hold (a model, a child process)."""
+        for part in self.parts:
+            part.close()

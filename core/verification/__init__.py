@@ -1,6 +1,6 @@
 """Judging in killable processes: a case that hangs, crashes or eats memory costs its own verdict and nothing else."""
 
-from aftertrain.core.verification.pool import Isolated, VerifierPool, close, isolate, preflight, stream
+from aftertrain.core.verification.pool import Isolated, VerifierPool, isolate, stream
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verification.shared import close_pools, shared_pool
 
@@ -8,10 +8,8 @@ __all__ = [
     "Isolated",
     "PoolSettings",
     "VerifierPool",
-    "close",
     "close_pools",
     "isolate",
-    "preflight",
     "shared_pool",
     "stream",
 ]

@@ -121,24 +121,6 @@ def stream(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterat
     return enumerate(verifier.verify(cases))
 
 
-def preflight(verifier: Verifier[Any]) -> None:
-    """Find what a verifier or one of its parts misses, before anything is generated.
-
-    Raises:
-        AftertrainError: what is missing, with the line that mends it.
-    """
-    verifier.preflight()
-    for part in verifier.parts:
-        preflight(part)
-
-
-def close(verifier: Verifier[Any]) -> None:
-    """Free what a verifier and its parts hold; pools stay open."""
-    for part in verifier.parts:
-        close(part)
-    verifier.close()
-
-
 class _Children:
     """The child processes: idle ones are lent to one call at a time."""
 

@@ -57,16 +57,6 @@ class Combination(Verifier[S]):
         """The parts' deadlines together: they judge one after the other."""
         return sum(part.deadline for part in self._parts)
 
-    def preflight(self) -> None:
-        """Every part's."""
-        for part in self._parts:
-            part.preflight()
-
-    def close(self) -> None:
-        """Free what the parts hold."""
-        for part in self._parts:
-            part.close()
-
 
 class PartsInOrder(Combination[S]):
     """Asks part after part, each in one batch, about the cases that the parts before it left open."""

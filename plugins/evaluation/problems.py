@@ -10,7 +10,7 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
-from aftertrain.core.verification import isolate, preflight, shared_pool
+from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
@@ -45,7 +45,7 @@ class Problems(EvalTask[ProblemsSettings]):
     @cached_property
     def _verifier(self) -> Verifier[Any]:
         verifier = self.builder.build(self.settings.verifier)
-        preflight(verifier)
+        verifier.preflight()
         return isolate(verifier, shared_pool(self.settings.verification))
 
     def instances(self) -> Sequence[Instance]:

@@ -66,12 +66,12 @@ class Extract(Verifier[ExtractSettings]):
     def preflight(self) -> None:
         """See `Asker.preflight`; the inner verifier's as well."""
         self._asker.preflight()
-        self._inner.preflight()
+        super().preflight()
 
     def close(self) -> None:
         """Free the model and what the inner verifier holds."""
         self._asker.close()
-        self._inner.close()
+        super().close()
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """The inner verifier's verdicts on the extracted answers, in one batch.

@@ -21,7 +21,7 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
-from aftertrain.core.verification import close, isolate, preflight, shared_pool
+from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
@@ -83,7 +83,7 @@ class Online(Stage[OnlineSettings]):
         """By name; each has what it needs."""
         built = {use.name: self.builder.build(use) for use in self.settings.rewards}
         for verifier in built.values():
-            preflight(verifier)
+            verifier.preflight()
         return built
 
     def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
@@ -147,7 +147,7 @@ class _Training:
         finally:
             self.models.generator.close()
             for verifier in self.verifiers.values():
-                close(verifier)
+                verifier.close()
         return self._finish()
 
     def _step(self, step: int) -> None:

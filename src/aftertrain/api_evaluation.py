@@ -181,10 +181,10 @@ def isolated_verifier(
     Raises:
         RecipeError: unknown verifier or settings, all at once. AftertrainError: a package or resource is missing.
     """
-    from aftertrain.core.verification import isolate, preflight, shared_pool
+    from aftertrain.core.verification import isolate, shared_pool
 
     verifier = build_verifier(name, settings)
-    preflight(verifier)
+    verifier.preflight()
     return isolate(verifier, shared_pool(pool))
 
 

@@ -20,7 +20,7 @@ import pytest
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
-from aftertrain.core.verification import PoolSettings, VerifierPool, close_pools, isolate, preflight, shared_pool
+from aftertrain.core.verification import PoolSettings, VerifierPool, close_pools, isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from tests.core.verification.troublesome import Needy, Obedient, Slow, judge_in_a_pool
 
@@ -258,7 +258,7 @@ def test_a_forked_copy_starts_its_own_children(pool: VerifierPool) -> None:
 def test_what_is_missing_is_found_first(pool: VerifierPool) -> None:
     needy = Needy(Settings(), builder=None)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="pip install stopwords"):
-        preflight(needy)
+        needy.preflight()
     with pytest.raises(RunError, match=r"cannot be loaded.*pip install stopwords"):
         pool.verify(needy, _cases("a"))
     assert pool.verify(OBEDIENT, _cases("b"))[0].detail == "b"
