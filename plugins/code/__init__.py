@@ -11,3 +11,10 @@ _HERE = "aftertrain.plugins.code"
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
     """Add the rows."""
+    registry.add(
+        "verifier",
+        "code",
+        f"{_HERE}.code:Code",
+        f"{_HERE}.settings:CodeSettings",
+        "a program passes its tests in a sandbox: HumanEval, MBPP, standard input and output (APPS), lists of asserts",
+    )

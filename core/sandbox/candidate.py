@@ -1,0 +1,118 @@
+"""The process that holds a program under test: loads it, then answers calls of its functions.
+
+Everything here may be changed by the program, which runs in the same interpreter. That is allowed for: the examiner
+believes nothing but the values that come back.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import types
+from typing import Any, NoReturn
+
+from aftertrain.core.sandbox import wire
+from aftertrain.core.sandbox.program import NAME, read_all
+
+SHOWN = 500
+"""Characters of an error's text that are sent."""
+MODULE = "candidate"
+
+
+def run(program: int, line: int) -> NoReturn:
+    """Load the source in `program` and answer over `line` until the other side ends."""
+    source = read_all(program).decode("utf-8", "surrogatepass")
+    module = types.ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    random.seed(0)
+    try:
+        exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:  # noqa: BLE001 (SystemExit, too, means that the program cannot be tested)
+        wire.send(line, {"error": describe(error)})
+        os._exit(1)
+    wire.send(line, {"names": [name for name in module.__dict__ if isinstance(name, str)]})
+    desk = Desk(module)
+    while True:
+        wire.send(line, desk.answer(wire.receive(line)))
+
+
+def describe(error: BaseException) -> list[str]:
+    """An exception's class and text."""
+    try:
+        text = str(error)[:SHOWN]
+    except BaseException:  # noqa: BLE001 (a program's own exception may fail here as well)
+        text = "?"
+    return [type(error).__name__[:100], text]
+
+
+class Desk:
+    """Answers requests. Objects that cannot be sent are kept and numbered."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module = module
+        self.kept: list[Any] = []
+
+    def keep(self, value: Any) -> Any:
+        """A number for an object that stays here, with its class for people to read."""
+        self.kept.append(value)
+        return [len(self.kept) - 1, type(value).__name__[:100], callable(value)]
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The value, with what the call did to its arguments, or the error."""
+        try:
+            arguments = wire.decode(request.get("arguments", []), self.kept.__getitem__)
+            value = wire.encode(self._do(request, arguments), self.keep)
+            after = [_again(argument, given) for argument, given in zip(arguments, request["arguments"], strict=True)]
+            return {"value": value, **({"after": after} if any(item is not None for item in after) else {})}
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (handed on to the tests)
+            return {"error": describe(error)}
+
+    def _do(self, request: dict[str, Any], arguments: list[Any]) -> Any:
+        target = self.kept[request["on"]] if "on" in request else getattr(self.module, request["name"])
+        match request["do"]:
+            case "call":
+                return target(*arguments, **wire.decode(request["keywords"], self.kept.__getitem__))
+            case "value":
+                return target
+            case "get":
+                return getattr(target, *arguments)
+            case "set":
+                return setattr(target, *arguments)
+            case "item":
+                return target[arguments[0]]
+            case "length":
+                return len(target)
+            case "iterate":
+                return Kept(iter(target))
+            case "next":
+                return next(target)
+            case "text":
+                return str(target)
+            case "repr":
+                return repr(target)
+            case "has":
+                return arguments[0] in target
+        raise ValueError(request["do"])
+
+
+class Kept:
+    """Wraps an iterator so that it is kept here, whatever it is."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __next__(self) -> Any:
+        return next(self.values)
+
+
+def _again(argument: Any, given: Any) -> Any:
+    """The argument's encoding when the call has changed it, else None."""
+    if not isinstance(argument, list | dict | set | bytearray):
+        return None
+
+    def unchanged(value: Any) -> Any:
+        return [-1, type(value).__name__, False]
+
+    now = wire.encode(argument, unchanged)
+    return None if now == given or '"o"' in repr(now).replace("'", '"') else now

@@ -1,0 +1,118 @@
+"""The child that is forked for one program: gives up everything, then runs it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from aftertrain.core.sandbox import examiner, program
+
+if sys.platform == "linux":
+    from aftertrain.core.sandbox import linux, seccomp
+
+OPEN_FILES = 256
+OURS = 3
+"""Processes that count to the same user: the zygote, the one that waits outside the walls, the tests' examiner."""
+
+
+def run(
+    order: dict[str, Any],
+    descriptors: Sequence[int],
+    *,
+    private: Sequence[int],
+    limits: dict[str, Any],
+    folder: str,
+    alone: bool,
+) -> NoReturn:
+    """Become the program that the owner ordered.
+
+    Args:
+        order: `mode`, and `seconds`, wall time of all.
+        descriptors: what the owner sent along: for `script` program, stdin, stdout, stderr; for `tests` program, tests,
+            report.
+        private: the zygote's own descriptors, closed first.
+        limits: fields of `limits.Limits`.
+        folder: the scratch folder.
+        alone: whether walls are around us.
+    """
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        for descriptor in private:
+            os.close(descriptor)
+        os.setsid()
+        os.umask(0o077)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8")
+        _limit(limits, order["seconds"], alone)
+
+        def close_doors() -> None:
+            _close_doors(alone)
+
+        if order["mode"] == "script":
+            close_doors()
+            program.run(*descriptors)
+        source, tests, report = descriptors
+        examiner.run(source, tests, report, close_doors)
+    except BaseException:  # noqa: BLE001 (a forked child must never return into the zygote's loop)
+        os._exit(70)
+    os._exit(70)
+
+
+def _limit(limits: dict[str, Any], seconds: float, alone: bool) -> None:
+    processes = limits["processes"] + (OURS if alone else OURS + _tasks_of_user())
+    wanted = {
+        "AS": limits["memory_bytes"],
+        "CPU": int(seconds) + 1,
+        "FSIZE": limits["file_bytes"],
+        "NPROC": processes,
+        "NOFILE": OPEN_FILES,
+        "CORE": 0,
+        "MSGQUEUE": 0,
+    }
+    for name, value in wanted.items():
+        kind = getattr(resource, f"RLIMIT_{name}", None)
+        if kind is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(kind, (least, least))
+        except (OSError, ValueError):
+            if sys.platform == "linux":
+                raise  # macOS knows RLIMIT_AS but refuses it
+
+
+def _tasks_of_user() -> int:
+    """Threads of this user on this machine: the limit on processes counts them all where no namespace is."""
+    user, total = os.geteuid(), 0
+    if not os.path.isdir("/proc/self"):
+        return 512
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == user:
+                    total += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                continue
+    return total
+
+
+def _close_doors(alone: bool) -> None:
+    """Give up capabilities and take the filter on, for good."""
+    if sys.platform != "linux":
+        return
+    linux.drop_privileges()
+    code = seccomp.filter_program(internet=alone, only_signal=None if alone else os.getpid())
+    if code is not None:
+        try:
+            linux.install_filter(code)
+        except OSError:
+            if alone:
+                raise

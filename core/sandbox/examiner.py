@@ -1,0 +1,294 @@
+"""The process that runs the tests of a program, apart from the program.
+
+It forks the candidate before it reads the tests, closes itself to tracing, and reports over a descriptor that only it
+holds. In the tests, the program's functions are stand-ins that call over a pipe. So a program can pass only by giving
+right values: it can leave (`os._exit(0)`), patch its builtins, walk its frames or override `__eq__`, and reaches
+nothing that decides.
+
+Names in the tests mean, in this order: what the preamble defines; the entry point; Python's builtins and modules; what
+the program defines. When tests call nothing but builtins (MBPP 126 tests a function `sum`), these are the program's.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import json
+import math
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from aftertrain.core.sandbox import candidate, wire
+from aftertrain.core.sandbox.program import read_all
+
+if sys.platform == "linux":
+    from aftertrain.core.sandbox import linux
+
+SHOWN = 300
+"""Characters of an error that is reported."""
+
+
+class ProgramError(Exception):
+    """An exception of a class that the program made itself."""
+
+
+def run(program: int, tests: int, report: int, close_doors: Callable[[], None]) -> NoReturn:
+    """Run the tests in `tests` on the source in `program`; write one line of JSON to `report` for each."""
+    if sys.platform == "linux":
+        linux.set_dumpable(False)
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        if sys.platform == "linux":
+            linux.set_dumpable(True)
+        for descriptor in (tests, report, ours.detach()):
+            os.close(descriptor)
+        close_doors()
+        try:
+            candidate.run(program, theirs.detach())
+        finally:
+            os._exit(1)
+    theirs.close()
+    os.close(program)
+    close_doors()
+    Examiner(ours.detach(), report, child).examine(json.loads(read_all(tests)))
+
+
+class Examiner:
+    """Runs statements one after the other, each within its time."""
+
+    def __init__(self, line: int, report: int, child: int) -> None:
+        self.line, self.report, self.child = line, report, child
+        self.names: frozenset[str] = frozenset()
+
+    def examine(self, tests: dict[str, Any]) -> NoReturn:
+        """Report whether the program could be loaded, then on each test; stop when it is gone, or where told so."""
+        random.seed(0)
+        seconds = tests["seconds"]
+        alarm(seconds)
+        space = Namespace(self, tests)
+        if not self._attempt(lambda: self._load(space, tests["preamble"])):
+            os._exit(0)
+        for statement in tests["statements"]:
+            alarm(seconds)
+            if not self._attempt(lambda source=statement: _execute(source, space)) and tests["stop"]:  # type: ignore[misc]
+                os._exit(0)
+        for arguments, expected in tests["calls"]:
+            alarm(seconds)
+            if not self._attempt(lambda a=arguments, e=expected: self._compare(tests["entry"], a, e)) and tests["stop"]:  # type: ignore[misc]
+                os._exit(0)
+        os._exit(0)
+
+    def ask(self, **request: Any) -> Any:
+        """Have the candidate do something; its answer.
+
+        Raises:
+            wire.Gone: the candidate has ended.
+            Exception: what the candidate raised, as far as it is a builtin class.
+        """
+        arguments = request.pop("arguments", [])
+        encoded = [wire.encode(argument, _own) for argument in arguments]
+        wire.send(self.line, {**request, "arguments": encoded})
+        answer = wire.receive(self.line)
+        if not isinstance(answer, dict):
+            raise wire.Gone
+        if "error" in answer:
+            raise _raised(answer["error"])
+        try:
+            for argument, now in zip(arguments, answer.get("after", ()), strict=False):
+                _update(argument, now)
+            return wire.decode(answer.get("value"), self.remote)
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise wire.Gone from error
+
+    def remote(self, kept: Any) -> Remote:
+        """The stand-in for an object that the candidate keeps."""
+        number, kind, called = kept
+        return (RemoteFunction if called is True else Remote)(self, {"on": int(number)}, str(kind)[:100])
+
+    def _load(self, space: Namespace, preamble: list[str]) -> None:
+        answer = wire.receive(self.line)
+        if "error" in answer:
+            raise _raised(answer["error"])
+        self.names = frozenset(map(str, answer["names"]))
+        for source in preamble:
+            _execute(source, space)
+
+    def _attempt(self, test: Callable[[], None]) -> bool:
+        error = ""
+        try:
+            test()
+        except wire.Gone:
+            alarm(0)
+            self._tell(False, f"the program's process ended {self._status()}", gone=True)
+            os._exit(0)
+        except BaseException as raised:  # noqa: BLE001 (whatever a test raises, it has not passed)
+            error = ": ".join(filter(None, candidate.describe(raised)))
+        alarm(0)
+        self._tell(not error, error)
+        return not error
+
+    def _compare(self, name: str, arguments: list[Any], expected: Any) -> None:
+        if name in self.names or "Solution" not in self.names:
+            value = self.ask(do="call", name=name, arguments=copy.deepcopy(arguments), keywords={"d": []})
+        else:
+            solution = self.ask(do="call", name="Solution", keywords={"d": []})
+            value = getattr(solution, name)(*copy.deepcopy(arguments))
+        if not same(value, expected):
+            raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {expected!r}"[:SHOWN])
+
+    def _tell(self, passed: bool, error: str, **more: Any) -> None:
+        line = json.dumps({"passed": passed, "error": error[:SHOWN], **more}) + "\n"
+        os.write(self.report, line.encode())
+
+    def _status(self) -> str:
+        _, status = os.waitpid(self.child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            return f"by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"by signal {-code}"
+        return f"with status {code}"
+
+
+class Namespace(dict[str, Any]):
+    """The names of the tests."""
+
+    def __init__(self, examiner: Examiner, tests: dict[str, Any]) -> None:
+        super().__init__(__name__="tests")
+        self.examiner = examiner
+        self.modules, self.theirs = _meanings([*tests["preamble"], *tests["statements"]], tests["entry"])
+
+    def __missing__(self, name: str) -> Any:
+        known = name in self.examiner.names
+        if name in self.theirs and known:
+            value: Any = RemoteFunction(self.examiner, {"name": name}, name)
+        elif hasattr(builtins, name):
+            raise KeyError(name)
+        elif name in self.modules:
+            value = __import__(name)
+        elif known:
+            value = self.examiner.ask(do="value", name=name)
+        else:
+            raise KeyError(name)
+        self[name] = value
+        return value
+
+
+class Remote:
+    """Stands for an object of the program. It equals nothing but itself."""
+
+    def __init__(self, examiner: Examiner, target: dict[str, Any], kind: str) -> None:
+        self.__dict__.update(_examiner=examiner, _target=target, _kind=kind)
+
+    def _ask(self, do: str, *arguments: Any, **more: Any) -> Any:
+        return self._examiner.ask(do=do, arguments=list(arguments), **self._target, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._ask("get", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._ask("set", name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._ask("item", key)
+
+    def __len__(self) -> int:
+        return int(self._ask("length"))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, value: Any) -> bool:
+        return self._ask("has", value) is True
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._ask("iterate")  # type: ignore[no-any-return]
+
+    def __next__(self) -> Any:
+        return self._ask("next")
+
+    def __str__(self) -> str:
+        return str(self._ask("text"))
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} of the program>"
+
+
+class RemoteFunction(Remote):
+    """Stands for a function or class of the program."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._ask("call", *arguments, keywords=wire.encode(keywords, _own))
+
+
+def same(value: Any, expected: Any) -> bool:
+    """Equality of a result with one that was read from JSON: tuples are lists, numbers within 1e-6 relative (APPS)."""
+    if isinstance(value, float) or isinstance(expected, float):
+        both = all(isinstance(number, int | float) and not isinstance(number, bool) for number in (value, expected))
+        return both and (value == expected or math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9))
+    if isinstance(value, list | tuple) and isinstance(expected, list | tuple):
+        return len(value) == len(expected) and all(map(same, value, expected))
+    if isinstance(value, dict) and isinstance(expected, dict):
+        return len(value) == len(expected) and all(
+            any(str(key) == str(other) and same(value[key], expected[other]) for other in expected) for key in value
+        )
+    return type(value) is type(expected) and bool(value == expected)
+
+
+def alarm(seconds: float) -> None:
+    """End this process after that time, whatever it does; 0 calls it off."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _execute(source: str, space: Namespace) -> None:
+    exec(compile(source, "<tests>", "exec", dont_inherit=True), space)
+
+
+def _meanings(sources: list[str], entry: str | None) -> tuple[frozenset[str], frozenset[str]]:
+    """Which names of the tests are modules of Python's library, and which are the program's though builtins."""
+    modules, called = set(), set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                modules.add(node.value.id)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called.add(node.func.id)
+    ours = {name for name in called if hasattr(builtins, name)}
+    theirs = {entry} if entry else (ours if called == ours else set())
+    return frozenset(modules & sys.stdlib_module_names), frozenset(theirs)
+
+
+def _own(value: Any) -> Any:
+    if isinstance(value, Remote) and "on" in value._target:
+        return value._target["on"]
+    raise TypeError(f"a test passes a {type(value).__name__}, which cannot be handed to the program")
+
+
+def _raised(error: Any) -> BaseException:
+    """The exception that the candidate reports; never one that ends this process or looks like the candidate's end."""
+    name, text = (str(part) for part in error)
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
+        return kind(text)
+    return ProgramError(f"{name}: {text}")
+
+
+def _update(argument: Any, now: Any) -> None:
+    """Do to an argument what the call did to the candidate's copy of it."""
+    if now is None:
+        return
+    value = wire.decode(now, lambda kept: None)
+    if type(value) is not type(argument):
+        return
+    if isinstance(argument, list | bytearray):
+        argument[:] = value
+    elif isinstance(argument, dict | set):
+        argument.clear()
+        argument.update(value)

@@ -1,0 +1,142 @@
+"""Which walls this machine allows, found by trying them on a program that looks for holes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from aftertrain.core.sandbox.limits import Limits
+from aftertrain.core.sandbox.worker import LevelName, SandboxError, Worker
+
+LEVELS: tuple[LevelName, ...] = ("bubblewrap", "namespaces", "rlimits")
+"""From the best to the last."""
+CLOSED = {
+    "bubblewrap": "no network, no files but Python's, no environment, limits, all processes killed (bubblewrap)",
+    "namespaces": "no network, no files but Python's, no environment, limits, all processes killed (own namespaces)",
+    "rlimits": "limits on time, memory and processes only: files of this machine can be READ by the program",
+}
+_SECRET = "aftertrain-canary"
+_PROBE = """
+import json, os, socket, sys
+asked = json.load(sys.stdin)
+found = []
+def tries(name, attempt):
+    try:
+        if attempt() is not False:
+            found.append(name)
+    except (OSError, KeyError):
+        pass
+def forks():
+    for _ in range(64):
+        if os.fork() == 0:
+            import time
+            time.sleep(5)
+            os._exit(0)
+tries("network", lambda: socket.create_connection(("127.0.0.1", asked["port"]), 1))
+tries("files of this machine", lambda: open(asked["file"]).read())
+tries("writing outside the scratch folder", lambda: open(asked["folder"] + "/hole", "w"))
+tries("writing to the root", lambda: open("/hole", "w"))
+tries("the environment", lambda: os.environ[asked["variable"]])
+tries("the owner's environment", lambda: open(f"/proc/{asked['owner']}/environ").read())
+tries("any number of processes", forks)
+open("scratch", "w").close()
+print(json.dumps(found))
+"""
+
+log = logging.getLogger("aftertrain.sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The best level that works here.
+
+    Attributes:
+        name: `bubblewrap` and `namespaces` isolate, `rlimits` does not.
+        refused: for each better level, why it cannot be had.
+    """
+
+    name: LevelName
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def isolated(self) -> bool:
+        """Whether a program can neither reach the network nor see this machine's files."""
+        return self.name != "rlimits"
+
+    def describe(self) -> str:
+        """One line for people: the level, what it closes, and why no better one is had."""
+        reasons = "".join(f"; not {name}: {reason}" for name, reason in self.refused if not self.isolated)
+        return f"{self.name}: {CLOSED[self.name]}{reasons}"
+
+
+_lock = threading.Lock()
+_found: dict[str, Level] = {}
+
+
+def level() -> Level:
+    """The best level, tried once per process (about 0.2 s)."""
+    with _lock:
+        if "level" not in _found:
+            _found["level"] = _find()
+        return _found["level"]
+
+
+def _find() -> Level:
+    refused: list[tuple[str, str]] = []
+    for name in LEVELS:
+        reason = why_not(name)
+        if reason is None:
+            return Level(name, tuple(refused))
+        refused.append((name, reason))
+    raise SandboxError("no sandbox works here: " + "; ".join(f"{name}: {reason}" for name, reason in refused))
+
+
+def why_not(name: LevelName) -> str | None:
+    """Why a level cannot be had here; None when it works."""
+    if name != "rlimits" and sys.platform != "linux":
+        return f"it needs Linux, this is {sys.platform}"
+    if name == "bubblewrap" and bubblewrap() is None:
+        return "the program bwrap is not installed"
+    try:
+        holes = _holes(name)
+    except SandboxError as error:
+        return str(error).removeprefix(f"sandbox level {name}: ")
+    return f"a program got through to {', '.join(holes)}" if holes and name != "rlimits" else None
+
+
+def bubblewrap() -> str | None:
+    """Where the program bwrap is."""
+    return shutil.which("bwrap", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/local/bin"]))
+
+
+def _holes(name: LevelName) -> list[str]:
+    """What a program on that level gets at.
+
+    Raises:
+        SandboxError: the level does not work at all.
+    """
+    worker = Worker(name, Limits(seconds=10, processes=4), bwrap=bubblewrap() or "")
+    try:
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+            os.chmod(folder, 0o777)
+            canary = Path(folder) / "canary"
+            canary.write_text(_SECRET)
+            variable = next(iter(os.environ), "PATH")
+            asked = {"port": server.getsockname()[1], "file": str(canary), "folder": folder, "variable": variable}
+            asked = {**asked, "owner": os.getpid(), "variable": "PWD" if variable in ("PATH", "LANG") else variable}
+            raw = worker.run("script", [_PROBE.encode(), json.dumps(asked).encode()], [65536, 65536], 10.0)
+    finally:
+        worker.close()
+    if raw.status != 0:
+        errors = raw.outputs[1].decode(errors="replace").strip().splitlines()
+        raise SandboxError(f"a program does not run there: {raw.why or (errors or [f'status {raw.status}'])[-1]}")
+    holes: list[str] = json.loads(raw.outputs[0])
+    return holes

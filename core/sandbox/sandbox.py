@@ -1,0 +1,234 @@
+"""`Sandbox`: runs scripts and tests programs, from any thread, several at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, Self
+
+from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
+from aftertrain.core.sandbox.limits import Limits, Outcome, Result, Tested, Tests
+from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
+
+SHOWN = 500
+"""Characters of an error that a result's detail keeps."""
+_REPORT_BYTES = 2**16
+_BROKEN = (SandboxError, ValueError, KeyError, TypeError, OSError)
+
+_warned = threading.Event()
+
+
+class Sandbox:
+    """Runs programs that nobody has read. Holds up to `workers` processes, started when they are needed.
+
+    Thread-safe; out of pickle, and after a fork, it starts processes of its own. Close it, or use it with `with`.
+
+    Args:
+        limits: what each program may use.
+        require: `isolated` refuses to work where only `rlimits` can be had.
+        use: a level to use in place of the best that works here.
+        workers: programs at once; by default one per processor core that may be used.
+        packages: whether programs may import the packages that are installed beside aftertrain. Without them what a
+            program is worth does not depend on the machine.
+
+    Raises:
+        SandboxError: isolation is required and cannot be had; the message says why.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        require: Literal["isolated"] | None = None,
+        use: LevelName | None = None,
+        workers: int | None = None,
+        packages: bool = False,
+    ) -> None:
+        self.limits, self.require, self.packages = limits or Limits(), require, packages
+        self.level = Level(use) if use else level()
+        if require and not self.level.isolated:
+            raise SandboxError(f"isolation is required and cannot be had here. {self.level.describe()}. {CURE}")
+        if not self.level.isolated and not _warned.is_set():
+            _warned.set()
+            log.warning("programs run WITHOUT isolation. %s. %s", self.level.describe(), CURE)
+        self.workers = workers or _cores()
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._slots = threading.Semaphore(self.workers)
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._process = os.getpid()
+        self._closed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.limits, self.require, self.level, self.workers, self.packages)
+
+    def run(self, program: str, stdin: str = "") -> Result:
+        """Run a script; never raises on any program."""
+        limits = self.limits
+        files = [_bytes(program), _bytes(stdin)]
+        started = time.monotonic()
+        try:
+            raw = self._with_worker("script", files, [limits.output_bytes] * 2, limits.seconds)
+        except _BROKEN as error:
+            return Result("error", "", "", time.monotonic() - started, f"the sandbox broke: {error}"[:SHOWN])
+        stdout, stderr = (part.decode("utf-8", "replace") for part in raw.outputs)
+        outcome, detail = _outcome(raw, stderr, limits)
+        return Result(outcome, stdout, stderr, raw.seconds, detail)
+
+    def run_all(self, jobs: Iterable[tuple[str, str]]) -> list[Result]:
+        """Run (script, standard input) pairs, up to `workers` at once; results in order."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            return list(pool.map(lambda job: self.run(*job), jobs))
+
+    def test(
+        self, program: str, tests: Tests, *, stop_at_failure: bool = True, seconds: float | None = None
+    ) -> list[Tested]:
+        """Test the functions that a program defines; never raises on any program.
+
+        Args:
+            program: source of a module.
+            tests: what to test; each has `limits.seconds`, and so has loading the program.
+            stop_at_failure: end with the first test that does not pass; the result is shorter then.
+            seconds: wall time of all together.
+        """
+        found: list[Tested] = []
+        deadline = time.monotonic() + (seconds or 1e9)
+        while len(found) < len(tests):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                found.append(Tested("timeout", "no time was left"))
+                found += [found[-1]] * (0 if stop_at_failure else len(tests) - len(found))
+                break
+            found += self._test_from(program, tests, len(found), stop_at_failure, left)
+            if stop_at_failure and found[-1].outcome != "passed":
+                break
+        return found
+
+    def _test_from(self, program: str, tests: Tests, start: int, stop: bool, left: float) -> list[Tested]:
+        """Results of the tests from number `start` on: at least one, fewer than all where the program ended."""
+        rest = len(tests) - start
+        calls = tests.calls[max(0, start - len(tests.statements)) :]
+        asked = {
+            "preamble": tests.preamble,
+            "statements": tests.statements[start:],
+            "calls": calls,
+            "entry": tests.entry,
+            "seconds": self.limits.seconds,
+            "stop": stop,
+        }
+        seconds = min((rest + 1) * self.limits.seconds + 0.2, left)
+        try:
+            files = [_bytes(program), json.dumps(asked).encode()]
+            raw = self._with_worker("tests", files, [_REPORT_BYTES + 4096 * rest], seconds)
+            lines = [json.loads(line) for line in raw.outputs[0].splitlines()]
+        except _BROKEN as error:
+            return [Tested("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
+        outcome, detail = _outcome(raw, "", self.limits)
+        ended = Tested("timeout" if outcome == "timeout" else "failed", detail or "the tests' process ended")
+        if not lines or not lines[0]["passed"]:
+            failure = ended if not lines else Tested("failed", f"the program does not load: {lines[0]['error']}")
+            return [failure] * (1 if stop else rest)
+        found = [Tested("passed") if line["passed"] else Tested("failed", line["error"]) for line in lines[1:]]
+        complete = (
+            len(found) == rest or any("gone" in line for line in lines) or (stop and lines[-1]["passed"] is False)
+        )
+        return found if complete else [*found, ended]
+
+    def _with_worker(self, mode: str, files: Sequence[bytes], pipes: Sequence[int], seconds: float) -> Raw:
+        if os.getpid() != self._process:
+            self._fresh()
+        with self._slots:
+            if self._closed:
+                raise SandboxError("this sandbox is closed")
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            worker = worker or self._start()
+            try:
+                raw = worker.run(mode, files, pipes, seconds)
+            except BaseException:
+                worker.close()
+                raise
+            with self._lock:
+                keep = not self._closed
+                if keep:
+                    self._idle.append(worker)
+            if not keep:
+                worker.close()
+            return raw
+
+    def _start(self) -> Worker:
+        folders = list(dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib")))
+        return Worker(self.level.name, self.limits, folders if self.packages else (), bubblewrap() or "")
+
+    def warm(self) -> None:
+        """Start one process now, so that the first program does not wait for it.
+
+        Raises:
+            SandboxError: it cannot be started.
+        """
+        with self._slots:
+            worker = self._start()
+            with self._lock:
+                self._idle.append(worker)
+
+    def close(self) -> None:
+        """End all processes; a program that runs is let come to its end."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+CURE = "Install bubblewrap (apt install bubblewrap), or allow unprivileged user namespaces"
+
+
+def _restore(
+    limits: Limits, require: Literal["isolated"] | None, chosen: Level, workers: int, packages: bool
+) -> Sandbox:
+    return Sandbox(limits, require=require, use=chosen.name, workers=workers, packages=packages)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _outcome(raw: Raw, stderr: str, limits: Limits) -> tuple[Outcome, str]:
+    """What the end of a case means, in words where it is not well."""
+    if raw.status == 0:
+        return "ok", ""
+    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")[:SHOWN]
+    if raw.status is None:
+        words: dict[str, tuple[Outcome, str]] = {
+            "timeout": ("timeout", f"more than {limits.seconds:g} s"),
+            "memory": ("memory", f"more than {limits.memory_bytes} bytes of memory"),
+            "output": ("output", f"more than {limits.output_bytes} bytes of output"),
+        }
+        return words.get(raw.why, ("error", f"stopped: {raw.why}"))
+    if raw.status < 0:
+        if -raw.status in (signal.SIGALRM, signal.SIGXCPU):
+            return "timeout", f"more than {limits.seconds:g} s"
+        name = signal.Signals(-raw.status).name if -raw.status in set(signal.Signals) else str(-raw.status)
+        return "failed", f"ended by {name}"
+    if last.startswith("MemoryError"):
+        return "memory", last
+    return "failed", last or f"ended with status {raw.status}"

@@ -1,0 +1,212 @@
+"""How a sandbox's own process gets behind its walls, on each level. Runs inside the new process, before any program.
+
+`namespaces` (Linux 5.12 with unprivileged user namespaces): user, mount, network, IPC, host name, control group and
+process namespaces of its own. The new root is built from nothing: an empty file system with Python and the system's
+libraries mounted read-only, so that what is not named (home folders, keys, data, weights) is not there at all.
+
+`bubblewrap`: the same by the program bwrap. `rlimits`: no walls; only what `case.py` sets for each program.
+
+Root first becomes a user that owns nothing, because limits on processes do not hold for root.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+if sys.platform == "linux":
+    from aftertrain.core.sandbox import linux
+
+NOBODY = 65534
+SCRATCH = "/tmp"
+_OWN_USERS = 0x7000_0000
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
+_FILES = ("/etc/ld.so.cache", "/etc/localtime")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_LINKS = (("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc/self/fd/1", "dev/stdout"))
+_MORE_LINKS = (("/proc/self/fd/2", "dev/stderr"), (SCRATCH, "dev/shm"))
+_PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
+_TREE_BYTES = "1m"
+
+
+def visible(more: Sequence[str]) -> list[str]:
+    """The folders and files that a program may read: the system's, Python's, and `more`; none inside another."""
+    python = [sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.path.realpath(os.__file__))]
+    found: list[str] = []
+    for path in [*_SYSTEM, *_FILES, *python, *more]:
+        inside = any(path == other or path.startswith(other.rstrip("/") + "/") for other in found)
+        if path != "/" and not inside and os.path.lexists(path):
+            found.append(path)
+    return found
+
+
+def leave_root(readable: Sequence[str]) -> bool:
+    """As root, become a user that nobody else is, still able to read `readable`; whether this process was root."""
+    if os.geteuid() != 0:
+        return False
+    keep_reading = False
+    if sys.platform == "linux":
+        closed = [(path, gate) for path in readable if (gate := _closed_folder(path))]
+        try:
+            if closed:
+                linux.unshare(linux.NEWNS)
+                linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+                _open_up(closed)
+        except OSError:
+            keep_reading = True
+        for user in (_OWN_USERS + os.getpid(), NOBODY):
+            try:
+                linux.become(user, keep_reading)
+            except OSError:
+                if user == NOBODY:
+                    raise
+            else:
+                break
+    else:
+        os.setgroups([])
+        os.setregid(NOBODY, NOBODY)
+        os.setreuid(NOBODY, NOBODY)
+    return True
+
+
+def _closed_folder(path: str) -> str | None:
+    """The first folder above `path` that only its owner may enter."""
+    parts = path.strip("/").split("/")[:-1]
+    folders = ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
+    return next((folder for folder in folders if not os.stat(folder).st_mode & 0o001), None)
+
+
+def _open_up(closed: Sequence[tuple[str, str]]) -> None:
+    """Cover each closed folder, in this process's view only, by an empty one that holds nothing but what is needed."""
+    held = [(path, os.open(path, os.O_PATH)) for path, _ in closed]
+    for gate in dict.fromkeys(gate for _, gate in closed):
+        linux.mount("tmpfs", gate, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={_TREE_BYTES},mode=755")
+    for path, descriptor in held:
+        os.makedirs(path, exist_ok=True)
+        linux.mount(f"/proc/self/fd/{descriptor}", path, None, linux.MS_BIND | linux.MS_REC)
+        os.close(descriptor)
+
+
+def watch_owner(owner: int) -> None:
+    """End this process when the process `owner` ends. A mere thread of it that started us may end."""
+    if sys.platform == "linux":
+
+        def parent_thread_ended(number: int, frame: object) -> None:
+            if os.getppid() != owner:
+                os._exit(0)
+
+        signal.signal(signal.SIGHUP, parent_thread_ended)
+        linux.die_with_parent(signal.SIGHUP)
+        if os.getppid() != owner:
+            os._exit(0)
+
+
+def enter_namespaces(binds: Sequence[str], owner: int) -> None:
+    """Go on as the first process of new namespaces; the old process stays outside, waits, and passes its end on.
+
+    Raises:
+        OSError: this machine does not allow it; the message says which step.
+    """
+    user, group = os.geteuid(), os.getegid()
+    both = linux.NEWUSER | linux.NEWNS | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWPID | linux.NEWCGROUP
+    linux.unshare(both)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{NOBODY} {user} 1")
+    _write("/proc/self/gid_map", f"{NOBODY} {group} 1")
+    child_only(owner, lambda: None)
+    _build_root(binds)
+
+
+def enter_bubblewrap(program: str, binds: Sequence[str], inner: Sequence[str], scratch_bytes: int, owner: int) -> None:
+    """Execute `inner` behind bubblewrap's walls as their first process. Does not return."""
+    words = [program, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--as-pid-1"]
+    words += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
+    words += ["--cap-add", "CAP_SYS_ADMIN", "--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
+    for path in binds:
+        words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
+    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(scratch_bytes), "--tmpfs", SCRATCH]
+    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--", *inner]
+    child_only(owner, lambda: os.execv(program, words))
+
+
+def child_only(owner: int, then: Callable[[], Any]) -> None:
+    """Fork: the child, which dies with this process, does `then` and returns; this process never returns."""
+    watch_owner(owner)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        linux.die_with_parent(signal.SIGKILL)
+        then()
+        return
+    os.closerange(0, 2)
+    while True:
+        pid, status = os.waitpid(child, 0)
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+def fresh_scratch(limit: int) -> None:
+    """Mount a new empty scratch folder.
+
+    Raises:
+        OSError: this process may not mount.
+    """
+    options = f"size={limit},nr_inodes={max(64, min(limit // 4096, 4096))},mode=700"
+    linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+
+
+def _build_root(binds: Sequence[str]) -> None:
+    links = {path: os.readlink(path) for path in binds if os.path.islink(path)}
+    folders = {path: os.path.isdir(path) for path in binds}
+    quiet = linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("tmpfs", SCRATCH, "tmpfs", quiet, "size=64k,mode=755")
+    os.mkdir(f"{SCRATCH}/old")
+    os.mkdir(f"{SCRATCH}/new")
+    linux.pivot_root(SCRATCH, f"{SCRATCH}/old")
+    os.chdir("/")
+    linux.mount("tmpfs", "/new", "tmpfs", quiet, f"size={_TREE_BYTES},mode=755")
+    for path in binds:
+        target = f"/new{path}"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if path in links:
+            os.symlink(links[path], target)
+        else:
+            _bind(f"/old{path}", target, folders[path], linux.RDONLY | linux.NOSUID | linux.NODEV)
+    for folder in ("dev", "proc", "etc", SCRATCH.strip("/")):
+        os.makedirs(f"/new/{folder}", exist_ok=True)
+    for name in _DEVICES:
+        _bind(f"/old/dev/{name}", f"/new/dev/{name}", False, linux.RDONLY | linux.NOSUID)
+    for target, name in _LINKS + _MORE_LINKS:
+        os.symlink(target, f"/new/{name}")
+    _write("/new/etc/passwd", _PASSWD)
+    # Where parts of /proc are covered (in most containers) the kernel refuses a new one: programs do without.
+    try:
+        linux.mount("proc", "/new/proc", "proc", quiet | linux.MS_NOEXEC, "subset=pid")
+    except OSError:
+        os.chmod("/new/proc", 0o555)
+    os.chdir("/new")
+    linux.pivot_root(".", ".")
+    linux.unmount(".")
+    os.chdir("/")
+    linux.restrict_mount("/", linux.RDONLY)
+    fresh_scratch(4096)
+    linux.unmount(SCRATCH)
+
+
+def _bind(source: str, target: str, folder: bool, attributes: int) -> None:
+    if folder:
+        os.makedirs(target, exist_ok=True)
+    else:
+        _write(target, "")
+    linux.mount(source, target, None, linux.MS_BIND | linux.MS_REC)
+    linux.restrict_mount(target, attributes)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

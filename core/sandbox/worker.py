@@ -1,0 +1,201 @@
+"""The owner's side of one sandbox process: starts it, hands it programs, takes in what they write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from aftertrain.core.errors import AftertrainError
+from aftertrain.core.sandbox.limits import Limits
+
+LevelName = Literal["bubblewrap", "namespaces", "rlimits"]
+START = 20.0
+"""Seconds that the process may take to be ready, generous for a busy machine."""
+GRACE = 0.5
+"""Seconds beyond a program's time after which the process itself is given up."""
+_HERE = Path(__file__).resolve().parent
+_BOOT = """
+import sys, types
+for name, path in (("aftertrain", None), ("aftertrain.core", None), ("aftertrain.core.sandbox", sys.argv[1])):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [path] if path else []
+from aftertrain.core.sandbox import zygote
+zygote.main(sys.argv[2])
+"""
+"""Loads the modules of this folder without the package around them, which imports what a sandbox has no use for."""
+
+
+class SandboxError(AftertrainError):
+    """A sandbox that cannot be had, or that broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a case left: the child's status (negative: signal; None: ended for `why`) and what came out of each pipe."""
+
+    status: int | None
+    why: str
+    outputs: tuple[bytes, ...]
+    seconds: float
+
+
+class Worker:
+    """One process that runs one program at a time. Not for several threads at once: `sandbox.Sandbox` is.
+
+    Raises:
+        SandboxError: the level cannot be had here; the message says at which step.
+    """
+
+    def __init__(self, level: LevelName, limits: Limits, packages: Sequence[str] = (), bwrap: str = "") -> None:
+        self.level, self.limits = level, limits
+        # The virtual environment's own program would look for files that a sandbox does not show.
+        python = getattr(sys, "_base_executable", None) or sys.executable
+        command = [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(_HERE)]
+        config = {
+            "level": level,
+            "limits": asdict(limits),
+            "packages": list(packages),
+            "code": [str(_HERE)] if level == "bubblewrap" else [],
+            "python": command,
+            "bwrap": bwrap,
+        }
+        ours, theirs = socket.socketpair()
+        with theirs, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [*command, json.dumps(config)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={"PYTHONHASHSEED": "0"},
+                start_new_session=True,
+            )
+            self._control = ours
+            self._finish = weakref.finalize(self, _end, process, ours)
+            answer = self._answer(START)
+            if not answer or "ready" not in answer:
+                self.close()
+                errors.seek(0)
+                told = errors.read().decode(errors="replace").strip().splitlines()
+                reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
+                raise SandboxError(f"sandbox level {level}: {reason}")
+
+    def run(self, mode: str, files: Sequence[bytes], pipes: Sequence[int], seconds: float) -> Raw:
+        """Have a program run.
+
+        Args:
+            mode: `script` or `tests` (see `case.run`).
+            files: contents that it is handed as files.
+            pipes: for each of its outputs, the number of bytes that may come before it is stopped.
+            seconds: wall time.
+
+        Raises:
+            SandboxError: the process broke; this worker is of no use any more.
+        """
+        started = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            handed = [stack.enter_context(_sealed(content)) for content in files]
+            ends = [os.pipe() for _ in pipes]
+            readers = [stack.enter_context(open(reader, "rb", buffering=0)) for reader, _ in ends]
+            writers = [stack.enter_context(open(writer, "wb", buffering=0)) for _, writer in ends]
+            order = json.dumps({"mode": mode, "seconds": seconds}).encode() + b"\n"
+            try:
+                socket.send_fds(self._control, [order], [file.fileno() for file in [*handed, *writers]])
+            except OSError as error:
+                raise SandboxError(f"the sandbox's process is gone: {error}") from error
+            for file in [*handed, *writers]:
+                file.close()
+            outputs, flooded = self._drain(readers, pipes, started + seconds + GRACE)
+        answer = self._answer(max(0.0, started + seconds - time.monotonic()) + 2 * GRACE)
+        if answer is None:
+            self.close()
+            raise SandboxError("the sandbox's process ended or does not answer")
+        why = "output" if flooded else answer.get("why", "")
+        return Raw(None if flooded else answer["status"], why, outputs, time.monotonic() - started)
+
+    def _drain(
+        self, readers: Sequence[IO[bytes]], most: Sequence[int], deadline: float
+    ) -> tuple[tuple[bytes, ...], bool]:
+        """Read all pipes to their ends; the bytes of each, and whether one brought too many."""
+        kept = [bytearray() for _ in readers]
+        flooded = False
+        with selectors.DefaultSelector() as selector:
+            for number, reader in enumerate(readers):
+                selector.register(reader, selectors.EVENT_READ, number)
+            while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(left):
+                    part = os.read(key.fd, 2**16)
+                    kept[key.data] += part
+                    if not part:
+                        selector.unregister(key.fileobj)
+                    elif len(kept[key.data]) > most[key.data]:
+                        del kept[key.data][most[key.data] :]
+                        selector.unregister(key.fileobj)
+                        flooded = True
+                if flooded:
+                    with contextlib.suppress(OSError):
+                        self._control.sendall(b"stop\n")
+                    break
+        return tuple(bytes(part) for part in kept), flooded
+
+    def _answer(self, seconds: float) -> dict[str, Any] | None:
+        """The next line of the process; None when it ended or said nothing in time."""
+        data = b""
+        deadline = time.monotonic() + seconds
+        while not data.endswith(b"\n"):
+            self._control.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                part = self._control.recv(65536)
+            except OSError:
+                return None
+            if not part:
+                return None
+            data += part
+        self._control.settimeout(None)
+        answer = json.loads(data)
+        return answer if isinstance(answer, Mapping) else None  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """End the process and everything in it."""
+        self._finish()
+
+
+def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    control.close()
+    try:
+        process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _sealed(content: bytes) -> IO[bytes]:
+    """A file with that content which nobody can change, where the system has such files."""
+    if not hasattr(os, "memfd_create"):
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+        file.write(content)
+        file.flush()
+    else:
+        import fcntl
+
+        file = open(os.memfd_create("aftertrain", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b", buffering=0)  # noqa: SIM115
+        view = memoryview(content)
+        while view:
+            view = view[file.write(view) :]
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    file.seek(0)
+    return file

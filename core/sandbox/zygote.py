@@ -1,0 +1,259 @@
+"""The process inside a sandbox's walls that forks a child for each program. Started by `worker.py`, runs alone.
+
+It takes one order at a time from its owner: a JSON line with file descriptors (`case.py` says which). It never sees a
+program or a result itself, so that every program starts from the same state. When the child ends, the owner asks, or
+time or memory runs out, every process of the program is killed and its scratch folder thrown away; then it answers. It
+ends when the owner's end of the connection closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from typing import Any, NoReturn
+
+from aftertrain.core.sandbox import case, walls
+
+if sys.platform == "linux":
+    from aftertrain.core.sandbox import linux
+
+LOOK = 0.05
+"""Seconds between two looks at the memory of all processes of a program."""
+_PRELOAD = (
+    "bisect collections contextlib copy datetime decimal enum fractions functools hashlib heapq io itertools json"
+)
+_PRELOAD += " math operator random re statistics string sys time types typing traceback"
+
+
+def main(text: str) -> NoReturn:
+    """Get behind the walls, say so, serve, end."""
+    config: dict[str, Any] = json.loads(text)
+    control = socket.socket(fileno=os.dup(0))
+    try:
+        _enter(config)
+        for name in _PRELOAD.split():
+            __import__(name)
+        sys.path.extend(config["packages"])
+        zygote = Zygote(control, config)
+    except OSError as error:
+        _send(control, {"failed": str(error)})
+        os._exit(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    os.close(null)
+    _send(control, {"ready": config["level"]})
+    zygote.serve()
+
+
+def _enter(config: dict[str, Any]) -> None:
+    owner = os.getppid()
+    if config["level"] == "inside":
+        return
+    binds = walls.visible([*config["packages"], *config["code"]])
+    config["dropped"] = walls.leave_root(binds)
+    if config["level"] == "namespaces":
+        walls.enter_namespaces(walls.visible(config["packages"]), owner)
+    elif config["level"] == "bubblewrap":
+        inner = [*config["python"], json.dumps({**config, "level": "inside"})]
+        walls.enter_bubblewrap(config["bwrap"], binds, inner, config["limits"]["file_bytes"], owner)
+    else:
+        walls.watch_owner(owner)
+        if sys.platform == "linux":
+            linux.adopt_orphans()
+
+
+class Zygote:
+    """Forks, waits, kills, answers."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        self.control = control
+        self.limits = config["limits"]
+        self.alone = config["level"] != "rlimits"
+        """Whether a process namespace holds us and nobody else."""
+        self.own_user = config.get("dropped", False)
+        self.mounts = self.alone and _may_mount()
+        self.folder = walls.SCRATCH
+        self.wake, wake_end = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(wake_end, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        self.private = [control.fileno(), self.wake, wake_end]
+
+    def serve(self) -> NoReturn:
+        """Until the owner is gone."""
+        while True:
+            line, descriptors = _receive(self.control)
+            if line is None:
+                self._end()
+            order = json.loads(line)
+            self._prepare()
+            child = os.fork()
+            if child == 0:
+                self._become(order, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            answer = self._wait(child, order["seconds"])
+            self._kill_all(child)
+            self._clear()
+            _send(self.control, answer)
+
+    def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        given = {"private": self.private, "limits": self.limits, "folder": self.folder, "alone": self.alone}
+        case.run(order, descriptors, **given)
+
+    def _wait(self, child: int, seconds: float) -> dict[str, Any]:
+        """Wait for the child's end; None as status where something else ended it."""
+        end = time.monotonic() + seconds
+        waiting = select.poll()
+        waiting.register(self.control, select.POLLIN)
+        waiting.register(self.wake, select.POLLIN)
+        while (left := end - time.monotonic()) > 0:
+            ready = [descriptor for descriptor, _ in waiting.poll(min(left, LOOK) * 1000 + 1)]
+            if self.wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake, 4096)
+                if (status := _reap(child)) is not None:
+                    return {"status": status}
+            elif self.control.fileno() in ready:
+                if not self.control.recv(4096):
+                    self._kill_all(child)
+                    self._clear()
+                    self._end()
+                return {"status": None, "why": "stopped"}
+            elif self._memory(child) > self.limits["memory_bytes"]:
+                return {"status": None, "why": "memory"}
+        return {"status": None, "why": "timeout"}
+
+    def _memory(self, child: int) -> int:
+        """Resident bytes of all processes of the program, their shared files left out."""
+        total = 0
+        for pid in _descendants():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+                _, resident, shared, *_ = map(int, file.read().split())
+                total += (resident - shared) * 4096
+        return total
+
+    def _kill_all(self, child: int) -> None:
+        """Kill every process of the program and wait until none is left."""
+        if self.alone or self.own_user:
+            # All at once, ourselves and the first process excepted: no fork can slip through.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(-1, signal.SIGKILL)
+        else:
+            _kill_group(child)
+            frozen: set[int] = set()
+            while more := set(_descendants()) - frozen:
+                for pid in more:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGSTOP)
+                frozen |= more
+            for pid in frozen:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+    def _prepare(self) -> None:
+        if self.mounts:
+            walls.fresh_scratch(self.limits["file_bytes"])
+        elif not self.alone:
+            self.folder = tempfile.mkdtemp(prefix="aftertrain-case-")
+
+    def _clear(self) -> None:
+        if self.mounts:
+            linux.unmount(walls.SCRATCH)
+        elif self.alone:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    _remove(entry.path)
+        else:
+            _remove(self.folder)
+
+    def _end(self) -> NoReturn:
+        os._exit(0)
+
+
+def _may_mount() -> bool:
+    try:
+        walls.fresh_scratch(4096)
+    except OSError:
+        return False
+    linux.unmount(walls.SCRATCH)
+    return True
+
+
+def _reap(child: int) -> int | None:
+    """Take in every process that has ended; the child's status if it was among them."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                found = os.waitstatus_to_exitcode(ended[1])
+    return found
+
+
+def _descendants() -> list[int]:
+    """All processes that descend from this one, by /proc; none where there is no /proc."""
+    parents: dict[int, int] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+                    parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+    found: list[int] = []
+    level = {os.getpid()}
+    while level := {pid for pid, parent in parents.items() if parent in level and pid not in found}:
+        found += level
+    return found
+
+
+def _kill_group(child: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.kill(child, signal.SIGKILL)
+
+
+def _remove(path: str) -> None:
+    """Delete a file or a folder, folders that were made unreadable included."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _receive(control: socket.socket) -> tuple[bytes | None, list[int]]:
+    """One order: a line and its descriptors; None when the owner is gone."""
+    data, descriptors = b"", []
+    while not data.endswith(b"\n"):
+        part, more, _, _ = socket.recv_fds(control, 65536, 8)
+        descriptors += more
+        if not part:
+            return None, descriptors
+        data += part
+    return data, descriptors
+
+
+def _send(control: socket.socket, answer: dict[str, Any]) -> None:
+    try:
+        control.sendall(json.dumps(answer).encode() + b"\n")
+    except OSError:
+        os._exit(0)

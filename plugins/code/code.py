@@ -1,0 +1,185 @@
+"""Does a program pass its tests (F32)? HumanEval (Chen et al. 2021), MBPP (Austin et al. 2021), APPS (Hendrycks et al.
+2021).
+
+Programs run in `aftertrain.core.sandbox`, and tests of functions in another process than the program, so that a pass
+cannot be faked. Expected outputs of scripts never enter the sandbox.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import threading
+import time
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.sandbox.limits import MEGA, Limits, Tested
+from aftertrain.core.sandbox.sandbox import Sandbox
+from aftertrain.core.settings import Builder
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.code.fence import program
+from aftertrain.plugins.code.settings import CodeSettings
+from aftertrain.plugins.code.truth import Functions, Streams, read
+
+START = 10.0
+"""Seconds beyond `case_seconds` for starting the sandbox, on a busy machine."""
+SHOWN = 200
+LARGEST = 4 * MEGA
+"""Characters of a program; what is longer is not run."""
+_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,3})?")
+
+
+class Code(Verifier[CodeSettings]):
+    """Ground truth: tests of a function or of a script, in one of the forms of `truth.FORMS`."""
+
+    Config = CodeSettings
+
+    def __init__(self, settings: CodeSettings, builder: Builder) -> None:
+        super().__init__(settings, builder)
+        self._lock = threading.Lock()
+        self._sandbox: Sandbox | None = None
+
+    @property
+    def deadline(self) -> float:
+        """`case_seconds`, and what the sandbox takes to start."""
+        return self.settings.case_seconds + START
+
+    def preflight(self) -> None:
+        """Find the sandbox's level, and refuse where isolation is required and cannot be had."""
+        self._open()
+
+    def close(self) -> None:
+        """End the sandbox's processes."""
+        with self._lock:
+            sandbox, self._sandbox = self._sandbox, None
+        if sandbox:
+            sandbox.close()
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        """Scored by the tests; a timeout where time decided; an error where the ground truth is no tests."""
+        return [self._verdict(case) for case in cases]
+
+    def _open(self) -> Sandbox:
+        with self._lock:
+            if self._sandbox is None:
+                chosen = self.settings
+                limits = Limits(
+                    chosen.seconds,
+                    chosen.memory_mib * MEGA,
+                    chosen.processes,
+                    chosen.scratch_mib * MEGA,
+                    chosen.output_kib * 1024,
+                )
+                require = "isolated" if chosen.sandbox == "required" else None
+                self._sandbox = Sandbox(limits, require=require, packages=chosen.packages)  # type: ignore[arg-type]
+            return self._sandbox
+
+    def _verdict(self, case: VerificationCase) -> Verdict:
+        try:
+            truth = read(case.ground_truth)
+        except (ValueError, RecursionError) as error:
+            return Verdict.error(str(error)[: 3 * SHOWN])
+        source, where = program(case.response, self.settings.extract)
+        if not source.strip():
+            return Verdict.unparsable(f"no program: the {where} is empty")
+        if len(source) > LARGEST:
+            return Verdict.scored(0.0, source[:SHOWN], f"{where}, a program of {len(source)} characters is not run")
+        if isinstance(truth, Functions):
+            full = complete(source, truth)
+            stop = self.settings.score == "all_pass"
+            limit = self.settings.case_seconds
+            results = self._open().test(full, truth.tests, stop_at_failure=stop, seconds=limit)
+            return self._scored(source, where, results, len(truth.tests))
+        return self._scored(source, where, self._stream(source, truth), len(truth))
+
+    def _stream(self, source: str, truth: Streams) -> list[Tested]:
+        found: list[Tested] = []
+        end = time.monotonic() + self.settings.case_seconds
+        for given, wanted in truth.pairs:
+            if time.monotonic() + self.settings.seconds > end and found:
+                found.append(Tested("timeout", "no time was left"))
+            else:
+                result = self._open().run(source, given)
+                if result.outcome == "ok":
+                    wrong = difference(result.stdout, wanted)
+                    found.append(Tested("failed", wrong) if wrong else Tested("passed"))
+                elif result.outcome in ("timeout", "error"):
+                    found.append(Tested("timeout" if result.outcome == "timeout" else "error", result.detail))
+                else:
+                    found.append(Tested("failed", result.detail))
+            if found[-1].outcome != "passed" and self.settings.score == "all_pass":
+                break
+        return found
+
+    def _scored(self, source: str, where: str, results: Sequence[Tested], total: int) -> Verdict:
+        passed = sum(result.outcome == "passed" for result in results)
+        shown = source[:SHOWN]
+        first = next(((n, result) for n, result in enumerate(results, 1) if result.outcome != "passed"), None)
+        if first is None:
+            return Verdict.scored(1.0, shown, f"{where}, {total} of {total} tests pass")
+        number, result = first
+        told = f"{where}, test {number} of {total}: {result.detail[:SHOWN]}"
+        if any(result.outcome == "error" for result in results):
+            return Verdict.error(told)
+        if self.settings.score == "pass_rate" and passed:
+            return Verdict.scored(passed / total, shown, f"{passed} of {total} tests pass; {told}")
+        return Verdict.timeout(told) if result.outcome == "timeout" else Verdict.scored(0.0, shown, told)
+
+
+def complete(source: str, truth: Functions) -> str:
+    """The whole program: the prompt goes before a reply that continues it, and its imports before one that does not."""
+    prompt, entry = truth.prompt, truth.tests.entry
+    if not prompt:
+        return source
+    if source.startswith(prompt):
+        return source
+    if entry and _defines(source, entry):
+        # A reply that writes the function anew may rely on what the prompt imports and defines.
+        if "from __future__" in source:
+            return source
+        return "\n".join([*truth.tests.preamble[:-1], source])
+    return prompt + source
+
+
+def _defines(source: str, name: str) -> bool:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return re.search(rf"^(?:async )?def {re.escape(name)}\b", source, re.MULTILINE) is not None
+    return any(getattr(node, "name", None) == name or _assigns(node, name) for node in tree.body)
+
+
+def _assigns(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+def difference(output: str, wanted: str) -> str:
+    """How two outputs differ, or nothing when they are the same: line by line without surrounding space, else word
+    by word, where numbers are equal by value (LiveCodeBench's rule).
+
+    >>> difference("1  2\\n", "1 2"), difference("0.50", "0.5"), difference("1", "2")
+    ('', '', "line 1 is '1', should be '2'")
+    """
+    ours, theirs = ([line.strip() for line in text.strip().splitlines()] for text in (output, wanted))
+    if len(ours) != len(theirs):
+        return f"{len(ours)} lines of output, should be {len(theirs)}"
+    for number, (line, should) in enumerate(zip(ours, theirs, strict=True), 1):
+        if line != should and not _same_words(line.split(), should.split()):
+            return f"line {number} is {line[:60]!r}, should be {should[:60]!r}"
+    return ""
+
+
+def _same_words(ours: list[str], theirs: list[str]) -> bool:
+    return len(ours) == len(theirs) and all(a == b or _same_number(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _same_number(ours: str, theirs: str) -> bool:
+    if not (_NUMBER.fullmatch(ours) and _NUMBER.fullmatch(theirs)):
+        return False
+    try:
+        return Decimal(ours) == Decimal(theirs)
+    except InvalidOperation:
+        return False

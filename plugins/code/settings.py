@@ -1,0 +1,54 @@
+"""Settings of the verifier of programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from aftertrain.core.settings import PositiveInt, Settings
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class CodeSettings(Settings):
+    """How a program is found in a reply, tested and scored."""
+
+    extract: Literal["last_fence", "first_fence", "all"] = Field(
+        "last_fence",
+        description="last_fence: the last Python block between ``` fences, else the last block, else the whole reply; "
+        "first_fence: the first instead of the last; all: the whole reply.",
+    )
+    score: Literal["all_pass", "pass_rate"] = Field(
+        "all_pass",
+        description="all_pass: 1 when every test passes, else 0; pass_rate: the share of tests that pass. HumanEval's "
+        "check function is one test.",
+    )
+    seconds: Seconds = Field(3.0, description="Seconds for each test (3 in HumanEval's own harness), and for loading.")
+    case_seconds: Seconds = Field(
+        60.0, description="Seconds for all tests of one reply; what is left then is too late."
+    )
+    memory_mib: Annotated[int, Field(ge=64)] = Field(
+        1024, description="Mebibytes of memory, of each process and of all processes of the program together."
+    )
+    processes: PositiveInt = Field(16, description="Processes and threads that the program may have at a time.")
+    scratch_mib: PositiveInt = Field(64, description="Mebibytes that the program may write in its scratch folder.")
+    output_kib: PositiveInt = Field(4096, description="Kibibytes that the program may print.")
+    packages: bool = Field(
+        False,
+        description="Whether programs may import the packages installed beside aftertrain (NumPy); without, a score "
+        "does not depend on what this machine has.",
+    )
+    sandbox: Literal["auto", "required"] = Field(
+        "auto",
+        description="auto: the best isolation that this machine has, with a warning where it is none; required: refuse "
+        "to start where programs cannot be kept from network and files. `aftertrain doctor` tells which there is.",
+    )
+
+    @model_validator(mode="after")
+    def _time_for_one(self) -> Self:
+        if self.case_seconds < self.seconds:
+            raise ValueError(
+                f"case_seconds ({self.case_seconds:g}) is less than seconds ({self.seconds:g}), of one test"
+            )
+        return self
