@@ -52,17 +52,26 @@ def run(
         os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8")
         _limit(limits, order["seconds"], alone)
 
-        def close_doors() -> None:
-            _close_doors(alone)
+        _close_doors(alone)
+
+        def signal_only(pid: int) -> None:
+            if not alone:
+                _install(internet=False, only_signal=pid)
 
         if order["mode"] == "script":
-            close_doors()
+            signal_only(os.getpid())
             program.run(*descriptors)
         source, tests, report = descriptors
-        examiner.run(source, tests, report, close_doors)
+        examiner.run(source, tests, report, signal_only)
     except BaseException:  # noqa: BLE001 (a forked child must never return into the zygote's loop)
         os._exit(70)
     os._exit(70)
+
+
+def prepare(alone: bool) -> None:
+    """Make ready what every case needs, once."""
+    if sys.platform == "linux":
+        seccomp.filter_program(internet=alone)
 
 
 def _limit(limits: dict[str, Any], seconds: float, alone: bool) -> None:
@@ -106,13 +115,15 @@ def _tasks_of_user() -> int:
 
 def _close_doors(alone: bool) -> None:
     """Give up capabilities and take the filter on, for good."""
-    if sys.platform != "linux":
-        return
-    linux.drop_privileges()
-    code = seccomp.filter_program(internet=alone, only_signal=None if alone else os.getpid())
-    if code is not None:
+    if sys.platform == "linux":
+        linux.drop_privileges()
+        _install(internet=alone)
+
+
+def _install(internet: bool, only_signal: int | None = None) -> None:
+    if sys.platform == "linux" and (code := seccomp.filter_program(internet=internet, only_signal=only_signal)):
         try:
             linux.install_filter(code)
         except OSError:
-            if alone:
+            if internet:
                 raise

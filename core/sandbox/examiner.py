@@ -11,17 +11,19 @@ the program defines. When tests call nothing but builtins (MBPP 126 tests a func
 
 from __future__ import annotations
 
-import ast
 import builtins
 import copy
 import json
+import marshal
 import math
 import os
 import random
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import candidate, wire
@@ -30,6 +32,9 @@ from aftertrain.core.sandbox.program import read_all
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux
 
+LARGEST_AHEAD = 1024
+"""Bytes of a call that is sent ahead: all together less than a socket holds, so that nobody waits for room."""
+_NO_KEYWORDS: dict[str, Any] = {"d": []}
 SHOWN = 300
 """Characters of an error that is reported."""
 
@@ -38,8 +43,11 @@ class ProgramError(Exception):
     """An exception of a class that the program made itself."""
 
 
-def run(program: int, tests: int, report: int, close_doors: Callable[[], None]) -> NoReturn:
-    """Run the tests in `tests` on the source in `program`; write one line of JSON to `report` for each."""
+def run(program: int, tests: int, report: int, close_doors: Callable[[int], None]) -> NoReturn:
+    """Run the tests in `tests` on the source in `program`; write one line of JSON to `report` for each.
+
+    `close_doors` is what the candidate gives up beyond what the examiner has.
+    """
     if sys.platform == "linux":
         linux.set_dumpable(False)
     ours, theirs = socket.socketpair()
@@ -49,15 +57,15 @@ def run(program: int, tests: int, report: int, close_doors: Callable[[], None]) 
             linux.set_dumpable(True)
         for descriptor in (tests, report, ours.detach()):
             os.close(descriptor)
-        close_doors()
+        close_doors(os.getpid())
         try:
             candidate.run(program, theirs.detach())
         finally:
             os._exit(1)
     theirs.close()
     os.close(program)
-    close_doors()
-    Examiner(ours.detach(), report, child).examine(json.loads(read_all(tests)))
+    described, codes = marshal.loads(read_all(tests))
+    Examiner(ours.detach(), report, child).examine(json.loads(described), [marshal.loads(code) for code in codes])
 
 
 class Examiner:
@@ -66,16 +74,19 @@ class Examiner:
     def __init__(self, line: int, report: int, child: int) -> None:
         self.line, self.report, self.child = line, report, child
         self.names: frozenset[str] = frozenset()
+        self.ahead: deque[dict[str, Any]] = deque()
 
-    def examine(self, tests: dict[str, Any]) -> NoReturn:
+    def examine(self, tests: dict[str, Any], codes: Sequence[types.CodeType]) -> NoReturn:
         """Report whether the program could be loaded, then on each test; stop when it is gone, or where told so."""
         random.seed(0)
         seconds = tests["seconds"]
         alarm(seconds)
         space = Namespace(self, tests)
-        if not self._attempt(lambda: self._load(space, tests["preamble"])):
+        self._ask_ahead(tests["first"])
+        preamble = codes[: tests["preamble"]]
+        if not self._attempt(lambda: self._load(space, preamble)):
             os._exit(0)
-        for statement in tests["statements"]:
+        for statement in codes[len(preamble) :]:
             alarm(seconds)
             if not self._attempt(lambda source=statement: _execute(source, space)) and tests["stop"]:  # type: ignore[misc]
                 os._exit(0)
@@ -93,9 +104,8 @@ class Examiner:
             Exception: what the candidate raised, as far as it is a builtin class.
         """
         arguments = request.pop("arguments", [])
-        encoded = [wire.encode(argument, _own) for argument in arguments]
-        wire.send(self.line, {**request, "arguments": encoded})
-        answer = wire.receive(self.line)
+        request["arguments"] = [wire.encode(argument, _own) for argument in arguments]
+        answer = self._answer(request)
         if not isinstance(answer, dict):
             raise wire.Gone
         if "error" in answer:
@@ -107,12 +117,36 @@ class Examiner:
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise wire.Gone from error
 
+    def _ask_ahead(self, calls: Sequence[tuple[str, Any]]) -> None:
+        """Send the calls that the tests begin with, so that the candidate need not wait for us between them."""
+        for name, arguments in calls:
+            request = {"do": "call", "name": name, "keywords": _NO_KEYWORDS, "arguments": arguments}
+            if len(json.dumps(request)) > LARGEST_AHEAD:
+                return
+            wire.send(self.line, request)
+            self.ahead.append(request)
+
+    def _answer(self, request: dict[str, Any]) -> Any:
+        """The candidate's answer, already under way if this is the next of the calls that were sent ahead."""
+        expected = self.ahead.popleft() if self.ahead else None
+        if expected == request:
+            return wire.receive(self.line)
+        if expected is not None:
+            # An earlier test ended before its last call: what was asked for it is passed over.
+            while expected != request and expected is not None:
+                wire.receive(self.line)
+                expected = self.ahead.popleft() if self.ahead else None
+            if expected is not None:
+                return wire.receive(self.line)
+        wire.send(self.line, request)
+        return wire.receive(self.line)
+
     def remote(self, kept: Any) -> Remote:
         """The stand-in for an object that the candidate keeps."""
         number, kind, called = kept
         return (RemoteFunction if called is True else Remote)(self, {"on": int(number)}, str(kind)[:100])
 
-    def _load(self, space: Namespace, preamble: list[str]) -> None:
+    def _load(self, space: Namespace, preamble: Sequence[types.CodeType]) -> None:
         answer = wire.receive(self.line)
         if "error" in answer:
             raise _raised(answer["error"])
@@ -136,9 +170,9 @@ class Examiner:
 
     def _compare(self, name: str, arguments: list[Any], expected: Any) -> None:
         if name in self.names or "Solution" not in self.names:
-            value = self.ask(do="call", name=name, arguments=copy.deepcopy(arguments), keywords={"d": []})
+            value = self.ask(do="call", name=name, arguments=copy.deepcopy(arguments), keywords=_NO_KEYWORDS)
         else:
-            solution = self.ask(do="call", name="Solution", keywords={"d": []})
+            solution = self.ask(do="call", name="Solution", keywords=_NO_KEYWORDS)
             value = getattr(solution, name)(*copy.deepcopy(arguments))
         if not same(value, expected):
             raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {expected!r}"[:SHOWN])
@@ -161,7 +195,7 @@ class Namespace(dict[str, Any]):
     def __init__(self, examiner: Examiner, tests: dict[str, Any]) -> None:
         super().__init__(__name__="tests")
         self.examiner = examiner
-        self.modules, self.theirs = _meanings([*tests["preamble"], *tests["statements"]], tests["entry"])
+        self.modules, self.theirs = frozenset(tests["modules"]), frozenset(tests["theirs"])
 
     def __missing__(self, name: str) -> Any:
         known = name in self.examiner.names
@@ -247,22 +281,8 @@ def alarm(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _execute(source: str, space: Namespace) -> None:
-    exec(compile(source, "<tests>", "exec", dont_inherit=True), space)
-
-
-def _meanings(sources: list[str], entry: str | None) -> tuple[frozenset[str], frozenset[str]]:
-    """Which names of the tests are modules of Python's library, and which are the program's though builtins."""
-    modules, called = set(), set()
-    for source in sources:
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                modules.add(node.value.id)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                called.add(node.func.id)
-    ours = {name for name in called if hasattr(builtins, name)}
-    theirs = {entry} if entry else (ours if called == ours else set())
-    return frozenset(modules & sys.stdlib_module_names), frozenset(theirs)
+def _execute(code: types.CodeType, space: Namespace) -> None:
+    exec(code, space)
 
 
 def _own(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self
 
+from aftertrain.core.sandbox import plan
 from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
 from aftertrain.core.sandbox.limits import Limits, Outcome, Result, Tested, Tests
 from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
@@ -20,7 +22,7 @@ from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
 SHOWN = 500
 """Characters of an error that a result's detail keeps."""
 _REPORT_BYTES = 2**16
-_BROKEN = (SandboxError, ValueError, KeyError, TypeError, OSError)
+_BROKEN = (SandboxError, SyntaxError, ValueError, KeyError, TypeError, OSError, RecursionError)
 
 _warned = threading.Event()
 
@@ -118,8 +120,7 @@ class Sandbox:
         rest = len(tests) - start
         calls = tests.calls[max(0, start - len(tests.statements)) :]
         asked = {
-            "preamble": tests.preamble,
-            "statements": tests.statements[start:],
+            "preamble": len(tests.preamble),
             "calls": calls,
             "entry": tests.entry,
             "seconds": self.limits.seconds,
@@ -127,7 +128,9 @@ class Sandbox:
         }
         seconds = min((rest + 1) * self.limits.seconds + 0.2, left)
         try:
-            files = [_bytes(program), json.dumps(asked).encode()]
+            asked |= plan.read(tests.preamble, tests.statements[start:], tests.entry)
+            codes = [plan.code(source) for source in (*tests.preamble, *tests.statements[start:])]
+            files = [_bytes(program), marshal.dumps((json.dumps(asked), codes))]
             raw = self._with_worker("tests", files, [_REPORT_BYTES + 4096 * rest], seconds)
             lines = [json.loads(line) for line in raw.outputs[0].splitlines()]
         except _BROKEN as error:

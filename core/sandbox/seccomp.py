@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import struct
+from functools import cache
 
 _MACHINES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
 _REFUSED = {
@@ -57,6 +58,7 @@ _NUMBER, _ARCH, _FIRST = 0, 4, 16
 """Offsets in `struct seccomp_data`; `_FIRST` is the low half of the first argument."""
 
 
+@cache
 def filter_program(*, internet: bool, only_signal: int | None = None) -> bytes | None:
     """The filter's packed instructions, or None for a machine that it does not know.
 

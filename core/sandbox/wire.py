@@ -1,15 +1,13 @@
 """What crosses between a program and its tests: plain data, as JSON. Nothing of it can run code on arrival.
 
 None, booleans, numbers, texts, bytes, lists, tuples, sets, dicts, ranges, decimals and fractions arrive as what they
-are, subclasses as their base (a Counter as a dict, a named tuple as a tuple). Everything else stays where it is, and its
-number arrives.
+are, subclasses as their base (a Counter as a dict, a named tuple as a tuple). Everything else stays where it is, and
+its number arrives.
 """
 
 from __future__ import annotations
 
 import collections
-import decimal
-import fractions
 import json
 import numbers
 import os
@@ -54,20 +52,21 @@ def _encode_more(value: Any, keep: Callable[[Any], Any]) -> Any:
         return items(list.__iter__(value))
     if isinstance(value, dict):
         return {"d": [items(pair) for pair in dict.items(value)]}
-    for kind, tag in _COLLECTIONS:
-        if isinstance(value, kind):
-            return {tag: items(kind.__iter__(value))}
+    for collection, tag in _COLLECTIONS:
+        if isinstance(value, collection):
+            return {tag: items(collection.__iter__(value))}
     if isinstance(value, bytes | bytearray):
         return {"b" if isinstance(value, bytes) else "a": bytes(value).hex()}
     if type(value) is range:
         return {"r": items((value.start, value.stop, value.step))}
     if isinstance(value, complex):
         return {"c": [complex(value).real, complex(value).imag]}
-    if type(value) is decimal.Decimal:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if kind == "decimal.Decimal":
         return {"n": str(value)}
-    if type(value) is fractions.Fraction:
+    if kind == "fractions.Fraction":
         return {"f": items((value.numerator, value.denominator))}
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+    if kind.startswith("numpy.") and hasattr(value, "tolist"):
         return encode(value.tolist(), keep)
     if isinstance(value, numbers.Integral):
         return encode(int(value), keep)
@@ -82,7 +81,7 @@ _MAKE: dict[str, Callable[[list[Any]], Any]] = {
     "q": collections.deque,
     "r": lambda parts: range(*parts),
     "c": lambda parts: complex(*parts),
-    "f": lambda parts: fractions.Fraction(*parts),
+    "f": lambda parts: _fraction(*parts),
 }
 
 
@@ -106,10 +105,18 @@ def decode(data: Any, find: Callable[[Any], Any]) -> Any:
     if tag == "a":
         return bytearray.fromhex(content)
     if tag == "n":
-        return decimal.Decimal(content)
+        from decimal import Decimal
+
+        return Decimal(content)
     if tag not in _MAKE:
         raise ValueError(f"no value is written {tag!r}")
     return _MAKE[tag]([decode(item, find) for item in content])
+
+
+def _fraction(numerator: int, denominator: int) -> Any:
+    from fractions import Fraction
+
+    return Fraction(numerator, denominator)
 
 
 def send(descriptor: int, message: Any) -> None:

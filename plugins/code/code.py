@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
 
 from aftertrain.core.records import Verdict, VerificationCase
@@ -59,7 +60,10 @@ class Code(Verifier[CodeSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored by the tests; a timeout where time decided; an error where the ground truth is no tests."""
-        return [self._verdict(case) for case in cases]
+        if len(cases) < 2:
+            return [self._verdict(case) for case in cases]
+        with ThreadPoolExecutor(self._open().workers) as pool:
+            return list(pool.map(self._verdict, cases))
 
     def _open(self) -> Sandbox:
         with self._lock:
