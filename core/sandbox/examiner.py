@@ -182,6 +182,8 @@ class Examiner:
         os.write(self.report, line.encode())
 
     def _status(self) -> str:
+        # One that has ended keeps its status; one that only broke the line is ended.
+        os.kill(self.child, signal.SIGKILL)
         _, status = os.waitpid(self.child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:

@@ -224,6 +224,7 @@ def _outcome(raw: Raw, stderr: str, limits: Limits) -> tuple[Outcome, str]:
         words: dict[str, tuple[Outcome, str]] = {
             "timeout": ("timeout", f"more than {limits.seconds:g} s"),
             "memory": ("memory", f"more than {limits.memory_bytes} bytes of memory"),
+            "files": ("failed", "more files than the scratch folder may hold"),
             "output": ("output", f"more than {limits.output_bytes} bytes of output"),
         }
         return words.get(raw.why, ("error", f"stopped: {raw.why}"))

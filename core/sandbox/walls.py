@@ -22,6 +22,8 @@ if sys.platform == "linux":
 
 NOBODY = 65534
 SCRATCH = "/tmp"
+SCRATCH_FILES = 4096
+"""Files and folders that a program may have in its scratch folder."""
 _OWN_USERS = 0x7000_0000
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
 _FILES = ("/etc/ld.so.cache", "/etc/localtime")
@@ -124,12 +126,23 @@ def enter_bubblewrap(program: str, binds: Sequence[str], inner: Sequence[str], s
     """Execute `inner` behind bubblewrap's walls as their first process. Does not return."""
     words = [program, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--as-pid-1"]
     words += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    words += ["--cap-add", "CAP_SYS_ADMIN", "--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
+    words += ["--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
     for path in binds:
         words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(scratch_bytes), "--tmpfs", SCRATCH]
     words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--", *inner]
     child_only(owner, lambda: os.execv(program, words))
+
+
+def own_mounts() -> None:
+    """Inside bubblewrap: get a view of the files in which scratch folders can be mounted, where the system allows it."""
+    try:
+        linux.unshare(linux.NEWUSER | linux.NEWNS)
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{NOBODY} {NOBODY} 1")
+        _write("/proc/self/gid_map", f"{NOBODY} {NOBODY} 1")
+    except OSError:
+        return
 
 
 def child_only(owner: int, then: Callable[[], Any]) -> None:
@@ -155,7 +168,7 @@ def fresh_scratch(limit: int) -> None:
     Raises:
         OSError: this process may not mount.
     """
-    options = f"size={limit},nr_inodes={max(64, min(limit // 4096, 4096))},mode=700"
+    options = f"size={limit},nr_inodes={SCRATCH_FILES},mode=700"
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 

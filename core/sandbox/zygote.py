@@ -57,6 +57,7 @@ def main(text: str) -> NoReturn:
 def _enter(config: dict[str, Any]) -> None:
     owner = os.getppid()
     if config["level"] == "inside":
+        walls.own_mounts()
         return
     binds = walls.visible([*config["packages"], *config["code"]])
     config["dropped"] = walls.leave_root(binds)
@@ -133,6 +134,8 @@ class Zygote:
                 return {"status": None, "why": "stopped"}
             elif self._memory(child) > self.limits["memory_bytes"]:
                 return {"status": None, "why": "memory"}
+            elif self._files() > walls.SCRATCH_FILES:
+                return {"status": None, "why": "files"}
         return {"status": None, "why": "timeout"}
 
     def _memory(self, child: int) -> int:
@@ -143,6 +146,13 @@ class Zygote:
                 _, resident, shared, *_ = map(int, file.read().split())
                 total += (resident - shared) * 4096
         return total
+
+    def _files(self) -> int:
+        """Files in the scratch folder, where its file system counts them and does not limit them itself."""
+        if self.mounts or not self.alone:
+            return 0
+        told = os.statvfs(self.folder)
+        return told.f_files - told.f_ffree
 
     def _kill_all(self, child: int) -> None:
         """Kill every process of the program and wait until none is left."""
