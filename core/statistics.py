@@ -1,4 +1,4 @@
-"""Intervals and paired tests for scores that users see. Pure functions; NumPy is imported inside."""
+"""Intervals, paired tests and pass@k for scores that users see. Pure functions; NumPy is imported inside."""
 
 from __future__ import annotations
 
@@ -36,6 +36,31 @@ def wilson(successes: float, n: int) -> Interval:
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of k samples is correct, from n samples (Chen et al. 2021, equation 1).
+
+    1 - C(n - c, k) / C(n, k), as a product of k factors at most, so that nothing overflows. The mean over problems is
+    the benchmark's pass@k.
+
+    With 2 correct of 5 samples, of the 10 pairs 3 hold none that is correct:
+
+    >>> round(pass_at_k(5, 2, 2), 12)
+    0.7
+
+    Raises:
+        ValueError: there are fewer than k samples, or more correct ones than samples.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(
+            f"pass@{k} needs at least {max(k, 1)} samples of each problem and k of 1 or more; there are {n}"
+        )
+    if not 0 <= correct <= n:
+        raise ValueError(f"{correct} of {n} samples cannot be correct")
+    if n - correct < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
 
 
 def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval:

@@ -102,6 +102,9 @@ class Kept:
     def __init__(self, values: Any) -> None:
         self.values = values
 
+    def __iter__(self) -> Kept:
+        return self
+
     def __next__(self) -> Any:
         return next(self.values)
 

@@ -59,7 +59,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class UnitTests:
     """Tests of the functions that a program defines. They come from a data set, never from the model.
 
     Attributes:
@@ -79,12 +79,12 @@ class Tests:
         return len(self.statements) + len(self.calls)
 
 
-TestOutcome = Literal["passed", "failed", "timeout", "error"]
+UnitOutcome = Literal["passed", "failed", "timeout", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class UnitResult:
     """What came of one test; `error` means that the sandbox itself broke."""
 
-    outcome: TestOutcome
+    outcome: UnitOutcome
     detail: str = ""

@@ -53,7 +53,7 @@ def code(source: str) -> bytes:
 def meanings(sources: Sequence[ast.Module], entry: str | None) -> tuple[frozenset[str], frozenset[str]]:
     """Which names of the tests are modules of Python's library, and which are the program's even if they are builtins.
 
-    Tests that call nothing but builtins test the program's functions of those names.
+    UnitTests that call nothing but builtins test the program's functions of those names.
     """
     modules, called = set(), set()
     for source in sources:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from aftertrain.core.sandbox import plan
 from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
-from aftertrain.core.sandbox.limits import Limits, Outcome, Result, Tested, Tests
+from aftertrain.core.sandbox.limits import Limits, Outcome, Result, UnitResult, UnitTests
 from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
 
 SHOWN = 500
@@ -92,8 +92,8 @@ class Sandbox:
             return list(pool.map(lambda job: self.run(*job), jobs))
 
     def test(
-        self, program: str, tests: Tests, *, stop_at_failure: bool = True, seconds: float | None = None
-    ) -> list[Tested]:
+        self, program: str, tests: UnitTests, *, stop_at_failure: bool = True, seconds: float | None = None
+    ) -> list[UnitResult]:
         """Test the functions that a program defines; never raises on any program.
 
         Args:
@@ -102,12 +102,12 @@ class Sandbox:
             stop_at_failure: end with the first test that does not pass; the result is shorter then.
             seconds: wall time of all together.
         """
-        found: list[Tested] = []
+        found: list[UnitResult] = []
         deadline = time.monotonic() + (seconds or 1e9)
         while len(found) < len(tests):
             left = deadline - time.monotonic()
             if left <= 0:
-                found.append(Tested("timeout", "no time was left"))
+                found.append(UnitResult("timeout", "no time was left"))
                 found += [found[-1]] * (0 if stop_at_failure else len(tests) - len(found))
                 break
             found += self._test_from(program, tests, len(found), stop_at_failure, left)
@@ -115,7 +115,7 @@ class Sandbox:
                 break
         return found
 
-    def _test_from(self, program: str, tests: Tests, start: int, stop: bool, left: float) -> list[Tested]:
+    def _test_from(self, program: str, tests: UnitTests, start: int, stop: bool, left: float) -> list[UnitResult]:
         """Results of the tests from number `start` on: at least one, fewer than all where the program ended."""
         rest = len(tests) - start
         calls = tests.calls[max(0, start - len(tests.statements)) :]
@@ -134,13 +134,13 @@ class Sandbox:
             raw = self._with_worker("tests", files, [_REPORT_BYTES + 4096 * rest], seconds)
             lines = [json.loads(line) for line in raw.outputs[0].splitlines()]
         except _BROKEN as error:
-            return [Tested("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
+            return [UnitResult("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
         outcome, detail = _outcome(raw, "", self.limits)
-        ended = Tested("timeout" if outcome == "timeout" else "failed", detail or "the tests' process ended")
+        ended = UnitResult("timeout" if outcome == "timeout" else "failed", detail or "the tests' process ended")
         if not lines or not lines[0]["passed"]:
-            failure = ended if not lines else Tested("failed", f"the program does not load: {lines[0]['error']}")
+            failure = ended if not lines else UnitResult("failed", f"the program does not load: {lines[0]['error']}")
             return [failure] * (1 if stop else rest)
-        found = [Tested("passed") if line["passed"] else Tested("failed", line["error"]) for line in lines[1:]]
+        found = [UnitResult("passed") if line["passed"] else UnitResult("failed", line["error"]) for line in lines[1:]]
         complete = (
             len(found) == rest or any("gone" in line for line in lines) or (stop and lines[-1]["passed"] is False)
         )

@@ -92,18 +92,18 @@ def _open_up(closed: Sequence[tuple[str, str]]) -> None:
         os.close(descriptor)
 
 
-def watch_owner(owner: int) -> None:
-    """End this process when the process `owner` ends. A mere thread of it that started us may end."""
+def watch_owner(owner: int, end: Callable[[], Any]) -> None:
+    """Call `end` when the process `owner` ends. A mere thread of it that started us may end."""
     if sys.platform == "linux":
 
         def parent_thread_ended(number: int, frame: object) -> None:
             if os.getppid() != owner:
-                os._exit(0)
+                end()
 
         signal.signal(signal.SIGHUP, parent_thread_ended)
         linux.die_with_parent(signal.SIGHUP)
         if os.getppid() != owner:
-            os._exit(0)
+            end()
 
 
 def enter_namespaces(binds: Sequence[str], owner: int) -> None:
@@ -135,7 +135,7 @@ def enter_bubblewrap(program: str, binds: Sequence[str], inner: Sequence[str], s
 
 
 def own_mounts() -> None:
-    """Inside bubblewrap: get a view of the files in which scratch folders can be mounted, where the system allows it."""
+    """Inside bubblewrap: get a view of the files in which scratch folders can be mounted, if the system allows it."""
     try:
         linux.unshare(linux.NEWUSER | linux.NEWNS)
         _write("/proc/self/setgroups", "deny")
@@ -147,7 +147,7 @@ def own_mounts() -> None:
 
 def child_only(owner: int, then: Callable[[], Any]) -> None:
     """Fork: the child, which dies with this process, does `then` and returns; this process never returns."""
-    watch_owner(owner)
+    watch_owner(owner, lambda: os._exit(0))
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)

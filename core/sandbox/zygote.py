@@ -67,7 +67,7 @@ def _enter(config: dict[str, Any]) -> None:
         inner = [*config["python"], json.dumps({**config, "level": "inside"})]
         walls.enter_bubblewrap(config["bwrap"], binds, inner, config["limits"]["file_bytes"], owner)
     else:
-        walls.watch_owner(owner)
+        config["owner"] = owner
         if sys.platform == "linux":
             linux.adopt_orphans()
 
@@ -89,6 +89,9 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         case.prepare(self.alone)
+        self.child = 0
+        if not self.alone:
+            walls.watch_owner(config["owner"], self._end)
         self.private = [control.fileno(), self.wake, wake_end]
 
     def serve(self) -> NoReturn:
@@ -99,13 +102,14 @@ class Zygote:
                 self._end()
             order = json.loads(line)
             self._prepare()
-            child = os.fork()
+            child = self.child = os.fork()
             if child == 0:
                 self._become(order, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             answer = self._wait(child, order["seconds"])
             self._kill_all(child)
+            self.child = 0
             _send(self.control, answer)
             self._clear()
 
@@ -128,8 +132,6 @@ class Zygote:
                     return {"status": status}
             elif self.control.fileno() in ready:
                 if not self.control.recv(4096):
-                    self._kill_all(child)
-                    self._clear()
                     self._end()
                 return {"status": None, "why": "stopped"}
             elif self._memory(child) > self.limits["memory_bytes"]:
@@ -194,6 +196,12 @@ class Zygote:
             _remove(self.folder)
 
     def _end(self) -> NoReturn:
+        """End with all that is left of a program."""
+        if not self.alone:
+            if self.child:
+                self._kill_all(self.child)
+            if self.folder != walls.SCRATCH and os.path.isdir(self.folder):
+                self._clear()
         os._exit(0)
 
 
@@ -239,20 +247,32 @@ def _kill_group(child: int) -> None:
 
 
 def _remove(path: str) -> None:
-    """Delete a file or a folder, folders that were made unreadable included."""
-    import shutil
-
+    """Delete a file or a folder, whatever its rights and however deep: inner folders are first moved to the top."""
     if os.path.islink(path) or not os.path.isdir(path):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        os.unlink(path)
         return
-    with contextlib.suppress(OSError):
-        os.chmod(path, 0o700)
-    for folder, folders, _ in os.walk(path):
-        for name in folders:
-            if not os.path.islink(os.path.join(folder, name)):
-                os.chmod(os.path.join(folder, name), 0o700)
-    shutil.rmtree(path, ignore_errors=True)
+    number, left = 0, [path]
+    while left:
+        folder = left[-1]
+        os.chmod(folder, 0o700)
+        inner = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+        if folder != path or not inner:
+            left.pop()
+        for entry_path in inner:
+            os.chmod(entry_path, 0o700)
+            number += 1
+            flat = entry_path if folder == path else os.path.join(path, f".aftertrain-{number}")
+            if flat != entry_path:
+                os.rename(entry_path, flat)
+            left.append(flat)
+        if folder != path or not inner:
+            os.rmdir(folder)
 
 
 def _receive(control: socket.socket) -> tuple[bytes | None, list[int]]:

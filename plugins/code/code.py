@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
 
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.core.sandbox.limits import MEGA, Limits, Tested
+from aftertrain.core.sandbox.limits import MEGA, Limits, UnitResult
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
@@ -98,26 +98,26 @@ class Code(Verifier[CodeSettings]):
             return self._scored(source, where, results, len(truth.tests))
         return self._scored(source, where, self._stream(source, truth), len(truth))
 
-    def _stream(self, source: str, truth: Streams) -> list[Tested]:
-        found: list[Tested] = []
+    def _stream(self, source: str, truth: Streams) -> list[UnitResult]:
+        found: list[UnitResult] = []
         end = time.monotonic() + self.settings.case_seconds
         for given, wanted in truth.pairs:
             if time.monotonic() + self.settings.seconds > end and found:
-                found.append(Tested("timeout", "no time was left"))
+                found.append(UnitResult("timeout", "no time was left"))
             else:
                 result = self._open().run(source, given)
                 if result.outcome == "ok":
                     wrong = difference(result.stdout, wanted)
-                    found.append(Tested("failed", wrong) if wrong else Tested("passed"))
+                    found.append(UnitResult("failed", wrong) if wrong else UnitResult("passed"))
                 elif result.outcome in ("timeout", "error"):
-                    found.append(Tested("timeout" if result.outcome == "timeout" else "error", result.detail))
+                    found.append(UnitResult("timeout" if result.outcome == "timeout" else "error", result.detail))
                 else:
-                    found.append(Tested("failed", result.detail))
+                    found.append(UnitResult("failed", result.detail))
             if found[-1].outcome != "passed" and self.settings.score == "all_pass":
                 break
         return found
 
-    def _scored(self, source: str, where: str, results: Sequence[Tested], total: int) -> Verdict:
+    def _scored(self, source: str, where: str, results: Sequence[UnitResult], total: int) -> Verdict:
         passed = sum(result.outcome == "passed" for result in results)
         shown = source[:SHOWN]
         first = next(((n, result) for n, result in enumerate(results, 1) if result.outcome != "passed"), None)

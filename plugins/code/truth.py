@@ -13,7 +13,7 @@ from typing import Any
 
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import JSON
-from aftertrain.core.sandbox.limits import Tests
+from aftertrain.core.sandbox.limits import UnitTests
 
 FORMS = (
     '{"test", "entry_point"} (HumanEval), {"test_list"} (MBPP), a list of asserts, {"inputs", "outputs"} or a list of '
@@ -30,7 +30,7 @@ _PAIR = {"input", "output", "testtype", "metadata"}
 class Functions:
     """Tests of functions; `prompt` is the source that the reply may continue."""
 
-    tests: Tests
+    tests: UnitTests
     prompt: str = ""
 
 
@@ -87,7 +87,7 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
             raise ValueError(f"entry_point should be the name of a function, not {entry[:100]!r}")
         _parsed(test, "test")
         preamble = tuple(source for source in (helpers(prompt, entry), test) if source)
-        return Functions(Tests((f"check({entry})",), preamble, entry), prompt)
+        return Functions(UnitTests((f"check({entry})",), preamble, entry), prompt)
     if forms == ["test_list"]:
         _known(truth, _ASSERTS)
         imports = truth.get("test_imports") or []
@@ -109,7 +109,7 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"fn_name should be the name of a function, not {str(name)[:100]!r}")
     calls = tuple((_arguments(given), _result(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
-    return Functions(Tests(entry=name, calls=calls))
+    return Functions(UnitTests(entry=name, calls=calls))
 
 
 def helpers(prompt: str, entry: str) -> str:
@@ -126,12 +126,12 @@ def helpers(prompt: str, entry: str) -> str:
     return ast.unparse(ast.Module(kept, []))
 
 
-def _asserts(tests: Sequence[str], before: Sequence[str], entry: str | None = None) -> Tests:
+def _asserts(tests: Sequence[str], before: Sequence[str], entry: str | None = None) -> UnitTests:
     if not tests:
         raise ValueError("the ground truth holds no tests")
     for test in tests:
         _parsed(test, "a test")
-    return Tests(tuple(tests), tuple(source for source in before if source.strip()), entry)
+    return UnitTests(tuple(tests), tuple(source for source in before if source.strip()), entry)
 
 
 def _calls(items: Sequence[Mapping[str, Any]]) -> Functions:
@@ -143,7 +143,7 @@ def _calls(items: Sequence[Mapping[str, Any]]) -> Functions:
     calls = tuple(
         ([_value(line) for line in _text(item["input"]).splitlines()], _value(_text(item["output"]))) for item in items
     )
-    return Functions(Tests(entry=name, calls=calls))
+    return Functions(UnitTests(entry=name, calls=calls))
 
 
 def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:

