@@ -61,8 +61,9 @@ def local(tmp_path: Path, roomy_model: Path) -> Callable[[Path], LoadedRecipe]:
         stages = YAML(typ="safe").load(recipe.read_text(encoding="utf-8"))["stages"]
         overrides: dict[str, Any] = {"model": str(roomy_model)}
         for path, settings in hub_sources(stages, "stages"):
-            rows = tmp_path / f"{settings['format']}.jsonl"
-            rows.write_text((json.dumps(ROWS[settings["format"]]) + "\n") * 4, encoding="utf-8")
+            rows = tmp_path / f"{settings['format']}-{Path(settings['path']).name}.jsonl"
+            row = ROWS[settings["format"]] | ({"dataset": "MATH"} if settings["path"].endswith("-MATH") else {})
+            rows.write_text((json.dumps(row) + "\n") * 4, encoding="utf-8")
             kept = {key: settings[key] for key in ("format", "as") if key in settings}
             overrides[path] = {"use": "jsonl", "path": str(rows), **kept}
         if not recipe.read_text(encoding="utf-8").count("use: hub"):

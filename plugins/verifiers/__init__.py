@@ -23,7 +23,7 @@ def aftertrain_register(registry: Registrar) -> None:
         "math",
         f"{_HERE}.math:Math",
         f"{_HERE}.settings:MathSettings",
-        "an answer in LaTeX (MATH): boxed, Minerva's sentence or Tulu 3's order; equal after normalisation",
+        "an answer in LaTeX (MATH): boxed, Minerva's sentence, Tulu 3's order; equal as text or by value",
     )
     registry.add(
         "verifier",

@@ -14,6 +14,8 @@ CASES = {
     "math": [
         ("so it is $\\boxed{\\dfrac12}$.", "\\frac{1}{2}", 1.0),
         ("so it is $\\boxed{\\frac13}$.", "\\frac{1}{2}", 0.0),
+        ("so it is $\\boxed{2(x+1)}$.", "2x + 2", 1.0),
+        ("so it is $\\boxed{50\\text{ cm}}$.", "50^\\circ", 0.0),
         ("Final Answer: The final answer is $x = 7$ cm. I hope it is correct.", "7", 1.0),
         ("first $7$, then $8$", "7", 0.0),
         ("It is seven.", "7", "unparsable"),

@@ -1,8 +1,9 @@
 r"""MATH's check (F32; Hendrycks et al. 2021): is the reply's answer, in LaTeX, the reference answer?
 
 Extraction follows Tülu 3's verifier (Lambert et al. 2024): the last `\boxed{…}`, the sentence that Minerva's prompt
-asks for (Lewkowycz et al. 2022), else the last `$…$`. Equality is that of texts after normalisation (`latex.py`).
-Everything runs in linear time on any text.
+asks for (Lewkowycz et al. 2022), else the last `$…$`; or Math-Verify's (`symbolic.py`). Equality is that of texts after
+normalisation (`latex.py`), Math-Verify's by value, or both with a guard (`meaning.py`). All but Math-Verify runs in
+linear time on any text; the process pool bounds that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Iterator, Sequence
 
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.verifiers import number, symbolic
 from aftertrain.plugins.verifiers.latex import hendrycks, minerva
+from aftertrain.plugins.verifiers.meaning import conflict, leftover, reading, trusted
 from aftertrain.plugins.verifiers.settings import MathSettings
 
 SHOWN = 200
@@ -22,6 +25,8 @@ _BRACE = re.compile(r"[{}]")
 _PHRASE = "Final Answer: The final answer is"
 _HOPE = "I hope it is correct."
 _END = re.compile(r". I hope it is correct.")
+_FORMULA = re.compile(r"\s*(?=.{1,200}\s*$)(?:\\[A-Za-z]+|[A-Za-z]{1,2}(?![A-Za-z])|[^A-Za-z\n\\]|\\[^A-Za-z\n])+\s*")
+"""A reply of one line without words, at most 200 characters: nothing but a formula."""
 _LARGEST = 10**1000
 """Numbers beyond are no ground truth: infinity, NaN, and whole numbers that Python refuses to write."""
 
@@ -31,25 +36,99 @@ class Math(Verifier[MathSettings]):
 
     Config = MathSettings
 
+    def preflight(self) -> None:
+        """Find out whether math-verify is there, where the settings need it, in versions that give its verdicts.
+
+        Raises:
+            AftertrainError: it is missing, or would give other verdicts; the message has the line that mends it.
+        """
+        if "math_verify" in (self.settings.extract, self.settings.equality) or self.settings.equality == "either":
+            symbolic.preflight("verifier 'math'")
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where the reply holds no answer; an error where the ground truth is no answer."""
-        return [self._verdict(case) for case in cases]
+        judge = self._found if self.settings.extract == "math_verify" else self._verdict
+        verdicts = []
+        for case in cases:
+            truth = _reference(case.ground_truth)
+            verdicts.append(_no_reference(case.ground_truth) if truth is None else judge(case.response, truth))
+        return verdicts
 
-    def _verdict(self, case: VerificationCase) -> Verdict:
-        truth = _reference(case.ground_truth)
-        if truth is None:
-            kind = "blank" if isinstance(case.ground_truth, str) else f"a {type(case.ground_truth).__name__}"
-            return Verdict.error(f"the ground truth must be an answer's text or a number of moderate size, not {kind}")
+    def _verdict(self, response: str, truth: str) -> Verdict:
         refused: tuple[str, str] | None = None
-        for found, answer in self._answers(case.response):
-            if rule := same(answer, truth, both=found != "boxed"):
+        for found, answer in self._answers(response):
+            rule, why = self._same(answer, truth, both=found != "boxed")
+            if rule:
                 return Verdict.scored(1.0, answer[:SHOWN], f"{found}, {rule}")
-            refused = refused or (found, answer)
+            refused = refused or (answer, f"{found}, {why}")
         if refused:
-            return Verdict.scored(0.0, refused[1][:SHOWN], f"{refused[0]}, not equal")
-        if self.settings.extract == "flexible" and alike(case.response, truth):
-            return Verdict.scored(1.0, case.response[:SHOWN], "whole reply, hendrycks")
+            return Verdict.scored(0.0, refused[0][:SHOWN], refused[1])
+        if self.settings.extract == "flexible" and (rule := self._whole(response, truth)):
+            return Verdict.scored(1.0, response[:SHOWN], f"whole reply, {rule}")
         return Verdict.unparsable(f"no answer by the {self.settings.extract} rule")
+
+    def _found(self, response: str, truth: str) -> Verdict:
+        """With Math-Verify's extraction: its first candidate as text, what it could read by value."""
+        head = symbolic.first(response)
+        if head is None:
+            return Verdict.unparsable("no answer by the math_verify rule")
+        answer, equality = head.raw, self.settings.equality
+        rule, why = None, "not equal"
+        against = None
+        if equality == "either":
+            against = conflict(answer + head.follows, truth) or (
+                "a minus sign before the number" if head.minus else None
+            )
+        if against:
+            why = against
+        elif equality != "math_verify" and (equality == "string" or trusted(answer, truth)):
+            rule = same(answer, truth, both=True)
+        if rule is None and equality != "string" and not against:
+            mixed = equality == "either" and reading(answer) != answer.removesuffix(".")
+            text = f"\\boxed{{{reading(answer)}}}" if mixed else response
+            rule, why = self._by_value(text, reading(truth) if equality == "either" else truth)
+        return Verdict.scored(float(rule is not None), answer[:SHOWN], f"math_verify, {rule or why}")
+
+    def _same(self, answer: str, truth: str, both: bool) -> tuple[str | None, str]:
+        """The rule by which an answer equals the truth, or None and why it does not."""
+        if self.settings.equality == "string":
+            return same(answer, truth, both), "not equal"
+        if self.settings.equality == "either":
+            if len(answer) > symbolic.LONGEST_TEXT:
+                return ("same text", "") if answer == truth else (None, "not equal")
+            answer, truth = reading(answer), reading(truth)
+            if against := conflict(answer, truth):
+                return None, against
+            if trusted(answer, truth) and (rule := same(answer, truth, both)):
+                return rule, ""
+        if (equal := number.equal(answer, truth)) is not None:
+            return "number" if equal else None, "not equal"
+        return self._by_value(f"\\boxed{{{answer}}}", truth)
+
+    def _by_value(self, text: str, truth: str) -> tuple[str | None, str]:
+        rules = symbolic.Rules(self.settings.precision, self.settings.strict, self.settings.set_relations)
+        equal = bool(symbolic.verdict(truth, text, rules))
+        if self.settings.equality == "math_verify" or not (found := symbolic.find(text)):
+            return ("math-verify", "") if equal else (None, "not equal")
+        if not equal:
+            return (
+                ("math-verify, complex", "") if symbolic.equal_as_complex(truth, found, rules) else (None, "not equal")
+            )
+        if (read := found.candidate) and any(leftover(one.raw, read.raw) for one in found.skipped):
+            return None, "only a part could be read"
+        return "math-verify", ""
+
+    def _whole(self, response: str, truth: str) -> str | None:
+        """The rule by which a reply without a marked answer is the answer as a whole."""
+        if self.settings.equality == "string":
+            return "hendrycks" if alike(response, truth) else None
+        if _FORMULA.fullmatch(response):
+            return self._same(response.strip(), truth, both=True)[0]
+        if self.settings.equality == "math_verify" or len(response) > symbolic.LONGEST_TEXT:
+            return None
+        if conflict(response, truth) or not trusted(response, truth):
+            return None
+        return "hendrycks" if alike(response, truth) else None
 
     def _answers(self, response: str) -> Iterator[tuple[str, str]]:
         """Where each answer was found, and the answer. As in Tülu 3 a box and a sentence both count, dollars do not
@@ -92,8 +171,10 @@ def phrase(text: str) -> str | None:
 
 
 def dollars(text: str) -> str | None:
-    """What stands between the last two dollar signs."""
+    """What stands between the last two dollar signs, or between the last two pairs where nothing does."""
     pieces = text.rsplit("$", 2)
+    if len(pieces) == 3 and not pieces[1]:
+        pieces = text.rsplit("$$", 2)
     return pieces[1] if len(pieces) == 3 else None
 
 
@@ -112,6 +193,11 @@ def same(answer: str, truth: str, both: bool) -> str | None:
     if plain and plain == minerva(truth):
         return "minerva"
     return "minerva then hendrycks" if both and alike(plain, truth) else None
+
+
+def _no_reference(truth: JSON) -> Verdict:
+    kind = "blank" if isinstance(truth, str) else f"a {type(truth).__name__}"
+    return Verdict.error(f"the ground truth must be an answer's text or a number of moderate size, not {kind}")
 
 
 def _reference(truth: JSON) -> str | None:

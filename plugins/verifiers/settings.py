@@ -28,15 +28,31 @@ class GSM8KSettings(Settings):
 class MathSettings(Settings):
     """Where a reply's answer stands, and when two answers in LaTeX are the same."""
 
-    extract: Literal["boxed", "minerva", "flexible"] = Field(
+    extract: Literal["boxed", "minerva", "flexible", "math_verify"] = Field(
         "flexible",
         description="boxed: the last \\boxed{...}; minerva: 'Final Answer: The final answer is ... . I hope it is "
-        "correct.'; flexible: either of the two, else the last $...$, else the whole reply (Tulu 3's order).",
+        "correct.'; flexible: either of the two, else the last $...$, else the whole reply (Tulu 3's order); "
+        "math_verify: what the package math-verify finds, in LaTeX or plain text.",
     )
-    equality: Literal["string"] = Field(
-        "string",
+    equality: Literal["string", "math_verify", "either"] = Field(
+        "either",
         description="string: equal texts after MATH's normalisation (Hendrycks et al. 2021) or Minerva's (Lewkowycz "
-        "et al. 2022).",
+        "et al. 2022); math_verify: the verdict of the package math-verify, by value; either: equal texts where the "
+        "normalisation drops nothing that matters, else math-verify's verdict unless units, bases or signs speak "
+        "against it.",
+    )
+    precision: int = Field(
+        6, ge=0, le=15, description="Decimal places to which math-verify rounds decimals before it compares them."
+    )
+    strict: bool = Field(
+        True,
+        description="Whether variables keep their names for math-verify; false: where the answer has one variable, "
+        "any name will do (f(x) = f(y)).",
+    )
+    set_relations: bool = Field(
+        False,
+        description="Whether for math-verify an inequality may stand for the set that the ground truth gives "
+        "(-2 <= x <= 7 for [-2, 7]); a set may always stand for an inequality.",
     )
 
 

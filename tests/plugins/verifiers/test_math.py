@@ -1,4 +1,4 @@
-r"""The math verifier (F32): where answers are found, what equals what, hostile text, and the references' verdicts."""
+r"""The math verifier (F32) with equality of texts: extraction, rules, hostile text, and the references' verdicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ EXTRACT = ["boxed", "minerva", "flexible"]
 
 
 def _verifier(extract: str = "flexible") -> Math:
-    return Math(MathSettings.model_validate({"extract": extract}), builder=None)  # type: ignore[arg-type]
+    settings = {"extract": extract, "equality": "string"}
+    return Math(MathSettings.model_validate(settings), builder=None)  # type: ignore[arg-type]
 
 
 def _judge(response: str, truth: Any, extract: str = "flexible") -> Verdict:

@@ -1,0 +1,166 @@
+r"""What string rules and Math-Verify leave out of an answer although it matters.
+
+Both forget units, so that `50^\circ` equals `50\text{ cm}`; Hendrycks' rule cuts `5\text{ or }6` to `5`, Minerva's
+reads `4t - 5y = 7` as `7`; Math-Verify drops a number's base. `conflict` says why two answers cannot be the same
+whatever a rule finds; `trusted` whether a string rule may decide. Everything takes linear time and errs to caution: a
+unit or base may be missing, it may not be another one.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = {
+    "percent": "percent percentage pct",
+    "degrees": "degree deg",
+    "radians": "radian rad",
+    "dollars": "dollar usd",
+    "cents": "cent",
+    "euros": "euro eur",
+    "pounds": "pound lb",
+    "millimetres": "mm millimeter millimetre",
+    "centimetres": "cm centimeter centimetre",
+    "metres": "meter metre",
+    "kilometres": "km kilometer kilometre",
+    "inches": "inch inche",
+    "feet": "ft feet foot",
+    "yards": "yard yd",
+    "miles": "mile",
+    "seconds": "sec second",
+    "minutes": "minute",
+    "hours": "hour hr",
+    "days": "day",
+    "weeks": "week",
+    "months": "month",
+    "years": "year yr",
+    "grams": "gram gm",
+    "kilograms": "kg kilogram",
+    "litres": "liter litre",
+    "gallons": "gallon gal",
+    "mph": "mph",
+    "kmh": "kmh kmph",
+    "north": "north",
+    "south": "south",
+    "east": "east",
+    "west": "west",
+    "increase": "increase",
+    "decrease": "decrease",
+    "more": "more",
+    "less": "less",
+    "profit": "profit",
+    "loss": "loss",
+}
+_UNITS = {word: name for name, words in _WORDS.items() for word in words.split()}
+_UNIT = re.compile(rf"(?<![\\A-Za-z])({'|'.join(sorted(_UNITS, key=len, reverse=True))})s?(?![A-Za-z])", re.IGNORECASE)
+_SYMBOLS = (
+    ("percent", re.compile("%")),
+    ("degrees", re.compile(r"\^\s?\{?\s?\\circ|°|\\degree")),
+    ("dollars", re.compile(r"\\\$")),
+    ("metres", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?(?:sq\.? |square |cubic )?m\s?\}")),
+    ("seconds", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?s\s?\}")),
+    ("grams", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?g\s?\}")),
+    ("a.m.", re.compile(r"(?<![A-Za-z\\])a\.?m(?![A-Za-z])", re.IGNORECASE)),
+    ("p.m.", re.compile(r"(?<![A-Za-z\\])p\.?m(?![A-Za-z])", re.IGNORECASE)),
+)
+_MULTIPLE = re.compile(r"(?<![\\A-Za-z])(dozen|hundred|thousand|million|billion|trillion)s?(?![A-Za-z])", re.IGNORECASE)
+_BASE = re.compile(r"[0-9]\s?_\s?(?:\{\s?)?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([0-9A-Za-z]+)")
+_BASES = {
+    **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
+    **{"eleven": 11, "twelve": 12, "sixteen": 16},
+}
+
+_NAME = re.compile(r"\s*\\?[A-Za-z]+\s?(?:_\s?(?:[A-Za-z0-9]|\{\w{1,20}\})\s?)?(?:\(\s?\\?\w{1,20}\s?\)\s?)?")
+_BRACKETED = re.compile(r"\([^()]*\)|\{[^{}]*\}")
+_LAYOUT = re.compile(r"\\left|\\right|\\[ ,;:!]|[\s$~&]")
+_DOLLARS = re.compile(r"(?<!\\)\$")
+_MATTERS = re.compile(r"[0-9\\]|\b(?:and|or|not|to)\b")
+_UNIT_TEXT = re.compile(r"\\text\{ ([^{}]*)(\}?)(?:\^\{?[23]\}?)?")
+_DOTS = re.compile(r"\\[lc]?dots|\.\.\.|…")
+_ENDLESS = re.compile(r"[0-9]\s?\$?\s?(?:\\[lc]?dots|\.\.\.|…)\s?\$?\s?\Z")
+_PARTED = re.compile(r"[0-9](?:[\s~]|\\[ ,;:])+(?![0-9]{3}(?![0-9]))[0-9]")
+_SPACED_LIST = re.compile(r"[0-9],\s+[0-9]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_ARTICLE = re.compile(r"an? (?! *[A-Za-z]{2})|[0-9A-Za-z)}]an? ")
+_PERIOD = re.compile(r"(?<=[^.\s])\.\s?(\$?)\s?\Z")
+_MIXED = re.compile(r"\A\s?(-?[0-9]{1,20})(?:\\ |[\s~])([0-9]{1,20})\s?/\s?([1-9][0-9]{0,19})\s?\Z")
+_DROPPED_SIGN = re.compile(r"[-−–+_^/0-9]|\\(?!approx|text|mathrm|mbox)[A-Za-z]+")
+
+
+def conflict(answer: str, truth: str) -> str | None:
+    """Why the two cannot be one answer: another unit, multiple or base, a value where an equation is asked; or None."""
+    for what, read in (("unit", _units), ("base", _bases)):
+        mine, theirs = read(answer), read(truth)
+        if mine and theirs and mine.isdisjoint(theirs):
+            return f"another {what}: {', '.join(sorted(mine))} for {', '.join(sorted(theirs))}"
+    given, wanted = (sorted(word.lower() for word in _MULTIPLE.findall(text)) for text in (answer, truth))
+    if given != wanted:
+        return f"another multiple: {', '.join(given) or 'none'} for {', '.join(wanted) or 'none'}"
+    if bool(_ENDLESS.search(answer)) != bool(_ENDLESS.search(truth)):
+        return "digits that go on, and digits that end"
+    if "=" in truth and not re.search(r"[=<>]|\\[lg]e|\\ne|\\in\b", answer) and _is_sum(truth.rpartition("=")[0]):
+        return "a value for an equation"
+    return None
+
+
+def trusted(answer: str, truth: str) -> bool:
+    """Whether equal normal forms mean equal answers: nothing that a string rule drops from one of them matters."""
+    if answer.strip() == truth.strip():
+        return True
+    return (
+        _same_head(answer, truth)
+        and bool(_DOTS.search(answer)) == bool(_DOTS.search(truth))
+        and ("\\overline" in answer) == ("\\overline" in truth)
+        and not _list_and_number(answer, truth)
+        and all(map(_whole, (answer, truth)))
+    )
+
+
+def reading(text: str) -> str:
+    r"""`text` for Math-Verify: without a sentence's period, and `3 1/2` as `3\frac{1}{2}`, which it takes for 2."""
+    return _MIXED.sub(r"\1\\frac{\2}{\3}", _PERIOD.sub(r"\1", text))
+
+
+def leftover(skipped: str, read: str) -> bool:
+    """Whether Math-Verify, unable to read `skipped`, went on with a part `read` of it and so lost a sign, a digit or an
+    operation: `-(x = 4)` became `4`."""
+    before, found, after = skipped.rpartition(read)
+    return bool(found) and bool(_DROPPED_SIGN.search((before + after).replace("**", "")))
+
+
+def _units(text: str) -> set[str]:
+    found = {_UNITS[unit.lower()] for unit in _UNIT.findall(text)}
+    return found | {name for name, symbol in _SYMBOLS if symbol.search(text)}
+
+
+def _bases(text: str) -> set[str]:
+    return {str(_BASES.get(base.lower(), base)) for base in _BASE.findall(text)}
+
+
+def _is_sum(head: str) -> bool:
+    """Whether signs stand between the terms of `head`, brackets aside: it is no name, ratio or function."""
+    return bool(re.search(r"[+-]", _BRACKETED.sub("", head)))
+
+
+def _same_head(answer: str, truth: str) -> bool:
+    """What stands before the last `=` is the same in both, or a name in one and nothing in the other."""
+    mine, theirs = (text.rpartition("=")[0] for text in (answer, truth))
+    if mine and theirs:
+        return _LAYOUT.sub("", mine) == _LAYOUT.sub("", theirs)
+    head = (mine or theirs).replace("$", " ")
+    return not head or bool(_NAME.fullmatch(head))
+
+
+def _list_and_number(answer: str, truth: str) -> bool:
+    """`1, 234` is two numbers, `1234` one."""
+    return any(_SPACED_LIST.search(one) and "," not in other for one, other in ((answer, truth), (truth, answer)))
+
+
+def _whole(text: str) -> bool:
+    """Whether the string rules keep all of the answer."""
+    pieces = _DOLLARS.split(text)
+    if len(pieces) > 3 or (len(pieces) == 3 and _MATTERS.search(pieces[0] + " " + pieces[2])):
+        return False
+    unit = _UNIT_TEXT.search(text)
+    if unit and (_MATTERS.search(unit[1]) or re.search("[0-9A-Za-z]", text[unit.end() :])):
+        return False
+    return not _PARTED.search(text) and not _ARTICLE.search(_COMMAND.sub("", text))
