@@ -10,4 +10,11 @@ _HERE = "aftertrain.plugins.instructions"
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add the rows."""
+    """Add the verifiers."""
+    registry.add(
+        "verifier",
+        "ifeval",
+        f"{_HERE}.ifeval:IFEval",
+        f"{_HERE}.settings:IFEvalSettings",
+        "the instructions of IFEval and of Tulu 3's constraints, strict or loose, all of them or their share",
+    )

@@ -1,0 +1,96 @@
+"""Settings of the verifiers of instructions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from aftertrain.core.errors import unknown
+from aftertrain.core.settings import Settings
+
+IFEVAL_KINDS = (
+    "change_case:capital_word_frequency",
+    "change_case:english_capital",
+    "change_case:english_lowercase",
+    "combination:repeat_prompt",
+    "combination:two_responses",
+    "detectable_content:number_placeholders",
+    "detectable_content:postscript",
+    "detectable_format:constrained_response",
+    "detectable_format:json_format",
+    "detectable_format:multiple_sections",
+    "detectable_format:number_bullet_lists",
+    "detectable_format:number_highlighted_sections",
+    "detectable_format:title",
+    "keywords:existence",
+    "keywords:forbidden_words",
+    "keywords:frequency",
+    "keywords:letter_frequency",
+    "language:response_language",
+    "length_constraints:nth_paragraph_first_word",
+    "length_constraints:number_paragraphs",
+    "length_constraints:number_sentences",
+    "length_constraints:number_words",
+    "punctuation:no_comma",
+    "startend:end_checker",
+    "startend:quotation",
+)
+"""The 25 instruction ids of IFEval (Zhou et al. 2023)."""
+
+TULU_FUNCTIONS = (
+    "validate_choice",
+    "validate_end",
+    "validate_forbidden_words",
+    "validate_frequency_capital_words",
+    "validate_highlighted_sections",
+    "validate_json_format",
+    "validate_lowercase",
+    "validate_no_commas",
+    "validate_paragraphs",
+    "validate_placeholders",
+    "validate_quotation",
+    "validate_repeat_prompt",
+    "validate_response_language",
+    "validate_sections",
+    "validate_title",
+    "validate_two_responses",
+    "validate_uppercase",
+    "validate_word_constraint",
+    "verify_bullet_points",
+    "verify_keyword_frequency",
+    "verify_keywords",
+    "verify_letter_frequency",
+    "verify_paragraph_count",
+    "verify_postscript",
+    "verify_sentence_constraint",
+)
+"""The 25 function names of Tulu 3's constraints (open-instruct's if_functions)."""
+
+
+class IFEvalSettings(Settings):
+    """How strictly a reply is read, and what its score counts."""
+
+    mode: Literal["strict", "loose"] = Field(
+        "strict",
+        description="strict: the reply as it is; loose: an instruction also holds when it holds for the reply without "
+        "its first line, its last line, both, or without asterisks (IFEval's loose accuracy).",
+    )
+    level: Literal["prompt", "instruction"] = Field(
+        "prompt",
+        description="prompt: 1 when all instructions hold, else 0; instruction: the weighted share of them that hold.",
+    )
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        {},
+        description="Weight of an instruction by its id or function name, 1 where not given; 0: judged and shown, but "
+        "not counted.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
+            if name not in IFEVAL_KINDS and name not in TULU_FUNCTIONS:
+                known = TULU_FUNCTIONS if "_" in name and ":" not in name else IFEVAL_KINDS
+                raise ValueError(unknown("instruction", name, known))
+        return weights
