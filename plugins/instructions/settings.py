@@ -94,3 +94,96 @@ class IFEvalSettings(Settings):
                 known = TULU_FUNCTIONS if "_" in name and ":" not in name else IFEVAL_KINDS
                 raise ValueError(unknown("instruction", name, known))
         return weights
+
+
+IFBENCH_KINDS = (
+    "count:conjunctions",
+    "count:countries",
+    "count:keywords_multiple",
+    "count:levenshtein",
+    "count:numbers",
+    "count:person_names",
+    "count:pronouns",
+    "count:punctuation",
+    "count:unique_word_count",
+    "count:word_count_range",
+    "count:words_french",
+    "count:words_japanese",
+    "custom:character_reverse",
+    "custom:csv_city",
+    "custom:csv_quotes",
+    "custom:csv_special_character",
+    "custom:date_format_list",
+    "custom:european_capitals_sort",
+    "custom:mcq_count_length",
+    "custom:multiples",
+    "custom:reverse_newline",
+    "custom:sentence_alphabet",
+    "custom:word_reverse",
+    "format:camel_case",
+    "format:emoji",
+    "format:line_indent",
+    "format:list",
+    "format:newline",
+    "format:no_bullets_bullets",
+    "format:no_whitespace",
+    "format:options",
+    "format:output_template",
+    "format:parentheses",
+    "format:quote_unquote",
+    "format:quotes",
+    "format:sub-bullets",
+    "format:thesis",
+    "format:title_case",
+    "ratio:overlap",
+    "ratio:sentence_balance",
+    "ratio:sentence_type",
+    "ratio:sentence_words",
+    "ratio:stop_words",
+    "repeat:repeat_change",
+    "repeat:repeat_simple",
+    "repeat:repeat_span",
+    "sentence:alliteration_increment",
+    "sentence:increment",
+    "sentence:keyword",
+    "words:alphabet",
+    "words:consonants",
+    "words:keywords_specific_position",
+    "words:last_first",
+    "words:no_consecutive",
+    "words:odd_even_syllables",
+    "words:palindrome",
+    "words:paragraph_last_first",
+    "words:prime_lengths",
+    "words:repeats",
+    "words:start_verb",
+    "words:vowel",
+    "words:words_position",
+)
+"""The 58 instruction ids of IFBench (Pyatkin et al. 2025), and 4 of Tulu 3's IFEval-OOD."""
+
+
+class IFBenchSettings(Settings):
+    """How strictly a reply is read, and what its score counts."""
+
+    mode: Literal["strict", "loose"] = Field(
+        "strict",
+        description="strict: the reply as it is; loose: an instruction also holds when it holds for the reply without "
+        "its first line, its last line, both, or without asterisks (what IFBench reports).",
+    )
+    level: Literal["prompt", "instruction"] = Field(
+        "prompt",
+        description="prompt: 1 when all instructions hold, else 0; instruction: the weighted share of them that hold.",
+    )
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        {},
+        description="Weight of an instruction by its id, 1 where not given; 0: judged and shown, but not counted.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
+            if name not in IFBENCH_KINDS:
+                raise ValueError(unknown("instruction", name, IFBENCH_KINDS))
+        return weights
