@@ -14,7 +14,14 @@ def aftertrain_register(registry: Registrar) -> None:
     registry.add(
         "verifier",
         "ifeval",
-        f"{_HERE}.ifeval:IFEval",
+        f"{_HERE}.ifeval.verifier:IFEval",
         f"{_HERE}.settings:IFEvalSettings",
         "the instructions of IFEval and of Tulu 3's constraints, strict or loose, all of them or their share",
+    )
+    registry.add(
+        "verifier",
+        "ifbench",
+        f"{_HERE}.ifbench.verifier:IFBench",
+        f"{_HERE}.settings:IFBenchSettings",
+        "the out-of-domain instructions of IFBench and of Tulu 3's IFEval-OOD, strict or loose, all or their share",
     )

@@ -7,27 +7,29 @@ the copy that the package llama-index-core carries. Everything is loaded once a 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aftertrain.core.errors import AftertrainError, MissingExtra
+from aftertrain.plugins.instructions.languages import Languages
+from aftertrain.plugins.instructions.punkt import Punkt
+from aftertrain.plugins.instructions.treebank import treebank_words
 
-Resource = Literal["punkt", "stopwords", "langdetect"]
-"""punkt: `sentences` and `words`; stopwords: `stopwords`; langdetect: `language`."""
+Resource = Literal["punkt", "stopwords", "langdetect", "syllapy", "emoji"]
+"""punkt: `sentences` and `words`; stopwords: `stopwords`; langdetect: `language`; the other packages: themselves."""
 
 FOLDERS = {"punkt": "tokenizers/punkt_tab/english", "stopwords": "corpora/stopwords"}
 FILES = {
     "punkt": ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt"),
     "stopwords": ("english",),
 }
-SEED = 0
-"""Of langdetect, which samples. Its own generator is used, so the global one is neither read nor changed."""
-REMEMBERED = 256
-"""Texts whose sentences, words or language are kept."""
+REMEMBERED, SHORT = 64, 20_000
+"""So many texts of at most so many characters have their sentences and words kept."""
 
 
 class MissingResource(AftertrainError):
@@ -49,7 +51,7 @@ def require(*names: Resource, used_by: str) -> None:
         MissingResource: NLTK's data are in none of the folders.
     """
     for name in missing(*names):
-        if name == "langdetect":
+        if name not in FOLDERS:
             raise MissingExtra(name, "verifiers", used_by)
         searched = ", ".join(str(folder) for folder in _folders()) or "no folder"
         raise MissingResource(
@@ -57,37 +59,41 @@ def require(*names: Resource, used_by: str) -> None:
         )
 
 
-@lru_cache(REMEMBERED)
+def each_sentence(text: str) -> Iterator[str]:
+    """The sentences of an English text one by one, as `nltk.sent_tokenize` divides it."""
+    return _punkt().sentences(text)
+
+
+def each_word(text: str) -> Iterator[str]:
+    """The words and punctuation marks of an English text one by one, as `nltk.word_tokenize` divides it."""
+    for sentence in each_sentence(text):
+        yield from treebank_words(sentence)
+
+
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of an English text, as `nltk.sent_tokenize` divides it."""
-    return tuple(_punkt().tokenize(text))
+    return _sentences(text) if len(text) <= SHORT else tuple(each_sentence(text))
 
 
-@lru_cache(REMEMBERED)
 def words(text: str) -> tuple[str, ...]:
     """The words and punctuation marks of an English text, as `nltk.word_tokenize` divides it."""
-    from nltk.tokenize.destructive import NLTKWordTokenizer
-
-    return tuple(word for sentence in sentences(text) for word in NLTKWordTokenizer().tokenize(sentence))
+    return _words(text) if len(text) <= SHORT else tuple(each_word(text))
 
 
 @cache
 def stopwords() -> frozenset[str]:
     """NLTK's English stop words."""
-    return frozenset(read("stopwords", "english").split("\n")) - {""}
+    return frozenset(_lines("stopwords", "english"))
 
 
-@lru_cache(REMEMBERED)
 def language(text: str) -> str | None:
     """The code of the text's language (ISO 639-1, `zh-cn`, `zh-tw`), or None where langdetect finds no letters."""
-    from langdetect import LangDetectException
+    return _languages().detect(text)
 
-    detector = _detectors().create()
-    detector.append(text)
-    try:
-        return str(detector.detect())
-    except LangDetectException:
-        return None
+
+def languages() -> tuple[str, ...]:
+    """The codes that `language` knows."""
+    return tuple(_languages().names)
 
 
 def read(name: str, file: str) -> str:
@@ -103,8 +109,18 @@ def read(name: str, file: str) -> str:
     raise MissingResource(f"NLTK's {FOLDERS[name]}/{file} is not installed: pip install 'aftertrain[verifiers]'")
 
 
+@lru_cache(REMEMBERED)
+def _sentences(text: str) -> tuple[str, ...]:
+    return tuple(each_sentence(text))
+
+
+@lru_cache(REMEMBERED)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(each_word(text))
+
+
 def _there(name: str) -> bool:
-    if name == "langdetect":
+    if name not in FOLDERS:
         return importlib.util.find_spec(name) is not None
     return any(all((folder / FOLDERS[name] / file).is_file() for file in FILES[name]) for folder in _folders())
 
@@ -116,40 +132,45 @@ def _folders() -> list[Path]:
         found = [Path(folder) for folder in nltk_data.path]
     else:
         found = [Path(folder).expanduser() for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
-        found += [Path.home() / "nltk_data", *(Path(sys.prefix) / part for part in ("nltk_data", "share/nltk_data"))]
-        found += [Path(sys.prefix) / "lib/nltk_data"]
-        found += [Path(f"{root}/nltk_data") for root in ("/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib")]
+        roots = (Path.home(), *(Path(sys.prefix) / part for part in ("", "share", "lib")))
+        system = (Path(part) for part in ("/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib"))
+        found += [root / "nltk_data" for root in (*roots, *system)]
     carrier = importlib.util.find_spec("llama_index")
     for folder in carrier.submodule_search_locations or () if carrier else ():
         found.append(Path(folder) / "core" / "_static" / "nltk_cache")
     return [folder for folder in found if folder.is_dir()]
 
 
-def _pairs(text: str) -> Iterable[tuple[str, str]]:
-    for line in text.split("\n"):
-        if line:
-            first, second = line.split("\t")
-            yield first, second
+def _lines(name: str, file: str) -> list[str]:
+    return [line for line in read(name, file).split("\n") if line]
+
+
+def _pairs(name: str, file: str) -> list[tuple[str, str]]:
+    return [(first, second) for first, _, second in (line.partition("\t") for line in _lines(name, file))]
 
 
 @cache
-def _punkt() -> Any:
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-
-    parameters = PunktParameters()
-    parameters.abbrev_types = set(read("punkt", "abbrev_types.txt").split("\n")) - {""}
-    parameters.sent_starters = set(read("punkt", "sent_starters.txt").split("\n")) - {""}
-    parameters.collocations = set(_pairs(read("punkt", "collocations.tab")))
-    parameters.ortho_context.update((word, int(flags)) for word, flags in _pairs(read("punkt", "ortho_context.tab")))
-    return PunktSentenceTokenizer(parameters)
+def _punkt() -> Punkt:
+    return Punkt(
+        frozenset(_lines("punkt", "abbrev_types.txt")),
+        frozenset(_pairs("punkt", "collocations.tab")),
+        frozenset(_lines("punkt", "sent_starters.txt")),
+        {word: int(flags) for word, flags in _pairs("punkt", "ortho_context.tab")},
+    )
 
 
 @cache
-def _detectors() -> Any:
-    from langdetect import DetectorFactory
+def _languages() -> Languages:
+    import numpy
     from langdetect.detector_factory import PROFILES_DIRECTORY
+    from langdetect.utils.ngram import NGram
 
-    factory = DetectorFactory()
-    factory.set_seed(SEED)
-    factory.load_profile(PROFILES_DIRECTORY)
-    return factory
+    profiles = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(PROFILES_DIRECTORY).iterdir())]
+    grams = dict.fromkeys(gram for profile in profiles for gram in profile["freq"] if gram != " ")
+    rows = {gram: row for row, gram in enumerate(grams)}
+    shares = numpy.zeros((len(rows), len(profiles)), dtype=numpy.float32)
+    for column, profile in enumerate(profiles):
+        for gram, count in profile["freq"].items():
+            if gram in rows:
+                shares[rows[gram], column] = count / profile["n_words"][len(gram) - 1]
+    return Languages([profile["name"] for profile in profiles], rows, shares, NGram)

@@ -1,0 +1,145 @@
+"""The verifier `ifeval`: which instructions of its prompt does a reply follow?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aftertrain.core.errors import AftertrainError
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.instructions import resources
+from aftertrain.plugins.instructions.ifeval.arguments import Check, Unusable, make
+from aftertrain.plugins.instructions.ifeval.google import KINDS
+from aftertrain.plugins.instructions.ifeval.reply import Reply
+from aftertrain.plugins.instructions.ifeval.tulu import FUNCTIONS, answer
+from aftertrain.plugins.instructions.score import score
+from aftertrain.plugins.instructions.settings import IFEvalSettings
+from aftertrain.plugins.instructions.variants import variants
+
+Mode = Literal["strict", "loose"]
+_FORMS = (
+    '{"instruction_id_list": [id, ...], "kwargs": [{argument: value, ...}, ...]} (IFEval) or '
+    '{"func_name": name, argument: value, ...} (Tulu 3), as a mapping or as JSON text'
+)
+_BESIDE = ("key", "prompt")
+"""Further fields of IFEval's own rows, which are not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction, ready to check.
+
+    Attributes:
+        name: its id (IFEval) or function name (Tulu 3).
+        check: whether a reading of a reply follows it.
+        reading: what is checked. IFEval takes the whole reply, and a blank one follows nothing. Tulu 3 takes the answer
+            after the thinking, however blank; without any argument field in the constraint, the whole reply.
+    """
+
+    name: str
+    check: Check
+    reading: Literal["ifeval", "answer", "whole"]
+
+
+class IFEval(Verifier[IFEvalSettings]):
+    """Ground truth: IFEval's `instruction_id_list` and `kwargs`, or a constraint of Tulu 3 with its `func_name`."""
+
+    Config = IFEvalSettings
+
+    def preflight(self) -> None:
+        """Find NLTK's sentence model and langdetect.
+
+        Raises:
+            MissingExtra: langdetect is not installed.
+            MissingResource: the sentence model is not installed.
+        """
+        resources.require("punkt", "langdetect", used_by="verifier 'ifeval'")
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        """Scored in [0, 1]; an error where the ground truth is none, or what it needs is not installed."""
+        return [self._verdict(case) for case in cases]
+
+    def _verdict(self, case: VerificationCase) -> Verdict:
+        settings = self.settings
+        try:
+            asked = instructions(case.ground_truth)
+            follows = followed(asked, case.response, settings.mode)
+            value = score([settings.weights.get(one.name, 1.0) for one in asked], follows, settings.level)
+        except (Unusable, ValueError, AftertrainError) as problem:
+            return Verdict.error(str(problem))
+        outcomes = "; ".join(f"{one.name} {'yes' if does else 'no'}" for one, does in zip(asked, follows, strict=True))
+        return Verdict.scored(value, None, f"{settings.mode}, {sum(follows)} of {len(asked)} followed: {outcomes}")
+
+
+def followed(asked: Sequence[Instruction], response: str, mode: Mode) -> list[bool]:
+    """Which instructions the response follows, in their order.
+
+    >>> truth = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {}]}
+    >>> followed(instructions(truth), 'Sure:\\n"No, never."', "strict")
+    [False, False]
+    >>> followed(instructions(truth), 'Sure:\\n"No, never."', "loose")
+    [False, True]
+    """
+    readings: dict[str, list[Reply]] = {}
+    return [_follows(one, response, mode, readings) for one in asked]
+
+
+def _follows(one: Instruction, response: str, mode: Mode, readings: dict[str, list[Reply]]) -> bool:
+    known = readings.get(one.reading)
+    if known is None:
+        known = readings[one.reading] = [Reply(answer(response) if one.reading == "answer" else response)]
+    whole = known[0]
+    if one.reading == "ifeval" and not whole.stripped:
+        return False
+    if one.check(whole):
+        return True
+    if mode == "strict":
+        return False
+    if len(known) == 1:
+        known.extend(Reply(form) for form in variants(whole.text)[1:])
+    return any(one.check(form) for form in known[1:])
+
+
+def instructions(ground_truth: Any) -> tuple[Instruction, ...]:
+    """The instructions of a ground truth, in either form.
+
+    Raises:
+        Unusable: it has neither form, or an instruction in it is unknown or lacks an argument; the message names it.
+    """
+    if isinstance(ground_truth, str):
+        try:
+            ground_truth = json.loads(ground_truth)
+        except (ValueError, RecursionError) as problem:
+            raise Unusable(f"the ground truth is no JSON ({problem:.80}); it must be {_FORMS}") from None
+    if not isinstance(ground_truth, Mapping):
+        raise Unusable(f"the ground truth must be {_FORMS}, not {type(ground_truth).__name__}")
+    if "func_name" in ground_truth:
+        given = {name: value for name, value in ground_truth.items() if name != "func_name"}
+        name = ground_truth["func_name"]
+        check = make(FUNCTIONS, name, {argument: value for argument, value in given.items() if value is not None})
+        return (Instruction(name, check, "answer" if given else "whole"),)
+    return _google(ground_truth)
+
+
+def _google(truth: Mapping[Any, Any]) -> tuple[Instruction, ...]:
+    for field in truth:
+        if field not in ("instruction_id_list", "kwargs", *_BESIDE):
+            raise Unusable(f"the ground truth has a field {field!r}; it must be {_FORMS}")
+    names, arguments = truth.get("instruction_id_list"), truth.get("kwargs")
+    if not isinstance(names, list | tuple) or not isinstance(arguments, list | tuple):
+        raise Unusable(f"instruction_id_list and kwargs must be lists; the ground truth must be {_FORMS}")
+    if len(names) != len(arguments):
+        raise Unusable(f"{len(names)} in instruction_id_list, but {len(arguments)} in kwargs")
+    if not names:
+        raise Unusable("instruction_id_list is empty: every reply would follow it")
+    found = []
+    for name, given in zip(names, arguments, strict=True):
+        if not isinstance(given, Mapping | None):
+            raise Unusable(f"kwargs of {name} must be a mapping, not {type(given).__name__}")
+        # As in the reference: null, 0 and empty values count as not given.
+        kept = {argument: value for argument, value in (given or {}).items() if value}
+        found.append(Instruction(str(name), make(KINDS, name, kept), "ifeval"))
+    return tuple(found)
