@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from aftertrain.plugins.instructions.ifbench.count import WORD
 from aftertrain.plugins.instructions.ifbench.kind import Kind, number, text
 from aftertrain.plugins.instructions.resources import sentences, stopwords
@@ -21,12 +23,14 @@ def overlap(text: str, reference_text: str, percentage: float) -> bool:
 
 def sentence_balance(text: str) -> bool:
     """As many sentences end in `.` as in `?` as in `!`; no such sentence at all is balanced too."""
-    return len({_ending(text, mark) for mark in ".?!"}) == 1
+    declarative, interrogative, exclamatory = _endings(text)
+    return declarative == interrogative == exclamatory
 
 
 def sentence_type(text: str) -> bool:
     """Twice as many sentences end in `.` as in `?`; none of both will do."""
-    return _ending(text, ".") == 2 * _ending(text, "?")
+    declarative, interrogative, _ = _endings(text)
+    return declarative == 2 * interrogative
 
 
 def sentence_words(text: str) -> bool:
@@ -45,8 +49,10 @@ def stop_words(text: str, percentage: float) -> bool:
     return total > 0 and stop / total * 100 <= percentage
 
 
-def _ending(text: str, mark: str) -> int:
-    return sum(1 for sentence in sentences(text) if sentence.endswith(mark))
+def _endings(text: str) -> tuple[int, int, int]:
+    """How many sentences end in `.`, `?` and `!`."""
+    last = Counter(sentence[-1:] for sentence in sentences(text))
+    return last["."], last["?"], last["!"]
 
 
 def _trigrams(text: str) -> set[str]:

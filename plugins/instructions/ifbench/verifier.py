@@ -1,0 +1,79 @@
+"""The verifier `ifbench`: does a reply follow the out-of-domain instructions of IFBench (Pyatkin et al. 2025)?
+
+The same verdicts as allenai/IFBench at commit db69a6f, whose checks were written anew from their behaviour: without
+random arguments, in time linear in the reply. Differences are listed in docs/verifiers/ifbench.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from aftertrain.core.errors import MissingExtra
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.instructions import resources
+from aftertrain.plugins.instructions.ifbench import tagger
+from aftertrain.plugins.instructions.ifbench.kind import Need
+from aftertrain.plugins.instructions.ifbench.truth import instructions
+from aftertrain.plugins.instructions.score import score
+from aftertrain.plugins.instructions.settings import IFBenchSettings
+from aftertrain.plugins.instructions.variants import variants
+
+PACKAGES = ("emoji", "syllapy")
+
+
+class IFBench(Verifier[IFBenchSettings]):
+    """Ground truth: `{"instruction_id_list": [id, ...], "kwargs": [{name: value, ...}, ...]}`, or that as JSON."""
+
+    Config = IFBenchSettings
+
+    def preflight(self) -> None:
+        """Find NLTK's sentence model and stop words, langdetect, emoji and syllapy.
+
+        The tagger that only words:start_verb needs is not demanded: where it is missing, such a case is an error.
+
+        Raises:
+            MissingExtra: a package is not installed.
+            MissingResource: NLTK's data are not installed.
+        """
+        for package in PACKAGES:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, "verifiers", "verifier 'ifbench'")
+        resources.require("punkt", "stopwords", "langdetect", used_by="verifier 'ifbench'")
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        """Scored in [0, 1]; an error where the ground truth cannot be read or what a kind needs is not installed."""
+        return [self._verdict(case) for case in cases]
+
+    def _verdict(self, case: VerificationCase) -> Verdict:
+        try:
+            asked = instructions(case.ground_truth)
+        except ValueError as error:
+            return Verdict.error(str(error))
+        for instruction in asked:
+            for need in instruction.kind.needs:
+                if lacking := _lacking(need):
+                    return Verdict.error(f"{instruction.id} needs {lacking}")
+        followed = [any(map(instruction.followed, self._texts(case.response))) for instruction in asked]
+        weights = [self.settings.weights.get(instruction.id, 1.0) for instruction in asked]
+        try:
+            value = score(weights, followed, self.settings.level)
+        except ValueError as error:
+            return Verdict.error(str(error))
+        told = "; ".join(f"{one.id} {'yes' if does else 'no'}" for one, does in zip(asked, followed, strict=True))
+        return Verdict.scored(value, None, f"{self.settings.mode}, {sum(followed)} of {len(asked)} followed: {told}")
+
+    def _texts(self, response: str) -> Iterable[str]:
+        return variants(response) if self.settings.mode == "loose" else (response,)
+
+
+@cache
+def _lacking(need: Need) -> str | None:
+    """What is not on this machine and the line that installs it, or None. Looked up once a process."""
+    if need == "tagger":
+        return None if tagger.there() else f"NLTK's {tagger.FOLDER}: {tagger.INSTALL}"
+    if need in {"emoji", "syllapy"}:
+        return None if importlib.util.find_spec(need) else f"the package {need!r}: pip install 'aftertrain[verifiers]'"
+    return f"{need}: pip install 'aftertrain[verifiers]'" if resources.missing(need) else None
