@@ -47,7 +47,8 @@ class Languages:
         self.names, self._rows, self._shares = names, rows, shares
         generator = random.Random(SEED)
         self._chances = numpy.array([[generator.random() for _ in range(_DRAWS)] for _ in range(MOST)])
-        self._weights = numpy.float32([(_SHARP + generator.gauss(0.0, 1.0) * _WIDTH) / _SCALE for _ in range(MOST)])
+        weights = [(_SHARP + generator.gauss(0.0, 1.0) * _WIDTH) / _SCALE for _ in range(MOST)]
+        self._weights = numpy.array(weights, dtype=numpy.float32)
         self._normal = normal
         self._table = _Table(normal.normalize)
         self._short = lru_cache(32_768)(self._of_word)
@@ -73,11 +74,11 @@ class Languages:
 
         names = len(self.names)
         found = numpy.zeros((last - first, names), dtype=numpy.float32)
-        logs, open_ = found, numpy.arange(last - first)
+        logs, left = found, numpy.arange(last - first)
         for begin in range(0, _DRAWS, _CHUNK):
-            picks = (self._chances[first + open_, begin : begin + _CHUNK] * len(grams)).astype(int)
+            picks = (self._chances[first + left, begin : begin + _CHUNK] * len(grams)).astype(int)
             shares = self._shares[list(itemgetter(*picks.ravel().tolist())(grams))]
-            shares = shares.reshape(len(open_), _CHUNK // 5, 5, names) + self._weights[first + open_, None, None, None]
+            shares = shares.reshape(len(left), _CHUNK // 5, 5, names) + self._weights[first + left, None, None, None]
             if begin == 0:
                 # langdetect looks after draws 1, 6, 11, ...
                 shares[:, 0, :4] = 1.0
@@ -89,9 +90,9 @@ class Languages:
             sure = steps.max(axis=2) > _SURE
             done = sure.any(axis=1)
             ends = numpy.where(done, sure.argmax(axis=1), _CHUNK // 5 - 1)
-            found[open_] = steps[numpy.arange(len(open_)), ends]
-            logs, open_ = logs[~done], open_[~done]
-            if not len(open_):
+            found[left] = steps[numpy.arange(len(left)), ends]
+            logs, left = logs[~done], left[~done]
+            if not len(left):
                 break
         return found
 
@@ -100,7 +101,7 @@ class Languages:
         text = "".join(_without_mail(_URL.sub(" ", text)))[: 2 * LONGEST]
         if text.isascii():
             return text[:LONGEST]
-        text = re.sub(" {2,}", " ", self._normal.normalize_vi(text)[:LONGEST])
+        text = self._normal.normalize_vi(text)[:LONGEST]
         if 2 * len(_LATIN.findall(text)) < len(_OTHER.findall(text)):
             text = _LATIN.sub("", text)
         return text

@@ -53,7 +53,7 @@ def require(*names: Resource, used_by: str) -> None:
     for name in missing(*names):
         if name not in FOLDERS:
             raise MissingExtra(name, "verifiers", used_by)
-        searched = ", ".join(str(folder) for folder in _folders()) or "no folder"
+        searched = ", ".join(str(folder) for folder in folders()) or "no folder"
         raise MissingResource(
             f"{used_by} needs NLTK's {FOLDERS[name]}, which is not in {searched}: pip install 'aftertrain[verifiers]'"
         )
@@ -102,7 +102,7 @@ def read(name: str, file: str) -> str:
     Raises:
         MissingResource: it is in none of the folders.
     """
-    for folder in _folders():
+    for folder in folders():
         path = folder / FOLDERS[name] / file
         if path.is_file():
             return path.read_text(encoding="utf-8")
@@ -122,10 +122,10 @@ def _words(text: str) -> tuple[str, ...]:
 def _there(name: str) -> bool:
     if name not in FOLDERS:
         return importlib.util.find_spec(name) is not None
-    return any(all((folder / FOLDERS[name] / file).is_file() for file in FILES[name]) for folder in _folders())
+    return any(all((folder / FOLDERS[name] / file).is_file() for file in FILES[name]) for folder in folders())
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
     """Where data may be: NLTK's own list, then llama-index-core's copy (found without importing it)."""
     nltk_data = sys.modules.get("nltk.data")
     if nltk_data is not None:
@@ -162,6 +162,8 @@ def _punkt() -> Punkt:
 @cache
 def _languages() -> Languages:
     import numpy
+
+    require("langdetect", used_by="the language of a text")
     from langdetect.detector_factory import PROFILES_DIRECTORY
     from langdetect.utils.ngram import NGram
 

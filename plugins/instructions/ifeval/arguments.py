@@ -61,7 +61,8 @@ def make(kinds: Mapping[str, Kind], name: Any, given: Mapping[str, Any]) -> Chec
 
 def number(value: Any) -> int:
     """A whole number from 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or value < 0:
         raise Unusable(f"must be a whole number from 0, not {_shown(value)}")
     return int(value)
 

@@ -16,10 +16,9 @@ from aftertrain.plugins.instructions.ifeval.arguments import Check, Kind, Unusab
 from aftertrain.plugins.instructions.ifeval.reply import Reply
 
 CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
-LANGUAGES = (
-    *("ar", "bg", "bn", "de", "en", "es", "fa", "fi", "fr", "gu", "he", "hi", "it", "ja", "kn", "ko", "ml", "mr", "ne"),
-    *("pa", "pl", "pt", "ru", "sw", "ta", "te", "th", "uk", "ur", "vi"),
-)
+_CODES = "ar bg bn de en es fa fi fr gu he hi it ja kn ko ml mr ne pa pl pt ru sw ta te th uk ur vi"
+LANGUAGES = tuple(_CODES.split())
+"""The languages that IFEval knows by name."""
 _relation = one_of("less than", "at least")
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*\]?")
 _STAR_BULLET = re.compile(r"^[^\S\n]*\*[^\*].*$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The verifier `ifeval`: which instructions of its prompt does a reply follow?"""
+"""The verifier `ifeval` (F32): which instructions of its prompt does a reply follow?"""
 
 from __future__ import annotations
 
@@ -63,24 +63,29 @@ class IFEval(Verifier[IFEvalSettings]):
         return [self._verdict(case) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
-        settings = self.settings
         try:
             asked = instructions(case.ground_truth)
-            follows = followed(asked, case.response, settings.mode)
-            value = score([settings.weights.get(one.name, 1.0) for one in asked], follows, settings.level)
-        except (Unusable, ValueError, AftertrainError) as problem:
+        except Unusable as problem:
+            return Verdict.error(str(problem))
+        weights = [self.settings.weights.get(one.name, 1.0) for one in asked]
+        if not any(weights):
+            return Verdict.error(f"nothing counts: the weights of {', '.join(one.name for one in asked)} are 0")
+        try:
+            follows = followed(asked, case.response, self.settings.mode)
+        except AftertrainError as problem:
             return Verdict.error(str(problem))
         outcomes = "; ".join(f"{one.name} {'yes' if does else 'no'}" for one, does in zip(asked, follows, strict=True))
-        return Verdict.scored(value, None, f"{settings.mode}, {sum(follows)} of {len(asked)} followed: {outcomes}")
+        detail = f"{self.settings.mode}, {sum(follows)} of {len(asked)} followed: {outcomes}"
+        return Verdict.scored(score(weights, follows, self.settings.level), None, detail)
 
 
 def followed(asked: Sequence[Instruction], response: str, mode: Mode) -> list[bool]:
     """Which instructions the response follows, in their order.
 
     >>> truth = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {}]}
-    >>> followed(instructions(truth), 'Sure:\\n"No, never."', "strict")
+    >>> followed(instructions(truth), 'Sure, here:\\n"No, never."', "strict")
     [False, False]
-    >>> followed(instructions(truth), 'Sure:\\n"No, never."', "loose")
+    >>> followed(instructions(truth), 'Sure, here:\\n"No, never."', "loose")
     [False, True]
     """
     readings: dict[str, list[Reply]] = {}
@@ -113,7 +118,7 @@ def instructions(ground_truth: Any) -> tuple[Instruction, ...]:
         try:
             ground_truth = json.loads(ground_truth)
         except (ValueError, RecursionError) as problem:
-            raise Unusable(f"the ground truth is no JSON ({problem:.80}); it must be {_FORMS}") from None
+            raise Unusable(f"the ground truth is no JSON ({problem!s:.80}); it must be {_FORMS}") from None
     if not isinstance(ground_truth, Mapping):
         raise Unusable(f"the ground truth must be {_FORMS}, not {type(ground_truth).__name__}")
     if "func_name" in ground_truth:
