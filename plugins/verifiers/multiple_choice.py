@@ -23,6 +23,8 @@ _SAYS = r"(?:\s{0,9}[:=]|\s{1,9}(?:is|(?:would|must|should)\s{1,9}be)\b:?)"
 _ENDS = r"(?!\w|['’-]\w)"
 _NO_ARTICLE = r"(?!\s{1,9}(?!(?:is|because|since)\b)[a-z])"
 """'A dog' and 'I think' choose nothing; 'A is right' does."""
+_NOT_DENIED = "".join(rf"(?<!\b[Nn]ot {mark})(?<!n['’]t {mark})" for mark in ("", r"\(", r"\*\*"))
+"""'not B' and "isn't (B)" choose nothing."""
 
 
 class MultipleChoice(Verifier[MultipleChoiceSettings]):
@@ -62,8 +64,8 @@ def _patterns(letters: str) -> dict[str, re.Pattern[str]]:
         "phrase": rf"(?<![A-Za-z])(?i:answer|option|choice)[*_\"']{{0,3}}(?i:{_SAYS})"
         rf"{_OPEN}(?i:(?:option|choice|letter)\s{{1,9}})?{_OPEN}"
         rf"((?<=\()[{letters.lower()}](?=\))|[{letters}]{_ENDS})",
-        "parentheses": rf"\({capital}\)",
-        "bold": rf"\*\*[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)",
-        "standing": rf"(?<![\w'’-]){capital}{_ENDS}{_NO_ARTICLE}",
+        "parentheses": rf"{_NOT_DENIED}\({capital}\)",
+        "bold": rf"{_NOT_DENIED}\*\*[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)",
+        "standing": rf"{_NOT_DENIED}(?<![\w'’-]){capital}{_ENDS}{_NO_ARTICLE}",
     }
     return {name: re.compile(pattern) for name, pattern in rules.items()}

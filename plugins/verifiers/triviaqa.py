@@ -1,4 +1,4 @@
-"""Open questions with many right answers (TriviaQA, Joshi et al. 2017; PopQA, Mallen et al. 2023).
+"""Open questions with many right answers (F32: TriviaQA, Joshi et al. 2017; PopQA, Mallen et al. 2023).
 
 `exact` normalises as SQuAD does; TriviaQA's own script differs in that it makes punctuation a space where SQuAD removes
 it. `contains` is PopQA's rule. Blank aliases are left out: every reply holds the empty text.

@@ -1,4 +1,4 @@
-"""The triviaqa verifier: exact and contained aliases, blank ones, wrong ground truths, hostile text."""
+"""The triviaqa verifier: exact and contained aliases, blank ones, wrong ground truths, hostile text (F32)."""
 
 from __future__ import annotations
 
