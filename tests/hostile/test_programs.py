@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,7 @@ from aftertrain.core.sandbox.limits import MEGA, Limits
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.plugins.code.code import Code
 from aftertrain.plugins.code.settings import CodeSettings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from programs import ASSERTS, PROGRAMS, SQUARE, Program
-
-sys.path.pop(0)
+from tests.hostile.programs import ASSERTS, PROGRAMS, SQUARE, Program
 
 SECONDS = 1.0
 SLACK = 1.0
