@@ -23,8 +23,14 @@ _SAYS = r"(?:\s{0,9}[:=]|\s{1,9}(?:is|(?:would|must|should)\s{1,9}be)\b:?)"
 _ENDS = r"(?!\w|['’-]\w)"
 _NO_ARTICLE = r"(?!\s{1,9}(?!(?:is|because|since)\b)[a-z])"
 """'A dog' and 'I think' choose nothing; 'A is right' does."""
-_NOT_DENIED = "".join(rf"(?<!\b[Nn]ot {mark})(?<!n['’]t {mark})" for mark in ("", r"\(", r"\*\*"))
-"""'not B' and "isn't (B)" choose nothing."""
+
+
+def _not_denied(before: str) -> str:
+    """What has just been matched, `before`, does not follow 'not' or "isn't": these choose nothing.
+
+    It looks back from behind the match, because a pattern that starts with a literal is found faster.
+    """
+    return rf"(?<!\b[Nn]ot {before})(?<!n['’]t {before})"
 
 
 class MultipleChoice(Verifier[MultipleChoiceSettings]):
@@ -58,14 +64,16 @@ def _patterns(letters: str) -> dict[str, re.Pattern[str]]:
     """The rules by name; small letters count only where something encloses them."""
     capital, any_case = f"([{letters}])", f"([{letters}{letters.lower()}])"
     described = rf"(?=[).:]|{_CLOSE}"
+    in_brackets, in_bold = _not_denied(r"\("), _not_denied(r"\*\*")
+    standing = "".join(_not_denied(before) for before in (".", r"\(.", r"\*\*."))
     rules = {
         "tag": rf"<answer>{_OPEN}{any_case}{described}</answer>)",
         "boxed": rf"\\boxed\{{{_OPEN}{any_case}{described}\}})",
         "phrase": rf"(?<![A-Za-z])(?i:answer|option|choice)[*_\"']{{0,3}}(?i:{_SAYS})"
         rf"{_OPEN}(?i:(?:option|choice|letter)\s{{1,9}})?{_OPEN}"
         rf"((?<=\()[{letters.lower()}](?=\))|[{letters}]{_ENDS})",
-        "parentheses": rf"{_NOT_DENIED}\({capital}\)",
-        "bold": rf"{_NOT_DENIED}\*\*[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)",
-        "standing": rf"{_NOT_DENIED}(?<![\w'’-]){capital}{_ENDS}{_NO_ARTICLE}",
+        "parentheses": rf"\({in_brackets}{capital}\)",
+        "bold": rf"\*\*{in_bold}[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)",
+        "standing": rf"{capital}(?<![\w'’-].){standing}{_ENDS}{_NO_ARTICLE}",
     }
     return {name: re.compile(pattern) for name, pattern in rules.items()}

@@ -29,7 +29,10 @@ def pool() -> Iterator[VerifierPool]:
 
 def _wrong_answers() -> list[Case]:
     """Every noise against every verifier that needs no model, with a ground truth that it does not hold."""
+    postscript = {"instruction_id_list": ["detectable_content:postscript"], "kwargs": [{"postscript_marker": "P.S."}]}
+    numbers = {"instruction_id_list": ["count:numbers"], "kwargs": [{"N": 3}]}
     asked: dict[str, Any] = {"gsm8k": "42", "math": "42", "f1": "black cat", "triviaqa": ["Paris"], "string": "Paris"}
+    asked |= {"ifeval": postscript, "ifbench": numbers}
     return [
         Case(name, verifier, "not right", text, truth)
         for verifier, truth in asked.items()
@@ -57,6 +60,14 @@ FUZZED: dict[str, Any] = {
     "triviaqa": ["Paris"],
     "multiple_choice": "B",
     "format": None,
+    "ifeval": {
+        "instruction_id_list": ["startend:quotation", "language:response_language"],
+        "kwargs": [{}, {"language": "en"}],
+    },
+    "ifbench": {
+        "instruction_id_list": ["ratio:overlap", "words:vowel"],
+        "kwargs": [{"percentage": 20, "reference_text": "A word."}, {}],
+    },
 }
 """A ground truth for every verifier that needs no model."""
 WORDS = r"""

@@ -215,4 +215,106 @@ _TEXT = [
     Case("tags opened and never closed", "format", "wrong", lambda: "<think><answer>" * 200_000, None),
 ]
 
-CASES: list[Case] = [*_GSM8K, *_MATH, *_TEXT]
+
+def _asked(name: str, **arguments: Any) -> dict[str, Any]:
+    """Ground truth of one instruction."""
+    return {"instruction_id_list": [name], "kwargs": [arguments]}
+
+
+_BRACES = _asked("detectable_format:json_format")
+_PLACES = _asked("detectable_content:number_placeholders", num_placeholders=3)
+_HIGHLIGHTS = _asked("detectable_format:number_highlighted_sections", num_highlights=3)
+_WORDS = _asked("length_constraints:number_words", relation="at least", num_words=5)
+_SENTENCES = _asked("length_constraints:number_sentences", relation="at least", num_sentences=3)
+_END = _asked("startend:end_checker", end_phrase="The end.")
+_FRENCH = _asked("language:response_language", language="fr")
+
+_INSTRUCTIONS = [
+    Case(
+        "JSON nested 10⁵ deep and closed",
+        "ifeval",
+        "not right",
+        lambda: '{"a":' * 100_000 + "1" + "}" * 100_000,
+        _BRACES,
+    ),
+    Case("an integer of 10⁵ digits in JSON", "ifeval", "judged", lambda: '{"a": ' + "9" * 100_000 + "}", _BRACES),
+    Case("not a number in JSON", "ifeval", "judged", "{NaN}", _BRACES),
+    Case("brackets, 10 MB", "ifeval", "wrong", lambda: "[" * MIB_10, _PLACES),
+    Case("stars, 10 MB", "ifeval", "not right", lambda: "*" * MIB_10, _HIGHLIGHTS),
+    Case("stars and spaces by turns, 10 MB", "ifeval", "not right", lambda: "* " * (MIB_10 // 2), _HIGHLIGHTS),
+    Case("zero-width words", "ifeval", "wrong", lambda: ZERO_WIDTH * 100, _WORDS),
+    Case("words, 10 MB", "ifeval", "judged", lambda: "word " * (MIB_10 // 5), _WORDS),
+    Case("abbreviations without an end", "ifeval", "judged", lambda: "Dr. Mr. U.S. e.g. " * 5_000, _SENTENCES),
+    Case("the end hidden by marks", "ifeval", "wrong", f"{TO_LEFT}.dne ehT{POP}", _END),
+    Case("the end before 10 MB of space", "ifeval", "right", lambda: "The end." + " " * MIB_10, _END),
+    Case("a language of emoji", "ifeval", "judged", lambda: "\U0001f600" * 10_000, _FRENCH),
+    Case("no letters for a language", "ifeval", "judged", "1234567890", _FRENCH),
+    Case("loose, 10⁵ lines", "ifeval", "judged", lambda: "*word*\n" * 100_000, _WORDS, {"mode": "loose"}),
+    Case(
+        "a bomb as keyword",
+        "ifeval",
+        "timeout",
+        lambda: "a" * 5_000 + "!",
+        _asked("keywords:existence", keywords=["(a+)+$"]),
+    ),
+    Case("a name that is nearly right", "ifeval", "refused", "x", _asked("keywords:existance", keywords=["x"])),
+    Case("an argument missing", "ifeval", "refused", "x", _asked("keywords:existence")),
+    Case("an argument too many", "ifeval", "refused", "x", _asked("punctuation:no_comma", limit=3)),
+    Case("fewer arguments than instructions", "ifeval", "refused", "x", {**_WORDS, "kwargs": []}),
+    Case("no instruction", "ifeval", "refused", "x", {"instruction_id_list": [], "kwargs": []}),
+    Case("text that is no JSON as ground truth", "ifeval", "refused", "x", "no commas, please"),
+    Case("JSON nested 10⁵ deep as ground truth", "ifeval", "refused", "x", "[" * 100_000),
+    Case("a Tülu constraint of an unknown name", "ifeval", "refused", "x", '{"func_name": "validate_lowercased"}'),
+    Case("palindromes, 10⁵ letters", "ifbench", "judged", lambda: "a" * 100_000, _asked("words:palindrome")),
+    Case(
+        "emoji joined, judged for emoji",
+        "ifbench",
+        "judged",
+        lambda: "\U0001f468\u200d" * 50_000,
+        _asked("format:emoji"),
+    ),
+    Case("brackets nested 10⁵ deep", "ifbench", "judged", lambda: "([{" * 30_000, _asked("format:parentheses")),
+    Case("quotes nested 10⁵ deep", "ifbench", "judged", lambda: "\"'" * 50_000, _asked("format:quotes")),
+    Case("digits of 10 MB", "ifbench", "wrong", lambda: "9" * MIB_10, _asked("count:numbers", N=3)),
+    Case("a huge count", "ifbench", "wrong", "1 2 3", _asked("count:numbers", N=10**30)),
+    Case("a negative count", "ifbench", "refused", "1 2 3", _asked("count:numbers", N=-1)),
+    Case("a word for a count", "ifbench", "refused", "1 2 3", _asked("count:numbers", N="three")),
+    Case("a name that is nearly right", "ifbench", "refused", "1 2 3", _asked("count:number", N=3)),
+]
+
+_BOMB = {"pattern": "(a+)+$", "equality": "search"}
+_PATTERNS = [
+    Case("a bomb", "regex", "timeout", lambda: "a" * 40 + "!", None, _BOMB),
+    Case("a bomb of alternatives", "regex", "timeout", lambda: "a" * 40 + "!", None, {**_BOMB, "pattern": "(a|aa)+$"}),
+    Case("a bomb of spaces", "regex", "timeout", lambda: " " * 40 + "!", None, {**_BOMB, "pattern": r"(\s|\s)*x"}),
+    Case(
+        "a bomb that references back",
+        "regex",
+        "timeout",
+        lambda: "a" * 40 + "!",
+        None,
+        {**_BOMB, "pattern": r"((a*)*)*\1b"},
+    ),
+    Case("what the bomb matches", "regex", "right", lambda: "a" * 40, None, _BOMB),
+]
+
+_HARMLESS = {"test": "def check(candidate):\n    assert candidate(3) == 9\n", "entry_point": "square"}
+_PROGRAMS = [
+    Case("nothing", "code", "not right", "", _HARMLESS),
+    Case("prose", "code", "not right", "I would square the number.", _HARMLESS),
+    Case("a null byte", "code", "not right", f"def square(x): return x * x{NULL}", _HARMLESS),
+    Case("a lone surrogate", "code", "not right", f"def square(x): return '{SURROGATE}'", _HARMLESS),
+    Case("fences, 10 MB", "code", "not right", lambda: "```python\n" * (MIB_10 // 10), _HARMLESS),
+    Case("parentheses nested 10⁵ deep", "code", "not right", lambda: "(" * 100_000, _HARMLESS),
+    Case(
+        "a power tower folded by the compiler",
+        "code",
+        "not right",
+        "x = 9 ** 9 ** 9\ndef square(x): return x",
+        _HARMLESS,
+    ),
+    Case("an unknown ground truth", "code", "refused", "def square(x): return x * x", {"tests": 7}),
+    Case("no tests", "code", "refused", "def square(x): return x * x", {"test_list": []}),
+]
+
+CASES: list[Case] = [*_GSM8K, *_MATH, *_TEXT, *_INSTRUCTIONS, *_PATTERNS, *_PROGRAMS]
