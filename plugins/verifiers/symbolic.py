@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -132,7 +133,7 @@ def find(text: str) -> Found | None:
             tried.append(candidate)
             if value(candidate) is not None:
                 break
-    except ValueError:  # digits that Python does not know as a number end Math-Verify's search
+    except Exception:  # noqa: BLE001  whatever a candidate raises (digits of other scripts do) ends Math-Verify's search
         return None
     if not tried:
         return None
@@ -144,7 +145,10 @@ def find(text: str) -> Found | None:
 
 def first(text: str) -> Candidate | None:
     """The first candidate, without reading it."""
-    return next(_candidates(text[-LONGEST_TEXT:]), None)
+    try:
+        return next(_candidates(text[-LONGEST_TEXT:]), None)
+    except Exception:  # noqa: BLE001  as in `find`
+        return None
 
 
 def verdict(truth: str, text: str, rules: Rules) -> bool | None:
@@ -251,7 +255,10 @@ def _apart(truth: Any, answer: Any, precision: int) -> bool:
 def _patterns() -> tuple[tuple[tuple[re.Pattern[str], Any], ...], ...]:
     """Math-Verify's default patterns in its order, those of equal priority together."""
     from math_verify.parser import ExprExtractionConfig, LatexExtractionConfig, get_extraction_regexes
+    from sympy.utilities.exceptions import SymPyDeprecationWarning
 
+    # Math-Verify takes percentages of sets, which SymPy will refuse one day: nothing that a user could mend.
+    warnings.filterwarnings("ignore", category=SymPyDeprecationWarning)
     by_target = get_extraction_regexes([LatexExtractionConfig(), ExprExtractionConfig()])
     every = [(pattern, target, priority) for patterns, target in by_target for pattern, priority in patterns]
     every.sort(key=lambda row: row[2])
@@ -326,8 +333,6 @@ def value(candidate: Candidate) -> Any:
 
 
 def _values(candidate: Candidate) -> list[Any]:
-    from latex2sympy2_extended import convert_to_pct
-
     if sum(map(len, candidate.texts)) > LONGEST_ANSWER:
         return [None] * len(candidate.texts)
     read: Callable[[str], Any] = {"latex": _read_latex, "number": _read_number, "expression": _read_expression}[
@@ -335,7 +340,16 @@ def _values(candidate: Candidate) -> list[Any]:
     ]  # type: ignore[assignment]
     values = [read(text) for text in candidate.texts]
     pairs = zip(values, candidate.percent, strict=True)
-    return [convert_to_pct(one) if percent and one is not None else one for one, percent in pairs]
+    return [_percentage(one) if percent else one for one, percent in pairs]
+
+
+def _percentage(one: Any) -> Any:
+    from latex2sympy2_extended import convert_to_pct
+
+    try:
+        return None if one is None else convert_to_pct(one)
+    except TypeError:  # percent of an equation
+        return None
 
 
 @lru_cache(maxsize=KEPT)
