@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.errors import AftertrainError, MissingExtra
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.plugins.verifiers import symbolic
+from aftertrain.plugins.verifiers import expression, symbolic
 from aftertrain.plugins.verifiers.math import Math
 from aftertrain.plugins.verifiers.settings import MathSettings
 
@@ -334,7 +334,7 @@ def test_verdicts_and_readings_are_math_verify_s(golden: list[dict[str, Any]]) -
         assert (verdict.value == 1.0) == case["math_verify"], case["id"]
         found = symbolic.find(case["prediction"])
         assert (verdict.outcome == "unparsable") == (found is None), case["id"]
-        read = [] if found is None or found.candidate is None else [str(symbolic.value(found.candidate))]
+        read = [] if found is None or found.candidate is None else [str(expression.value(found.candidate))]
         read += [found.written] if found is not None and found.written else []
         assert read == case["math_verify_pred_parsed"], case["id"]
 
