@@ -26,6 +26,8 @@ _CLOSING = frozenset("\"')]}‘’“”«»")
 _NOT_IN_WORD = r"(?:[)\";}\]\*:@\'\({\[‘’“”«»?!])"
 _MARKS = r"(?:\-{2,}|\.{2,}|(?:\.\s){2,}\.)"
 _ENDING = regex.compile(rf"[.?!](?=(?P<after>{_NOT_IN_WORD}|\s+(?P<next>\S+)))")
+_RUN = regex.compile("[?!]*")
+_RUNNING = ("?", "!")
 _TOKEN = regex.compile(
     rf"({_MARKS}|(?=[^\(\"\`{{\[:;&\#\*@\)}}\]\-,])\S+?"
     rf"(?=\s|$|{_NOT_IN_WORD}|{_MARKS}|,(?=$|\s|{_NOT_IN_WORD}|{_MARKS}))|\S)"
@@ -113,7 +115,8 @@ class Punkt:
         start = stop = 0
         ending, following, after = -1, -1, ""
         spaces = [space for space in _SPACES if space in text]
-        for match in _ENDING.finditer(text):
+        matches = _ENDING.finditer(text)
+        while (match := next(matches, None)) is not None:
             here = match.start()
             word = start
             if here - stop > 1:
@@ -123,12 +126,18 @@ class Punkt:
                 yield ending, following, text[start:ending] + after
             start, stop = word, here
             ending, following, after = match.end(), match.start("next"), match.group("after")
+            if after in _RUNNING:
+                # Of a run of marks behind this one, all but the last two end inside the word that the last ends.
+                last = _RUN.match(text, ending).end() - 2
+                if last > ending:
+                    matches = _ENDING.finditer(text, last)
         if ending >= 0:
             yield ending, following, text[start:ending] + after
 
     def _breaks(self, context: str) -> bool:
         """Whether a sentence ends inside these words (not after the last)."""
-        tokens = [self._token(token) for line in context.split("\n") if line.strip() for token in _TOKEN.findall(line)]
+        lines = (line for line in context.split("\n") if line.strip())
+        tokens = (self._token(match.group()) for line in lines for match in _TOKEN.finditer(line))
         for token, following in itertools.pairwise(tokens):
             if token.text.endswith("."):
                 self._decide(token, following)

@@ -56,6 +56,8 @@ class Reply:
 
     def capital_words(self, most: int) -> int:
         """How many of NLTK's words are in capitals; counting stops at `most`."""
+        if self.ascii and not _CAPITAL.search(self.text):
+            return 0
         sentences = resources.each_sentence(self.text)
         likely = (one for one in sentences if not one.isascii() or _CAPITAL.search(one))
         capitals = (word for sentence in likely for word in treebank_words(sentence) if word.isupper())
