@@ -17,6 +17,8 @@ if sys.platform == "linux":
 OPEN_FILES = 256
 OURS = 3
 """Processes that count to the same user: the zygote, the one that waits outside the walls, the tests' examiner."""
+COUNTS_BY_NAMESPACE = (5, 14)
+"""Linux that counts a user's processes in each user namespace for itself."""
 
 
 def run(
@@ -46,12 +48,11 @@ def run(
         for descriptor in private:
             os.close(descriptor)
         os.setsid()
-        os.umask(0o077)
         os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8")
-        _limit(limits, order["seconds"], alone)
-
+        if not alone:
+            os.environ.update(HOME=folder, TMPDIR=folder)
+            _set("NPROC", limits["processes"] + OURS + tasks_of_user())
+        _set("CPU", int(order["seconds"]) + 1)
         _close_doors(alone)
 
         def signal_only(pid: int) -> None:
@@ -68,37 +69,39 @@ def run(
     os._exit(70)
 
 
-def prepare(alone: bool) -> None:
-    """Make ready what every case needs, once."""
+def prepare(limits: dict[str, Any], folder: str, alone: bool, others: int) -> None:
+    """Set what is the same for every program, once, in the zygote: children inherit it.
+
+    `others` is the number of processes outside that the kernel counts to the same user.
+    """
+    os.umask(0o077)
+    os.environ.clear()
+    os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    _set("AS", limits["memory_bytes"])
+    _set("FSIZE", limits["file_bytes"])
+    _set("NOFILE", OPEN_FILES)
+    _set("CORE", 0)
+    _set("MSGQUEUE", 0)
+    if alone:
+        _set("NPROC", limits["processes"] + OURS + others)
     if sys.platform == "linux":
         seccomp.filter_program(internet=alone)
 
 
-def _limit(limits: dict[str, Any], seconds: float, alone: bool) -> None:
-    processes = limits["processes"] + (OURS if alone else OURS + _tasks_of_user())
-    wanted = {
-        "AS": limits["memory_bytes"],
-        "CPU": int(seconds) + 1,
-        "FSIZE": limits["file_bytes"],
-        "NPROC": processes,
-        "NOFILE": OPEN_FILES,
-        "CORE": 0,
-        "MSGQUEUE": 0,
-    }
-    for name, value in wanted.items():
-        kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is None:
-            continue
-        hard = resource.getrlimit(kind)[1]
-        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(kind, (least, least))
-        except (OSError, ValueError):
-            if sys.platform == "linux":
-                raise  # macOS knows RLIMIT_AS but refuses it
+def _set(name: str, value: int) -> None:
+    kind = getattr(resource, f"RLIMIT_{name}", None)
+    if kind is None:
+        return
+    hard = resource.getrlimit(kind)[1]
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(kind, (least, least))
+    except (OSError, ValueError):
+        if sys.platform == "linux":
+            raise  # macOS knows RLIMIT_AS but refuses it
 
 
-def _tasks_of_user() -> int:
+def tasks_of_user() -> int:
     """Threads of this user on this machine: the limit on processes counts them all where no namespace is."""
     user, total = os.geteuid(), 0
     if not os.path.isdir("/proc/self"):

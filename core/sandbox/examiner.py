@@ -123,7 +123,10 @@ class Examiner:
             request = {"do": "call", "name": name, "keywords": _NO_KEYWORDS, "arguments": arguments}
             if len(json.dumps(request)) > LARGEST_AHEAD:
                 return
-            wire.send(self.line, request)
+            try:
+                wire.send(self.line, request)
+            except wire.Gone:
+                return  # it could not be loaded; its last words are still to be read
             self.ahead.append(request)
 
     def _answer(self, request: dict[str, Any]) -> Any:

@@ -21,6 +21,8 @@ from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
 
 SHOWN = 500
 """Characters of an error that a result's detail keeps."""
+BROKEN_STATUS = 70
+"""Status of a tests' process that failed by itself (`case.run`); the program cannot bring it about."""
 _REPORT_BYTES = 2**16
 _BROKEN = (SandboxError, SyntaxError, ValueError, KeyError, TypeError, OSError, RecursionError)
 
@@ -135,6 +137,8 @@ class Sandbox:
             lines = [json.loads(line) for line in raw.outputs[0].splitlines()]
         except _BROKEN as error:
             return [UnitResult("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
+        if raw.status == BROKEN_STATUS:
+            return [UnitResult("error", "the sandbox broke: the tests' process failed")] * (1 if stop else rest)
         outcome, detail = _outcome(raw, "", self.limits)
         ended = UnitResult("timeout" if outcome == "timeout" else "failed", detail or "the tests' process ended")
         if not lines or not lines[0]["passed"]:

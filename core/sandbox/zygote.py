@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -61,6 +62,8 @@ def _enter(config: dict[str, Any]) -> None:
         return
     binds = walls.visible([*config["packages"], *config["code"]])
     config["dropped"] = walls.leave_root(binds)
+    if config["level"] != "rlimits" and _kernel() < case.COUNTS_BY_NAMESPACE:
+        config["others"] = case.tasks_of_user()
     if config["level"] == "namespaces":
         walls.enter_namespaces(walls.visible(config["packages"]), owner)
     elif config["level"] == "bubblewrap":
@@ -88,7 +91,7 @@ class Zygote:
         os.set_blocking(wake_end, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        case.prepare(self.alone)
+        case.prepare(self.limits, self.folder, self.alone, config.get("others", 0))
         self.child = 0
         if not self.alone:
             walls.watch_owner(config["owner"], self._end)
@@ -203,6 +206,10 @@ class Zygote:
             if self.folder != walls.SCRATCH and os.path.isdir(self.folder):
                 self._clear()
         os._exit(0)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", os.uname().release)[:2])
 
 
 def _may_mount() -> bool:
