@@ -6,17 +6,18 @@ sees another. `N` below is the number of tokens, `S` of segments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Unit = Literal["token", "segment", "pair"]
-SINGLE, CHOSEN, REJECTED = 0, 1, 2
-"""Values of the segment column `role`."""
+Unit = Literal["token", "segment", "pair", "micro_batch"]
+SINGLE, CHOSEN, REJECTED, PROBE = 0, 1, 2, 3
+"""Values of the segment column `role`. A PROBE is for statistics alone: no loss sees it (see `Needs.probes`)."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class PackedBatch:
         segment_ids: int64 `[N]`, 0 … S-1, non-decreasing.
         lengths: tokens of each segment; sums to N.
         masks: bool `[N]` by name. `loss_mask[i]` says that token i is a target. The first token of a segment never is.
+            A loss may ask for others (see `with_masks`).
         columns: float32 `[N]` by name, aligned with `token_ids`: `reference_logprobs`, `advantages`, `returns` …
-        segments: `[S]` by name: `role` (int64: SINGLE, CHOSEN, REJECTED), `group` (int64; a pair or a prompt's samples
-            share it), `label` and `weight` (float32). A weight of 0 marks filler that counts for nothing.
+        segments: `[S]` by name: `role` (int64: SINGLE, CHOSEN, REJECTED, PROBE), `group` (int64; a pair or a prompt's
+            samples share it), and float32 `label` (1: desirable), `margin` (of a pair, 0 where its source has none)
+            and `weight`. A weight of 0 marks filler that counts for nothing.
         sample_ids: id of each segment's record.
         sources: data set name of each segment's record.
         statistics: no-gradient sums over the whole step, all ranks (see `Loss.statistics`).
+        progress: t/T, the share of the stage's optimizer steps that are done with this one; what a schedule goes by.
     """
 
     token_ids: Tensor
@@ -47,6 +51,7 @@ class PackedBatch:
     sample_ids: tuple[str, ...]
     sources: tuple[str, ...]
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: float = 1.0
 
     @property
     def loss_mask(self) -> Tensor:
@@ -103,11 +108,13 @@ class PackedBatch:
         return values[role == CHOSEN], values[role == REJECTED]
 
     def count(self, unit: Unit) -> float:
-        """How many target tokens, segments or pairs of non-zero weight this batch holds."""
+        """How many tokens, segments or pairs of non-zero weight this batch holds; 1 micro-batch if it has targets."""
         if unit == "token":
             return float(self.targets.sum())
         if unit == "segment":
             return float(self.counted.sum())
+        if unit == "micro_batch":
+            return float(self.targets.any())
         return float((self.counted & (self.segments["role"] == CHOSEN)).sum())
 
     def with_columns(self, **columns: Tensor) -> PackedBatch:
@@ -118,6 +125,27 @@ class PackedBatch:
                     f"column {name!r} has shape {tuple(column.shape)}, needs {tuple(self.token_ids.shape)}"
                 )
         return replace(self, columns={**self.columns, **columns})
+
+    def with_masks(self, names: Iterable[str]) -> PackedBatch:
+        """A copy with masks added by name; `sequence` is every token but the first of its segment, prompts included."""
+        known = {"sequence": self.position_ids > 0}
+        return replace(self, masks={**self.masks, **{name: known[name] for name in names}})
+
+    def select(self, kept: Tensor) -> PackedBatch:
+        """The segments where `kept` (bool `[S]`), in their order, as a batch of their own."""
+        tokens, chosen = kept[self.segment_ids], kept.tolist()
+        return replace(
+            self,
+            token_ids=self.token_ids[tokens],
+            position_ids=self.position_ids[tokens],
+            segment_ids=(kept.cumsum(0) - 1)[self.segment_ids[tokens]],
+            lengths=tuple(compress(self.lengths, chosen)),
+            masks={name: mask[tokens] for name, mask in self.masks.items()},
+            columns={name: column[tokens] for name, column in self.columns.items()},
+            segments={name: column[kept] for name, column in self.segments.items()},
+            sample_ids=tuple(compress(self.sample_ids, chosen)),
+            sources=tuple(compress(self.sources, chosen)),
+        )
 
     def to(self, device: torch.device) -> PackedBatch:
         """The same batch with its tensors on `device`; itself if they are there already."""

@@ -24,7 +24,7 @@ class Dataset(Component[S]):
     @property
     @abstractmethod
     def record_type(self) -> type[Record]:
-        """`Conversation`, `PreferencePair` or `Problem`: what iteration yields."""
+        """`Conversation`, `PreferencePair`, `Feedback` or `Problem`: what iteration yields."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:

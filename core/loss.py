@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Settings)
 Score = Literal["logprobs", "entropy", "log_sum_p2", "values"]
 Atom = Literal["segment", "pair", "group"]
+Mask = Literal["sequence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,15 @@ class Needs:
     """What a loss must be given.
 
     Attributes:
-        records: names of the record types it trains on: `Conversation`, `PreferencePair`, `Problem`.
+        records: names of the record types it trains on: `Conversation`, `PreferencePair`, `Feedback`, `Problem`.
         scores: fields of `TokenScores` that must be filled.
         columns: token columns the stage must supply: `reference_logprobs`, `old_logprobs`, `advantages` …
         atom: the packer never splits an atom across micro-batches.
         per: for each term, the unit its numerator is divided by. Terms are keyed by the model they train.
+        masks: named masks beside `loss_mask` (see `PackedBatch.with_masks`); their tokens are scored too.
+        margins: every pair must have a margin, in the segment column `margin`.
+        probes: what the stage lays beside each sample for `statistics` alone. `mismatched`: the sample's prompt with
+            the reply of another sample. Probes are scored without gradient and the loss itself does not see them.
     """
 
     records: frozenset[str]
@@ -40,6 +45,9 @@ class Needs:
     columns: frozenset[str] = frozenset()
     atom: Atom = "segment"
     per: Mapping[str, Unit] = field(default_factory=lambda: {"policy": "token"})
+    masks: frozenset[Mask] = frozenset()
+    margins: bool = False
+    probes: Literal["mismatched"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,12 @@ class Loss(Component[S]):
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """No-gradient sums wanted over the whole step (all micro-batches and ranks) before the loss runs.
 
-        They come back in `batch.statistics`. None by default; a loss that returns any costs a second forward.
+        They come back in `batch.statistics`. None by default; a loss that returns any costs a second forward. Of a loss
+        that needs probes, `batch` holds these alone.
         """
         return {}
+
+    @property
+    def wants_statistics(self) -> bool:
+        """Whether `statistics` is to be asked at all: by default, if the class defines it."""
+        return type(self).statistics is not Loss.statistics

@@ -20,6 +20,8 @@ class Segment:
         loss_mask: true where the token is a target; the first entry is ignored (nothing precedes it).
         columns: further per-token numbers, each as long as `token_ids`.
         group: samples that belong together (a pair, the replies to one prompt) share it.
+        label: 1 for a desirable reply, 0 for an undesirable one, where rows say so.
+        margin: rating of a pair's chosen reply minus that of its rejected one; 0 where there is none.
     """
 
     sample_id: str
@@ -29,6 +31,7 @@ class Segment:
     role: int = SINGLE
     group: int = 0
     label: float = 0.0
+    margin: float = 0.0
     weight: float = 1.0
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -59,6 +62,7 @@ def collate(segments: Sequence[Segment]) -> PackedBatch:
             "role": torch.tensor([segment.role for segment in segments], dtype=torch.int64),
             "group": torch.tensor([segment.group for segment in segments], dtype=torch.int64),
             "label": torch.tensor([segment.label for segment in segments], dtype=torch.float32),
+            "margin": torch.tensor([segment.margin for segment in segments], dtype=torch.float32),
             "weight": torch.tensor([segment.weight for segment in segments], dtype=torch.float32),
         },
         sample_ids=tuple(segment.sample_id for segment in segments),

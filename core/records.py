@@ -50,6 +50,18 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """One reply to a prompt, found good or bad by itself: no pair is needed. `reply` holds only the turns after it."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    reply: tuple[Message, ...]
+    desirable: bool
+    source: str
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One verifiable demand on a reply: which verifier, compared with what."""
 
@@ -68,7 +80,7 @@ class Problem:
     license: str | None = None
 
 
-Record = Conversation | PreferencePair | Problem
+Record = Conversation | PreferencePair | Feedback | Problem
 
 
 @dataclass(frozen=True, slots=True)

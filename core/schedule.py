@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step, so that a resume needs no scheduler state."""
+"""Schedules of learning rates and β as pure functions of the step: a resume needs no scheduler state (F12, F22)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,58 @@ class Optimizer(AdamW):
     """AdamW with a learning-rate schedule."""
 
     lr: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate.")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="After warmup: linear or cosine decay to 0 at the last step, or constant."
+    schedule: Literal["linear", "cosine", "wsd", "constant", "adaptive"] = Field(
+        "linear",
+        description="After warmup: linear or cosine decay until the last step; wsd, constant and at the end a linear "
+        "decay; constant; or adaptive, which follows the size of the step's batch (F12).",
     )
-    warmup: Fraction = Field(0.0, description="Share of all steps over which the rate rises linearly from 0.")
+    warmup: Fraction = Field(
+        0.0, description="Share of all steps over which the rate rises from 0: linearly, for adaptive as a square root."
+    )
+    decay: Fraction = Field(0.1, description="For wsd: share of all steps over which the rate falls at the end.")
+    floor: Fraction = Field(0.0, description="Share of the peak rate that linear, cosine and wsd decay to.")
 
-    def rate(self, step: int, n_steps: int) -> float:
+    def rate(self, step: int, n_steps: int, batch_share: float = 1.0) -> float:
         """Learning rate of step `step`, counted from 0, of `n_steps`.
 
-        The rises and falls are those of transformers' schedulers: the first step of a warmup has rate 0.
+        The rises and falls are those of transformers' schedulers: the first step of a warmup has rate 0. `adaptive` is
+        η₀·√(b₀/b_t)·min(1, √(t/t_w)) with t counted from 1 (F12).
+
+        Args:
+            batch_share: b_t/b₀, the sequences of this step against those of a full one.
 
         >>> [round(Optimizer(lr=1.0, warmup=0.5).rate(t, 4), 3) for t in range(4)]
         [0.0, 0.5, 1.0, 0.5]
+        >>> Optimizer(lr=1.0, warmup=0.5, schedule="adaptive").rate(1, 16, batch_share=0.25)
+        1.0
         """
         warm = math.ceil(self.warmup * n_steps)
+        if self.schedule == "adaptive":
+            return self.lr / math.sqrt(batch_share) * min(1.0, math.sqrt((step + 1) / max(1, warm)))
         if step < warm:
             return self.lr * step / warm
+        return self.lr * (self.floor + (1.0 - self.floor) * self._height(step, warm, n_steps))
+
+    def _height(self, step: int, warm: int, n_steps: int) -> float:
+        """From 1 at the end of the warmup to 0 at the last step."""
         if self.schedule == "constant":
-            return self.lr
-        progress = (step - warm) / max(1, n_steps - warm)
-        if self.schedule == "linear":
-            return self.lr * max(0.0, 1.0 - progress)
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+            return 1.0
+        start = warm if self.schedule != "wsd" else max(warm, n_steps - math.ceil(self.decay * n_steps))
+        progress = min(1.0, max(0, step - start) / max(1, n_steps - start))
+        return 0.5 * (1.0 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 1.0 - progress
+
+
+def adaptive_beta(beta: float, progress: float, loss: float | None = None, target: float | None = None) -> float:
+    """β_t = β₀·√(t/T)·min(1, √(L/l_t)) (F22): it rises with the steps, and is lower while the loss is above its target.
+
+    Args:
+        beta: β₀.
+        progress: t/T with t counted from 1.
+        loss: l_t, the current loss; None leaves out the second factor.
+        target: L.
+
+    >>> adaptive_beta(4.0, 0.25), adaptive_beta(4.0, 0.25, loss=1.0, target=0.25), adaptive_beta(4.0, 1.0, 0.1, 0.25)
+    (2.0, 1.0, 4.0)
+    """
+    scale = 1.0 if loss is None or target is None or loss <= target else math.sqrt(target / loss)
+    return beta * math.sqrt(progress) * scale

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aftertrain.core.batch import PackedBatch, TokenScores, Unit
+from aftertrain.core.batch import PROBE, PackedBatch, TokenScores, Unit
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.loss import Loss, Ratio, Score
+from aftertrain.core.loss import Loss, Needs, Ratio, Score
 
 Engines = Mapping[str, Engine[Any]]
 """The models of a step, keyed like a loss's terms: `policy` has an lm head, `value` a scalar head."""
@@ -87,6 +87,7 @@ def train_step(
     *,
     step: int,
     temperature: float = 1.0,
+    progress: float = 1.0,
 ) -> StepResult:
     """One optimizer step of every engine on the micro-batches of one global batch.
 
@@ -96,6 +97,7 @@ def train_step(
         learning_rates: by term.
         step: counted from 1, for messages.
         temperature: logits are divided by it.
+        progress: share of the stage's steps that are done with this one, for losses with a schedule.
 
     Raises:
         NumericsError: a term or gradient is not finite (names step and samples), or there is nothing to divide by;
@@ -103,11 +105,15 @@ def train_step(
     """
     needs = loss.needs
     first = next(iter(engines.values()))
+    batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
+    batches, seen = split_probes(batches, needs)
     counts = count_units(batches, needs.per, first)
     for term, count in counts.items():
         if count <= 0:
             raise NumericsError(f"step {step}: the batch holds no {needs.per[term]} to learn from (term {term!r})")
-    batches = _with_statistics(engines, loss, batches, temperature)
+    if loss.wants_statistics:
+        statistics = _statistics(engines, loss, seen, temperature)
+        batches = [batch.with_statistics(statistics) for batch in batches]
     sums = dict.fromkeys(needs.per, 0.0)
     metrics = Accumulator()
     for packed in batches:
@@ -137,12 +143,19 @@ def train_step(
     )
 
 
-def _with_statistics(
+def split_probes(batches: Sequence[PackedBatch], needs: Needs) -> tuple[Sequence[PackedBatch], Sequence[PackedBatch]]:
+    """What the loss sees of each micro-batch, and what its statistics see: the probes, or the same if it has none."""
+    if needs.probes is None:
+        return batches, batches
+    marks = [batch.segments["role"] == PROBE for batch in batches]
+    pairs = list(zip(batches, marks, strict=True))
+    return [batch.select(~mark) for batch, mark in pairs], [batch.select(mark) for batch, mark in pairs]
+
+
+def _statistics(
     engines: Engines, loss: Loss[Any], batches: Sequence[PackedBatch], temperature: float
-) -> Sequence[PackedBatch]:
-    """The batches with the loss's statistics of the whole step; costs a forward only if the loss has any."""
-    if type(loss).statistics is Loss.statistics:
-        return batches
+) -> dict[str, Tensor]:
+    """The loss's statistics of the whole step, over all ranks; a forward without gradient."""
     sums: dict[str, Tensor] = {}
     for batch in batches:
         scores = score_batch(engines, batch, loss.needs.scores, temperature=temperature, grad=False)
@@ -150,11 +163,10 @@ def _with_statistics(
             sums[name] = sums[name] + value if name in sums else value
     flat = {f"{name}/{i}": float(x) for name, value in sums.items() for i, x in enumerate(value.flatten())}
     flat = next(iter(engines.values())).reduce(flat)
-    whole = {
+    return {
         name: value.new_tensor([flat[f"{name}/{i}"] for i in range(value.numel())]).view(value.shape)
         for name, value in sums.items()
     }
-    return [batch.with_statistics(whole) for batch in batches]
 
 
 def _number(value: Tensor | float) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.records import Check, Conversation, Message, PreferencePair, Problem, Record, Role
+from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, Record, Role
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
 
 ROLES: dict[str, Role] = {
@@ -132,11 +132,25 @@ def _preference(context: _Context) -> PreferencePair:
     )
 
 
+def _feedback(context: _Context) -> Feedback:
+    row, columns = context.row, context.columns
+    reply = _reply(row, columns["completion"])
+    given = row.values.get(columns["prompt"])
+    prompt = (Message("user", given),) if isinstance(given, str) else parse_turns(row, columns["prompt"], given)
+    if reply[-1].role != "assistant":
+        row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
+    label = row.values.get(columns["label"])
+    if not isinstance(label, bool) and label not in (0, 1):
+        row.fail(columns["label"], "true (desirable) or false (undesirable)", label)
+    return Feedback(context.id, prompt, reply, bool(label), context.source, context.settings.license)
+
+
 CONVERTERS: dict[str, Callable[[_Context], Record]] = {
     "messages": _conversation,
     "prompt_response": _prompt_response,
     "gsm8k": _gsm8k,
     "preference": _preference,
+    "feedback": _feedback,
     "rlvr": _rlvr,
 }
 

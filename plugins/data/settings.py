@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
 
-Format = Literal["messages", "prompt_response", "gsm8k", "preference", "rlvr"]
+Format = Literal["messages", "prompt_response", "gsm8k", "preference", "feedback", "rlvr"]
 
 FIELDS: dict[str, dict[str, str]] = {
     "messages": {"messages": "messages"},
     "prompt_response": {"prompt": "prompt", "response": "response"},
     "gsm8k": {"question": "question", "answer": "answer"},
     "preference": {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
+    "feedback": {"prompt": "prompt", "completion": "completion", "label": "label"},
     "rlvr": {"messages": "messages", "ground_truth": "ground_truth", "dataset": "dataset"},
 }
 """Fields of each format and the columns they are read from by default."""
@@ -30,6 +31,7 @@ class TableSettings(Settings):
         "messages",
         description="messages: a list of turns; prompt_response: two texts; gsm8k: question and worked answer; "
         "preference: chosen and rejected, as turns, texts with a prompt, or transcripts with Human: and Assistant:; "
+        "feedback: a prompt, one completion and a label, true where it is good (KTO); "
         "rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
     )
     as_: Literal["conversation", "problem"] | None = Field(

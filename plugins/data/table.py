@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError
-from aftertrain.core.records import Conversation, PreferencePair, Problem, Record
+from aftertrain.core.records import Conversation, Feedback, PreferencePair, Problem, Record
 from aftertrain.plugins.data.formats import Row, record_of
 from aftertrain.plugins.data.settings import TableSettings
 
@@ -48,6 +48,8 @@ class Table(Dataset[T]):
     def record_type(self) -> type[Record]:
         if self.settings.format == "preference":
             return PreferencePair
+        if self.settings.format == "feedback":
+            return Feedback
         if self.settings.format == "rlvr" or self.settings.as_ == "problem":
             return Problem
         return Conversation

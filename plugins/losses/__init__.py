@@ -4,35 +4,42 @@ from aftertrain.core.plugin import Registrar, hookimpl
 
 AFTERTRAIN_API = 1
 HERE = "aftertrain.plugins.losses"
+SETTINGS = f"{HERE}.settings"
+
+ROWS = (
+    ("sft", "sft:SFT", f"{SETTINGS}:SFTSettings", "cross-entropy of the replies, with a regularizer (F11)"),
+    ("dpo", "dpo:DPO", f"{SETTINGS}:DPOSettings", "direct preference optimisation, conservative DPO (F15, F16)"),
+    ("ipo", "ipo:IPO", f"{SETTINGS}:IPOSettings", "identity preference optimisation: a finite best margin"),
+    ("hinge", "hinge:Hinge", f"{SETTINGS}:HingeSettings", "hinge loss on DPO's rewards (SLiC, RSO)"),
+    ("robust", "robust:Robust", f"{SETTINGS}:RobustSettings", "DPO that is unbiased under flipped labels"),
+    ("wpo", "wpo:WPO", f"{SETTINGS}:WPOSettings", "DPO weighted by how on-policy a pair is"),
+    ("simpo", "simpo:SimPO", f"{SETTINGS}:SimPOSettings", "preferences without a reference model (F17)"),
+    ("orpo", "orpo:ORPO", f"{SETTINGS}:ORPOSettings", "likelihood and odds ratio in one, without a reference model"),
+    ("kto", "kto:KTO", f"{SETTINGS}:KTOSettings", "single replies marked good or bad, without pairs"),
+    (
+        "reward_model",
+        "reward_model:RewardModel",
+        f"{SETTINGS}:RewardModelSettings",
+        "Bradley-Terry reward model of preference pairs, with margin and centring",
+    ),
+    (
+        "confidence_penalty",
+        "confidence_penalty:ConfidencePenalty",
+        f"{SETTINGS}:ConfidencePenaltySettings",
+        "a regularizer: negative entropy of the predictions",
+    ),
+    (
+        "reference_kl",
+        "reference_kl:ReferenceKL",
+        f"{SETTINGS}:ReferenceKLSettings",
+        "a regularizer: distance from the model that training started from",
+    ),
+    ("ppo", "ppo:PPO", f"{HERE}.ppo_settings:PPOSettings", "clipped policy and value losses (F37)"),
+    ("grpo", "grpo:GRPO", f"{HERE}.grpo_settings:GRPOSettings", "clipped policy loss without a critic"),
+)
 
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    registry.add("loss", "sft", f"{HERE}.sft:SFT", f"{HERE}.settings:SFTSettings", "cross-entropy of the replies (F11)")
-    registry.add(
-        "loss", "dpo", f"{HERE}.dpo:DPO", f"{HERE}.settings:DPOSettings", "direct preference optimisation (F15, F16)"
-    )
-    registry.add(
-        "loss",
-        "simpo",
-        f"{HERE}.simpo:SimPO",
-        f"{HERE}.settings:SimPOSettings",
-        "preference optimisation without a reference model (F17)",
-    )
-    registry.add(
-        "loss",
-        "reward_model",
-        f"{HERE}.reward_model:RewardModel",
-        f"{HERE}.settings:RewardModelSettings",
-        "Bradley-Terry reward model of preference pairs",
-    )
-    registry.add(
-        "loss", "ppo", f"{HERE}.ppo:PPO", f"{HERE}.ppo_settings:PPOSettings", "clipped policy and value losses (F37)"
-    )
-    registry.add(
-        "loss",
-        "grpo",
-        f"{HERE}.grpo:GRPO",
-        f"{HERE}.grpo_settings:GRPOSettings",
-        "clipped policy loss without a critic",
-    )
+    for name, component, settings, summary in ROWS:
+        registry.add("loss", name, f"{HERE}.{component}", settings, summary)

@@ -2,34 +2,80 @@
 
 from __future__ import annotations
 
-from aftertrain.core.batch import PackedBatch, TokenScores, Unit
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.errors import RunError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
+from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
 from aftertrain.plugins.losses.settings import SFTSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SFT(Loss[SFTSettings]):
-    """Negative log-likelihood of the target tokens (F11).
+    """Negative log-likelihood of the target tokens, and a regularizer: L + λ·R (F11).
 
-    With y_s the target tokens of sequence s, over a step of S sequences and T target tokens:
+    With y_s the target tokens of sequence s, over a step of S sequences, T target tokens and M micro-batches m:
 
-        sum            (1/S) Σ_s Σ_i −log p(y_si)
-        token_mean     (1/T) Σ_s Σ_i −log p(y_si)
-        sequence_mean  (1/S) Σ_s mean_i −log p(y_si)
+        sum               (1/S) Σ_s Σ_i −log p(y_si)
+        token_mean        (1/T) Σ_s Σ_i −log p(y_si)
+        sequence_mean     (1/S) Σ_s mean_i −log p(y_si)
+        micro_batch_mean  (1/M) Σ_m mean_si −log p(y_si), which depends on how the step is cut
     """
 
     Config = SFTSettings
 
+    @cached_property
+    def _regularizer(self) -> Loss[Any] | None:
+        """R.
+
+        Raises:
+            RunError: R trains something else, or is divided by another unit.
+        """
+        if self.settings.regularizer is None:
+            return None
+        name, mine = self.settings.regularizer.name, {"policy": UNITS[self.settings.reduction]}
+        built: Loss[Any] = self.builder.build(self.settings.regularizer)
+        if dict(built.needs.per) != mine or "Conversation" not in built.needs.records or built.needs.probes:
+            raise RunError(
+                f"regularizer {name!r} learns from {' or '.join(sorted(built.needs.records))} and is divided by "
+                f"{dict(built.needs.per)}; beside sft with reduction {self.settings.reduction} it must learn from "
+                f"Conversation and be divided by {mine}: give it the same reduction"
+            )
+        return built
+
     @property
     def needs(self) -> Needs:
-        unit: Unit = "token" if self.settings.reduction == "token_mean" else "segment"
-        return Needs(records=frozenset({"Conversation"}), per={"policy": unit})
+        """Those of the likelihood and of the regularizer."""
+        own = Needs(records=frozenset({"Conversation"}), per={"policy": UNITS[self.settings.reduction]})
+        if self._regularizer is None:
+            return own
+        other = self._regularizer.needs
+        return replace(own, scores=own.scores | other.scores, columns=other.columns, masks=other.masks)
+
+    @property
+    def wants_statistics(self) -> bool:
+        """Those of the regularizer."""
+        return self._regularizer is not None and self._regularizer.wants_statistics
+
+    def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
+        """Those of the regularizer."""
+        return {} if self._regularizer is None else self._regularizer.statistics(batch, scores)
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
+        """See the class."""
         assert scores.logprobs is not None
-        targets = batch.targets
-        if self.settings.reduction == "sequence_mean":
-            total = -batch.segment_mean(scores.logprobs, targets).sum()
-        else:
-            total = -scores.logprobs[targets].sum()
-        nll = -scores.logprobs.detach()[targets].sum()
-        return LossOutput({"policy": total}, {"nll_per_token": Ratio(nll, targets.sum())})
+        total = reduce_tokens(batch, -scores.logprobs, self.settings.reduction)
+        nll = -scores.logprobs.detach()[batch.targets].sum()
+        metrics = {"nll_per_token": Ratio(nll, batch.targets.sum())}
+        if self._regularizer is not None:
+            other = self._regularizer(batch, scores)
+            penalty = other.terms["policy"]
+            metrics |= {**other.metrics, "regularizer": Ratio(penalty.detach(), batch.count(self.needs.per["policy"]))}
+            total = total + self.settings.regularizer_weight * penalty
+        return LossOutput({"policy": total}, metrics)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch.nn.functional import logsigmoid
 
-from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
+from aftertrain.core.batch import PackedBatch
+from aftertrain.plugins.losses.pairs import PairLoss
 from aftertrain.plugins.losses.settings import SimPOSettings
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class SimPO(Loss[SimPOSettings]):
-    """−log σ(r(y_w) − r(y_l) − γ) with r(y) = (β/|y|) log π(y|x) (F17; Meng et al. 2024, equation 6).
 
-    γ is `gamma`, or `gamma_beta_ratio` times β.
+class SimPO(PairLoss[SimPOSettings]):
+    """−log σ(βh − γ), h = r(y_w) − r(y_l) with r(y) = (1/|y|) log π(y|x) (F17; Meng et al. 2024, equation 6).
+
+    γ is `gamma`, or `gamma_beta_ratio` times β. With label smoothing ε: −(1 − ε) log σ(βh − γ) − ε log σ(γ − βh).
     """
 
     Config = SimPOSettings
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(records=frozenset({"PreferencePair"}), atom="pair", per={"policy": "pair"})
+    def rewards(self, batch: PackedBatch, logprobs: Tensor) -> Tensor:
+        """Mean log-prob of each reply."""
+        return batch.segment_mean(logprobs)
 
-    def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        assert scores.logprobs is not None
-        counted, _ = batch.pairs(batch.counted)
-        rewards = batch.pairs(self.settings.beta * batch.segment_mean(scores.logprobs))
-        chosen, rejected = (each[counted] for each in rewards)
-        z = chosen - rejected
-        total = -logsigmoid(z - self.settings.margin).sum()
-        n = counted.sum()
-        return LossOutput(
-            {"policy": total},
-            {
-                "accuracy": Ratio((z.detach() > 0).sum(), n),
-                "margin": Ratio(z.detach().sum(), n),
-                "reward_chosen": Ratio(chosen.detach().sum(), n),
-                "reward_rejected": Ratio(rejected.detach().sum(), n),
-            },
-        )
+    def objective(self, h: Tensor, beta: float) -> Tensor:
+        """See the class."""
+        z, smoothing = beta * h - self.settings.margin(beta), self.settings.label_smoothing
+        return -(1 - smoothing) * logsigmoid(z) - smoothing * logsigmoid(-z)

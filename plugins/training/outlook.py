@@ -45,18 +45,19 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         return [PlanItem("rows", str(error), "warning")]
     stride = -(-n_rows // SAMPLE)
     samples = prepare(
-        load_tokenizer(context.model, context.chat_template), islice(data, 0, None, stride), settings.batch
+        load_tokenizer(context.model, context.chat_template), islice(data, 0, None, stride), settings.batch, loss.needs
     )
     seen = len(range(0, n_rows, stride))
     kept = n_rows if seen == 0 else round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
-    noun = "pairs" if loss.needs.atom == "pair" else "conversations"
+    rows = {"PreferencePair": "pairs", "Feedback": "replies"}.get(data.record_type.__name__, "conversations")
+    noun = "replies" if rows == "pairs" and loss.needs.atom == "segment" else rows
     plan = batch_plan(settings, kept, context.seed, context.name)
     total = total_steps(settings, plan)
     scale = kept / len(samples.atoms)
     per_step = min(settings.batch.sequences, kept)
     items = [
-        PlanItem("rows", f"{n_rows:,} {noun} from {settings.data.name}" + _sampled(stride, seen)),
+        PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
         *_left_out(samples, seen),
         PlanItem(
             "tokens",

@@ -1,6 +1,7 @@
 """Log-probs of the reference model, computed once before training and kept on disk.
 
-The reference is the stage's input model, also on a resume: never the weights in training.
+The reference is the stage's input model, also on a resume: never the weights in training. The file is used only where
+its key and its checksum hold: else it is computed again from the same model, and the run says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,22 @@ from torch import Tensor
 
 from aftertrain.core.engine import Engine
 from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
+from aftertrain.core.run.sources import source_digests
 
 COLUMN = "reference_logprobs"
 FILE = "reference.safetensors"
 
 
 def with_reference(
-    atoms: Sequence[Atom], folder: Path, key: str, budget: int, make_engine: Callable[[], Engine[Any]]
+    atoms: Sequence[Atom],
+    folder: Path,
+    key: str,
+    budget: int,
+    make_engine: Callable[[], Engine[Any]],
+    *,
+    warn: Callable[[str], None],
 ) -> list[Atom]:
     """The atoms with the column `reference_logprobs`, from `folder/reference.safetensors` if it holds just these.
 
@@ -35,24 +45,29 @@ def with_reference(
         key: digest of all that decides the numbers (see `reference_key`).
         budget: tokens of a micro-batch.
         make_engine: loads the reference model; called only when the file does not serve.
+        warn: told why a file that is there does not serve.
     """
     path = folder / FILE
     segments = [segment for atom in atoms for segment in atom]
     n_tokens = sum(len(segment.token_ids) for segment in segments)
-    column = _read(path, key, n_tokens)
+    column = _read(path, key, n_tokens, warn)
     if column is None:
         column = _compute(segments, budget, make_engine())
-        draft = path.with_suffix(".writing")
-        save_file({COLUMN: column}, draft, metadata={"key": key})
-        fsync(draft)
-        os.replace(draft, path)
+        _write(path, key, column)
     parts = iter(torch.split(column, [len(segment.token_ids) for segment in segments]))
     return [[replace(segment, columns={COLUMN: next(parts).tolist()}) for segment in atom] for atom in atoms]
 
 
-def reference_key(model_digest: str, engine: Any, atoms: Sequence[Atom], budget: int) -> str:
-    """SHA-256 over model, engine settings, tokens, masks and packing budget."""
-    digest = hashlib.sha256(json.dumps([model_digest, engine, budget], sort_keys=True).encode())
+def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budget: int) -> str:
+    """SHA-256 over all that decides the numbers.
+
+    That is the bytes of the model's files, the engine's settings and source, torch and transformers, every sample's
+    tokens and masks (and with them rows, tokenizer and template), and the packing budget.
+    """
+    versions = {name: version(name) for name in ("torch", "transformers")}
+    code = source_digests([type(engine), Segment])
+    facts = [model_digest(model), engine.settings.affecting(), code, versions, budget]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for atom in atoms:
         for segment in atom:
             digest.update(json.dumps([list(segment.token_ids), list(segment.loss_mask)]).encode())
@@ -70,15 +85,33 @@ def _compute(segments: Sequence[Segment], budget: int, engine: Engine[Any]) -> T
     return torch.cat([parts[i] for i in range(len(segments))])
 
 
-def _read(path: Path, key: str, n_tokens: int) -> Tensor | None:
-    """The column, or None where the file is absent, damaged (a kill while writing), or of other rows or weights."""
+def _write(path: Path, key: str, column: Tensor) -> None:
+    """Whole or not at all."""
+    draft = path.with_suffix(".writing")
+    save_file({COLUMN: column}, draft, metadata={"key": key, "sha256": _checksum(column)})
+    fsync(draft)
+    os.replace(draft, path)
+
+
+def _read(path: Path, key: str, n_tokens: int, warn: Callable[[str], None]) -> Tensor | None:
+    """The column, or None where the file is absent, damaged, or of other rows, weights or code."""
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("key") != key:
+            facts = file.metadata() or {}
+            if facts.get("key") != key:
+                warn(f"{path}: of another model, data or code; the reference log-probs are computed again")
                 return None
             column: Tensor = file.get_tensor(COLUMN)
-    except SafetensorError:
+    except SafetensorError as error:
+        warn(f"{path}: damaged ({error}); the reference log-probs are computed again")
         return None
-    return column if column.shape == (n_tokens,) else None
+    if column.shape != (n_tokens,) or facts.get("sha256") != _checksum(column):
+        warn(f"{path}: damaged (checksum differs); the reference log-probs are computed again")
+        return None
+    return column
+
+
+def _checksum(column: Tensor) -> str:
+    return hashlib.sha256(column.contiguous().numpy().tobytes()).hexdigest()

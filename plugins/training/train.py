@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aftertrain.core.dataset import Dataset
@@ -55,7 +56,7 @@ class Train(Stage[TrainSettings]):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
         model = context.inputs["model"]
         tokenizer = load_tokenizer(model.path, context.chat_template)
-        samples = prepare(tokenizer, data, self.settings.batch)
+        samples = prepare(tokenizer, data, self.settings.batch, loss.needs)
         latest = context.checkpoints.latest()
         faults = template_faults(tokenizer)
         if latest is None:
@@ -102,9 +103,10 @@ class Train(Stage[TrainSettings]):
         (term,) = loss.needs.per
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
-            batches = pack([atoms[row] for row in plan.rows(step - 1)], budget)
-            rate = settings.optimizer.rate(step - 1, total)
-            result = train_step({term: engine}, loss, batches, {term: rate}, step=step)
+            rows = [atoms[row] for row in plan.rows(step - 1)]
+            batches = pack(rows, budget)
+            rate = settings.optimizer.rate(step - 1, total, len(rows) / settings.batch.sequences)
+            result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
             seconds = time.perf_counter() - started
             context.emit(
                 "metrics",
@@ -131,8 +133,15 @@ class Train(Stage[TrainSettings]):
             engine.load(model.path)
             return engine
 
-        key = reference_key(model.digest, self.settings.engine.settings.affecting(), samples.atoms, budget)
-        return with_reference(samples.atoms, context.folder, key, budget, reference)
+        key = reference_key(Path(model.path), self._engine(), samples.atoms, budget)
+        return with_reference(
+            samples.atoms,
+            context.folder,
+            key,
+            budget,
+            reference,
+            warn=lambda message: context.emit("warning", message=message),
+        )
 
     def _misfits(self, loss: Loss[Any], data: Dataset[Any]) -> list[str]:
         """Why this loss cannot be trained on this data by this stage."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE, PackedBatch, TokenScores
+from aftertrain.core.batch import CHOSEN, PROBE, REJECTED, SINGLE, PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packing import Segment, collate
 
@@ -31,8 +31,13 @@ Atoms = Sequence[Sequence[Scored]]
 def make_atoms(needs: Needs, seed: int = 0, count: int = 6) -> list[list[Scored]]:
     """Atoms of unequal lengths, as `needs.atom` groups them, with every column and score asked for."""
     rng = random.Random(seed)
-    sizes = {"segment": 1, "pair": 2, "group": 3}
-    return [[_scored(needs, rng, atom, place) for place in range(sizes[needs.atom])] for atom in range(count)]
+    places = range({"segment": 1, "pair": 2, "group": 3}[needs.atom])
+    atoms = [[_scored(needs, rng, atom, place) for place in places] for atom in range(count)]
+    if needs.probes is not None:
+        for number, atom in enumerate(atoms):
+            probe = _scored(needs, rng, number, len(places))
+            atom.append(replace(probe, segment=replace(probe.segment, role=PROBE)))
+    return atoms
 
 
 def weightless(atom: Sequence[Scored]) -> list[Scored]:
@@ -40,10 +45,13 @@ def weightless(atom: Sequence[Scored]) -> list[Scored]:
     return [replace(scored, segment=replace(scored.segment, weight=0.0)) for scored in atom]
 
 
-def lay(atoms: Atoms) -> tuple[PackedBatch, TokenScores]:
-    """One micro-batch of these atoms; the scores are leaves that want gradients."""
-    flat = [scored for atom in atoms for scored in atom]
-    batch = collate([scored.segment for scored in flat])
+def lay(atoms: Atoms, needs: Needs, *, probes: bool = False) -> tuple[PackedBatch, TokenScores]:
+    """One micro-batch of these atoms, of their probes alone or without them; the scores are leaves that want gradients.
+
+    It is the batch of half the stage's steps done.
+    """
+    flat = [scored for atom in atoms for scored in atom if (scored.segment.role == PROBE) is probes]
+    batch = replace(collate([scored.segment for scored in flat]).with_masks(needs.masks), progress=0.5)
     names = flat[0].scores
     scores = {
         name: torch.tensor([v for scored in flat for v in scored.scores[name]]).requires_grad_() for name in names
@@ -61,13 +69,22 @@ class Outcome:
 
 def apply(loss: Loss[Any], parts: Sequence[Atoms]) -> list[Outcome]:
     """The loss on each micro-batch, with the statistics of all of them."""
-    laid = [lay(atoms) for atoms in parts]
+    laid = [lay(atoms, loss.needs) for atoms in parts]
+    sums = statistics(loss, parts)
+    return [_outcome(loss, batch.with_statistics(sums), scores) for batch, scores in laid]
+
+
+def statistics(loss: Loss[Any], parts: Sequence[Atoms]) -> dict[str, Tensor]:
+    """The loss's statistics over all micro-batches."""
     sums: dict[str, Tensor] = {}
+    if not loss.wants_statistics:
+        return sums
     with torch.no_grad():
-        for batch, scores in laid:
+        for atoms in parts:
+            batch, scores = lay(atoms, loss.needs, probes=loss.needs.probes is not None)
             for name, value in loss.statistics(batch, scores).items():
                 sums[name] = sums[name] + value if name in sums else value
-    return [_outcome(loss, batch.with_statistics(sums), scores) for batch, scores in laid]
+    return sums
 
 
 def _outcome(loss: Loss[Any], batch: PackedBatch, scores: TokenScores) -> Outcome:
@@ -93,7 +110,8 @@ def _scored(needs: Needs, rng: random.Random, atom: int, place: int) -> Scored:
     length = rng.randint(4, 11)
     prompt = rng.randint(1, length - 2)
     mask = [index >= prompt for index in range(length)]
-    logprobs = [-rng.expovariate(1.0) - 0.01 if kept else 0.0 for kept in mask]
+    scored = [index > 0 for index in range(length)] if needs.masks else mask
+    logprobs = [-rng.expovariate(1.0) - 0.01 if kept else 0.0 for kept in scored]
     role = SINGLE if needs.atom != "pair" else (CHOSEN, REJECTED)[place]
     segment = Segment(
         sample_id=f"{atom}.{place}",
@@ -103,12 +121,13 @@ def _scored(needs: Needs, rng: random.Random, atom: int, place: int) -> Scored:
         role=role,
         group=atom,
         label=float(rng.random() < 0.5),
-        columns={name: _column(name, rng, logprobs, mask) for name in sorted(needs.columns)},
+        margin=float(atom % 3) if needs.margins else 0.0,
+        columns={name: _column(name, rng, logprobs, scored) for name in sorted(needs.columns)},
     )
     made = {
         "logprobs": logprobs,
-        "entropy": [rng.uniform(0.1, 3.0) if kept else 0.0 for kept in mask],
-        "log_sum_p2": [-rng.uniform(0.1, 3.0) if kept else 0.0 for kept in mask],
+        "entropy": [rng.uniform(0.1, 3.0) if kept else 0.0 for kept in scored],
+        "log_sum_p2": [-rng.uniform(0.1, 3.0) if kept else 0.0 for kept in scored],
         "values": [rng.gauss(0, 1) for _ in range(length)],
     }
     return Scored(segment, {name: made[name] for name in sorted(needs.scores)})

@@ -20,11 +20,12 @@ TOLERANCE = 2e-5
 def needs_are_well_formed(subject: Subject) -> None:
     """`needs` names known records and scores, and says of each term what divides it."""
     needs = _loss(subject).needs
-    strange = needs.records - {"Conversation", "PreferencePair", "Problem"}
+    strange = needs.records - {"Conversation", "PreferencePair", "Feedback", "Problem"}
     require(needs.records and not strange, f"needs.records is {set(needs.records)}")
     unknown = needs.scores - {"logprobs", "entropy", "log_sum_p2", "values"}
     require(not unknown, f"needs.scores has {set(unknown)}, which no engine fills")
-    require(needs.per and set(needs.per.values()) <= {"token", "segment", "pair"}, f"needs.per is {dict(needs.per)}")
+    units = {"token", "segment", "pair", "micro_batch"}
+    require(needs.per and set(needs.per.values()) <= units, f"needs.per is {dict(needs.per)}")
     require("pair" not in needs.per.values() or needs.atom == "pair", "a term is divided by pairs, the atom is no pair")
 
 
@@ -81,6 +82,7 @@ def packing_changes_nothing(subject: Subject) -> None:
 
 def filler_counts_for_nothing(subject: Subject) -> None:
     """Segments of weight 0 change no term, no metric, and get no gradient."""
+    from aftertrain.core.batch import PROBE
     from aftertrain.testing.batches import apply, make_atoms, weightless
 
     loss = _loss(subject)
@@ -90,7 +92,7 @@ def filler_counts_for_nothing(subject: Subject) -> None:
     _same(apply(loss, [kept]), padded, "without and with filler")
     for term, by_score in padded[0].gradients.items():
         for score, pieces in by_score.items():
-            for scored in filler:
+            for scored in (one for one in filler if one.segment.role != PROBE):
                 touched = bool((pieces[scored.segment.sample_id] != 0).any())
                 require(not touched, f"term {term!r} sends gradient to {score} of a segment of weight 0")
     (alone,) = apply(loss, [[filler]])
@@ -102,14 +104,14 @@ def it_is_pure(subject: Subject) -> None:
     """Called twice it gives the same bits, and it leaves batch and scores as they were."""
     import torch
 
-    from aftertrain.testing.batches import apply, lay, make_atoms
+    from aftertrain.testing.batches import apply, lay, make_atoms, statistics
 
     loss = _loss(subject)
     atoms = make_atoms(loss.needs)
     (first,), (second,) = apply(loss, [atoms]), apply(loss, [atoms])
     for name, term in first.output.terms.items():
         require(torch.equal(term, second.output.terms[name]), f"term {name!r} differs from call to call")
-    batch, scores = lay(atoms)
+    batch, scores = lay(atoms, loss.needs)
     tensors = {
         **batch.columns,
         **batch.masks,
@@ -117,7 +119,7 @@ def it_is_pure(subject: Subject) -> None:
         **{k: v for k, v in vars(scores).items() if v is not None},
     }
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    loss(batch.with_statistics(loss.statistics(batch, scores)), scores)
+    loss(batch.with_statistics(statistics(loss, [atoms])), scores)
     for name, tensor in tensors.items():
         require(torch.equal(before[name], tensor.detach()), f"it changes {name!r} in place")
 
@@ -208,10 +210,10 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, found: Outcome, step: float 
     import torch
 
     from aftertrain.core.batch import TokenScores
-    from aftertrain.testing.batches import lay
+    from aftertrain.testing.batches import lay, statistics
 
-    batch, scores = lay(atoms)
-    held = loss.statistics(batch, scores)
+    batch, scores = lay(atoms, loss.needs)
+    held = statistics(loss, [atoms])
     gradients = {
         name: torch.cat([pieces[sample] for sample in batch.sample_ids])
         for name, pieces in found.gradients[term].items()

@@ -12,26 +12,33 @@ from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE, PackedBatch, TokenSc
 from aftertrain.core.packing import Segment, collate
 
 
-class NoBuilder:
-    """For losses, which nest nothing."""
+class DirectBuilder:
+    """Builds a loss named by its class."""
 
     def build(self, use: Any) -> Any:
-        raise AssertionError(f"{use} was not to be built")
+        return use.name(use.settings, self)
 
 
 @pytest.fixture
 def build() -> Callable[..., Any]:
     """`build(Loss, **settings)`."""
-    return lambda kind, **settings: kind(kind.Config(**settings), NoBuilder())
+    return lambda kind, **settings: kind(kind.Config(**settings), DirectBuilder())
 
 
 Reply = Sequence[float]
 
 
 def pack(
-    replies: Sequence[Reply], *, paired: bool, weights: Sequence[float] | None = None, columns: Any = None
+    replies: Sequence[Reply],
+    *,
+    paired: bool,
+    weights: Sequence[float] | None = None,
+    columns: Any = None,
+    **facts: Sequence[float],
 ) -> tuple[PackedBatch, torch.Tensor]:
     """Each reply's log-probs after a prompt of two tokens; pairs are (chosen, rejected, chosen, rejected …).
+
+    `facts` are further fields of the segments: a label or margin for each.
 
     Returns:
         The batch, and its log-probs with 9.9 at the prompt, where no loss may look.
@@ -51,6 +58,7 @@ def pack(
                 group=i // 2,
                 weight=weight,
                 columns=extra,
+                **{name: values[i] for name, values in facts.items()},  # type: ignore[arg-type]
             )
         )
         logprobs += [9.9, 9.9, *reply]
@@ -65,12 +73,18 @@ def packed() -> Callable[..., tuple[PackedBatch, torch.Tensor]]:
 
 @pytest.fixture
 def value() -> Callable[..., tuple[float, torch.Tensor, dict[str, float]]]:
-    """`value(loss, batch, scores)`: the divided loss, its gradient in the scores, the divided metrics."""
+    """`value(loss, batch, scores)`: the divided loss, its gradient in the scores, the divided metrics.
+
+    `others` are further scores, and statistics are those of the batch alone.
+    """
 
     def run(
-        loss: Any, batch: PackedBatch, scores: torch.Tensor, name: str = "logprobs"
+        loss: Any, batch: PackedBatch, scores: torch.Tensor, name: str = "logprobs", **others: torch.Tensor
     ) -> tuple[float, torch.Tensor, dict[str, float]]:
-        output = loss(batch, TokenScores(**{name: scores}))
+        given = TokenScores(**{name: scores, **others})
+        if loss.wants_statistics and not batch.statistics:
+            batch = batch.with_statistics(loss.statistics(batch, given))
+        output = loss(batch.with_masks(loss.needs.masks), given)
         ((term, numerator),) = output.terms.items()
         divided = numerator / batch.count(loss.needs.per[term])
         (gradient,) = torch.autograd.grad(divided, scores)

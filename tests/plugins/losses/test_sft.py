@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from aftertrain.core.batch import TokenScores
+from aftertrain.core.errors import RunError
+from aftertrain.core.settings import Use
+from aftertrain.plugins.losses.confidence_penalty import ConfidencePenalty
+from aftertrain.plugins.losses.reference_kl import ReferenceKL
+from aftertrain.plugins.losses.settings import ConfidencePenaltySettings, ReferenceKLSettings
 from aftertrain.plugins.losses.sft import SFT
 
 
@@ -52,3 +58,62 @@ def test_filler_counts_for_nothing(
     assert alone[2] == beside[2]
     torch.testing.assert_close(alone[1], beside[1][: len(alone[1])])
     assert not beside[1][len(alone[1]) :].any()
+
+
+def test_the_mean_per_micro_batch_depends_on_the_cut(
+    build: Callable[..., Any], packed: Callable[..., Any], value: Callable[..., Any]
+) -> None:
+    """In one micro-batch (1 + 1 + 1 + 3)/4 = 1.5; in two, (3/3 + 3/1)/2 = 2: what F11 lists for comparison only."""
+    loss = build(SFT, reduction="micro_batch_mean")
+    assert value(loss, *packed([[-1.0, -1.0, -1.0], [-3.0]], paired=False))[0] == pytest.approx(1.5)
+    parts = [value(loss, *packed([reply], paired=False))[0] for reply in ([-1.0, -1.0, -1.0], [-3.0])]
+    assert sum(parts) / len(parts) == pytest.approx(2.0)
+    batch, logprobs = packed([[-5.0]], paired=False, weights=[0.0])
+    assert batch.count("micro_batch") == 0
+    assert loss(batch, TokenScores(logprobs=logprobs)).terms["policy"].item() == 0
+
+
+@pytest.mark.parametrize("reduction", ["sum", "token_mean", "sequence_mean"])
+def test_a_regularizer_is_added(
+    reduction: str, build: Callable[..., Any], packed: Callable[..., Any], value: Callable[..., Any]
+) -> None:
+    """L + λR: the entropies 2 of every token of the replies above, λ = 0.5, so R is −2 times what a nat a token counts.
+
+    sum: (3 + 1)/2 tokens a sequence, R = −4; token_mean and sequence_mean: R = −2. Each token's gradient in its entropy
+    is −λ over what divides it.
+    """
+    mean = {"sum": 2.0, "token_mean": 1.0, "sequence_mean": 1.0}[reduction]
+    batch, logprobs = packed([[-1.0, -1.0, -1.0], [-3.0]], paired=False)
+    entropy = torch.full_like(logprobs, 2.0)
+    plain, _, _ = value(build(SFT, reduction=reduction), batch, logprobs)
+    penalty = Use("loss", ConfidencePenalty, ConfidencePenaltySettings(reduction=reduction))
+    loss = build(SFT, reduction=reduction, regularizer=penalty, regularizer_weight=0.5)
+    assert loss.needs.scores == {"logprobs", "entropy"}
+    found, _, metrics = value(loss, batch, logprobs, entropy=entropy)
+    assert found == pytest.approx(plain - 0.5 * 2.0 * mean)
+    assert metrics["regularizer"] == pytest.approx(-2.0 * mean)
+    assert metrics["entropy"] == pytest.approx(2.0)
+
+
+def test_the_distance_from_the_reference(
+    build: Callable[..., Any], packed: Callable[..., Any], value: Callable[..., Any]
+) -> None:
+    """Log-probs −1 and −3 against −1.5 and −2: ½(0.25 + 1) = 0.625 nats a sequence; gradients 0.5 and −1 (k2 of F28).
+
+    Beside supervised finetuning with λ = 2: 4 + 1.25.
+    """
+    batch, logprobs = packed([[-1.0, -3.0]], paired=False, columns={"reference_logprobs": [[-1.5, -2.0]]})
+    loss, grad, metrics = value(build(ReferenceKL), batch, logprobs)
+    assert loss == pytest.approx(0.625)
+    assert grad[batch.loss_mask].tolist() == pytest.approx([0.5, -1.0])
+    assert metrics == pytest.approx({"reference_kl": 0.3125})
+    use = Use("loss", ReferenceKL, ReferenceKLSettings())
+    both = build(SFT, regularizer=use, regularizer_weight=2.0)
+    assert both.needs.columns == {"reference_logprobs"}
+    assert value(both, batch, logprobs)[0] == pytest.approx(5.25)
+
+
+def test_a_regularizer_of_another_unit_is_refused(build: Callable[..., Any]) -> None:
+    use = Use("loss", ConfidencePenalty, ConfidencePenaltySettings())
+    with pytest.raises(RunError, match=r"must learn from Conversation and be divided by \{'policy': 'token'\}"):
+        _ = build(SFT, reduction="token_mean", regularizer=use).needs

@@ -1,0 +1,27 @@
+"""From a number per token to the sum that a loss returns, and what divides it (F11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aftertrain.core.batch import PackedBatch, Unit
+from aftertrain.plugins.losses.settings import Reduction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNITS: dict[Reduction, Unit] = {
+    "sum": "segment",
+    "token_mean": "token",
+    "sequence_mean": "segment",
+    "micro_batch_mean": "micro_batch",
+}
+
+
+def reduce_tokens(batch: PackedBatch, values: Tensor, reduction: Reduction) -> Tensor:
+    """Numerator over the target tokens of `values` `[N]`; its denominator counts `UNITS[reduction]`."""
+    targets = batch.targets
+    if reduction == "sequence_mean":
+        return batch.segment_mean(values, targets).sum()
+    total = values[targets].sum()
+    return total / targets.sum().clamp(min=1) if reduction == "micro_batch_mean" else total
