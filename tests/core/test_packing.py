@@ -100,3 +100,22 @@ def test_a_column_of_another_length_is_refused() -> None:
     batch = collate([Segment("a", [1, 2], [True, True])])
     with pytest.raises(ValueError, match=r"column 'c' has shape \(3,\), needs \(2,\)"):
         batch.with_columns(c=torch.zeros(3))
+
+
+def test_selected_segments_are_a_batch_of_their_own() -> None:
+    """The first and third of three segments, as if they alone had been collated."""
+    segments = [
+        Segment("a", [3, 4], [False, True], "one", role=CHOSEN, label=1.0, columns={"x": [0.0, 1.0]}),
+        Segment("b", [5, 6, 7], [False, True, True], "two", role=REJECTED, columns={"x": [2.0, 3.0, 4.0]}),
+        Segment("c", [8, 9], [False, True], "three", margin=2.5, columns={"x": [5.0, 6.0]}),
+    ]
+    found, expected = collate(segments).select(torch.tensor([True, False, True])), collate([segments[0], segments[2]])
+    for name, value in vars(expected).items():
+        other = getattr(found, name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, other), name
+        elif isinstance(value, dict):
+            assert value.keys() == other.keys()
+            assert all(torch.equal(value[key], other[key]) for key in value), name
+        else:
+            assert value == other, name

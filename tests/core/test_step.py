@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.batch import PROBE, PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Engine, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
@@ -152,3 +153,77 @@ def test_metrics_add_before_they_divide() -> None:
     metrics.add({"accuracy": Ratio(torch.tensor(1.0, requires_grad=True), torch.tensor(1))})
     metrics.add({"accuracy": Ratio(1.0, 3), "rare": Ratio(2, 4)})
     assert metrics.result() == {"accuracy": 0.5, "rare": 0.5}
+
+
+class Shifted(Centred):
+    """Subtracts the probes' mean."""
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(records=frozenset({"Conversation"}), probes="mismatched")
+
+    def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
+        assert scores.logprobs is not None
+        assert PROBE not in batch.segments["role"]
+        total, count = batch.statistics["moments"]
+        return LossOutput({"policy": (scores.logprobs - total / count)[batch.targets].sum()})
+
+    def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
+        assert set(batch.segments["role"].tolist()) == {PROBE}
+        return super().statistics(batch, scores)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_probes_are_for_statistics_alone(cut: str) -> None:
+    """Beside each segment a probe of two targets of 10: their mean is 10, so the loss is 3.5 − 10, over six targets.
+
+    The gradient is that of the segments: 21/6. A step's tokens do not count probes.
+    """
+    engine = Line()
+    parts = [[each for one in part for each in (one, probe(one))] for part in CUTS[cut]]
+    batches = [collate(part) for part in parts]
+    result = train_step({"policy": engine}, Shifted(), batches, {"policy": 0.1}, step=1)
+    assert result.losses["policy"] == pytest.approx(-6.5)
+    assert result.reports["policy"].grad_norm == pytest.approx(3.5)
+    assert result.tokens == 9
+
+
+def probe(beside: Segment) -> Segment:
+    return replace(segment(f"{beside.sample_id}/probe", 0, 10, 10), role=PROBE)
+
+
+def test_a_loss_gets_the_masks_and_the_progress_it_asks_for() -> None:
+    """The mask `sequence` is there before the engine scores, so that it scores those tokens too."""
+
+    class Whole(Sum):
+        @property
+        def needs(self) -> Needs:
+            return Needs(records=frozenset({"Conversation"}), masks=frozenset({"sequence"}))
+
+        def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
+            assert scores.logprobs is not None
+            return LossOutput({"policy": scores.logprobs[batch.masks["sequence"]].sum() * batch.progress})
+
+    seen = []
+
+    class Watching(Line):
+        def score(self, batch: PackedBatch, *args: Any, **kwargs: Any) -> TokenScores:
+            seen.append(batch.scored_mask().tolist())
+            return super().score(batch, *args, **kwargs)
+
+    batch = collate([Segment("a", [0, 5, 7], [False, False, True])])
+    result = train_step({"policy": Watching()}, Whole(), [batch], {"policy": 0.1}, step=1, progress=0.5)
+    assert seen == [[False, True, True]]
+    assert result.losses["policy"] == pytest.approx(0.5 * 12)
+
+
+def test_a_loss_that_wants_no_statistics_costs_one_forward() -> None:
+    class Sometimes(Centred):
+        wants_statistics = False
+
+        def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
+            return Sum.__call__(self, batch, scores)
+
+    engine = Line()
+    train_step({"policy": engine}, Sometimes(), [collate(SEGMENTS)], {"policy": 0.1}, step=1)
+    assert engine.scored == 1

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.records import Check, Conversation, Message, PreferencePair, Problem
+from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem
 from aftertrain.plugins.data.settings import JsonlSettings
 
 USER, REPLY = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
@@ -93,6 +93,20 @@ def test_the_margin_of_ratings_is_kept(names: tuple[str, str], dataset: Any, wri
     assert one(dataset, write([row]), format="preference").margin == 2.5
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "completion": "Ho", "label": False},
+        {"prompt": [USER], "completion": [REPLY], "label": 0},
+    ],
+)
+def test_feedback(row: Any, dataset: Any, write: Any) -> None:
+    """TRL's unpaired preferences: a prompt, one completion, a label."""
+    source = dataset("jsonl", path=str(write([{"id": "f", **row}])), format="feedback")
+    assert source.record_type is Feedback
+    assert list(source) == [Feedback("f", (HI,), (HO,), False, "rows")]
+
+
 def test_verifiable_problems(dataset: Any, write: Any) -> None:
     row = {"id": "v", "messages": [USER, REPLY], "ground_truth": "4", "dataset": "MATH"}
     assert one(dataset, write([row]), format="rlvr") == Problem("v", (HI,), (Check("math", "4"),), "rows")
@@ -115,6 +129,17 @@ MISFITS = [
         "field 'answer': expected a last line '#### number', found str 'four'",
     ),
     ({"chosen": "a", "rejected": "b"}, {"format": "preference"}, "field 'prompt': expected a list of turns"),
+    (
+        {"prompt": "a", "completion": "b", "label": "good"},
+        {"format": "feedback"},
+        "field 'label': expected true (desirable) or false (undesirable), found str 'good'",
+    ),
+    ({"prompt": "a", "label": True}, {"format": "feedback"}, "field 'completion': expected a list of turns"),
+    (
+        {"prompt": "a", "completion": [USER], "label": True},
+        {"format": "feedback"},
+        "field 'completion': expected a completion that ends with the assistant's turn, found str 'user'",
+    ),
     (
         {"chosen": [REPLY, USER], "rejected": [USER, REPLY]},
         {"format": "preference"},

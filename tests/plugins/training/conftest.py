@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -21,17 +22,16 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
     from aftertrain.plugins.data import jsonl
     from aftertrain.plugins.data import settings as data_settings
-    from aftertrain.plugins.losses import dpo, reward_model, sft, simpo
-    from aftertrain.plugins.losses import settings as loss_settings
+    from aftertrain.plugins.losses import ROWS
     from aftertrain.plugins.torch_engine import engine
     from aftertrain.plugins.torch_engine import settings as engine_settings
 
     return {
         ("dataset", "jsonl"): (jsonl.Jsonl, data_settings.JsonlSettings),
-        ("loss", "sft"): (sft.SFT, loss_settings.SFTSettings),
-        ("loss", "dpo"): (dpo.DPO, loss_settings.DPOSettings),
-        ("loss", "simpo"): (simpo.SimPO, loss_settings.SimPOSettings),
-        ("loss", "reward_model"): (reward_model.RewardModel, loss_settings.RewardModelSettings),
+        **{
+            ("loss", name): (made := resolve_name(f"aftertrain.plugins.losses.{path}"), made.Config)
+            for name, path, *_ in ROWS
+        },
         ("engine", "torch"): (engine.TorchEngine, engine_settings.TorchSettings),
     }
 

@@ -21,6 +21,12 @@ LOSSES = {
     "sft-sequence": {"use": "sft", "reduction": "sequence_mean"},
     "dpo": {"use": "dpo", "beta": 5.0, "normalize": "length"},
     "simpo": {"use": "simpo"},
+    "wpo": {"use": "wpo"},
+    "orpo": {"use": "orpo", "likelihood": "sequence"},
+    "kto": {"use": "kto"},
+    "sft-entropy": {"use": "sft", "regularizer": {"use": "confidence_penalty"}},
+    "sft-reference": {"use": "sft", "regularizer": {"use": "reference_kl"}},
+    "dpo-schedule": {"use": "dpo", "beta_schedule": "adaptive", "target_loss": 0.5},
     "reward_model": {"use": "reward_model", "centering": 0.01},
 }
 
@@ -98,7 +104,7 @@ def test_one_by_eight_is_eight_by_one(loss: str, bench: Callable[..., Any], conv
         torch.testing.assert_close(tensor, weights(artifacts[1])[name], rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("loss", ["sft-sum", "dpo", "reward_model"])
+@pytest.mark.parametrize("loss", ["sft-sum", "dpo", "reward_model", "kto", "dpo-schedule", "sft-reference"])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     loss: str, bench: Callable[..., Any], conversations: Path, pairs: Path
 ) -> None:
