@@ -127,8 +127,14 @@ class PackedBatch:
         return replace(self, columns={**self.columns, **columns})
 
     def with_masks(self, names: Iterable[str]) -> PackedBatch:
-        """A copy with masks added by name; `sequence` is every token but the first of its segment, prompts included."""
-        known = {"sequence": self.position_ids > 0}
+        """A copy with masks added by name.
+
+        `sequence` is every token but the first of its segment, prompts included; `chosen_sequence` those of the pairs'
+        chosen samples.
+        """
+        whole = self.position_ids > 0
+        chosen = (self.segments["role"] == CHOSEN)[self.segment_ids]
+        known = {"sequence": whole, "chosen_sequence": whole & chosen}
         return replace(self, masks={**self.masks, **{name: known[name] for name in names}})
 
     def select(self, kept: Tensor) -> PackedBatch:

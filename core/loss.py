@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Settings)
 Score = Literal["logprobs", "entropy", "log_sum_p2", "values"]
 Atom = Literal["segment", "pair", "group"]
-Mask = Literal["sequence"]
+Mask = Literal["sequence", "chosen_sequence"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,10 @@ def _split(
 
 
 def _margin(row: Row) -> float | None:
-    """Rating of chosen minus that of rejected (F19), where the row has both."""
+    """The row's margin, or its rating of chosen minus that of rejected (F19), where it has them."""
+    given = row.values.get("margin")
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return float(given)
     pairs = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
     for better, worse in pairs:
         high, low = row.values.get(better), row.values.get(worse)

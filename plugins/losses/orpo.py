@@ -31,14 +31,14 @@ class ORPO(Loss[ORPOSettings]):
             records=frozenset({"PreferencePair"}),
             atom="pair",
             per={"policy": "pair"},
-            masks=frozenset({"sequence"} if self.settings.likelihood == "sequence" else ()),
+            masks=frozenset({"chosen_sequence"} if self.settings.likelihood == "sequence" else ()),
         )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """See the class."""
         assert scores.logprobs is not None
         beta, means = self.settings.beta, batch.segment_mean(scores.logprobs)
-        learnt = batch.masks["sequence"] if self.settings.likelihood == "sequence" else batch.loss_mask
+        learnt = batch.masks["chosen_sequence"] if self.settings.likelihood == "sequence" else batch.loss_mask
         nll, _ = counted_pairs(batch, -batch.segment_mean(scores.logprobs, learnt))
         chosen, rejected = counted_pairs(batch, means)
         ratio = log_odds(chosen) - log_odds(rejected)

@@ -124,7 +124,7 @@ def _atoms(
     if needs.margins and (margin is None or not math.isfinite(margin)):
         raise DataError(
             f"pair {record.id!r} of {record.source} has margin {margin}; the loss wants the difference of two ratings: "
-            "give the rows score_chosen and score_rejected, or set margin: false"
+            "give the rows a margin, or score_chosen and score_rejected, or set margin: false"
         )
     chosen, rejected = (
         _segment(

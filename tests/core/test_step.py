@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aftertrain.core.batch import PROBE, PackedBatch, TokenScores
+from aftertrain.core.batch import CHOSEN, PROBE, PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Engine, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
@@ -193,16 +193,17 @@ def probe(beside: Segment) -> Segment:
 
 
 def test_a_loss_gets_the_masks_and_the_progress_it_asks_for() -> None:
-    """The mask `sequence` is there before the engine scores, so that it scores those tokens too."""
+    """The masks are there before the engine scores, so that it scores those tokens too."""
 
     class Whole(Sum):
         @property
         def needs(self) -> Needs:
-            return Needs(records=frozenset({"Conversation"}), masks=frozenset({"sequence"}))
+            return Needs(records=frozenset({"Conversation"}), masks=frozenset({"sequence", "chosen_sequence"}))
 
         def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
             assert scores.logprobs is not None
-            return LossOutput({"policy": scores.logprobs[batch.masks["sequence"]].sum() * batch.progress})
+            whole, chosen = (scores.logprobs[batch.masks[name]].sum() for name in ("sequence", "chosen_sequence"))
+            return LossOutput({"policy": (whole + 100 * chosen) * batch.progress})
 
     seen = []
 
@@ -211,10 +212,11 @@ def test_a_loss_gets_the_masks_and_the_progress_it_asks_for() -> None:
             seen.append(batch.scored_mask().tolist())
             return super().score(batch, *args, **kwargs)
 
-    batch = collate([Segment("a", [0, 5, 7], [False, False, True])])
+    segments = [Segment("a", [0, 5, 7], [False, False, True]), Segment("b", [0, 9], [False, True], role=CHOSEN)]
+    batch = collate(segments)
     result = train_step({"policy": Watching()}, Whole(), [batch], {"policy": 0.1}, step=1, progress=0.5)
-    assert seen == [[False, True, True]]
-    assert result.losses["policy"] == pytest.approx(0.5 * 12)
+    assert seen == [[False, True, True, False, True]]
+    assert result.losses["policy"] == pytest.approx(0.5 * (21 + 900) / 2)
 
 
 def test_a_loss_that_wants_no_statistics_costs_one_forward() -> None:

@@ -107,6 +107,12 @@ def test_feedback(row: Any, dataset: Any, write: Any) -> None:
     assert list(source) == [Feedback("f", (HI,), (HO,), False, "rows")]
 
 
+def test_a_margin_of_its_own_is_kept(dataset: Any, write: Any) -> None:
+    """It wins over ratings; TRL's data sets for reward models have it."""
+    row = {**PAIRS["texts"], "margin": 0.75, "score_chosen": 5, "score_rejected": 1}
+    assert one(dataset, write([row]), format="preference").margin == 0.75
+
+
 def test_verifiable_problems(dataset: Any, write: Any) -> None:
     row = {"id": "v", "messages": [USER, REPLY], "ground_truth": "4", "dataset": "MATH"}
     assert one(dataset, write([row]), format="rlvr") == Problem("v", (HI,), (Check("math", "4"),), "rows")
