@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import importlib.util
 import json
 import logging
 import os
@@ -78,6 +79,14 @@ def instructions(case: Case) -> dict[str, Any]:
     return {"instruction_id_list": case["instruction_id_list"], "kwargs": case["kwargs"]}
 
 
+def give_nltk_its_data() -> None:
+    """The peer downloads NLTK's sentence model; here it finds the one that the extra `verifiers` brought."""
+    import nltk
+
+    for package in filter(None, [importlib.util.find_spec("llama_index")]):
+        nltk.data.path += [str(Path(place) / "core/_static/nltk_cache") for place in package.submodule_search_locations or ()]
+
+
 def lm_eval_ifeval(cases: Sequence[Case]) -> list[tuple[bool, bool]]:
     """lm-eval's checker: strict and loose, all instructions."""
     from lm_eval.tasks.ifeval import utils
@@ -101,6 +110,7 @@ def ifeval_rows(quick: bool) -> list[Row]:
     def ours(chosen: Sequence[Case]) -> list[tuple[bool, bool]]:
         return list(zip(strict(chosen), loose(chosen), strict=True))
 
+    give_nltk_its_data()
     lm_eval_ifeval(cases[:50])  # languages and sentence models are loaded on first use, on both sides
     ours(cases[:50])
     return [compare("IFEval strict + loose, direct (lm-eval)", ours, lm_eval_ifeval, cases, 1 if quick else 2)]
@@ -161,6 +171,7 @@ def mixed_rows(quick: bool) -> list[Row]:
     """A step's rewards of three kinds: the reference checkers one after the other, as open-instruct runs its own."""
     from aftertrain.core.verification import PoolSettings, VerifierPool
 
+    give_nltk_its_data()
     most = 200 if quick else 700
     gsm8k, math, ifeval = (golden(name, most) for name in ("gsm8k", "math", "ifeval"))
     cases = [*gsm8k, *math, *ifeval]
