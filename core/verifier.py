@@ -51,6 +51,14 @@ class Verifier(Component[S]):
         for part in self.parts:
             part.preflight()
 
+    def warm_up(self) -> None:
+        """Load what judging needs, in the process that judges and before any case's time runs; by default `preflight`.
+
+        Raises:
+            AftertrainError: see `preflight`.
+        """
+        self.preflight()
+
     @abstractmethod
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""

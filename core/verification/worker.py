@@ -73,7 +73,7 @@ def load(verifiers: dict[str, Any], key: str, pickled: bytes, files: dict[str, s
     sys.meta_path.append(Files(files))
     try:
         verifiers[key] = pickle.loads(pickled)
-        verifiers[key].preflight()
+        verifiers[key].warm_up()
     except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises is told to the parent
         return {"failed": f"{type(error).__name__}: {error}"}
     return {"loaded": key}

@@ -42,8 +42,22 @@ class Math(Verifier[MathSettings]):
         Raises:
             AftertrainError: it is missing, or would give other verdicts; the message has the line that mends it.
         """
-        if "math_verify" in (self.settings.extract, self.settings.equality) or self.settings.equality == "either":
+        if self._by_value:
             symbolic.preflight("verifier 'math'")
+
+    def warm_up(self) -> None:
+        """Import SymPy, a second's work, where it may be needed.
+
+        Raises:
+            AftertrainError: see `preflight`.
+        """
+        super().warm_up()
+        if self._by_value:
+            self.verify([VerificationCase("", "", r"$\boxed{2x + 2}$", "2(x + 1)")])
+
+    @property
+    def _by_value(self) -> bool:
+        return "math_verify" in (self.settings.extract, self.settings.equality) or self.settings.equality == "either"
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where the reply holds no answer; an error where the ground truth is no answer."""

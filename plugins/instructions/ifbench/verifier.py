@@ -43,6 +43,16 @@ class IFBench(Verifier[IFBenchSettings]):
                 raise MissingExtra(package, "verifiers", "verifier 'ifbench'")
         resources.require("punkt", "stopwords", "langdetect", used_by="verifier 'ifbench'")
 
+    def warm_up(self) -> None:
+        """Read the sentence model and the stop words.
+
+        Raises:
+            AftertrainError: see `preflight`.
+        """
+        super().warm_up()
+        resources.sentences("One. Two.")
+        resources.stopwords()
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored in [0, 1]; an error where the ground truth cannot be read or what a kind needs is not installed."""
         return [self._verdict(case) for case in cases]

@@ -58,6 +58,16 @@ class IFEval(Verifier[IFEvalSettings]):
         """
         resources.require("punkt", "langdetect", used_by="verifier 'ifeval'")
 
+    def warm_up(self) -> None:
+        """Read the sentence model and the languages' profiles.
+
+        Raises:
+            AftertrainError: see `preflight`.
+        """
+        super().warm_up()
+        resources.sentences("One. Two.")
+        resources.language("A sentence in English.")
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored in [0, 1]; an error where the ground truth is none, or what it needs is not installed."""
         return [self._verdict(case) for case in cases]

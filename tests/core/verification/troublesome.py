@@ -83,7 +83,7 @@ class Needy(Obedient):
 class Slow(Obedient):
     """Takes longer to load than a case may take."""
 
-    def preflight(self) -> None:
+    def warm_up(self) -> None:
         time.sleep(1.5)
 
 
