@@ -42,7 +42,7 @@ class Math(Verifier[MathSettings]):
         Raises:
             AftertrainError: it is missing, or would give other verdicts; the message has the line that mends it.
         """
-        if self._by_value:
+        if self._needs_sympy:
             symbolic.preflight("verifier 'math'")
 
     def warm_up(self) -> None:
@@ -52,11 +52,11 @@ class Math(Verifier[MathSettings]):
             AftertrainError: see `preflight`.
         """
         super().warm_up()
-        if self._by_value:
+        if self._needs_sympy:
             self.verify([VerificationCase("", "", r"$\boxed{2x + 2}$", "2(x + 1)")])
 
     @property
-    def _by_value(self) -> bool:
+    def _needs_sympy(self) -> bool:
         return "math_verify" in (self.settings.extract, self.settings.equality) or self.settings.equality == "either"
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
