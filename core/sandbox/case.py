@@ -1,22 +1,23 @@
-"""The child that is forked for one program: gives up everything, then runs it."""
+"""What a forked child of the zygote becomes: a program, or the examiner. Either gives up everything first."""
 
 from __future__ import annotations
 
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import examiner, program
+from aftertrain.core.sandbox import candidate, examiner, program
 
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux, seccomp
 
 OPEN_FILES = 256
-OURS = 3
-"""Processes that count to the same user: the zygote, the one that waits outside the walls, the tests' examiner."""
+OURS = 2
+"""Processes that count to the same user: the zygote, and the one that waits outside the walls."""
 COUNTS_BY_NAMESPACE = (5, 14)
 """Linux that counts a user's processes in each user namespace for itself."""
 
@@ -34,39 +35,49 @@ def run(
 
     Args:
         order: `mode`, and `seconds`, wall time of all.
-        descriptors: what the owner sent along: for `script` program, stdin, stdout, stderr; for `tests` program, tests,
-            report.
+        descriptors: what the owner sent along: for `script` program, stdin, stdout, stderr; for `module` program and
+            the line to the examiner.
         private: the zygote's own descriptors, closed first.
         limits: fields of `limits.Limits`.
         folder: the scratch folder.
         alone: whether walls are around us.
     """
     try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        for descriptor in private:
-            os.close(descriptor)
-        os.setsid()
+        _leave_zygote(private)
         os.chdir(folder)
         if not alone:
             os.environ.update(HOME=folder, TMPDIR=folder)
             _set("NPROC", limits["processes"] + OURS + tasks_of_user())
         _set("CPU", int(order["seconds"]) + 1)
-        _close_doors(alone)
-
-        def signal_only(pid: int) -> None:
-            if not alone:
-                _install(internet=False, only_signal=pid)
-
+        _close_doors(alone, None if alone else os.getpid())
         if order["mode"] == "script":
-            signal_only(os.getpid())
             program.run(*descriptors)
-        source, tests, report = descriptors
-        examiner.run(source, tests, report, signal_only)
+        source, line = descriptors
+        candidate.run(source, line)
     except BaseException:  # noqa: BLE001 (a forked child must never return into the zygote's loop)
         os._exit(70)
     os._exit(70)
+
+
+def examine(control: socket.socket, private: Sequence[int], alone: bool) -> NoReturn:
+    """Become the examiner, which takes orders from `control` until the owner is gone."""
+    try:
+        _leave_zygote(private)
+        if sys.platform == "linux":
+            linux.set_dumpable(False)
+        _close_doors(alone, None)
+        examiner.serve(control)
+    finally:
+        os._exit(70)
+
+
+def _leave_zygote(private: Sequence[int]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    for descriptor in private:
+        os.close(descriptor)
+    os.setsid()
 
 
 def prepare(limits: dict[str, Any], folder: str, alone: bool, others: int) -> None:
@@ -116,17 +127,13 @@ def tasks_of_user() -> int:
     return total
 
 
-def _close_doors(alone: bool) -> None:
+def _close_doors(alone: bool, only_signal: int | None) -> None:
     """Give up capabilities and take the filter on, for good."""
     if sys.platform == "linux":
         linux.drop_privileges()
-        _install(internet=alone)
-
-
-def _install(internet: bool, only_signal: int | None = None) -> None:
-    if sys.platform == "linux" and (code := seccomp.filter_program(internet=internet, only_signal=only_signal)):
-        try:
-            linux.install_filter(code)
-        except OSError:
-            if internet:
-                raise
+        if code := seccomp.filter_program(internet=alone, only_signal=only_signal):
+            try:
+                linux.install_filter(code)
+            except OSError:
+                if alone:
+                    raise

@@ -1,9 +1,8 @@
 """The process that runs the tests of a program, apart from the program.
 
-It forks the candidate before it reads the tests, closes itself to tracing, and reports over a descriptor that only it
-holds. In the tests, the program's functions are stand-ins that call over a pipe. So a program can pass only by giving
-right values: it can leave (`os._exit(0)`), patch its builtins, walk its frames or override `__eq__`, and reaches
-nothing that decides.
+It lives behind walls of its own. The program runs elsewhere (`candidate.py`), at the other end of a line, and in the
+tests its functions are stand-ins that call over it. So a program can pass only by giving right values: it can leave
+(`os._exit(0)`), patch its builtins, walk its frames or override `__eq__`, and reaches nothing that decides.
 
 Names in the tests mean, in this order: what the preamble defines; the entry point; Python's builtins and modules; what
 the program defines. When tests call nothing but builtins (MBPP 126 tests a function `sum`), these are the program's.
@@ -18,20 +17,21 @@ import marshal
 import math
 import os
 import random
+import resource
 import signal
 import socket
-import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import candidate, wire
+from aftertrain.core.sandbox import candidate, orders, wire
 from aftertrain.core.sandbox.program import read_all
 
-if sys.platform == "linux":
-    from aftertrain.core.sandbox import linux
-
+CASES = 500
+LARGEST_KIB = 200 * 1024
+"""After so many cases, or with so much memory, the examiner makes room for a fresh one."""
 LARGEST_AHEAD = 1024
 """Bytes of a call that is sent ahead: all together less than a socket holds, so that nobody waits for room."""
 _NO_KEYWORDS: dict[str, Any] = {"d": []}
@@ -43,58 +43,49 @@ class ProgramError(Exception):
     """An exception of a class that the program made itself."""
 
 
-def run(program: int, tests: int, report: int, close_doors: Callable[[int], None]) -> NoReturn:
-    """Run the tests in `tests` on the source in `program`; write one line of JSON to `report` for each.
+def serve(control: socket.socket) -> NoReturn:
+    """Take orders (descriptors: tests, line to the candidate, report) until the owner is gone.
 
-    `close_doors` is what the candidate gives up beyond what the examiner has.
+    Ends by itself after tests that might leave something behind, and now and then.
     """
-    if sys.platform == "linux":
-        linux.set_dumpable(False)
-    ours, theirs = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        if sys.platform == "linux":
-            linux.set_dumpable(True)
-        for descriptor in (tests, report, ours.detach()):
-            os.close(descriptor)
-        close_doors(os.getpid())
-        try:
-            candidate.run(program, theirs.detach())
-        finally:
-            os._exit(1)
-    theirs.close()
-    os.close(program)
-    described, codes = marshal.loads(read_all(tests))
-    Examiner(ours.detach(), report, child).examine(json.loads(described), [marshal.loads(code) for code in codes])
+    for _ in range(CASES):
+        order, descriptors = orders.receive(control)
+        if order is None:
+            break
+        tests, line, report = descriptors
+        described, codes = marshal.loads(read_all(tests))
+        asked = json.loads(described)
+        Examiner(line, report).examine(asked, [marshal.loads(code) for code in codes])
+        os.close(line)
+        os.close(report)
+        if not asked["tame"] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > LARGEST_KIB:
+            break
+    os._exit(0)
 
 
 class Examiner:
     """Runs statements one after the other, each within its time."""
 
-    def __init__(self, line: int, report: int, child: int) -> None:
-        self.line, self.report, self.child = line, report, child
+    def __init__(self, line: int, report: int) -> None:
+        self.line, self.report = line, report
         self.names: frozenset[str] = frozenset()
         self.ahead: deque[dict[str, Any]] = deque()
+        self.gone = False
 
-    def examine(self, tests: dict[str, Any], codes: Sequence[types.CodeType]) -> NoReturn:
+    def examine(self, tests: dict[str, Any], codes: Sequence[types.CodeType]) -> None:
         """Report whether the program could be loaded, then on each test; stop when it is gone, or where told so."""
         random.seed(0)
-        seconds = tests["seconds"]
-        alarm(seconds)
         space = Namespace(self, tests)
-        self._ask_ahead(tests["first"])
-        preamble = codes[: tests["preamble"]]
-        if not self._attempt(lambda: self._load(space, preamble)):
-            os._exit(0)
-        for statement in codes[len(preamble) :]:
-            alarm(seconds)
-            if not self._attempt(lambda source=statement: _execute(source, space)) and tests["stop"]:  # type: ignore[misc]
-                os._exit(0)
-        for arguments, expected in tests["calls"]:
-            alarm(seconds)
-            if not self._attempt(lambda a=arguments, e=expected: self._compare(tests["entry"], a, e)) and tests["stop"]:  # type: ignore[misc]
-                os._exit(0)
-        os._exit(0)
+        preamble, statements = codes[: tests["preamble"]], codes[tests["preamble"] :]
+        attempts: list[Callable[[], None]] = [lambda: self._load(space, preamble, tests["first"])]
+        attempts += [partial(_execute, statement, space) for statement in statements]
+        attempts += [partial(self._compare, tests["entry"], given, wanted) for given, wanted in tests["calls"]]
+        for number, attempt in enumerate(attempts):
+            alarm(tests["seconds"])
+            if not self._attempt(attempt) and (tests["stop"] or not number or self.gone):
+                break
+        alarm(0)
+        self._tell({"end": True})
 
     def ask(self, **request: Any) -> Any:
         """Have the candidate do something; its answer.
@@ -149,7 +140,8 @@ class Examiner:
         number, kind, called = kept
         return (RemoteFunction if called is True else Remote)(self, {"on": int(number)}, str(kind)[:100])
 
-    def _load(self, space: Namespace, preamble: Sequence[types.CodeType]) -> None:
+    def _load(self, space: Namespace, preamble: Sequence[types.CodeType], first: Sequence[tuple[str, Any]]) -> None:
+        self._ask_ahead(first)
         answer = wire.receive(self.line)
         if "error" in answer:
             raise _raised(answer["error"])
@@ -162,13 +154,11 @@ class Examiner:
         try:
             test()
         except wire.Gone:
-            alarm(0)
-            self._tell(False, f"the program's process ended {self._status()}", gone=True)
-            os._exit(0)
+            error, self.gone = "the program's process ended", True
         except BaseException as raised:  # noqa: BLE001 (whatever a test raises, it has not passed)
             error = ": ".join(filter(None, candidate.describe(raised)))
         alarm(0)
-        self._tell(not error, error)
+        self._tell({"passed": not error, "error": error[:SHOWN], "gone": self.gone})
         return not error
 
     def _compare(self, name: str, arguments: list[Any], expected: Any) -> None:
@@ -180,18 +170,8 @@ class Examiner:
         if not same(value, expected):
             raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {expected!r}"[:SHOWN])
 
-    def _tell(self, passed: bool, error: str, **more: Any) -> None:
-        line = json.dumps({"passed": passed, "error": error[:SHOWN], **more}) + "\n"
-        os.write(self.report, line.encode())
-
-    def _status(self) -> str:
-        # One that has ended keeps its status; one that only broke the line is ended.
-        os.kill(self.child, signal.SIGKILL)
-        _, status = os.waitpid(self.child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"by signal {-code}"
-        return f"with status {code}"
+    def _tell(self, told: dict[str, Any]) -> None:
+        os.write(self.report, json.dumps(told).encode() + b"\n")
 
 
 class Namespace(dict[str, Any]):

@@ -132,7 +132,7 @@ def _holes(name: LevelName) -> list[str]:
             variable = next(iter(os.environ), "PATH")
             asked = {"port": server.getsockname()[1], "file": str(canary), "folder": folder, "variable": variable}
             asked = {**asked, "owner": os.getpid(), "variable": "PWD" if variable in ("PATH", "LANG") else variable}
-            raw = worker.run("script", [_PROBE.encode(), json.dumps(asked).encode()], [65536, 65536], 10.0)
+            raw = worker.run(_PROBE.encode(), json.dumps(asked).encode(), 65536, 10.0)
     finally:
         worker.close()
     if raw.status != 0:

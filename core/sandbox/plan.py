@@ -25,6 +25,9 @@ _BRANCHES = (
     ast.Lambda,
     ast.NamedExpr,
 )
+_WILD = {"setattr", "delattr", "exec", "eval", "compile", "open", "globals", "locals", "vars", "input", "breakpoint"}
+_TAME = {"bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools", "math"}
+_TAME |= {"numpy", "operator", "random", "re", "statistics", "string", "typing"}
 _LITERAL = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.Load, ast.USub, ast.UAdd)
 
 
@@ -41,7 +44,7 @@ def read(preamble: tuple[str, ...], statements: tuple[str, ...], entry: str | No
         (name, [wire.encode(argument, repr) for argument in arguments])
         for name, arguments in first_calls(sources, theirs)[:AHEAD]
     ]
-    return {"modules": sorted(modules), "theirs": sorted(theirs), "first": first}
+    return {"modules": sorted(modules), "theirs": sorted(theirs), "first": first, "tame": all(map(tame, sources))}
 
 
 @lru_cache(4096)
@@ -65,6 +68,30 @@ def meanings(sources: Sequence[ast.Module], entry: str | None) -> tuple[frozense
     ours = {name for name in called if hasattr(builtins, name)}
     theirs = {entry} if entry else (called if called == ours else called - ours)
     return frozenset(modules & sys.stdlib_module_names), frozenset(theirs)
+
+
+def tame(source: ast.Module) -> bool:
+    """Whether tests can leave nothing behind in their process, so that it may examine other programs after them.
+
+    They set no attributes, reach for nothing private, and use only modules of values.
+    """
+    for node in ast.walk(source):
+        match node:
+            case ast.Attribute(attr=attr, ctx=context):
+                if attr.startswith("_") or not isinstance(context, ast.Load):
+                    return False
+            case ast.Global() | ast.Nonlocal() | ast.Delete() | ast.ClassDef():
+                return False
+            case ast.Name(id=name):
+                if name in _WILD or name.startswith("__") or (name in sys.stdlib_module_names and name not in _TAME):
+                    return False
+            case ast.Import(names=names):
+                if any(name.name not in _TAME for name in names):
+                    return False
+            case ast.ImportFrom(module=module):
+                if module not in _TAME:
+                    return False
+    return True
 
 
 def first_calls(sources: Sequence[ast.Module], theirs: frozenset[str]) -> list[tuple[str, list[Any]]]:

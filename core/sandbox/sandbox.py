@@ -10,20 +10,19 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from aftertrain.core.sandbox import plan
+from aftertrain.core.sandbox.booth import Booth, Exam
 from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
 from aftertrain.core.sandbox.limits import Limits, Outcome, Result, UnitResult, UnitTests
 from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
 
+R = TypeVar("R")
 SHOWN = 500
 """Characters of an error that a result's detail keeps."""
-BROKEN_STATUS = 70
-"""Status of a tests' process that failed by itself (`case.run`); the program cannot bring it about."""
-_REPORT_BYTES = 2**16
 _BROKEN = (SandboxError, SyntaxError, ValueError, KeyError, TypeError, OSError, RecursionError)
 
 _warned = threading.Event()
@@ -68,7 +67,7 @@ class Sandbox:
     def _fresh(self) -> None:
         self._slots = threading.Semaphore(self.workers)
         self._lock = threading.Lock()
-        self._idle: list[Worker] = []
+        self._idle: list[Booth] = []
         self._process = os.getpid()
         self._closed = False
 
@@ -78,10 +77,10 @@ class Sandbox:
     def run(self, program: str, stdin: str = "") -> Result:
         """Run a script; never raises on any program."""
         limits = self.limits
-        files = [_bytes(program), _bytes(stdin)]
         started = time.monotonic()
         try:
-            raw = self._with_worker("script", files, [limits.output_bytes] * 2, limits.seconds)
+            given = _bytes(program), _bytes(stdin)
+            raw = self._in_booth(lambda booth: booth.run(*given, limits.output_bytes, limits.seconds))
         except _BROKEN as error:
             return Result("error", "", "", time.monotonic() - started, f"the sandbox broke: {error}"[:SHOWN])
         stdout, stderr = (part.decode("utf-8", "replace") for part in raw.outputs)
@@ -120,80 +119,69 @@ class Sandbox:
     def _test_from(self, program: str, tests: UnitTests, start: int, stop: bool, left: float) -> list[UnitResult]:
         """Results of the tests from number `start` on: at least one, fewer than all where the program ended."""
         rest = len(tests) - start
-        calls = tests.calls[max(0, start - len(tests.statements)) :]
+        statements = tests.statements[start:]
         asked = {
             "preamble": len(tests.preamble),
-            "calls": calls,
+            "calls": tests.calls[max(0, start - len(tests.statements)) :],
             "entry": tests.entry,
             "seconds": self.limits.seconds,
             "stop": stop,
         }
         seconds = min((rest + 1) * self.limits.seconds + 0.2, left)
         try:
-            asked |= plan.read(tests.preamble, tests.statements[start:], tests.entry)
-            codes = [plan.code(source) for source in (*tests.preamble, *tests.statements[start:])]
-            files = [_bytes(program), marshal.dumps((json.dumps(asked), codes))]
-            raw = self._with_worker("tests", files, [_REPORT_BYTES + 4096 * rest], seconds)
-            lines = [json.loads(line) for line in raw.outputs[0].splitlines()]
+            asked |= plan.read(tests.preamble, statements, tests.entry)
+            job = marshal.dumps((json.dumps(asked), [plan.code(source) for source in (*tests.preamble, *statements)]))
+            exam = self._in_booth(lambda booth: booth.examine(_bytes(program), job, rest, seconds))
         except _BROKEN as error:
             return [UnitResult("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
-        if raw.status == BROKEN_STATUS:
-            return [UnitResult("error", "the sandbox broke: the tests' process failed")] * (1 if stop else rest)
-        outcome, detail = _outcome(raw, "", self.limits)
-        ended = UnitResult("timeout" if outcome == "timeout" else "failed", detail or "the tests' process ended")
-        if not lines or not lines[0]["passed"]:
-            failure = ended if not lines else UnitResult("failed", f"the program does not load: {lines[0]['error']}")
-            return [failure] * (1 if stop else rest)
-        found = [UnitResult("passed") if line["passed"] else UnitResult("failed", line["error"]) for line in lines[1:]]
-        complete = (
-            len(found) == rest or any("gone" in line for line in lines) or (stop and lines[-1]["passed"] is False)
-        )
-        return found if complete else [*found, ended]
+        found = [self._result(line, exam) for line in exam.lines]
+        if not exam.complete:
+            found.append(_unfinished(exam, self.limits))
+        loaded, *results = found
+        if loaded.outcome != "passed":
+            detail = f"the program does not load: {loaded.detail}" if loaded.outcome == "failed" else loaded.detail
+            return [UnitResult(loaded.outcome, detail)] * (1 if stop else rest)
+        return results
 
-    def _with_worker(self, mode: str, files: Sequence[bytes], pipes: Sequence[int], seconds: float) -> Raw:
+    def _result(self, line: dict[str, Any], exam: Exam) -> UnitResult:
+        if line["passed"]:
+            return UnitResult("passed")
+        if not line["gone"]:
+            return UnitResult("failed", line["error"])
+        outcome, how = _outcome(exam.program, "", self.limits)
+        return UnitResult(
+            "timeout" if outcome == "timeout" else "failed", f"{line['error']}: {how or 'ended with status 0'}"
+        )
+
+    def _in_booth(self, work: Callable[[Booth], R]) -> R:
         if os.getpid() != self._process:
             self._fresh()
         with self._slots:
             if self._closed:
                 raise SandboxError("this sandbox is closed")
             with self._lock:
-                worker = self._idle.pop() if self._idle else None
-            worker = worker or self._start()
+                booth = self._idle.pop() if self._idle else Booth(self._start)
             try:
-                raw = worker.run(mode, files, pipes, seconds)
-            except BaseException:
-                worker.close()
-                raise
-            with self._lock:
-                keep = not self._closed
-                if keep:
-                    self._idle.append(worker)
-            if not keep:
-                worker.close()
-            return raw
+                return work(booth)
+            finally:
+                with self._lock:
+                    keep = not self._closed
+                    if keep:
+                        self._idle.append(booth)
+                if not keep:
+                    booth.close()
 
-    def _start(self) -> Worker:
+    def _start(self, role: str) -> Worker:
         folders = list(dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib")))
-        return Worker(self.level.name, self.limits, folders if self.packages else (), bubblewrap() or "")
-
-    def warm(self) -> None:
-        """Start one process now, so that the first program does not wait for it.
-
-        Raises:
-            SandboxError: it cannot be started.
-        """
-        with self._slots:
-            worker = self._start()
-            with self._lock:
-                self._idle.append(worker)
+        return Worker(self.level.name, self.limits, folders if self.packages else (), bubblewrap() or "", role)
 
     def close(self) -> None:
         """End all processes; a program that runs is let come to its end."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        for worker in idle:
-            worker.close()
+        for booth in idle:
+            booth.close()
 
     def __enter__(self) -> Self:
         return self
@@ -213,6 +201,13 @@ def _restore(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _unfinished(exam: Exam, limits: Limits) -> UnitResult:
+    """What ended the examiner in the middle of a test."""
+    if exam.examiner is None or exam.examiner == -signal.SIGALRM:
+        return UnitResult("timeout", f"more than {limits.seconds:g} s")
+    return UnitResult("error", f"the sandbox broke: the tests' process ended with status {exam.examiner}")
 
 
 def _bytes(text: str) -> bytes:

@@ -20,6 +20,7 @@ from typing import IO, Any, Literal
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.sandbox.limits import Limits
+from aftertrain.core.sandbox.orders import STOP
 
 LevelName = Literal["bubblewrap", "namespaces", "rlimits"]
 START = 20.0
@@ -53,19 +54,29 @@ class Raw:
 
 
 class Worker:
-    """One process that runs one program at a time. Not for several threads at once: `sandbox.Sandbox` is.
+    """One process that does one thing at a time. Not for several threads at once: `sandbox.Sandbox` is.
+
+    Args:
+        level: its walls.
+        limits: what a program may use.
+        packages: folders of packages that programs may import.
+        bwrap: where the program of that name is.
+        role: `programs` runs programs, `tests` examines them.
 
     Raises:
         SandboxError: the level cannot be had here; the message says at which step.
     """
 
-    def __init__(self, level: LevelName, limits: Limits, packages: Sequence[str] = (), bwrap: str = "") -> None:
+    def __init__(
+        self, level: LevelName, limits: Limits, packages: Sequence[str] = (), bwrap: str = "", role: str = "programs"
+    ) -> None:
         self.level, self.limits = level, limits
         # The virtual environment's own program would look for files that a sandbox does not show.
         python = getattr(sys, "_base_executable", None) or sys.executable
         command = [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(_HERE)]
         config = {
             "level": level,
+            "role": role,
             "limits": asdict(limits),
             "packages": list(packages),
             "code": [str(_HERE)] if level == "bubblewrap" else [],
@@ -82,9 +93,9 @@ class Worker:
                 env={"PYTHONHASHSEED": "0"},
                 start_new_session=True,
             )
-            self._control = ours
+            self.control = ours
             self._finish = weakref.finalize(self, _end, process, ours)
-            answer = self._answer(START)
+            answer = self.answer(START)
             if not answer or "ready" not in answer:
                 self.close()
                 errors.seek(0)
@@ -92,84 +103,91 @@ class Worker:
                 reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
                 raise SandboxError(f"sandbox level {level}: {reason}")
 
-    def run(self, mode: str, files: Sequence[bytes], pipes: Sequence[int], seconds: float) -> Raw:
-        """Have a program run.
+    def order(self, mode: str, descriptors: Sequence[int], seconds: float) -> None:
+        """Send an order.
 
-        Args:
-            mode: `script` or `tests` (see `case.run`).
-            files: contents that it is handed as files.
-            pipes: for each of its outputs, the number of bytes that may come before it is stopped.
-            seconds: wall time.
+        Raises:
+            SandboxError: the process is gone.
+        """
+        line = json.dumps({"mode": mode, "seconds": seconds}).encode() + b"\n"
+        try:
+            socket.send_fds(self.control, [line], list(descriptors))
+        except OSError as error:
+            raise SandboxError(f"the sandbox's process is gone: {error}") from error
+
+    def stop(self) -> None:
+        """Ask for the end of the program that runs."""
+        with contextlib.suppress(OSError):
+            self.control.sendall(STOP)
+
+    def run(self, program: bytes, stdin: bytes, most: int, seconds: float) -> Raw:
+        """Run a script; of its outputs, at most `most` bytes each.
 
         Raises:
             SandboxError: the process broke; this worker is of no use any more.
         """
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
-            handed = [stack.enter_context(_sealed(content)) for content in files]
-            ends = [os.pipe() for _ in pipes]
-            readers = [stack.enter_context(open(reader, "rb", buffering=0)) for reader, _ in ends]
-            writers = [stack.enter_context(open(writer, "wb", buffering=0)) for _, writer in ends]
-            order = json.dumps({"mode": mode, "seconds": seconds}).encode() + b"\n"
-            try:
-                socket.send_fds(self._control, [order], [file.fileno() for file in [*handed, *writers]])
-            except OSError as error:
-                raise SandboxError(f"the sandbox's process is gone: {error}") from error
-            for file in [*handed, *writers]:
+            files = [stack.enter_context(sealed(content)) for content in (program, stdin)]
+            readers, writers = zip(*(_pipe(stack) for _ in range(2)), strict=True)
+            self.order("script", [file.fileno() for file in (*files, *writers)], seconds)
+            for file in (*files, *writers):
                 file.close()
-            outputs, flooded = self._drain(readers, pipes, started + seconds + GRACE)
-        answer = self._answer(max(0.0, started + seconds - time.monotonic()) + 2 * GRACE)
+            outputs, flooded = drain(readers, most, started + seconds + GRACE)
+            if flooded:
+                self.stop()
+        answer = self.answer(max(0.0, started + seconds - time.monotonic()) + 2 * GRACE)
         if answer is None:
             self.close()
             raise SandboxError("the sandbox's process ended or does not answer")
         why = "output" if flooded else answer.get("why", "")
         return Raw(None if flooded else answer["status"], why, outputs, time.monotonic() - started)
 
-    def _drain(
-        self, readers: Sequence[IO[bytes]], most: Sequence[int], deadline: float
-    ) -> tuple[tuple[bytes, ...], bool]:
-        """Read all pipes to their ends; the bytes of each, and whether one brought too many."""
-        kept = [bytearray() for _ in readers]
-        flooded = False
-        with selectors.DefaultSelector() as selector:
-            for number, reader in enumerate(readers):
-                selector.register(reader, selectors.EVENT_READ, number)
-            while selector.get_map() and (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
-                    part = os.read(key.fd, 2**16)
-                    kept[key.data] += part
-                    if not part:
-                        selector.unregister(key.fileobj)
-                    elif len(kept[key.data]) > most[key.data]:
-                        del kept[key.data][most[key.data] :]
-                        selector.unregister(key.fileobj)
-                        flooded = True
-                if flooded:
-                    with contextlib.suppress(OSError):
-                        self._control.sendall(b"stop\n")
-                    break
-        return tuple(bytes(part) for part in kept), flooded
-
-    def _answer(self, seconds: float) -> dict[str, Any] | None:
+    def answer(self, seconds: float) -> dict[str, Any] | None:
         """The next line of the process; None when it ended or said nothing in time."""
         data = b""
         deadline = time.monotonic() + seconds
         while not data.endswith(b"\n"):
-            self._control.settimeout(max(0.001, deadline - time.monotonic()))
+            self.control.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-                part = self._control.recv(65536)
+                part = self.control.recv(65536)
             except OSError:
                 return None
             if not part:
                 return None
             data += part
-        self._control.settimeout(None)
+        self.control.settimeout(None)
         answer = json.loads(data)
         return answer if isinstance(answer, Mapping) else None  # type: ignore[return-value]
 
     def close(self) -> None:
         """End the process and everything in it."""
         self._finish()
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    reader, writer = os.pipe()
+    return (
+        stack.enter_context(open(reader, "rb", buffering=0)),
+        stack.enter_context(open(writer, "wb", buffering=0)),
+    )
+
+
+def drain(readers: Sequence[IO[bytes]], most: int, deadline: float) -> tuple[tuple[bytes, ...], bool]:
+    """Read all pipes to their ends; the bytes of each, and whether one brought more than `most`."""
+    kept = [bytearray() for _ in readers]
+    with selectors.DefaultSelector() as selector:
+        for number, reader in enumerate(readers):
+            selector.register(reader, selectors.EVENT_READ, number)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                part = os.read(key.fd, 2**16)
+                kept[key.data] += part
+                if not part:
+                    selector.unregister(key.fileobj)
+                elif len(kept[key.data]) > most:
+                    return tuple(bytes(one[:most]) for one in kept), True
+    return tuple(bytes(part) for part in kept), False
 
 
 def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
@@ -182,7 +200,7 @@ def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
         process.wait()
 
 
-def _sealed(content: bytes) -> IO[bytes]:
+def sealed(content: bytes) -> IO[bytes]:
     """A file with that content which nobody can change, where the system has such files."""
     if not hasattr(os, "memfd_create"):
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)

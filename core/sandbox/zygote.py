@@ -1,9 +1,10 @@
 """The process inside a sandbox's walls that forks a child for each program. Started by `worker.py`, runs alone.
 
-It takes one order at a time from its owner: a JSON line with file descriptors (`case.py` says which). It never sees a
-program or a result itself, so that every program starts from the same state. When the child ends, the owner asks, or
-time or memory runs out, every process of the program is killed and its scratch folder thrown away; then it answers. It
-ends when the owner's end of the connection closes.
+In the role `programs` it takes one order at a time from its owner: a JSON line with file descriptors (`case.py` says
+which). It never sees a program or a result itself, so that every program starts from the same state. When the child
+ends, the owner asks, or time or memory runs out, every process of the program is killed and its scratch folder thrown
+away; then it answers. In the role `tests` it keeps one child that takes the orders itself (`examiner.py`), and replaces
+it when it ends. It ends when the owner's end of the connection closes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import case, walls
+from aftertrain.core.sandbox import case, orders, walls
 
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux
@@ -45,13 +46,15 @@ def main(text: str) -> NoReturn:
         gc.freeze()
         zygote = Zygote(control, config)
     except OSError as error:
-        _send(control, {"failed": str(error)})
+        orders.send(control, {"failed": str(error)})
         os._exit(1)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
     os.close(null)
-    _send(control, {"ready": config["level"]})
+    orders.send(control, {"ready": config["level"]})
+    if config["role"] == "tests":
+        zygote.keep_examiner()
     zygote.serve()
 
 
@@ -100,10 +103,9 @@ class Zygote:
     def serve(self) -> NoReturn:
         """Until the owner is gone."""
         while True:
-            line, descriptors = _receive(self.control)
-            if line is None:
+            order, descriptors = orders.receive(self.control)
+            if order is None:
                 self._end()
-            order = json.loads(line)
             self._prepare()
             child = self.child = os.fork()
             if child == 0:
@@ -113,8 +115,30 @@ class Zygote:
             answer = self._wait(child, order["seconds"])
             self._kill_all(child)
             self.child = 0
-            _send(self.control, answer)
+            orders.send(self.control, answer)
             self._clear()
+
+    def keep_examiner(self) -> NoReturn:
+        """Have one child examine tests, order by order; when it ends, say how, and have another."""
+        waiting = select.poll()
+        waiting.register(self.control, 0)
+        waiting.register(self.wake, select.POLLIN)
+        while True:
+            child = self.child = os.fork()
+            if child == 0:
+                case.examine(self.control, self.private[1:], self.alone)
+            status = None
+            while status is None:
+                ready = [descriptor for descriptor, _ in waiting.poll()]
+                if self.wake in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self.wake, 4096)
+                    status = _reap(child)
+                else:
+                    self._end()
+            self._kill_all(child)
+            if status != 0:
+                orders.send(self.control, {"died": status})
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
         given = {"private": self.private, "limits": self.limits, "folder": self.folder, "alone": self.alone}
@@ -280,22 +304,3 @@ def _remove(path: str) -> None:
             left.append(flat)
         if folder != path or not inner:
             os.rmdir(folder)
-
-
-def _receive(control: socket.socket) -> tuple[bytes | None, list[int]]:
-    """One order: a line and its descriptors; None when the owner is gone."""
-    data, descriptors = b"", []
-    while not data.endswith(b"\n"):
-        part, more, _, _ = socket.recv_fds(control, 65536, 8)
-        descriptors += more
-        if not part:
-            return None, descriptors
-        data += part
-    return data, descriptors
-
-
-def _send(control: socket.socket, answer: dict[str, Any]) -> None:
-    try:
-        control.sendall(json.dumps(answer).encode() + b"\n")
-    except OSError:
-        os._exit(0)

@@ -56,9 +56,11 @@ class Room:
             "OWNER": os.getpid(),
             "ABSTRACT": os.getpid(),
         }
-        source = re.sub(
-            "|".join(f"(?<![A-Z]){name}(?![A-Z])" for name in told), lambda m: str(told[m[0]]), program.source
-        )
+        source = program.source
+        if len(source) < 10_000:
+            source = re.sub(
+                "|".join(f"(?<![A-Z]){name}(?![A-Z])" for name in told), lambda m: str(told[m[0]]), program.source
+            )
         (verdict,) = self.verifier.verify([VerificationCase("hostile", "", source, program.truth)])
         return verdict
 
@@ -102,14 +104,16 @@ def test_program(room: Room, program: Program) -> None:
     if program.walls and room.level == "rlimits":
         pytest.skip("rlimits do not promise it")
     (before,) = room.verifier.verify([RIGHT])
-    quiet = descendants(os.getpid())
+    quiet = len(descendants(os.getpid()))
     start = time.monotonic()
     verdict = room.judge(program)
     taken = time.monotonic() - start
     outcome = verdict.outcome if verdict.outcome != "scored" else {1.0: "pass", 0.0: "fail"}.get(verdict.value or 0.0)
     assert outcome in program.expect, verdict
     assert taken < 2 * SECONDS + SLACK
-    assert descendants(os.getpid()) <= quiet, "something lives on"
+    while len(living := descendants(os.getpid())) > quiet and time.monotonic() < start + taken + SLACK:
+        time.sleep(0.01)
+    assert len(living) <= quiet, "something lives on"
     (after,) = room.verifier.verify([RIGHT])
     assert before.value == after.value == 1.0, (before, after)
 

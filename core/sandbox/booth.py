@@ -1,0 +1,125 @@
+"""Where one program at a time is run or tested: a worker for programs, one for tests, and a line between them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aftertrain.core.sandbox.worker import GRACE, Raw, SandboxError, Worker, drain, sealed
+
+Role = Literal["programs", "tests"]
+PARTING = 0.3
+"""Seconds that a program's process may take from closing its line to its end."""
+START_OVER = 5.0
+"""Seconds that a worker may take to end a program, generous for a busy machine."""
+_REPORT_BYTES = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What came of tests.
+
+    Attributes:
+        lines: the examiner's report, the first line on loading the program, then one for each test.
+        gone: whether the program's process ended before the tests did.
+        complete: whether the examiner came to an end by itself.
+        examiner: how it ended otherwise: its status, None where it was ended for lack of time.
+        program: how the program's process ended.
+    """
+
+    lines: tuple[dict[str, Any], ...]
+    gone: bool
+    complete: bool
+    examiner: int | None
+    program: Raw
+
+
+class Booth:
+    """Starts its workers when they are needed. For one thread at a time."""
+
+    def __init__(self, start: Callable[[Role], Worker]) -> None:
+        self._start = start
+        self._workers: dict[Role, Worker] = {}
+
+    def worker(self, role: Role) -> Worker:
+        """The worker of that role.
+
+        Raises:
+            SandboxError: it cannot be started.
+        """
+        if role not in self._workers:
+            self._workers[role] = self._start(role)
+        return self._workers[role]
+
+    def close(self) -> None:
+        """End the workers."""
+        for role in list(self._workers):
+            self._drop(role)
+
+    def run(self, program: bytes, stdin: bytes, most: int, seconds: float) -> Raw:
+        """Run a script.
+
+        Raises:
+            SandboxError: its worker broke; the next program gets another.
+        """
+        try:
+            return self.worker("programs").run(program, stdin, most, seconds)
+        except BaseException:
+            self._drop("programs")
+            raise
+
+    def examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
+        """Run `count` tests of a program.
+
+        Raises:
+            SandboxError: a worker broke; the next program gets others.
+        """
+        try:
+            return self._examine(program, tests, count, seconds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
+        started = time.monotonic()
+        programs, examiner = self.worker("programs"), self.worker("tests")
+        reader, writer = os.pipe()
+        with open(reader, "rb", buffering=0) as report, contextlib.ExitStack() as handed:
+            told = handed.enter_context(open(writer, "wb", buffering=0))
+            files = [handed.enter_context(sealed(content)) for content in (program, tests)]
+            ends = [handed.enter_context(end) for end in socket.socketpair()]
+            programs.order("module", [files[0].fileno(), ends[0].fileno()], seconds + 2 * GRACE)
+            examiner.order("tests", [files[1].fileno(), ends[1].fileno(), told.fileno()], seconds)
+            handed.close()
+            (data,), _ = drain([report], _REPORT_BYTES + 4096 * count, started + seconds)
+        lines = [json.loads(line) for line in data.splitlines()]
+        complete = bool(lines) and "end" in lines[-1]
+        lines = [line for line in lines if "passed" in line]
+        status = None
+        if not complete:
+            died = examiner.answer(GRACE)
+            status = died["died"] if died else None
+            if died is None:
+                self._drop("tests")
+        gone = any(line["gone"] for line in lines)
+        return Exam(tuple(lines), gone, complete, status, self._part(programs, gone, started))
+
+    def _part(self, programs: Worker, gone: bool, started: float) -> Raw:
+        """Have the program end, or wait for it where it is about to."""
+        answer = programs.answer(PARTING) if gone else None
+        if answer is None:
+            programs.stop()
+            answer = programs.answer(START_OVER)
+        if answer is None:
+            raise SandboxError("the sandbox's process ended or does not answer")
+        return Raw(answer["status"], answer.get("why", ""), (), time.monotonic() - started)
+
+    def _drop(self, role: Role) -> None:
+        if worker := self._workers.pop(role, None):
+            worker.close()
