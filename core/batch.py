@@ -184,12 +184,14 @@ class TokenScores:
         logprobs: `logprobs[i]` is the log-probability of token i given the tokens before it in its segment.
         entropy: `entropy[i]` is that of the distribution token i was drawn from.
         log_sum_p2: log Σ p² of the same distribution (WPO).
+        hits: 1 where token i is the likeliest of that distribution (of equals the first), else 0; no gradient.
         values: `values[i]` is the scalar head *at* token i; V before token i is `values[i-1]`.
     """
 
     logprobs: Tensor | None = None
     entropy: Tensor | None = None
     log_sum_p2: Tensor | None = None
+    hits: Tensor | None = None
     values: Tensor | None = None
 
     def filled(self) -> dict[str, Tensor]:

@@ -1,22 +1,63 @@
 """The one token-logprob function: hidden states and LM-head weights to per-token scores, chunk by chunk.
 
-Only tokens that some mask wants are scored. Logits of at most `chunk` tokens exist at a time: each chunk is recomputed
-in the backward pass, so that memory is O(chunk x vocabulary). Sums run in float32 whatever the model's dtype.
+Only tokens that some mask wants are scored. Logits of at most `chunk` tokens exist at a time: the backward pass makes
+each chunk's logits again and turns them into their gradient in closed form, so that memory is O(chunk x vocabulary).
+A batch that fits one chunk keeps its logits and saves that product. Sums run in float32 whatever the model's dtype, and
+the head's gradient is added up in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from aftertrain.core.batch import TokenScores
 from aftertrain.core.loss import Score
 
 LOGITS = 1 << 25
 """Logits held at one time by default: 128 MiB in float32."""
+
+OF_LOGITS: tuple[Score, ...] = ("logprobs", "entropy", "log_sum_p2", "hits")
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """How products become logits, which scores are wanted of them, and how many rows exist at one time.
+
+    logits = `softcap * tanh(scale * (weight @ hidden + bias) / softcap) / temperature`
+    """
+
+    scale: float
+    softcap: float | None
+    temperature: float
+    wanted: tuple[Score, ...]
+    chunk: int
+    compute: torch.dtype
+
+    def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """`[n, vocabulary]` in float32 (float64 for a float64 model), a fresh tensor."""
+        z = _product(hidden, weight.t())
+        if bias is not None:
+            z += bias
+        if self.scale != 1.0:
+            z *= self.scale
+        if self.softcap is not None:
+            z = z.div_(self.softcap).tanh_().mul_(self.softcap)
+        if self.temperature != 1.0:
+            z /= self.temperature
+        return z
+
+    def slope(self, z: Tensor, top: Tensor) -> Tensor | None:
+        """Derivative of the soft cap at logits `z`, shifted by their largest, `top`; None where there is no cap."""
+        if self.softcap is None:
+            return None
+        t = (z + top.unsqueeze(1)).mul_(self.temperature / self.softcap)
+        return t.square_().neg_().add_(1)
 
 
 def token_scores(
@@ -34,6 +75,8 @@ def token_scores(
 ) -> TokenScores:
     """Score each token under the distribution predicted at the token before it.
 
+    Under autocast products are of autocast's dtype, as those of any linear layer.
+
     Args:
         hidden: `[N, hidden]`, last hidden states of the packed tokens.
         weight: `[vocabulary, hidden]`, the (possibly tied) LM head.
@@ -46,44 +89,170 @@ def token_scores(
         chunk: tokens whose logits exist at one time; by default as many as make `LOGITS` numbers.
 
     Returns:
-        float32 `[N]` scores, differentiable in `hidden`, `weight` and `bias`.
+        float32 `[N]` scores (float64 for float64 hidden states), differentiable in `hidden`, `weight` and `bias`.
     """
-    wanted = tuple(name for name in ("logprobs", "entropy", "log_sum_p2") if name in set(wants))
-    predicted = torch.nonzero(mask).squeeze(1)
-    chunk = max(1, LOGITS // len(weight)) if chunk is None else chunk
-
-    def scores_of(part: Tensor, head: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
-        logits = torch.nn.functional.linear(part, head, bias).float() * scale
-        if softcap is not None:
-            logits = softcap * torch.tanh(logits / softcap)
-        if temperature != 1.0:
-            logits = logits / temperature
-        return _reduce_logits(logits, ids, wanted)
-
-    whole = len(predicted) <= chunk
-    parts: list[tuple[Tensor, ...]] = []
-    for rows in torch.split(predicted, chunk):
-        args = (hidden[rows - 1], weight, token_ids[rows])
-        recompute = torch.is_grad_enabled() and not whole
-        parts.append(
-            checkpoint(scores_of, *args, use_reentrant=False, preserve_rng_state=False)
-            if recompute
-            else scores_of(*args)
-        )
-    zeros = hidden.new_zeros(len(token_ids), dtype=torch.float32)
-    columns = [torch.cat(column) for column in zip(*parts, strict=True)] or [zeros[:0]] * len(wanted)
-    return TokenScores(
-        **{name: zeros.index_copy(0, predicted, column) for name, column in zip(wanted, columns, strict=True)}
+    kind = hidden.device.type
+    autocast = torch.is_autocast_enabled(kind)
+    head = _Head(
+        scale=scale,
+        softcap=softcap,
+        temperature=temperature,
+        wanted=tuple(name for name in OF_LOGITS if name in set(wants)),
+        chunk=max(1, LOGITS // len(weight)) if chunk is None else chunk,
+        compute=torch.get_autocast_dtype(kind) if autocast else hidden.dtype,
     )
+    rows = torch.nonzero(mask).squeeze(1)
+    with torch.autocast(kind, enabled=False):
+        columns = _Scores.apply(hidden, weight, bias, token_ids[rows], rows, head)  # type: ignore[no-untyped-call]
+        zeros = hidden.new_zeros(len(token_ids), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        return TokenScores(
+            **{name: zeros.index_copy(0, rows, column) for name, column in zip(head.wanted, columns, strict=True)}
+        )
 
 
-def _reduce_logits(logits: Tensor, ids: Tensor, wanted: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """`[n, vocabulary]` float32 logits to one `[n]` vector per wanted score."""
-    norm = torch.logsumexp(logits, -1)
-    found: dict[str, Tensor] = {"logprobs": logits.gather(1, ids.unsqueeze(1)).squeeze(1) - norm}
+class _Scores(torch.autograd.Function):
+    """Scores of the tokens `ids` at `rows`, each predicted by the hidden state of the row before."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd hands arguments over by position
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, head: _Head
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.head = head
+        cast = weight.to(head.compute)
+        parts: list[dict[str, Tensor]] = []
+        kept: Tensor | None = None
+        for start in range(0, len(rows), head.chunk) or (0,):
+            at = slice(start, start + head.chunk)
+            z = head.logits(hidden.index_select(0, rows[at] - 1).to(head.compute), cast, bias)
+            parts.append(_reduce(z, ids[at], head.wanted))
+            kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
+        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))
+        ctx.save_for_backward(hidden, weight, bias, ids, rows, kept, *own)
+        if "hits" in whole:
+            ctx.mark_non_differentiable(whole["hits"])
+        return tuple(whole[name] for name in head.wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, ids, rows, kept, top, log_sum, entropy, log_sum_p2 = ctx.saved_tensors
+        head: _Head = ctx.head
+        into_hidden, into_weight, into_bias, *_ = ctx.needs_input_grad
+        grad_hidden = torch.zeros_like(hidden) if into_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=top.dtype) if into_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=top.dtype) if into_bias else None
+        cast = weight.to(head.compute)
+        wanted = any(grad is not None for grad in grads)
+        for start in range(0, len(rows) if wanted else 0, head.chunk):
+            at = slice(start, start + head.chunk)
+            part = rows[at] - 1
+            h = hidden.index_select(0, part).to(head.compute)
+            z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if kept is None else kept.clone()
+            slope = head.slope(z, top[at])
+            given: dict[str, Tensor | None] = dict(zip(head.wanted, grads, strict=True))
+            own = {"entropy": entropy, "log_sum_p2": log_sum_p2}
+            d, factor = _logit_gradient(
+                z.sub_(log_sum[at].unsqueeze(1)),
+                ids[at],
+                {name: None if grad is None else grad[at] for name, grad in given.items()},
+                {name: None if score is None else score[at] for name, score in own.items()},
+            )
+            if slope is not None:
+                d *= slope
+            d = d.to(head.compute)
+            # A factor of each row costs less on the products' narrow side.
+            factor = factor.mul_(head.scale / head.temperature).unsqueeze(1)
+            if grad_hidden is not None:
+                grad_hidden.index_copy_(0, part, _product(d, cast).mul_(factor).to(hidden.dtype))
+            if grad_weight is not None:
+                _add_product(grad_weight, d.t(), h.mul(factor).to(head.compute))
+            if grad_bias is not None:
+                grad_bias += (d.t().to(factor.dtype) @ factor).squeeze(1)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _reduce(z: Tensor, ids: Tensor, wanted: tuple[Score, ...]) -> dict[str, Tensor]:
+    """`[n, vocabulary]` logits, shifted in place by their largest, to one `[n]` vector per score."""
+    found: dict[str, Tensor] = {}
+    if "hits" in wanted:
+        top, at = z.max(-1)
+        found["hits"] = (at == ids).to(z.dtype)
+    else:
+        top = z.amax(-1)
+    z -= top.unsqueeze(1)
+    e = z.exp()
+    total = e.sum(-1)
+    log_sum = total.log()
+    found |= {"top": top, "log_sum": log_sum}
+    if "logprobs" in wanted:
+        found["logprobs"] = z.gather(1, ids.unsqueeze(1)).squeeze(1) - log_sum
     if "entropy" in wanted:
-        logp = logits - norm.unsqueeze(1)
-        found["entropy"] = -(logp.exp() * logp).sum(-1)
+        found["entropy"] = log_sum - _dot(e, z) / total
     if "log_sum_p2" in wanted:
-        found["log_sum_p2"] = torch.logsumexp(2 * logits, -1) - 2 * norm
-    return tuple(found[name] for name in wanted)
+        found["log_sum_p2"] = _dot(e, e).log() - 2 * log_sum
+    return found
+
+
+def _logit_gradient(
+    logp: Tensor, ids: Tensor, grads: Mapping[str, Tensor | None], scores: Mapping[str, Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Gradient in the logits as (matrix, factor of each of its rows); overwrites `logp`.
+
+    With p the distribution, H its entropy and y the token:
+
+        ∂ log p_y / ∂z = 1_y − p        ∂H / ∂z = −p (log p + H)        ∂ log Σp² / ∂z = 2 (p² / Σp² − p)
+    """
+    of_logprob, of_entropy, of_p2 = (grads.get(name) for name in ("logprobs", "entropy", "log_sum_p2"))
+    at = ids.unsqueeze(1)
+    if of_entropy is None and of_p2 is None:
+        assert of_logprob is not None
+        p = logp.exp_()
+        return p.scatter_(1, at, p.gather(1, at) - 1), -of_logprob
+    p = logp.exp()
+    inside = p.new_zeros(len(ids), 1) if of_logprob is None else -of_logprob.unsqueeze(1)
+    if of_p2 is not None:
+        log_sum_p2 = scores["log_sum_p2"]
+        assert log_sum_p2 is not None
+        inside = (p * torch.exp(-log_sum_p2).unsqueeze(1)).sub_(1).mul_(2 * of_p2.unsqueeze(1)).add_(inside)
+    if of_entropy is not None:
+        entropy = scores["entropy"]
+        assert entropy is not None
+        inside = logp.add_(entropy.unsqueeze(1)).mul_(-of_entropy.unsqueeze(1)).add_(inside)
+    d = p.mul_(inside)
+    if of_logprob is not None:
+        d.scatter_(1, at, d.gather(1, at) + of_logprob.unsqueeze(1))
+    return d, p.new_ones(len(ids))
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b`, float32 (float64 for float64); CUDA gives the sums of narrow types unrounded."""
+    if a.dtype in (torch.float32, torch.float64):
+        return a @ b
+    if a.is_cuda:
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return (a @ b).float()
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """`total += a @ b` for a float32 total (float64 for float64)."""
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+    elif a.is_cuda:
+        torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
+    else:
+        # Rounding each chunk's product to bfloat16 before the sum would bias the head's gradient.
+        total.addmm_(a.float(), b.float())
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Row-wise inner products without a matrix of products."""
+    return torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).flatten()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 S = TypeVar("S", bound=Settings)
-Score = Literal["logprobs", "entropy", "log_sum_p2", "values"]
+Score = Literal["logprobs", "entropy", "log_sum_p2", "hits", "values"]
 Atom = Literal["segment", "pair", "group"]
 Mask = Literal["sequence", "chosen_sequence"]
 

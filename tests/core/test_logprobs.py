@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aftertrain.core.logprobs import token_scores
 
@@ -83,19 +85,125 @@ def test_a_batch_without_targets_has_zero_scores_and_gradients() -> None:
     assert not gradient.any()
 
 
-def test_full_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a chunk of 8 no product has more than 8 rows, in the forward or in the backward pass."""
-    rows = []
-    original = torch.nn.functional.linear
+class Sizes(TorchDispatchMode):
+    """Rows of the largest tensor as wide as the vocabulary, and how many products made one."""
 
-    def watched(x: Any, *args: Any) -> Any:
-        rows.append(len(x))
-        return original(x, *args)
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary, self.rows, self.products = vocabulary, 0, 0
 
-    monkeypatch.setattr(torch.nn.functional, "linear", watched)
-    scores = token_scores(wants=("logprobs",), chunk=8, **problem(64))
-    assert scores.logprobs is not None
-    forward = len(rows)
-    scores.logprobs.sum().backward()
-    assert max(rows) == 8
-    assert len(rows) == 2 * forward
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.shape[-1:] == (self.vocabulary,):
+            self.rows = max(self.rows, len(result))
+            self.products += func is torch.ops.aten.mm.default
+        return result
+
+
+@pytest.mark.parametrize(("chunk", "products"), [(8, 12), (64, 1)])
+def test_full_logits_never_exist(chunk: int, products: int) -> None:
+    """Never more rows than a chunk; logits are made a second time only where they do not fit one."""
+    given_ = problem(64, seed=1)
+    targets = int(given_["mask"].sum())
+    assert 40 < targets <= 48
+    with Sizes(11) as sizes:
+        scores = token_scores(wants=WANTS, chunk=chunk, **given_)
+        scores.logprobs.sum().backward()  # type: ignore[union-attr]
+    assert sizes.rows == min(chunk, targets)
+    assert sizes.products == products
+
+
+@pytest.mark.parametrize("wants", [("logprobs",), ("entropy",), ("log_sum_p2",), WANTS])
+@pytest.mark.parametrize("chunk", [3, 20])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+def test_gradients_are_those_of_finite_differences(wants: Any, chunk: int, softcap: float | None) -> None:
+    """Float64, each score alone and all together, through bias, scale, cap and temperature."""
+    given_ = problem(9)
+    mask, ids = given_["mask"], given_["token_ids"]
+
+    def scores_of(hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        found = token_scores(
+            hidden, weight, ids, mask, wants, bias=bias, scale=0.7, softcap=softcap, temperature=1.3, chunk=chunk
+        )
+        return tuple(found.filled().values())
+
+    inputs = [given_[name].detach().double().requires_grad_() for name in ("hidden", "weight", "bias")]
+    assert torch.autograd.gradcheck(scores_of, inputs)
+
+
+@pytest.mark.parametrize("wants", [("logprobs",), WANTS])
+def test_gradients_are_those_of_the_full_computation(wants: Any) -> None:
+    """Float32 chunks against autograd through all logits in float64: 1e-6 of the gradient's largest entry."""
+    given_ = problem(33, seed=3)
+    factors = {name: torch.randn(33, generator=torch.Generator().manual_seed(i)) for i, name in enumerate(wants)}
+    inputs = [given_["hidden"], given_["weight"], given_["bias"].requires_grad_()]
+    found = token_scores(wants=wants, chunk=7, softcap=4.0, temperature=0.8, **given_).filled()
+    gradients = torch.autograd.grad(sum((factors[name] * score).sum() for name, score in found.items()), inputs)
+    wide = direct(scale=1.0, softcap=4.0, t=0.8, **given_)
+    expected = torch.autograd.grad(sum((factors[name] * wide[name]).sum() for name in wants), inputs)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6 * float(other.abs().max()), rtol=0)
+
+
+def test_only_gradients_that_are_asked_for_are_made() -> None:
+    """A frozen head gets none, and costs no product."""
+    given_ = problem(20)
+    given_["weight"].requires_grad_(False)
+    scores = token_scores(wants=("logprobs",), chunk=4, **given_)
+    scores.logprobs.sum().backward()  # type: ignore[union-attr]
+    assert given_["hidden"].grad is not None
+    assert given_["weight"].grad is None
+    with torch.no_grad():
+        assert not token_scores(wants=("logprobs",), **given_).logprobs.requires_grad  # type: ignore[union-attr]
+
+
+def test_a_tied_head_has_the_sum_of_both_gradients() -> None:
+    """Embedding and head share a weight: autograd adds what each contributes."""
+    given_ = problem(12)
+    weight, ids = given_["weight"], given_["token_ids"]
+    expected = torch.zeros_like(weight)
+    for embedded in (weight, weight.detach()):
+        head = weight.detach() if embedded is weight else weight
+        rest = {name: given_[name] for name in ("token_ids", "mask", "bias")}
+        total = token_scores(embedded[ids], head, wants=("logprobs",), **rest).logprobs.sum()  # type: ignore[union-attr]
+        expected += torch.autograd.grad(total, weight)[0]
+    total = token_scores(weight[ids], weight, wants=("logprobs",), **rest).logprobs.sum()  # type: ignore[union-attr]
+    torch.testing.assert_close(torch.autograd.grad(total, weight)[0], expected)
+
+
+def test_hits_mark_the_likeliest_token() -> None:
+    """Logits of row i are its hidden state (weight is the unit matrix): 2 > 1 > 0, then a tie, which the first wins."""
+    hidden = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 3.0, 0.0], [3.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
+    ids = torch.tensor([0, 2, 1, 0, 1])
+    mask = torch.tensor([False, True, True, True, True])
+    hits = token_scores(hidden.requires_grad_(), torch.eye(3), ids, mask, ("hits",)).hits
+    assert hits is not None
+    assert hits.tolist() == [0.0, 1.0, 0.0, 1.0, 0.0]
+    assert not hits.requires_grad
+
+
+def test_autocast_rounds_products_and_adds_in_float32() -> None:
+    """Bfloat16 logits; the head's gradient differs from float32's by rounding of products only, whatever the chunk."""
+    results = {}
+    for chunk in (4, 200, None):
+        given_ = problem(200)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=chunk is not None):
+            scores = token_scores(wants=("logprobs",), chunk=chunk, **given_)
+        assert scores.logprobs is not None
+        assert scores.logprobs.dtype == torch.float32
+        scores.logprobs.sum().backward()
+        assert given_["weight"].grad.dtype == torch.float32
+        results[chunk] = (scores.logprobs.detach(), given_["weight"].grad)
+    assert torch.equal(results[4][0], results[200][0])
+    torch.testing.assert_close(results[4][1], results[200][1], atol=1e-5, rtol=1e-5)
+    assert 0 < float((results[4][0] - results[None][0]).abs().max()) < 0.1
+    torch.testing.assert_close(results[4][1], results[None][1], atol=0.1, rtol=0.02)
+
+
+def test_the_same_bits_each_time() -> None:
+    def once() -> list[Tensor]:
+        given_ = problem(50)
+        scores = token_scores(wants=WANTS, chunk=8, **given_)
+        total = sum(score.sum() for score in scores.filled().values())
+        return [*scores.filled().values(), *torch.autograd.grad(total, [given_["hidden"], given_["weight"]])]
+
+    assert all(torch.equal(one, other) for one, other in zip(once(), once(), strict=True))
