@@ -15,6 +15,7 @@ from torch import Tensor
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import ModelError, NumericsError
+from aftertrain.core.layout import shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
 from aftertrain.core.quiet import quiet
@@ -67,9 +68,13 @@ class TorchEngine(Engine[TorchSettings]):
         if ("values" in wanted) != (self._head == "scalar") or (self._head == "scalar" and len(wanted) > 1):
             raise ModelError(f"a model with the head {self._head!r} has no {', '.join(sorted(wanted))}")
         self._check_lengths(batch)
+        prefixes = None
+        if self.settings.share_prefixes:
+            groups = batch.segments["group"].tolist()
+            prefixes = shared_prefixes(batch.token_ids, batch.lengths, groups)
         batch = batch.to(self._model.device)
         with torch.set_grad_enabled(grad), self._precision():
-            hidden = hidden_states(self._model, batch.token_ids, batch.position_ids, batch.lengths)
+            hidden = hidden_states(self._model, batch.token_ids, batch.position_ids, batch.lengths, prefixes)
             if self._head == "scalar":
                 return TokenScores(values=values(self._model, hidden))
             head = lm_head(self._model)

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from aftertrain.core import attention
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import ModelError
+from aftertrain.core.layout import PackedLayout, Prefix
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.quiet import quiet
 
@@ -102,14 +103,21 @@ def values(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return value
 
 
-def hidden_states(model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Last hidden states `[N, hidden]` of packed tokens."""
-    layout = attention.PackedLayout(lengths, token_ids.device)
+def hidden_states(
+    model: PreTrainedModel,
+    token_ids: Tensor,
+    position_ids: Tensor,
+    lengths: Sequence[int],
+    prefixes: Sequence[Prefix] | None = None,
+) -> Tensor:
+    """Last hidden states `[N, hidden]` of packed tokens; what segments share is computed once."""
+    layout = PackedLayout(lengths, token_ids.device, prefixes=prefixes)
+    if layout.places is not None:
+        token_ids, position_ids = token_ids[layout.own], position_ids[layout.own]
     output = model.base_model(
         input_ids=token_ids.unsqueeze(0), position_ids=position_ids.unsqueeze(0), packed=layout, use_cache=False
     )
-    hidden: Tensor = output.last_hidden_state[0]
-    return hidden
+    return layout.whole(output.last_hidden_state[0])
 
 
 def longest_segment(model: PreTrainedModel) -> tuple[int, str] | None:

@@ -24,3 +24,7 @@ class TorchSettings(Settings):
     activation_checkpointing: bool = unhashed(
         False, description="Recompute each layer in the backward pass: about a third more time for much less memory."
     )
+    share_prefixes: bool = Field(
+        True,
+        description="Compute once what the samples of one pair or prompt begin with. Moves results by rounding only.",
+    )

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.attention import PackedLayout, _attend
+from aftertrain.core.attention import _attend
 from aftertrain.core.errors import ModelError
+from aftertrain.core.layout import PackedLayout
 
 LENGTHS = st.lists(st.one_of(st.integers(1, 12), st.integers(60, 90)), min_size=1, max_size=6)
 
