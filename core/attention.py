@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aftertrain.core.attention_kernels import attend_flat
 from aftertrain.core.errors import ModelError
 from aftertrain.core.layout import PackedLayout
 
@@ -30,6 +31,7 @@ def register() -> str:
 _HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend(
     module: nn.Module,
     query: Tensor,
@@ -57,6 +59,10 @@ def _attend(
             raise ModelError(f"{family}: packed attention does not know the argument {name!r} of this model")
     if query.shape[:3:2] != (1, packed.n_own):
         raise ModelError(f"{family}: attention got {tuple(query.shape)} for one row of {packed.n_own} tokens")
+    if packed.kernel != "sdpa":
+        q, k, v = query[0], key[0], value[0]
+        flat = attend_flat(packed, q, k, v, scaling, window=sliding_window, softcap=softcap)
+        return flat.unsqueeze(0), None
     outputs = []
     parts = (packed.spread(query[0], queries=True), packed.spread(key[0]), packed.spread(value[0]))
     for q, k, v in zip(*parts, strict=True):

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+Kernel = Literal["sdpa", "flash", "varlen", "flex"]
 
 CHEAP = 64
 """Segments up to this length share a group of slots whatever the padding: a call costs more than the padded slots."""
@@ -36,7 +39,7 @@ def shared_prefixes(token_ids: Tensor, lengths: Sequence[int], groups: Sequence[
         token_ids: int64 `[N]`.
         groups: the group of each segment; segments of different groups are never compared.
     """
-    parts = token_ids.split(list(lengths))
+    parts = torch.split(token_ids, list(lengths))
     first: dict[int, int] = {}
     found = []
     for index, (part, group) in enumerate(zip(parts, groups, strict=True)):
@@ -57,12 +60,14 @@ class PackedLayout:
         lengths: tokens per segment.
         waste: largest share of padding in a group of segments longer than `CHEAP`; 0 makes one group per length.
         prefixes: one a segment; by default no segment shares anything.
+        kernel: what attention is computed by; only `sdpa` has slots, the others take tokens end to end.
 
     Attributes:
         lengths: tokens per segment.
         own: int64 `[M]`: the tokens that are computed, M <= N.
         places: int64 `[N]`: where each token is among those, or None if all are computed.
         shapes: (segments, longest) of each group of slots.
+        masks: what a kernel makes of the segments and keeps for the next layer, by sliding window.
     """
 
     def __init__(
@@ -71,8 +76,10 @@ class PackedLayout:
         device: torch.device,
         waste: float = 0.15,
         prefixes: Sequence[Prefix] | None = None,
+        kernel: Kernel = "sdpa",
     ) -> None:
-        self.lengths = tuple(lengths)
+        self.lengths, self.kernel, self._device = tuple(lengths), kernel, device
+        self.masks: dict[int | None, Any] = {}
         own, places, copies = _shared(lengths, prefixes or [Prefix(i, 0) for i in range(len(lengths))])
         self.n_own = len(own)
         sizes = torch.tensor(lengths)
@@ -114,6 +121,24 @@ class PackedLayout:
         rows = torch.cat([group.transpose(1, 2).flatten(0, 1) for group in groups])
         out: Tensor = _Collect.apply(rows, self._slots)  # type: ignore[no-untyped-call]
         return out
+
+    def owned(self, tokens: Tensor) -> Tensor:
+        """Of all `N` tokens those that are computed: `[M, heads, dim]`."""
+        if self.places is None:
+            return tokens
+        out: Tensor = _Collect.apply(tokens, self.own)  # type: ignore[no-untyped-call]
+        return out
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """Int32 `[S + 1]`: where each segment starts, and N."""
+        sizes = torch.tensor((0, *self.lengths), dtype=torch.int32)
+        return sizes.cumsum(0, dtype=torch.int32).to(self._device)
+
+    @cached_property
+    def segments(self) -> Tensor:
+        """Int64 `[N]`: the segment of each token."""
+        return torch.arange(len(self.lengths)).repeat_interleave(torch.tensor(self.lengths)).to(self._device)
 
     def whole(self, tokens: Tensor, dim: int = 0) -> Tensor:
         """What was computed of `M` tokens, for all `N` along `dim`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,23 +11,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import ModelError, NumericsError
-from aftertrain.core.layout import shared_prefixes
+from aftertrain.core.layout import Kernel, shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
 from aftertrain.core.quiet import quiet
+from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
+from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
 from aftertrain.plugins.torch_engine.model import (
-    checkpoint_layers,
+    compile_layers,
     hidden_states,
     lm_head,
     load_model,
     longest_segment,
     probe,
+    probe_kernel,
     values,
 )
-from aftertrain.plugins.torch_engine.settings import TorchSettings
+from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
 from aftertrain.plugins.torch_engine.state import read_state, write_state
 
 if TYPE_CHECKING:
@@ -46,18 +50,31 @@ class TorchEngine(Engine[TorchSettings]):
 
     _model: PreTrainedModel
     _head: Head
-    _optimizer: torch.optim.AdamW | None
+    _kernel: Kernel
+    _folder: str
+    _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
 
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         self._head = head
         self._model = load_model(model, head, seed)
         self._model.to(self._device())  # type: ignore[arg-type]
+        self._folder = model
+        self._kernel = choose_kernel(
+            self.settings.attention, self._model.device, self.settings.dtype, self._model.config.get_text_config()
+        )
         probe(self._model, head)
-        if self.settings.activation_checkpointing and optimizer is not None:
-            checkpoint_layers(self._model)
+        if self._kernel != "sdpa":
+            probe_kernel(self._model, self._kernel)
         self._model.requires_grad_(optimizer is not None)
-        self._optimizer = None if optimizer is None else _adamw(self._model, optimizer)
+        if optimizer is not None:
+            if self.settings.lora is not None:
+                add_adapters(self._model, self.settings.lora, seed)
+            if mode := self.settings.activation_checkpointing:
+                checkpoint_layers(self._model, "full" if mode is True else mode)
+        if self.settings.compile:
+            compile_layers(self._model)
+        self._optimizer = None if optimizer is None else make_adamw(self._model, optimizer, self.settings.adamw)
         limit = None if optimizer is None else optimizer.max_grad_norm
         self._max_grad_norm = float("inf") if limit is None else limit
 
@@ -74,7 +91,9 @@ class TorchEngine(Engine[TorchSettings]):
             prefixes = shared_prefixes(batch.token_ids, batch.lengths, groups)
         batch = batch.to(self._model.device)
         with torch.set_grad_enabled(grad), self._precision():
-            hidden = hidden_states(self._model, batch.token_ids, batch.position_ids, batch.lengths, prefixes)
+            hidden = hidden_states(
+                self._model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, self._kernel
+            )
             if self._head == "scalar":
                 return TokenScores(values=values(self._model, hidden))
             head = lm_head(self._model)
@@ -96,10 +115,11 @@ class TorchEngine(Engine[TorchSettings]):
 
     def step(self, learning_rate: float) -> StepReport:
         assert self._optimizer is not None, "the model was loaded without an optimizer"
-        norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._max_grad_norm))
-        if not math.isfinite(norm):
+        try:
+            norm = clip(self._model.parameters(), self._max_grad_norm)
+        except NumericsError:
             self._optimizer.zero_grad()
-            raise NumericsError(f"the gradient's norm is {norm}; the weights are left as they were")
+            raise
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
@@ -110,12 +130,19 @@ class TorchEngine(Engine[TorchSettings]):
         return dict(sums)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, parameter in self._model.named_parameters():
-            yield name, parameter.detach()
+        if self._lora is None:
+            for name, parameter in self._model.named_parameters():
+                yield name, parameter.detach()
+        else:
+            yield from merged_state(self._model)
 
     def save_model(self, folder: Path) -> None:
+        if self._lora is not None and self._lora.save == "adapter":
+            save_adapters(self._model, folder, self._folder)
+            return
         dtype = getattr(torch, self.settings.dtype)
-        state = {name: tensor.to(dtype) for name, tensor in self._model.state_dict().items()}
+        whole = self._model.state_dict() if self._lora is None else dict(merged_state(self._model))
+        state = {name: tensor.to(dtype) for name, tensor in whole.items()}
         with quiet():
             self._model.save_pretrained(folder, state_dict=state)
         if self.settings.dtype != "float32":
@@ -133,6 +160,10 @@ class TorchEngine(Engine[TorchSettings]):
     @property
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self._model.parameters())
+
+    @property
+    def _lora(self) -> Lora | None:
+        return self.settings.lora if self._optimizer is not None else None
 
     def _device(self) -> torch.device:
         wanted = self.settings.device
@@ -154,17 +185,3 @@ class TorchEngine(Engine[TorchSettings]):
         for name, length in zip(batch.sample_ids, batch.lengths, strict=True):
             if length > limit[0]:
                 raise ModelError(f"sample {name!r} has {length} tokens; the model takes {limit[0]} ({limit[1]})")
-
-
-def _adamw(model: PreTrainedModel, settings: AdamW) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) without decay of vectors: norms and biases."""
-    parameters = list(model.parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=0.0,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from aftertrain.core import attention
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import ModelError
-from aftertrain.core.layout import PackedLayout, Prefix
+from aftertrain.core.layout import Kernel, PackedLayout, Prefix
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.quiet import quiet
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference in nats (float32) between packed scores and the model's own."""
+KERNEL_TOLERANCE = 0.05
+"""Largest difference between two attention kernels' states in bfloat16, as a share of their norm."""
+PLAIN: Kernel = "sdpa"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,16 @@ def values(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return value
 
 
-def hidden_states(
+def hidden_states(  # noqa: PLR0917
     model: PreTrainedModel,
     token_ids: Tensor,
     position_ids: Tensor,
     lengths: Sequence[int],
     prefixes: Sequence[Prefix] | None = None,
+    kernel: Kernel = "sdpa",
 ) -> Tensor:
     """Last hidden states `[N, hidden]` of packed tokens; what segments share is computed once."""
-    layout = PackedLayout(lengths, token_ids.device, prefixes=prefixes)
+    layout = PackedLayout(lengths, token_ids.device, prefixes=prefixes, kernel=kernel)
     if layout.places is not None:
         token_ids, position_ids = token_ids[layout.own], position_ids[layout.own]
     output = model.base_model(
@@ -164,24 +167,38 @@ def probe(model: PreTrainedModel, head: Head) -> None:
         )
 
 
-def checkpoint_layers(model: PreTrainedModel) -> None:
-    """Recompute each layer in the backward pass. Transformers' own switch needs training mode, with its dropout."""
+def probe_kernel(model: PreTrainedModel, kernel: Kernel) -> None:
+    """Compare the states of two short segments under `kernel` with those under SDPA, both in bfloat16.
+
+    Raises:
+        ModelError: they differ by more than rounding.
+    """
+    lengths = (9, 40)
+    ids = torch.arange(sum(lengths), device=model.device) % model.config.get_text_config().vocab_size
+    positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
+    with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
+        one, other = (hidden_states(model, ids, positions, lengths, kernel=each) for each in (kernel, PLAIN))
+    difference = float((one - other).float().norm() / other.float().norm())
+    if not difference <= KERNEL_TOLERANCE:
+        raise ModelError(
+            f"{type(model).__name__}: attention by {kernel!r} differs from SDPA's by {difference:.2g} of its norm (at "
+            f"most {KERNEL_TOLERANCE} is allowed); use engine.attention: sdpa"
+        )
+
+
+def compile_layers(model: PreTrainedModel) -> None:
+    """Compile each layer; attention's moves between tokens and slots stay out of the graph.
+
+    Raises:
+        ModelError: the family has no layers that transformers marks as such.
+    """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     if not layers:
-        raise ModelError(f"{type(model).__name__} has no layers that activation_checkpointing knows")
+        raise ModelError(f"{type(model).__name__} has no layers that compile knows")
     for layer in layers:
-        layer.forward = _recomputed(layer.forward)
-
-
-def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*args, **kwargs)
-        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
-
-    return run
+        layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def _draw_head(layer: nn.Linear, seed: int) -> None:

@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from aftertrain.core.errors import CheckpointError
 
 WEIGHTS, MOMENTS, ABOUT = "weights.safetensors", "moments.safetensors", "engine.json"
-FIRST, SECOND = "exp_avg", "exp_avg_sq"
+FULL = frozenset({"exp_avg", "exp_avg_sq"})
+"""Moments of a weight's own shape; others are an 8-bit optimizer's."""
 
 
-def write_state(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW | None) -> None:
-    """Write `weights.safetensors`, and with an optimizer `moments.safetensors` and its counts in `engine.json`."""
-    save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, folder / WEIGHTS)
+def write_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    """Write `weights.safetensors`, and with an optimizer `moments.safetensors` and its counts in `engine.json`.
+
+    Weights that are not trained (under adapters) are those of the model's folder, and are left out.
+    """
+    save_file({name: p.detach().contiguous() for name, p in _written(model, optimizer).items()}, folder / WEIGHTS)
     steps: dict[str, float] = {}
     if optimizer is not None:
         moments: dict[str, Tensor] = {}
@@ -27,13 +31,13 @@ def write_state(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW | N
             state = optimizer.state.get(parameter)
             if state:
                 steps[name] = float(state["step"])
-                moments |= {f"{FIRST}.{name}": state[FIRST], f"{SECOND}.{name}": state[SECOND]}
+                moments |= {f"{key}.{name}": value for key, value in state.items() if _is_moment(key, value)}
         save_file(moments, folder / MOMENTS)
     about = {"optimizer": None if optimizer is None else "adamw", "steps": steps}
     (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW | None) -> None:
+def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
     """Copy what `write_state` wrote into the allocated tensors.
 
     Raises:
@@ -44,24 +48,44 @@ def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW | No
         raise CheckpointError(
             f"{folder}: the state was written {'with' if optimizer is None else 'without'} an optimizer"
         )
-    parameters = dict(model.named_parameters())
+    parameters = _written(model, optimizer)
     _copy(folder / WEIGHTS, {name: parameter.data for name, parameter in parameters.items()})
     if optimizer is None:
         return
+    moments: dict[str, dict[str, Tensor]] = {}
+    for entry, value in _load(folder / MOMENTS).items():
+        key, _, name = entry.partition(".")
+        moments.setdefault(name, {})[key] = value
     optimizer.state.clear()
-    targets: dict[str, Tensor] = {}
     for name, steps in about["steps"].items():
         if name not in parameters:
             raise CheckpointError(f"{folder / ABOUT}: the model has no parameter {name!r}")
         parameter = parameters[name]
         state: dict[str, Any] = {
-            "step": torch.tensor(steps, dtype=torch.float32),
-            FIRST: torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            SECOND: torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            key: value.to(parameter.device).clone() for key, value in moments.get(name, {}).items()
         }
+        if not state:
+            raise CheckpointError(f"{folder / MOMENTS}: of another model: it holds nothing of {name!r}")
+        for key, value in state.items():
+            if value.shape != parameter.shape and key in FULL:
+                raise CheckpointError(
+                    f"{folder / MOMENTS}: {key}.{name} is {tuple(value.shape)}, the weight is {tuple(parameter.shape)}"
+                )
+        if isinstance(optimizer, torch.optim.AdamW):
+            where = parameter.device if optimizer.defaults["fused"] else torch.device("cpu")
+            state["step"] = torch.tensor(steps, dtype=torch.float32, device=where)
+        else:
+            state["step"] = int(steps)
         optimizer.state[parameter] = state
-        targets |= {f"{FIRST}.{name}": state[FIRST], f"{SECOND}.{name}": state[SECOND]}
-    _copy(folder / MOMENTS, targets)
+
+
+def _written(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, nn.Parameter]:
+    named = dict(model.named_parameters())
+    return named if optimizer is None else {name: p for name, p in named.items() if p.requires_grad}
+
+
+def _is_moment(key: str, value: Any) -> bool:
+    return key != "step" and isinstance(value, Tensor)
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -72,11 +96,15 @@ def _read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _copy(path: Path, targets: dict[str, Tensor]) -> None:
+def _load(path: Path) -> dict[str, Tensor]:
     try:
-        found = load_file(path)
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: unreadable: {error}") from error
+
+
+def _copy(path: Path, targets: dict[str, Tensor]) -> None:
+    found = _load(path)
     if found.keys() != targets.keys():
         odd = sorted(found.keys() ^ targets.keys())
         raise CheckpointError(f"{path}: of another model: {', '.join(odd[:5])} on one side only")
