@@ -31,19 +31,24 @@ def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
         raise MissingExtra("peft", "lora", "engine.lora") from error
-    targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules=targets)  # type: ignore[arg-type]
     head: Any = getattr(model, "score", None)
+    output: Any = model.get_output_embeddings() if head is None else head  # type: ignore[no-untyped-call]
+    (outputs,) = [name for name, part in model.named_modules() if part is output]
+    if not isinstance(settings.targets, str) and outputs in settings.targets:
+        raise ModelError(f"engine.lora.targets: the output head, {outputs}, cannot have an adapter; leave it out")
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules=settings.targets if isinstance(settings.targets, str) else list(settings.targets),
+        exclude_modules=[outputs],
+    )
     try:
         with global_seed(seed):
             inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     except ValueError as error:
         names = sorted({name.rsplit(".", 1)[-1] for name, part in model.named_modules() if isinstance(part, nn.Linear)})
         raise ModelError(f"engine.lora.targets: {error} Linear layers of the model: {', '.join(names)}") from error
-    if not isinstance(model.get_output_embeddings() if head is None else model.score, nn.Linear) or any(  # type: ignore[no-untyped-call]
-        name.endswith(".base_layer.weight") and name.startswith("lm_head") for name, _ in model.named_parameters()
-    ):
-        raise ModelError("engine.lora.targets: the output head cannot have an adapter; leave it out")
     if head is not None:
         head.requires_grad_(True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,6 +46,8 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    if (Path(folder) / "adapter_config.json").exists() and not (Path(folder) / "config.json").exists():
+        raise ModelError(f"{folder}: holds adapters of another model, not a model; set engine.lora.save: merged")
     kind: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
     options = {} if head == "lm" else {"num_labels": 1}
     try:

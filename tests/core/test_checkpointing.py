@@ -1,0 +1,79 @@
+"""Memory of activations: the prediction against what autograd keeps (F23)."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.checkpoint import _VersionWrapper
+
+from aftertrain.core import attention
+from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, saved_bytes
+from aftertrain.core.errors import ModelError
+from aftertrain.plugins.torch_engine.model import hidden_states
+
+LENGTHS = (100, 100, 100)
+
+
+def selected() -> int:
+    """Bytes that selective checkpointing keeps, which autograd's hooks do not see."""
+    kept = [each.val for each in gc.get_objects() if type(each) is _VersionWrapper]
+    return sum(value.untyped_storage().nbytes() for value in kept if isinstance(value, torch.Tensor))
+
+
+def kept_of(layers: int, mode: Mode) -> tuple[int, int]:
+    """Bytes kept by a forward of 300 tokens through so many layers, and predicted for the same."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=100,
+    )
+    model = LlamaForCausalLM._from_config(config, attn_implementation=attention.register()).eval()
+    if mode != "none":
+        checkpoint_layers(model, mode)
+    positions = torch.cat([torch.arange(n) for n in LENGTHS])
+    gc.collect()
+    before = selected()
+    with saved_bytes(model) as kept:
+        hidden = hidden_states(model, positions % 100, positions, LENGTHS)
+    found = kept[0] + selected() - before
+    del hidden
+    return found, predicted_bytes(config, sum(LENGTHS), mode)
+
+
+@pytest.mark.parametrize("mode", ["none", "full", "selective"])
+def test_a_layer_keeps_what_is_predicted(mode: Mode) -> None:
+    """Two layers more, within 2 %: what is outside the layers is not theirs, nor the one that is made again."""
+    (small, less), (large, more) = kept_of(1, mode), kept_of(3, mode)
+    assert large - small == pytest.approx(more - less, rel=0.02)
+
+
+def test_the_modes_rank() -> None:
+    """Of 30 layers of SmolLM2-135M's shape, by hand: 11,723, 576 and 6,345 numbers a token and layer."""
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+    )
+    layer = 2 * (3 * 576 + 1) + (576 + 2 * 192) + (576 + 9) + 576 + 4 * 1536
+    assert layer == 11723
+    assert predicted_bytes(config, 10, "none") == 40 * 30 * layer
+    assert predicted_bytes(config, 10, "full") == 40 * (30 * 576 + layer)
+    assert predicted_bytes(config, 10, "selective") == 40 * (30 * 6345 + layer)
+
+
+def test_a_family_without_marked_layers_is_refused() -> None:
+    model: Any = torch.nn.Linear(2, 2)
+    with pytest.raises(ModelError, match="Linear has no layers that activation_checkpointing knows"):
+        checkpoint_layers(model)
