@@ -95,6 +95,10 @@ class RunError(AftertrainError):
     """A run that cannot start or go on: locked or unwritable folder, other threads, deadline passed."""
 
 
+class RankLost(RunError):
+    """Another process of the run is gone; which one, and why, is for its own output or the launcher to tell."""
+
+
 class Interrupted(AftertrainError):
     """The user asked to stop; the last state is saved."""
 

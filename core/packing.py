@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -102,12 +102,49 @@ def pack(atoms: Sequence[Atom], budget: int) -> list[PackedBatch]:
     Raises:
         DataError: an atom alone is over the budget; names its sample.
     """
+    sizes = _sizes(atoms, budget)
+    return [
+        collate([segment for index in group for segment in atoms[index]]) for group in group_by_budget(sizes, budget)
+    ]
+
+
+def pack_share(atoms: Sequence[Atom], budget: int, *, rank: int, ranks: int) -> list[PackedBatch]:
+    """One rank's micro-batches of a step that all ranks know.
+
+    Atoms are dealt from large to small, each to the rank with the fewest tokens. Every rank gets the same number of
+    micro-batches, because an engine that shards the model must make the same calls everywhere: short ranks repeat the
+    step's smallest atom with weight 0.
+
+    Raises:
+        DataError: an atom alone is over the budget; names its sample.
+    """
+    if ranks == 1:
+        return pack(atoms, budget)
+    sizes = _sizes(atoms, budget)
+    shares = deal(sizes, ranks)
+    most = max(len(group_by_budget([sizes[i] for i in share], budget)) for share in shares)
+    mine = pack([atoms[i] for i in shares[rank]], budget)
+    smallest = min(range(len(sizes)), key=sizes.__getitem__)
+    filler = [replace(segment, weight=0.0) for segment in atoms[smallest]]
+    return mine + [collate(filler)] * (most - len(mine))
+
+
+def deal(sizes: Sequence[int], hands: int) -> list[list[int]]:
+    """Indices of `sizes` in `hands` groups of like sums (longest first to the emptiest), each in increasing order."""
+    shares: list[list[int]] = [[] for _ in range(hands)]
+    loads = [0] * hands
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        hand = min(range(hands), key=lambda i: (loads[i], i))
+        shares[hand].append(index)
+        loads[hand] += sizes[index]
+    return [sorted(share) for share in shares]
+
+
+def _sizes(atoms: Sequence[Atom], budget: int) -> list[int]:
     sizes = [sum(len(segment.token_ids) for segment in atom) for atom in atoms]
     for atom, size in zip(atoms, sizes, strict=True):
         if size > budget:
             raise DataError(
                 f"sample {atom[0].sample_id!r} needs {size} tokens in one micro-batch, batch.micro_tokens is {budget}"
             )
-    return [
-        collate([segment for index in group for segment in atoms[index]]) for group in group_by_budget(sizes, budget)
-    ]
+    return sizes

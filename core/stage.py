@@ -111,6 +111,9 @@ class Stage(Component[S]):
     """One step of a recipe."""
 
     kind: ClassVar[str] = "stage"
+    shared: ClassVar[bool] = False
+    """Whether every rank of a run of many processes runs this stage (see `core.ranks.current`). Otherwise rank 0 runs
+    it alone, as in a run of one process, and the others wait."""
 
     @abstractmethod
     def inputs(self) -> Sequence[StageInput]:

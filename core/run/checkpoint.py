@@ -1,6 +1,7 @@
 """Checkpoints that are either whole or absent.
 
 Commit: write into a hidden folder beside, fsync each file, write and fsync `checksums.json`, rename, fsync the parent.
+Of several ranks each writes and fsyncs its files into the folder that rank 0 made, and rank 0 does the rest.
 A kill at any moment leaves the last good checkpoint; temporaries are swept at the next start. At least two are kept,
 so that one damaged on disk is refused by name and the one before it used.
 """
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aftertrain.core.errors import CheckpointError
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.run.disk import disk_refusal
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ class Checkpoints:
         on_damage: told the message when a damaged checkpoint is passed over.
         before_commit: called when all is written and before it counts: what the checkpoint relies on goes to disk here.
         on_saved: told step and folder of each committed checkpoint.
+        ranks: those that write a checkpoint together.
+        found: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
     """
 
     def __init__(
@@ -41,13 +45,17 @@ class Checkpoints:
         on_damage: Callable[[str], None] = log.warning,
         before_commit: Callable[[], None] = lambda: None,
         on_saved: Callable[[int, Path], None] = lambda step, folder: None,
+        *,
+        ranks: Ranks = ALONE,
+        found: tuple[int, Path] | None = None,
     ) -> None:
         self.folder = folder
         self.keep = max(2, keep)
         self.on_damage = on_damage
         self.before_commit = before_commit
         self.on_saved = on_saved
-        self._verified: tuple[int, Path] | None = None
+        self._verified = found
+        self._ranks = ranks
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Commit what `write(folder)` puts into a fresh folder as the checkpoint of `step`.
@@ -58,10 +66,18 @@ class Checkpoints:
         final = self.folder / f"step-{step:08d}"
         draft = self.folder / f"{DRAFT}{step:08d}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _remove(draft)
-            draft.mkdir()
+            if self._ranks.first:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                _remove(draft)
+                draft.mkdir()
+            self._ranks.meet(f"the folder of checkpoint {step}")
             write(draft)
+            if not self._ranks.first:
+                for _, path in _files(draft):
+                    fsync(path)
+            self._ranks.meet(f"all ranks to write checkpoint {step}")
+            if not self._ranks.first:
+                return final
             _seal(draft)
             self.before_commit()
             self._drop_later(step)
@@ -69,7 +85,8 @@ class Checkpoints:
             fsync(self.folder)
             self._prune()
         except BaseException as error:
-            shutil.rmtree(draft, ignore_errors=True)
+            if self._ranks.first:
+                shutil.rmtree(draft, ignore_errors=True)
             reason = disk_refusal(error) or (str(error) if isinstance(error, OSError) else None)
             if reason is None:
                 raise
@@ -82,7 +99,7 @@ class Checkpoints:
 
     def latest(self) -> tuple[int, Path] | None:
         """Step and folder of the newest checkpoint whose checksums hold, or None. Verified once, then remembered."""
-        if self._verified is None:
+        if self._verified is None and self._ranks.first:
             for step, folder in reversed(self._all()):
                 damage = verify(folder)
                 if damage is None:

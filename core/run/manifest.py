@@ -36,12 +36,13 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def machine(threads: int) -> dict[str, str]:
+def machine(threads: int, ranks: int = 1) -> dict[str, str]:
     """What must be equal for a resumed stage to give the same bits, by name."""
     import torch
 
     here = hardware()
     return {
+        "ranks": str(ranks),
         "threads": str(threads),
         "torch": torch.__version__,
         "CPU": f"{here['cpu']} ({here['capability']})",
@@ -50,7 +51,7 @@ def machine(threads: int) -> dict[str, str]:
 
 
 def manifest(
-    recipe: Recipe, *, source: str, base: Path, base_digest: str, threads: int, plugins: Sequence[Any]
+    recipe: Recipe, *, source: str, base: Path, base_digest: str, threads: int, ranks: int, plugins: Sequence[Any]
 ) -> dict[str, Any]:
     """Content of `manifest.json`. Settings of type `SecretStr` appear as asterisks."""
     return {
@@ -59,6 +60,7 @@ def manifest(
         "recipe": recipe.model_dump(mode="json", by_alias=True),
         "seed": recipe.seed,
         "threads": threads,
+        "ranks": ranks,
         "base": {"path": str(base), "digest": base_digest},
         "python": sys.version.split()[0],
         "packages": packages(),

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RunError
+from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
+from aftertrain.core.ranks import ALONE, Ranks, alone, joined
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
@@ -25,8 +26,10 @@ from aftertrain.core.run.done import read_done, write_done
 from aftertrain.core.run.fanout import Fanout
 from aftertrain.core.run.folder import RunFolder, read_json, remove, write_json
 from aftertrain.core.run.graph import Locate, Node, build_graph
+from aftertrain.core.run.launched import Line, linger
 from aftertrain.core.run.lineage import Lineage, changes, trace
 from aftertrain.core.run.manifest import machine, manifest
+from aftertrain.core.run.orders import Lead, Order, follow
 from aftertrain.core.run.signals import StopSignals
 from aftertrain.core.seeding import use_determinism
 from aftertrain.core.settings import Builder
@@ -90,17 +93,57 @@ def run_job(job: Job) -> RunResult:
         AftertrainError: anything a user can mend; `run_failed` is in the events.
     """
     nodes = build_graph(job.recipe.stages, job.builder, job.locate)
-    with RunFolder(job.folder) as folder, StopSignals(job.on_stop) as stopping:
+    line = Line()
+    with joined() as ranks:
+        if ranks.first:
+            return _lead(job, nodes, ranks, line)
+        try:
+            return _follow(job, nodes, ranks)
+        except RankLost:
+            linger(line, ranks)
+            raise
+
+
+def _lead(job: Job, nodes: tuple[Node, ...], ranks: Ranks, line: Line) -> RunResult:
+    with RunFolder(job.folder) as folder, StopSignals(job.on_stop, ranks.size > 1) as stopping, Lead(ranks) as lead:
         fanout = Fanout(job.observers)
         fanout.open(folder.path)
         log = EventLog(folder.events, fanout)
         token = on_deadline.set(lambda message: _report(log, RunError(message), ""))
+        line.report_to(lambda message: _report(log, RankLost(message), ""))
         try:
-            return _Walk(job, nodes, folder, log, stopping).all()
+            result = _Walk(job, nodes, folder, log, stopping, ranks, lead, line).all()
+            lead.give(None)
+            return result
         finally:
             on_deadline.reset(token)
             fanout.close()
             log.close()
+
+
+def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
+    """Run the stages that rank 0 shares, as it says, and leave every record to it."""
+    use_determinism(job.recipe.threads)
+    stages = {node.name: node.stage for node in nodes}
+    with StopSignals(lambda: None, True) as stopping:
+        for order in follow(ranks):
+            context = StageContext(
+                name=order.stage,
+                folder=order.folder,
+                seed=job.recipe.seed,
+                inputs=order.inputs,
+                builder=job.builder,
+                checkpoints=Checkpoints(order.folder / "checkpoints", ranks=ranks, found=order.found),
+                emit=_unsaid,
+                stopping=stopping,
+                chat_template=job.recipe.chat_template,
+            )
+            stages[order.stage].run(context)
+    return RunResult(job.folder.absolute(), {})
+
+
+def _unsaid(name: str, /, step: int | None = None, **data: Any) -> None:
+    """A rank other than 0 has the same events and does not tell them."""
 
 
 @dataclass
@@ -112,6 +155,9 @@ class _Walk:
     folder: RunFolder
     log: EventLog
     stopping: StopSignals
+    ranks: Ranks
+    lead: Lead
+    line: Line
     current: str = ""
     threads: int = 0
     artifacts: dict[str, Artifact] = field(default_factory=dict)
@@ -142,7 +188,13 @@ class _Walk:
         digest = model_digest(base)
         self.artifacts[BASE] = Artifact("model", str(base), BASE, digest)
         facts = manifest(
-            recipe, source=job.source, base=base, base_digest=digest, threads=self.threads, plugins=job.plugins
+            recipe,
+            source=job.source,
+            base=base,
+            base_digest=digest,
+            threads=self.threads,
+            ranks=self.ranks.size,
+            plugins=job.plugins,
         )
         facts["order"] = [node.name for node in self.nodes]
         write_json(self.folder.manifest, facts)
@@ -194,6 +246,7 @@ class _Walk:
             on_damage=notes.append,
             before_commit=self.log.sync,
             on_saved=lambda step, path: emit("checkpoint", step, path=str(path.relative_to(self.folder.path))),
+            ranks=self.ranks if node.stage.shared else ALONE,
         )
         checkpoints.sweep()
         step, _ = checkpoints.latest() or (0, None)
@@ -226,13 +279,20 @@ class _Walk:
             chat_template=self.job.recipe.chat_template,
         )
         started = time.monotonic()
-        made = node.stage.run(context)
+        made = self._made(node, context)
         self.log.sync()
         artifact = write_done(folder, made, node, lineage.hash)
         checkpoints.clear()
         timing = {"seconds": time.monotonic() - started}
         self.log.emit("stage_done", node.name, artifact=asdict(artifact), timing=timing)
         return artifact
+
+    def _made(self, node: Node, context: StageContext) -> Artifact:
+        if not node.stage.shared:
+            with alone():
+                return node.stage.run(context)
+        self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
+        return node.stage.run(context)
 
     def _emit(self, stage: str, name: str, /, step: int | None = None, **data: Any) -> None:
         self.log.emit(name, stage, step, **data)
@@ -257,7 +317,7 @@ class _Walk:
         return [f"{name} is half done and left as it is, because it differs: {'; '.join(why)}" for name in half]
 
     def _check_machine(self, node: Node, folder: Path, step: int) -> list[str]:
-        here, file = machine(self.threads), folder / "machine.json"
+        here, file = machine(self.threads, self.ranks.size), folder / "machine.json"
         before = read_json(file)
         differences = (
             [
@@ -277,8 +337,8 @@ class _Walk:
             return [f"resumed on another machine, so its bits may differ from an uninterrupted run's: {what}"]
         raise RunError(
             f"stage {node.name!r} is half done (step {step}) and was begun elsewhere: {what}. Going on here would give "
-            "other bits than an uninterrupted run. Make these equal again (threads: in the recipe), or accept it with "
-            "--allow-other-machine, or start anew with --restart"
+            "other bits than an uninterrupted run. Make these equal again (threads: in the recipe, --nproc), or accept "
+            "it with --allow-other-machine, or start anew with --restart"
         )
 
     def _stop_if_asked(self) -> None:
@@ -290,6 +350,9 @@ class _Walk:
         stage = f"stage {self.current!r}" if self.current else "the run"
         if isinstance(error, KeyboardInterrupt):
             return Interrupted(f"{stage} was stopped at once; it goes on from its last checkpoint")
+        if isinstance(error, RankLost):
+            failure = self.line.wait()
+            return error if failure is None else RankLost(f"{stage}: {failure}")
         refused = disk_refusal(error)
         if refused is not None:
             return RunError(f"{stage}: cannot write into {self.folder.path}: {refused}; what was done before is kept")

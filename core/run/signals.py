@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO = 1.0
+"""Seconds in which a rank takes a second signal for the same key press, from the terminal and again from a launcher."""
 
 
 class StopSignals:
@@ -16,10 +19,13 @@ class StopSignals:
 
     Args:
         on_first: called in the signal handler by the first one, to tell the user that it was heard.
+        launched: this process has a launcher that passes signals on.
     """
 
-    def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_first: Callable[[], None] = lambda: None, launched: bool = False) -> None:
         self.on_first = on_first
+        self.launched = launched
+        self._at = 0.0
         self.requested: str | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -41,6 +47,9 @@ class StopSignals:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:
+            if self.launched and time.monotonic() - self._at < ECHO:
+                return
             raise KeyboardInterrupt
+        self._at = time.monotonic()
         self.requested = signal.Signals(number).name
         self.on_first()

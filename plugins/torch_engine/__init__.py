@@ -12,5 +12,5 @@ def aftertrain_register(registry: Registrar) -> None:
         "torch",
         "aftertrain.plugins.torch_engine.engine:TorchEngine",
         "aftertrain.plugins.torch_engine.settings:TorchSettings",
-        "PyTorch in one process, on the CPU or one GPU, packed batches",
+        "PyTorch on the CPU or a GPU a process, packed batches, a copy of the model in each rank",
     )

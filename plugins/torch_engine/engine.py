@@ -1,4 +1,4 @@
-"""The torch engine: one model in one process."""
+"""The torch engine: one model in one process, or a copy of it in each rank."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from aftertrain.core.layout import Kernel, shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
 from aftertrain.core.quiet import quiet
+from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
 from aftertrain.plugins.torch_engine.model import (
@@ -32,6 +33,7 @@ from aftertrain.plugins.torch_engine.model import (
     probe_kernel,
     values,
 )
+from aftertrain.plugins.torch_engine.replicas import add_gradients, check_equal
 from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
 from aftertrain.plugins.torch_engine.state import read_state, write_state
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class TorchEngine(Engine[TorchSettings]):
-    """PyTorch on the CPU or one GPU.
+    """PyTorch on the CPU or one GPU; of several ranks each holds the whole model and they add up their gradients.
 
     Weights, gradients and AdamW's state are float32; with `dtype: bfloat16` matrix products run under autocast and the
     saved model is bfloat16. The model stays in eval mode: no dropout.
@@ -54,9 +56,11 @@ class TorchEngine(Engine[TorchSettings]):
     _folder: str
     _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
+    _ranks: Ranks
 
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         self._head = head
+        self._ranks = current()
         self._model = load_model(model, head, seed)
         self._model.to(self._device())  # type: ignore[arg-type]
         self._folder = model
@@ -115,6 +119,7 @@ class TorchEngine(Engine[TorchSettings]):
 
     def step(self, learning_rate: float) -> StepReport:
         assert self._optimizer is not None, "the model was loaded without an optimizer"
+        add_gradients(self._model, self._ranks)
         try:
             norm = clip(self._model.parameters(), self._max_grad_norm)
         except NumericsError:
@@ -127,7 +132,7 @@ class TorchEngine(Engine[TorchSettings]):
         return StepReport(norm, learning_rate)
 
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return dict(sums)
+        return self._ranks.sum(sums)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         if self._lora is None:
@@ -137,6 +142,9 @@ class TorchEngine(Engine[TorchSettings]):
             yield from merged_state(self._model)
 
     def save_model(self, folder: Path) -> None:
+        check_equal(self._model, self._ranks)
+        if not self._ranks.first:
+            return
         if self._lora is not None and self._lora.save == "adapter":
             save_adapters(self._model, folder, self._folder)
             return
@@ -152,7 +160,9 @@ class TorchEngine(Engine[TorchSettings]):
             path.write_text(json.dumps({**config, "dtype": self.settings.dtype}, indent=2) + "\n", encoding="utf-8")
 
     def save_state(self, folder: Path) -> None:
-        write_state(folder, self._model, self._optimizer)
+        check_equal(self._model, self._ranks)
+        if self._ranks.first:
+            write_state(folder, self._model, self._optimizer)
 
     def load_state(self, folder: Path) -> None:
         read_state(folder, self._model, self._optimizer)
@@ -171,7 +181,14 @@ class TorchEngine(Engine[TorchSettings]):
             raise ModelError("engine.device is cuda and torch finds no GPU; use device: auto or cpu")
         if wanted == "auto":
             wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted, 0) if wanted == "cuda" else torch.device(wanted)
+        if wanted != "cuda":
+            return torch.device(wanted)
+        there = torch.cuda.device_count()
+        if self._ranks.local >= there:
+            raise ModelError(
+                f"rank {self._ranks.rank} wants GPU {self._ranks.local} of a machine that has {there}; lower --nproc"
+            )
+        return torch.device(wanted, self._ranks.local)
 
     def _precision(self) -> AbstractContextManager[None]:
         if self.settings.dtype == "float32":

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from aftertrain.core.engine import Engine
 from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.ranks import current
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.sources import source_digests
@@ -50,10 +51,13 @@ def with_reference(
     path = folder / FILE
     segments = [segment for atom in atoms for segment in atom]
     n_tokens = sum(len(segment.token_ids) for segment in segments)
+    ranks = current()
     column = _read(path, key, n_tokens, warn)
-    if column is None:
+    if ranks.any(column is None, "whether reference log-probs must be computed"):
         column = _compute(segments, budget, make_engine())
-        _write(path, key, column)
+        if ranks.first:
+            _write(path, key, column)
+    assert column is not None
     parts = iter(torch.split(column, [len(segment.token_ids) for segment in segments]))
     return [[replace(segment, columns={COLUMN: next(parts).tolist()}) for segment in atom] for atom in atoms]
 
@@ -75,14 +79,18 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budge
 
 
 def _compute(segments: Sequence[Segment], budget: int, engine: Engine[Any]) -> Tensor:
+    """Every rank scores its share of the micro-batches, which are the same for any number of ranks."""
     sizes = [len(segment.token_ids) for segment in segments]
-    parts: dict[int, Tensor] = {}
-    for group in group_by_budget(sizes, budget):
+    ranks = current()
+    column = torch.zeros(sum(sizes))
+    parts = torch.split(column, sizes)
+    for group in group_by_budget(sizes, budget)[ranks.rank :: ranks.size]:
         scores = engine.score(collate([segments[i] for i in group]), ("logprobs",), grad=False)
         assert scores.logprobs is not None
-        split = torch.split(scores.logprobs.cpu(), [sizes[i] for i in group])
-        parts.update(zip(group, split, strict=True))
-    return torch.cat([parts[i] for i in range(len(segments))])
+        for i, part in zip(group, torch.split(scores.logprobs.cpu(), [sizes[i] for i in group]), strict=True):
+            parts[i].copy_(part)
+    ranks.add([column], "the reference log-probs")
+    return column
 
 
 def _write(path: Path, key: str, column: Tensor) -> None:

@@ -11,7 +11,8 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import Interrupted, RunError
 from aftertrain.core.loss import Loss
-from aftertrain.core.packing import Atom, pack
+from aftertrain.core.packing import Atom, pack_share
+from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
@@ -31,6 +32,7 @@ class Train(Stage[TrainSettings]):
     """
 
     Config = TrainSettings
+    shared = True
 
     def inputs(self) -> Sequence[StageInput]:
         return (StageInput("model", self.settings.from_, frozenset({"model"})),)
@@ -79,7 +81,8 @@ class Train(Stage[TrainSettings]):
         self._steps(context, engine, loss, atoms, budget=budget, done=done)
         folder = context.folder / "model"
         engine.save_model(folder)
-        tokenizer.save_pretrained(folder)
+        if current().first:
+            tokenizer.save_pretrained(folder)
         return Artifact("reward_model" if self._head == "scalar" else "model", str(folder), context.name, digest="")
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
@@ -101,10 +104,11 @@ class Train(Stage[TrainSettings]):
         plan = batch_plan(settings, len(atoms), context.seed, context.name)
         total = total_steps(settings, plan)
         (term,) = loss.needs.per
+        ranks = current()
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
             rows = [atoms[row] for row in plan.rows(step - 1)]
-            batches = pack(rows, budget)
+            batches = pack_share(rows, budget, rank=ranks.rank, ranks=ranks.size)
             rate = settings.optimizer.rate(step - 1, total, len(rows) / settings.batch.sequences)
             result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
             seconds = time.perf_counter() - started
@@ -117,7 +121,7 @@ class Train(Stage[TrainSettings]):
                 timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
             )
             context.emit("progress", step, done=step, total=total, unit="steps")
-            stop = context.stopping()
+            stop = ranks.any(context.stopping(), f"whether to stop after step {step}")
             if stop or (step % settings.checkpoint_every == 0 and step < total):
                 context.checkpoints.save(step, engine.save_state)
             if stop:

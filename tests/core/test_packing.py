@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.batch import CHOSEN, REJECTED
 from aftertrain.core.errors import DataError
-from aftertrain.core.packing import Segment, collate, group_by_budget, pack
+from aftertrain.core.packing import Segment, collate, deal, group_by_budget, pack, pack_share
 
 SIZES = st.lists(st.integers(1, 50), max_size=60)
 
@@ -119,3 +119,37 @@ def test_selected_segments_are_a_batch_of_their_own() -> None:
             assert all(torch.equal(value[key], other[key]) for key in value), name
         else:
             assert value == other, name
+
+
+def test_deal_gives_the_longest_to_the_emptiest_hand() -> None:
+    """9 to the first, 7 to the second, 5 to the second (7 < 9), 4 to the first (9 < 12), 1 to the second (12 < 13)."""
+    assert deal([5, 9, 1, 7, 4], 2) == [[1, 4], [0, 2, 3]]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(50, 120), st.integers(1, 5))
+def test_ranks_share_a_step_and_make_equally_many_micro_batches(sizes: list[int], budget: int, ranks: int) -> None:
+    atoms = [[Segment(f"s{i}", [5] * n, [True] * n)] for i, n in enumerate(sizes)]
+    shares = [pack_share(atoms, budget, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(batch.n_tokens <= budget for share in shares for batch in share)
+    counted = [
+        name
+        for share in shares
+        for batch in share
+        for name, counts in zip(batch.sample_ids, batch.counted.tolist(), strict=True)
+        if counts
+    ]
+    assert sorted(counted) == sorted(f"s{i}" for i in range(len(sizes))), "each once, fillers count for nothing"
+    assert max(len(share) for share in shares) == max(
+        len(group_by_budget([sizes[i] for i in hand], budget)) for hand in deal(sizes, ranks)
+    )
+
+
+def test_a_filler_keeps_its_atom_whole_and_weighs_nothing() -> None:
+    pair = [Segment("p", [4, 5], [False, True], role=role, group=3) for role in (CHOSEN, REJECTED)]
+    long = [Segment("q", [4] * 5, [True] * 5, role=role, group=4) for role in (CHOSEN, REJECTED)]
+    first, second = (pack_share([pair, long, long], 10, rank=rank, ranks=2) for rank in (0, 1))
+    (filler,) = [batch for batch in (*first, *second) if not batch.counted.any()]
+    assert filler.sample_ids == ("p", "p")
+    assert filler.segments["role"].tolist() == [CHOSEN, REJECTED]
+    assert filler.count("pair") == filler.count("token") == 0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 
 from aftertrain.core.errors import Interrupted
@@ -17,22 +21,50 @@ from aftertrain.core.errors import Interrupted
     is_flag=True,
     help="Resume a half-done stage under other threads, torch or CPU; its bits will differ.",
 )
-def run(recipe: str, overrides: tuple[str, ...], out: str, restart: bool, allow_other_machine: bool) -> None:
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes on this machine that train together, a GPU or a share of the cores each.",
+)
+def run(
+    *, recipe: str, overrides: tuple[str, ...], out: str, restart: bool, allow_other_machine: bool, nproc: int | None
+) -> None:
     """Run RECIPE (a file, or the name of a shipped recipe), or go on where it was stopped.
 
     Stages that are done under the same settings, code and data are reused, half-done ones resumed. Settings are
     replaced with PATH=VALUE, as in stages.dpo.loss.beta=2. Ctrl-C saves and stops; a second one stops at once.
     """
+    if nproc is not None and nproc > 1:
+        flags = [*(["--restart"] if restart else []), *(["--allow-other-machine"] if allow_other_machine else [])]
+        _launch(recipe, overrides, out, flags, nproc)
+        return
     from aftertrain.api import run as run_recipe
 
     try:
         result = run_recipe(recipe, overrides, out=out, restart=restart, allow_other_machine=allow_other_machine)
     except Interrupted as error:
+        from aftertrain.core.run.launched import PIPE
+
         again = click.get_current_context().command_path
+        ranks = os.environ.get("WORLD_SIZE", "1")
         words = [again, recipe, *(_quoted(word) for word in overrides), *(["--out", out] if out != "runs" else [])]
+        words += ["--nproc", ranks] if PIPE in os.environ else []
         raise Interrupted(f"{error}. Go on with: {' '.join(words)}") from error
     report = result.folder / "report.html"
     click.echo(f"{report if report.is_file() else result.folder}")
+
+
+def _launch(recipe: str, overrides: Sequence[str], out: str, flags: Sequence[str], nproc: int) -> None:
+    """Start the ranks, once the recipe is known to be sound: mistakes are told once."""
+    from aftertrain.launcher import launch
+    from aftertrain.recipes import load_recipe
+
+    if "RANK" in os.environ:
+        raise click.UsageError("--nproc starts processes of its own; under torchrun leave it out")
+    name = load_recipe(recipe, overrides).recipe.name
+    status = launch(["run", "--out", out, *flags, "--", recipe, *overrides], nproc, Path(out) / name)
+    click.get_current_context().exit(status)
 
 
 def _quoted(word: str) -> str:

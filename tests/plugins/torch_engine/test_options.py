@@ -153,7 +153,9 @@ def test_selective_checkpointing_changes_no_bit(tiny_model: Path, make_engine: A
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.*deprecated:DeprecationWarning", "ignore:The .grad attribute of a Tensor")
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.*deprecated:DeprecationWarning", "ignore:The .grad attribute of a Tensor"
+)
 def test_compiled_layers_score_and_learn_alike(tiny_model: Path, make_engine: Any, make_batch: Any) -> None:
     """Inductor's kernels, packed, with batches of several sizes and without a gradient in between."""
     plain, compiled = (make_engine(tiny_model, optimizer=ADAMW, compile=each) for each in (False, True))

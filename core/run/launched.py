@@ -1,0 +1,89 @@
+"""A rank's line to the process that launched it: it dies with its launcher, and rank 0 hears which rank died and how.
+
+The launcher holds the other end of a pipe. The end of the pipe is the launcher's death: the rank ends at once, its last
+checkpoint intact. A line tells of a rank that failed; rank 0 has `GRACE` seconds to notice by itself (its connections
+close) and to write the failure down, then it is ended where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aftertrain.core.ranks import Ranks
+
+log = logging.getLogger(__name__)
+PIPE = "AFTERTRAIN_LAUNCHER"
+"""Environment variable with the descriptor of the pipe's reading end."""
+GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What became of a rank.
+
+    Attributes:
+        how: `was killed by SIGKILL`, `ended with status 1`.
+        said: the last lines of its output.
+        log: file with all of it; empty for rank 0, which writes to the terminal.
+    """
+
+    rank: int
+    how: str
+    said: str
+    log: str
+
+    def __str__(self) -> str:
+        if not self.log:
+            return f"rank {self.rank} {self.how}"
+        said = f"; its last words:\n{self.said}" if self.said else " without a word"
+        return f"rank {self.rank} {self.how}{said}\n(all it wrote: {self.log})"
+
+
+class Line:
+    """The reading end of the launcher's pipe; silent where there is no launcher (torchrun is its own)."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self.failure: Failure | None = None
+        self._told = threading.Event()
+        self._listener: Callable[[str], None] | None = None
+        self.launched = PIPE in environment
+        if self.launched:
+            descriptor = int(environment[PIPE])
+            os.set_inheritable(descriptor, False)
+            threading.Thread(target=self._listen, args=(descriptor,), daemon=True, name="launcher").start()
+
+    def wait(self) -> Failure | None:
+        """The failure that the launcher tells of, as soon as it does; None if it does not within `GRACE`."""
+        if self.launched:
+            self._told.wait(GRACE)
+        return self.failure
+
+    def report_to(self, listener: Callable[[str], None]) -> None:
+        """Who is told the failure if the main thread does not notice it (writes `run_failed`)."""
+        self._listener = listener
+
+    def _listen(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, encoding="utf-8") as lines:
+            for line in lines:
+                self.failure = Failure(**json.loads(line))
+                self._told.set()
+                # Daemon thread: when the main thread ends the process in time, this never returns.
+                threading.Event().wait(GRACE)
+                try:
+                    log.critical("%s", self.failure)
+                    if self._listener is not None:
+                        self._listener(str(self.failure))
+                finally:
+                    os._exit(1)
+        os._exit(1)
+
+
+def linger(line: Line, ranks: Ranks) -> None:
+    """Let the rank that failed first be found first: this one only lost it."""
+    if not ranks.first and line.launched:
+        threading.Event().wait(GRACE)

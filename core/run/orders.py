@@ -1,0 +1,123 @@
+"""How rank 0 leads: it alone decides which stage runs from which checkpoint, the others follow its orders.
+
+Orders and a heartbeat go through the ranks' key-value store, not through collectives, so that rank 0 may work for
+hours on a stage of its own (an evaluation) while the others wait: their deadline is for the heartbeat.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aftertrain.core.errors import RankLost
+from aftertrain.core.ranks import Ranks
+from aftertrain.core.records import Artifact
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+BEAT = 2.0
+"""Seconds between two heartbeats of rank 0."""
+SILENCE = 300.0
+"""Seconds without a heartbeat after which rank 0 counts as lost."""
+_POLL = 0.05
+
+
+@dataclass(frozen=True)
+class Order:
+    """Run this stage together with rank 0.
+
+    Attributes:
+        folder: the stage's.
+        inputs: artifacts by role.
+        found: step and folder of the checkpoint to go on from.
+    """
+
+    stage: str
+    folder: Path
+    inputs: Mapping[str, Artifact]
+    found: tuple[int, Path] | None
+
+    def dump(self) -> str:
+        """As JSON."""
+        inputs = {role: asdict(artifact) for role, artifact in self.inputs.items()}
+        found = None if self.found is None else [self.found[0], str(self.found[1])]
+        return json.dumps([self.stage, str(self.folder), inputs, found])
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Order | None:
+        """What `dump` wrote; None for the end."""
+        data = json.loads(text)
+        if data is None:
+            return None
+        stage, folder, inputs, found = data
+        return cls(
+            stage,
+            Path(folder),
+            {role: Artifact(**facts) for role, facts in inputs.items()},
+            None if found is None else (found[0], Path(found[1])),
+        )
+
+
+class Lead:
+    """Rank 0's side; a context that keeps the heart beating. With one rank it does nothing."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._store = ranks.store
+        self._given = 0
+        self._stopped = threading.Event()
+
+    def give(self, order: Order | None) -> None:
+        """Send an order; None ends the others' work."""
+        if self._store is not None:
+            self._store.set(f"order/{self._given}", "null" if order is None else order.dump())
+            self._given += 1
+
+    def __enter__(self) -> Lead:
+        if self._store is not None:
+            own = self._store.clone()  # type: ignore[attr-defined]
+            threading.Thread(target=self._beat, args=(own,), daemon=True, name="heartbeat").start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stopped.set()
+
+    def _beat(self, store: Store) -> None:
+        beats = 0
+        while not self._stopped.wait(BEAT if beats else 0.0):
+            beats += 1
+            try:
+                store.set("heartbeat", str(beats))
+            except RuntimeError:
+                return  # the store is gone with its owner; the main thread meets the same
+
+
+def follow(ranks: Ranks) -> Iterator[Order]:
+    """Rank 0's orders as they come, until there are no more.
+
+    Raises:
+        RankLost: rank 0 is gone or silent.
+    """
+    assert ranks.store is not None
+    number, seen, since = 0, b"", time.monotonic()
+    while True:
+        try:
+            while not ranks.store.check([f"order/{number}"]):
+                time.sleep(_POLL)
+                if ranks.store.check(["heartbeat"]) and (beat := ranks.store.get("heartbeat")) != seen:
+                    seen, since = beat, time.monotonic()
+                elif time.monotonic() - since > SILENCE:
+                    raise RankLost(f"rank {ranks.rank} waited {SILENCE:g} s for rank 0's next stage: no sign of life")
+            order = Order.read(ranks.store.get(f"order/{number}"))
+        except RuntimeError as error:
+            raise RankLost(f"rank {ranks.rank} lost rank 0, waiting for its next stage: {error}") from error
+        if order is None:
+            return
+        number += 1
+        since = time.monotonic()
+        yield order

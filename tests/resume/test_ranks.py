@@ -1,0 +1,237 @@
+"""Runs of two processes: the same model as one process makes, kills and stops survived, a dead rank named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.core.events import Event, read_events
+
+pytestmark = pytest.mark.slow
+SOON = 60
+"""Seconds in which a run with a dead rank must have ended; it takes about three."""
+COMMAND = [sys.executable, "-P", "-m", "aftertrain.cli"]
+TROUBLE = """
+import os, signal, time
+from aftertrain.core.loss import Loss
+from aftertrain.core.settings import Settings
+from aftertrain.plugins.losses.sft import SFT
+from aftertrain.plugins.losses.settings import SFTSettings
+
+class Trouble(SFT):
+    '''SFT whose rank 1 fails at its tenth micro-batch.'''
+
+    Config = SFTSettings
+    calls = 0
+
+    def __call__(self, batch, scores):
+        self.calls += 1
+        if os.environ.get("RANK") == "1" and self.calls == 10:
+            {what}
+        return super().__call__(batch, scores)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_model: Path) -> Path:
+    """SFT of a tiny model, 24 rows of unlike length, 20 steps."""
+    rows = [
+        {"question": f"What is {n} + 1?" + " Tell me why." * (n % 5), "answer": f"{n + 1}\n#### {n + 1}"}
+        for n in range(24)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"""
+name: ranks
+model: {tiny_model}
+threads: 1
+stages:
+  sft:
+    use: train
+    loss: {{use: sft, reduction: token_mean}}
+    data: {{use: jsonl, path: ./rows.jsonl, format: gsm8k}}
+    optimizer: {{lr: 1.0e-3}}
+    batch: {{sequences: 6, max_tokens: 128, micro_tokens: 128}}
+    epochs: 5
+    checkpoint_every: 3
+"""
+    )
+    return file
+
+
+def _start(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [*command, "run", str(recipe), "--out", str(out), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def _run(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> Path:
+    process = _start(recipe, out, *words, command=command)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, output + errors
+    return out / "ranks"
+
+
+def _events(run: Path) -> list[Event]:
+    return read_events(run / "events.jsonl")
+
+
+def _wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    while process.poll() is None:
+        if (run / "events.jsonl").exists() and any(e.name == "metrics" and e.step == step for e in _events(run)):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"ended before step {step}: {process.communicate()}")
+
+
+def _rank(process: subprocess.Popen[str], rank: int) -> int:
+    """Process id of a rank, by its environment."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [pid for pid in children if f"\0RANK={rank}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()]
+    assert len(ranks) == 1, children
+    return int(ranks[0])
+
+
+def _digest(run: Path) -> str:
+    (file,) = run.glob("stages/sft-*/model/model.safetensors")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _weights(run: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    (file,) = run.glob("stages/sft-*/model/model.safetensors")
+    return load_file(file)
+
+
+def _furthest(one: Path, other: Path) -> float:
+    a, b = _weights(one), _weights(other)
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -> None:
+    one = _run(recipe, tmp_path / "one")
+    two = _run(recipe, tmp_path / "two", "--nproc", "2")
+    assert _furthest(one, two) < 1e-5
+    curves = [[e.data for e in _events(run) if e.name == "metrics"] for run in (one, two)]
+    assert len(curves[0]) == len(curves[1]) == 20
+    for a, b in zip(*curves, strict=True):
+        assert a["tokens"] <= b["tokens"], "fillers are computed, and counted as such"
+        for name in ("loss", "grad_norm", "nll_per_token"):
+            assert b[name] == pytest.approx(a[name], rel=1e-5), name
+    manifest = json.loads((two / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["ranks"] == 2
+    started = [event for event in _events(two) if event.name == "stage_started"]
+    assert len(started) == 1, "one rank alone writes events"
+
+
+def test_kill_and_ctrl_c_of_two_ranks_change_no_bit(recipe: Path, tmp_path: Path) -> None:
+    whole = _run(recipe, tmp_path / "whole", "--nproc", "2")
+    run = tmp_path / "disturbed" / "ranks"
+
+    process = _start(recipe, run.parent, "--nproc", "2")
+    _wait_for_step(process, run, 5)
+    process.kill()
+    process.communicate()
+
+    process = _start(recipe, run.parent, "--nproc", "2")
+    _wait_for_step(process, run, 10)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 130, output + errors
+    assert f"Go on with: aftertrain run {recipe} --out {run.parent} --nproc 2" in errors
+    assert "Traceback" not in errors
+
+    output, errors = (process := _start(recipe, run.parent, "--nproc", "2")).communicate(timeout=120)
+    assert process.returncode == 0, output + errors
+    assert "goes on after step" in output
+    assert _digest(run) == _digest(whole)
+
+
+def test_two_ranks_are_gone_on_with_by_one_only_when_asked(recipe: Path, tmp_path: Path) -> None:
+    whole = _run(recipe, tmp_path / "whole")
+    run = tmp_path / "other" / "ranks"
+    process = _start(recipe, run.parent, "--nproc", "2")
+    _wait_for_step(process, run, 7)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SOON)
+
+    process = _start(recipe, run.parent)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "ranks 2 then, 1 now" in errors
+    assert "--nproc" in errors
+
+    _run(recipe, run.parent, "--allow-other-machine")
+    assert _furthest(run, whole) < 1e-5
+
+
+def test_a_killed_rank_ends_the_run_with_its_number(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "out" / "ranks"
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2")
+    _wait_for_step(process, run, 5)
+    os.kill(_rank(process, 1), signal.SIGKILL)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert "rank 1 was killed by SIGKILL" in errors
+    failed = [event for event in _events(run) if event.name == "run_failed"]
+    assert len(failed) == 1
+    assert "stage 'sft': rank 1 was killed by SIGKILL" in failed[0].data["error"]
+
+
+def test_rank_0_killed_ends_the_others_too(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "out" / "ranks"
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2")
+    _wait_for_step(process, run, 5)
+    other = _rank(process, 1)
+    os.kill(_rank(process, 0), signal.SIGKILL)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert "error: rank 0 was killed by SIGKILL" in errors
+    assert not Path(f"/proc/{other}").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ('raise KeyError("a defect of rank 1")', r"Traceback(.|\n)*trouble.py(.|\n)*KeyError: 'a defect of rank 1'"),
+        ("scores.logprobs.data.fill_(float('nan'))", r"step \d+: loss 'policy' is nan; samples: "),
+    ],
+    ids=["defect", "nan"],
+)
+def test_a_failing_rank_is_named_with_its_reason(recipe: Path, tmp_path: Path, what: str, said: str) -> None:
+    (tmp_path / "trouble.py").write_text(TROUBLE.replace("{what}", what))
+    run = tmp_path / "out" / "ranks"
+    loss = json.dumps({"use": f"{tmp_path}/trouble.py:Trouble"})
+    words = (f"stages.sft.loss={loss}", "stages.sft.epochs=500", "--nproc", "2")
+    process = _start(recipe, run.parent, *words)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert "rank 1 ended with status 1" in errors
+    assert re.search(said, errors), errors
+    assert str(run / "ranks" / "rank-1.log") in errors
+    assert errors.count("rank 1 ended with status 1") == 1, "told once"
+
+
+def test_torchrun_starts_the_same(recipe: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    two = _run(recipe, tmp_path / "launcher", "--nproc", "2")
+    same = _run(recipe, tmp_path / "torchrun", command=[*torchrun, "-m", "aftertrain.cli"])
+    assert _digest(same) == _digest(two)
