@@ -1,4 +1,4 @@
-"""The processes of one run, one model copy or shard each: who is first, and the few things they do together.
+"""The processes of one run, a model's copy or share each: who is first, and what they do together (F42).
 
 A process belongs to a run of several when the environment says so, in the words of torchrun: `RANK`, `WORLD_SIZE`,
 `MASTER_ADDR`, `MASTER_PORT`, `LOCAL_RANK`. `aftertrain run --nproc N` sets them too. Every wait for the others has a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,24 +14,21 @@ from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
-from aftertrain.core.errors import ModelError, NumericsError
-from aftertrain.core.layout import Kernel, shared_prefixes
-from aftertrain.core.logprobs import token_scores
+from aftertrain.core.errors import NumericsError
+from aftertrain.core.layout import Kernel
 from aftertrain.core.loss import Score
-from aftertrain.core.quiet import quiet
+from aftertrain.core.model import (
+    compile_layers,
+    device_of,
+    load_model,
+    probe,
+    probe_kernel,
+    score_packed,
+    write_model,
+)
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
-from aftertrain.plugins.torch_engine.model import (
-    compile_layers,
-    hidden_states,
-    lm_head,
-    load_model,
-    longest_segment,
-    probe,
-    probe_kernel,
-    values,
-)
 from aftertrain.plugins.torch_engine.replicas import add_gradients, check_equal
 from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
 from aftertrain.plugins.torch_engine.state import read_state, write_state
@@ -62,7 +58,7 @@ class TorchEngine(Engine[TorchSettings]):
         self._head = head
         self._ranks = current()
         self._model = load_model(model, head, seed)
-        self._model.to(self._device())  # type: ignore[arg-type]
+        self._model.to(device_of(self.settings.device, self._ranks.local))  # type: ignore[arg-type]
         self._folder = model
         self._kernel = choose_kernel(
             self.settings.attention, self._model.device, self.settings.dtype, self._model.config.get_text_config()
@@ -85,33 +81,17 @@ class TorchEngine(Engine[TorchSettings]):
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:
-        wanted = set(wants)
-        if ("values" in wanted) != (self._head == "scalar") or (self._head == "scalar" and len(wanted) > 1):
-            raise ModelError(f"a model with the head {self._head!r} has no {', '.join(sorted(wanted))}")
-        self._check_lengths(batch)
-        prefixes = None
-        if self.settings.share_prefixes:
-            groups = batch.segments["group"].tolist()
-            prefixes = shared_prefixes(batch.token_ids, batch.lengths, groups)
         batch = batch.to(self._model.device)
         with torch.set_grad_enabled(grad), self._precision():
-            hidden = hidden_states(
-                self._model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, self._kernel
-            )
-            if self._head == "scalar":
-                return TokenScores(values=values(self._model, hidden))
-            head = lm_head(self._model)
-            return token_scores(
-                hidden,
-                head.weight,
-                batch.token_ids,
-                batch.scored_mask(),
-                wanted,
-                bias=head.bias,
+            return score_packed(
+                self._model,
+                self._head,
+                batch,
+                wants,
                 temperature=temperature,
-                softcap=head.softcap,
-                scale=head.scale,
                 chunk=self.settings.chunk,
+                share_prefixes=self.settings.share_prefixes,
+                kernel=self._kernel,
             )
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
@@ -148,16 +128,8 @@ class TorchEngine(Engine[TorchSettings]):
         if self._lora is not None and self._lora.save == "adapter":
             save_adapters(self._model, folder, self._folder)
             return
-        dtype = getattr(torch, self.settings.dtype)
         whole = self._model.state_dict() if self._lora is None else dict(merged_state(self._model))
-        state = {name: tensor.to(dtype) for name, tensor in whole.items()}
-        with quiet():
-            self._model.save_pretrained(folder, state_dict=state)
-        if self.settings.dtype != "float32":
-            # save_pretrained writes down the dtype of the weights in memory, not of those it is given.
-            path = folder / "config.json"
-            config = json.loads(path.read_text(encoding="utf-8"))
-            path.write_text(json.dumps({**config, "dtype": self.settings.dtype}, indent=2) + "\n", encoding="utf-8")
+        write_model(self._model, whole, folder, self.settings.dtype)
 
     def save_state(self, folder: Path) -> None:
         check_equal(self._model, self._ranks)
@@ -175,30 +147,7 @@ class TorchEngine(Engine[TorchSettings]):
     def _lora(self) -> Lora | None:
         return self.settings.lora if self._optimizer is not None else None
 
-    def _device(self) -> torch.device:
-        wanted = self.settings.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise ModelError("engine.device is cuda and torch finds no GPU; use device: auto or cpu")
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        if wanted != "cuda":
-            return torch.device(wanted)
-        there = torch.cuda.device_count()
-        if self._ranks.local >= there:
-            raise ModelError(
-                f"rank {self._ranks.rank} wants GPU {self._ranks.local} of a machine that has {there}; lower --nproc"
-            )
-        return torch.device(wanted, self._ranks.local)
-
     def _precision(self) -> AbstractContextManager[None]:
         if self.settings.dtype == "float32":
             return nullcontext()
         return torch.autocast(self._model.device.type, dtype=torch.bfloat16)
-
-    def _check_lengths(self, batch: PackedBatch) -> None:
-        limit = longest_segment(self._model)
-        if limit is None:
-            return
-        for name, length in zip(batch.sample_ids, batch.lengths, strict=True):
-            if length > limit[0]:
-                raise ModelError(f"sample {name!r} has {length} tokens; the model takes {limit[0]} ({limit[1]})")

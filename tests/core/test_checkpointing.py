@@ -12,7 +12,7 @@ from torch.utils.checkpoint import _VersionWrapper
 from aftertrain.core import attention
 from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, saved_bytes
 from aftertrain.core.errors import ModelError
-from aftertrain.plugins.torch_engine.model import hidden_states
+from aftertrain.core.model import hidden_states
 
 LENGTHS = (100, 100, 100)
 

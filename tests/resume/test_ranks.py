@@ -41,6 +41,35 @@ class Trouble(SFT):
         return super().__call__(batch, scores)
 """
 
+LOOK = """
+import json
+from aftertrain.core.ranks import current
+from aftertrain.core.records import Artifact
+from aftertrain.core.stage import Stage, StageInput, StageSettings
+
+class Look(Stage[StageSettings]):
+    '''A stage that knows nothing of ranks, with a checkpoint.'''
+
+    Config = StageSettings
+    output = "scores"
+
+    def inputs(self):
+        return (StageInput("model", self.settings.from_, frozenset({"model"})),)
+
+    def fingerprints(self):
+        return {}
+
+    def plan(self, context):
+        return []
+
+    def run(self, context):
+        context.checkpoints.save(1, lambda folder: (folder / "x").write_text("x"))
+        found = context.folder / "found"
+        found.mkdir()
+        (found / "ranks.json").write_text(json.dumps([current().rank, current().size]))
+        return Artifact("scores", str(found), context.name, digest="")
+"""
+
 
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_model: Path) -> Path:
@@ -140,6 +169,19 @@ def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -
     assert manifest["ranks"] == 2
     started = [event for event in _events(two) if event.name == "stage_started"]
     assert len(started) == 1, "one rank alone writes events"
+
+
+def test_a_stage_that_knows_no_ranks_runs_on_rank_0_alone_and_once(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "look.py").write_text(LOOK)
+    train = recipe.read_text().partition("  sft:\n")[2]
+    train = train.replace("    use: train", "    use: train\n    from: sft")
+    more = f"  look: {{use: ./look.py:Look, from: sft}}\n  more:\n{train}"
+    recipe.write_text(recipe.read_text() + more)
+    run = _run(recipe, tmp_path / "out", "stages.sft.epochs=1", "stages.more.epochs=1", "--nproc", "2")
+    (found,) = run.glob("stages/look-*/found/ranks.json")
+    assert json.loads(found.read_text()) == [0, 1]
+    done = [event.stage for event in _events(run) if event.name == "stage_done"]
+    assert done == ["sft", "look", "more"], "the ranks meet again after it"
 
 
 def test_kill_and_ctrl_c_of_two_ranks_change_no_bit(recipe: Path, tmp_path: Path) -> None:

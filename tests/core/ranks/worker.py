@@ -6,6 +6,7 @@ python worker.py MODEL OUT ENGINE_JSON
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from pathlib import Path
@@ -126,3 +127,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    # Threads of native libraries may abort while the interpreter is taken down, and nothing is left to do.
+    os._exit(0)

@@ -138,7 +138,7 @@ def test_the_code_of_engine_and_head_is_in_the_key() -> None:
 
     reached = source_digests([TorchEngine, Segment])
     wanted = {"aftertrain.core.logprobs", "aftertrain.core.attention", "aftertrain.core.packing"}
-    assert wanted | {"aftertrain.plugins.torch_engine.model"} <= reached.keys()
+    assert wanted | {"aftertrain.core.model"} <= reached.keys()
 
 
 def test_a_run_says_that_it_found_another_reference(

@@ -1,8 +1,9 @@
-"""A Hugging Face model made ready for packed scoring: loaded, checked, and its head read."""
+"""A Hugging Face model made ready for packed scoring: loaded, checked, scored and saved. For engines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from aftertrain.core import attention
-from aftertrain.core.engine import Head
+from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import ModelError
-from aftertrain.core.layout import Kernel, PackedLayout, Prefix
+from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.logprobs import token_scores
+from aftertrain.core.loss import Score
 from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
@@ -124,6 +127,110 @@ def hidden_states(  # noqa: PLR0917
         input_ids=token_ids.unsqueeze(0), position_ids=position_ids.unsqueeze(0), packed=layout, use_cache=False
     )
     return layout.whole(output.last_hidden_state[0])
+
+
+def score_packed(
+    model: PreTrainedModel,
+    head: Head,
+    batch: PackedBatch,
+    wants: Iterable[Score],
+    *,
+    temperature: float,
+    chunk: int | None,
+    share_prefixes: bool = False,
+    kernel: Kernel = "sdpa",
+) -> TokenScores:
+    """`Engine.score` of a model on its own device, under the caller's precision and gradient mode.
+
+    Args:
+        share_prefixes: compute what the segments of a group begin with once.
+
+    Raises:
+        ModelError: the head has not what is wanted, or a segment is longer than the model takes.
+    """
+    wanted = set(wants)
+    if ("values" in wanted) != (head == "scalar") or (head == "scalar" and len(wanted) > 1):
+        raise ModelError(f"a model with the head {head!r} has no {', '.join(sorted(wanted))}")
+    check_lengths(model, batch)
+    prefixes = None
+    if share_prefixes:
+        prefixes = shared_prefixes(batch.token_ids.cpu(), batch.lengths, batch.segments["group"].tolist())
+    hidden = hidden_states(model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, kernel)
+    if head == "scalar":
+        return TokenScores(values=values(model, hidden))
+    own = lm_head(model)
+    return token_scores(
+        hidden,
+        own.weight,
+        batch.token_ids,
+        batch.scored_mask(),
+        wanted,
+        bias=own.bias,
+        temperature=temperature,
+        softcap=own.softcap,
+        scale=own.scale,
+        chunk=chunk,
+    )
+
+
+def check_lengths(model: PreTrainedModel, batch: PackedBatch) -> None:
+    """Refuse what the model's positions cannot tell apart.
+
+    Raises:
+        ModelError: a segment is too long; names its sample.
+    """
+    limit = longest_segment(model)
+    if limit is None:
+        return
+    for name, length in zip(batch.sample_ids, batch.lengths, strict=True):
+        if length > limit[0]:
+            raise ModelError(f"sample {name!r} has {length} tokens; the model takes {limit[0]} ({limit[1]})")
+
+
+def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups of the weights that are trained: vectors (norms and biases) are not decayed."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def adamw(model: nn.Module, settings: AdamW, *, fused: bool = False) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) of the weights that are trained."""
+    groups = decayed(model, settings.weight_decay)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=fused)
+
+
+def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path, dtype: str) -> None:
+    """A plain Hugging Face folder of `weights`, named as in the model's state, in `dtype`."""
+    state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
+    with quiet():
+        model.save_pretrained(folder, state_dict=state)
+    if dtype != "float32":
+        # save_pretrained writes down the dtype of the weights in memory, not of those it is given.
+        path = folder / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
+
+
+def device_of(wanted: str, local: int) -> torch.device:
+    """The device that a rank works on: its own GPU, by its number on the machine, or the CPU.
+
+    Args:
+        wanted: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ModelError: there is no such GPU.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("engine.device is cuda and torch finds no GPU; use device: auto or cpu")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    there = torch.cuda.device_count()
+    if local >= there:
+        raise ModelError(f"a rank wants GPU {local} of a machine that has {there}; lower --nproc or use device: cpu")
+    return torch.device("cuda", local)
 
 
 def longest_segment(model: PreTrainedModel) -> tuple[int, str] | None:

@@ -1,0 +1,116 @@
+"""The deepspeed engine: one model whose optimizer, gradients and weights are shared out over ranks (ZeRO)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.checkpointing import checkpoint_layers
+from aftertrain.core.engine import AdamW, Engine, Head, StepReport
+from aftertrain.core.errors import NumericsError
+from aftertrain.core.loss import Score
+from aftertrain.core.model import device_of, load_model, probe, write_model
+from aftertrain.core.ranks import Ranks, current
+from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
+from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
+from aftertrain.plugins.deepspeed_engine.start import Scorer, wrap
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class DeepSpeedEngine(Engine[DeepSpeedSettings]):
+    """DeepSpeed ZeRO 1 to 3 over the run's ranks.
+
+    Every rank makes the same calls of every method, `weights` and the saving ones included. The model stays in eval
+    mode: no dropout. A model without an optimizer (a reference) is held whole by each rank.
+    """
+
+    Config = DeepSpeedSettings
+
+    _model: PreTrainedModel
+    _ranks: Ranks
+    _scorer: Any
+    _engine: Any
+
+    def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+        self._ranks = current()
+        self._model = load_model(model, head, seed)
+        self._model.to(device_of(self.settings.device, self._ranks.local))  # type: ignore[arg-type]
+        self._device = self._model.device
+        probe(self._model, head)
+        self._n_parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        self._model.requires_grad_(optimizer is not None)
+        if optimizer is None:
+            self._engine, self._scorer = None, Scorer(self._model, head, self.settings)
+            return
+        if self.settings.activation_checkpointing:
+            checkpoint_layers(self._model)
+        self._engine = wrap(self._model, head, self.settings, optimizer, self._ranks)
+        self._scorer = self._engine
+
+    def score(
+        self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
+    ) -> TokenScores:
+        with torch.set_grad_enabled(grad), self._together("scores"):
+            return TokenScores(**self._scorer(batch.to(self._device), set(wants), temperature))
+
+    def backward(self, numerator: Tensor, denominator: float) -> None:
+        # DeepSpeed averages over ranks; the denominator is global already (F42).
+        with self._together("gradients"):
+            self._engine.backward(numerator * (self._ranks.size / denominator), scale_wrt_gas=False)
+
+    def step(self, learning_rate: float) -> StepReport:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with self._together("the optimizer step"):
+            self._engine.step()
+        norm = float(self._engine.get_global_grad_norm())
+        if not self._engine.was_step_applied() or not math.isfinite(norm):
+            raise NumericsError(f"the gradient's norm is {norm}; the weights are left as they were")
+        return StepReport(norm, learning_rate)
+
+    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return self._ranks.sum(sums)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self._model.named_parameters():
+            with self._whole(parameter):
+                yield name, parameter.detach()
+
+    def save_model(self, folder: Path) -> None:
+        state: dict[str, Tensor] = {}
+        for name, tensor in self.weights():
+            if self._ranks.first:
+                state[name] = tensor.to("cpu", copy=True)
+        if self._ranks.first:
+            write_model(self._model, state, folder, self.settings.dtype)
+
+    def save_state(self, folder: Path) -> None:
+        with self._together("the state of a checkpoint"):
+            write_state(folder, self._model, self._engine, self._ranks)
+
+    def load_state(self, folder: Path) -> None:
+        with self._together("the state of a checkpoint"):
+            read_state(folder, self._model, self._engine, self._ranks)
+
+    @property
+    def n_parameters(self) -> int:
+        return self._n_parameters
+
+    def _whole(self, parameter: Tensor) -> Any:
+        if self._engine is None or self.settings.zero != 3:
+            return nullcontext()
+        import deepspeed
+
+        return deepspeed.zero.GatheredParameters([parameter])
+
+    def _together(self, what: str) -> Any:
+        return nullcontext() if self._engine is None else self._ranks.together(what)

@@ -1,0 +1,32 @@
+"""Settings of the deepspeed engine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from aftertrain.core.settings import PositiveInt, Settings, unhashed
+
+
+class DeepSpeedSettings(Settings):
+    """DeepSpeed ZeRO. Weights, gradients and optimizer state are float32 whatever `dtype` is, shared out over ranks."""
+
+    zero: Literal[1, 2, 3] = Field(
+        2, description="What each rank holds only a share of: 1 optimizer state, 2 gradients too, 3 weights too."
+    )
+    offload: Literal["none", "optimizer"] = Field(
+        "none", description="optimizer: AdamW's state and step on the CPU, for GPUs that it does not fit on."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Precision of matrix products (bfloat16 by autocast over float32 weights) and of the saved model.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one.")
+    chunk: PositiveInt | None = Field(
+        None,
+        description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits.",
+    )
+    activation_checkpointing: bool = unhashed(
+        False, description="Recompute each layer in the backward pass: about a third more time for much less memory."
+    )
