@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from aftertrain.core.component import Component
@@ -40,6 +40,10 @@ class Dataset(Component[S]):
 
         Equal fingerprints mean equal records; it enters the hash of every stage that reads this data.
         """
+
+    def where(self, ids: Collection[str]) -> dict[str, str]:
+        """Where the records of these ids stand (`file:line`), for messages; those not known are absent. May be slow."""
+        return {}
 
     def __len__(self) -> int:
         """Number of records; by default counted by iterating."""

@@ -115,6 +115,7 @@ def train_step(
         statistics = _statistics(engines, loss, seen, temperature)
         batches = [batch.with_statistics(statistics) for batch in batches]
     sums = dict.fromkeys(needs.per, 0.0)
+    found: list[str] = []
     metrics = Accumulator()
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature)
@@ -123,7 +124,9 @@ def train_step(
         for term, numerator in output.terms.items():
             value = float(numerator.detach())
             if not math.isfinite(value):
-                raise NumericsError(f"step {step}: loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
+                found.append(f"loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
+                # The gradient of every rank must fail, not only that of the rank which holds the sample.
+                numerator = numerator * math.nan  # noqa: PLW2901
             engines[term].backward(numerator, counts[term])
             sums[term] += value
         metrics.add(output.metrics)
@@ -133,7 +136,8 @@ def train_step(
             reports[term] = engine.step(learning_rates[term])
         except NumericsError as error:
             names = [name for batch in batches for name in batch.sample_ids]
-            raise NumericsError(f"step {step}: {error}; samples: {_shown(names)}") from error
+            told = "; ".join(found) or f"{error}; samples: {_shown(names)}"
+            raise NumericsError(f"step {step}: {told}") from error
     totals = first.reduce({**sums, "tokens": float(sum(batch.n_tokens for batch in batches))})
     return StepResult(
         losses={term: totals[term] / counts[term] for term in needs.per},

@@ -7,10 +7,13 @@ by id, so that pad = eos is harmless.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import Message
@@ -39,6 +42,26 @@ FIXED_DATE = (
 """Put before a template, it takes the place of transformers' clock; a template is given no callables from outside."""
 
 TEMPLATES = {"tulu": TULU_TEMPLATE}
+
+Learn = Literal["all", "last"]
+WORD = re.compile(r"[A-Za-z0-9]+")
+THOUGHTS = "</think>"
+"""Templates of reasoning models leave out what stands before it in all turns but the last."""
+
+
+class UnusableRow(DataError):
+    """A row that cannot be trained on, though it is well formed.
+
+    Attributes:
+        reason: one word for counts: `no_target`, `turn_left_out`, `prompt_not_a_prefix`, `template` …
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +100,50 @@ def load_tokenizer(
     return tokenizer
 
 
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that decides how it renders and tokenises: vocabulary, merges, special tokens, chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.dumps(sorted(tokenizer.get_vocab().items())) if backend is None else backend.to_str()
+    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
+    facts = [type(tokenizer).__name__, rules, special, tokenizer.chat_template, str(TODAY)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generation_prompt: bool) -> list[int]:
     """Token ids of a conversation under the chat template, no special token added twice."""
-    text = render_text(tokenizer, messages, generation_prompt=generation_prompt)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return _ids(tokenizer, render_text(tokenizer, messages, generation_prompt=generation_prompt))
 
 
 def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generation_prompt: bool) -> str:
-    """Text of a conversation under the chat template."""
+    """Text of a conversation under the chat template.
+
+    Raises:
+        UnusableRow: the template refuses the conversation (a role that it does not know, turns that do not alternate).
+    """
+    from jinja2 import TemplateError
+
     turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = FIXED_DATE + template
-    return str(
-        tokenizer.apply_chat_template(
-            turns, chat_template=template, tokenize=False, add_generation_prompt=generation_prompt
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                turns, chat_template=template, tokenize=False, add_generation_prompt=generation_prompt
+            )
         )
-    )
+    except TemplateError as error:
+        roles = ", ".join(message.role for message in messages)
+        raise UnusableRow("template", f"the chat template refuses the turns {roles}: {error}") from error
 
 
 def tokenise(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, learn_from: int = 0, sample_id: str = ""
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    learn_from: int = 0,
+    learn: Learn = "all",
+    sample_id: str = "",
 ) -> Tokenised:
     """Token ids of a conversation; the assistant's turns, each with its end token, are targets.
 
@@ -105,24 +151,35 @@ def tokenise(
 
     Args:
         learn_from: turns before this one are context whatever their role (the shared prompt of a pair).
+        learn: `last` makes only the last of the assistant's turns a target.
 
     Raises:
-        DataError: there is no assistant turn, or a rendered prompt is not a token prefix of the conversation.
+        UnusableRow: there is nothing to learn, a rendered prompt is not a token prefix of the conversation, or the
+            template refuses a turn or leaves one out.
     """
-    ids = render(tokenizer, messages, generation_prompt=False)
+    try:
+        text = render_text(tokenizer, messages, generation_prompt=False)
+        _check_whole(messages, text)
+        return _targets(tokenizer, messages, _ids(tokenizer, text), learn_from, learn)
+    except UnusableRow as error:
+        raise UnusableRow(error.reason, f"sample {sample_id!r}: {error}" if sample_id else str(error)) from error
+
+
+def _targets(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int], learn_from: int, learn: Learn
+) -> Tokenised:
+    replies = [i for i, message in enumerate(messages) if message.role == "assistant" and i >= learn_from]
     mask = [False] * len(ids)
-    for index, message in enumerate(messages):
-        if message.role != "assistant" or index < learn_from:
-            continue
-        start = _prefix_length(tokenizer, messages[:index], ids, generation_prompt=True, sample_id=sample_id)
+    for index in replies[-1:] if learn == "last" else replies:
+        start = _prompt_length(tokenizer, messages[:index], ids)
         if index == len(messages) - 1:
             stop = _through_end_token(tokenizer, ids, start, len(ids))
             del ids[stop:], mask[stop:]
         else:
-            stop = _end_of_turn(tokenizer, messages[: index + 1], ids, start, sample_id)
+            stop = _end_of_turn(tokenizer, messages[: index + 1], ids, start)
         mask[start:stop] = [True] * (stop - start)
-    if not any(mask):
-        raise DataError(f"sample {sample_id!r} has no assistant turn to learn from")
+    if not any(mask[1:]):
+        raise UnusableRow("no_target", "it has no assistant turn to learn from")
     return Tokenised(tuple(ids), tuple(mask))
 
 
@@ -162,32 +219,40 @@ def template_faults(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [f"chat template: {label}: {finding}" for label, finding in failed.items()]
 
 
-def _prefix_length(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Message],
-    ids: list[int],
-    *,
-    generation_prompt: bool,
-    sample_id: str,
-) -> int:
-    prefix = render(tokenizer, messages, generation_prompt=generation_prompt)
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _check_whole(messages: Sequence[Message], text: str) -> None:
+    """Every turn's longest word must be in the rendered text: some templates pass over roles that they do not know."""
+    for number, message in enumerate(messages):
+        words = WORD.findall(message.content.rpartition(THOUGHTS)[2])
+        if words and max(words, key=len) not in text:
+            raise UnusableRow("turn_left_out", f"the chat template leaves out turn {number} (role {message.role})")
+
+
+def _prompt_length(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int]) -> int:
+    prefix = render(tokenizer, messages, generation_prompt=True)
     if ids[: len(prefix)] != prefix:
         at = next((i for i, (a, b) in enumerate(zip(prefix, ids, strict=False)) if a != b), len(ids))
-        raise DataError(
-            f"sample {sample_id!r}: the tokenised prompt is not a prefix of the tokenised conversation "
-            f"(they part at token {at}); the chat template renders a prompt differently once it is answered"
+        raise UnusableRow(
+            "prompt_not_a_prefix",
+            "the tokenised prompt is not a prefix of the tokenised conversation "
+            f"(they part at token {at}); the chat template renders a prompt differently once it is answered",
         )
     return len(prefix)
 
 
-def _end_of_turn(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int], start: int, sample_id: str
-) -> int:
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int], start: int) -> int:
     """End of an inner assistant turn: through its eos, or the common prefix where the template has none."""
     whole = render(tokenizer, messages, generation_prompt=False)
     common = next((i for i, (a, b) in enumerate(zip(whole, ids, strict=False)) if a != b), min(len(whole), len(ids)))
     if common <= start:
-        raise DataError(f"sample {sample_id!r}: an assistant turn renders to no tokens")
+        raise UnusableRow(
+            "reply_rewritten",
+            f"the chat template renders the reply in turn {len(messages) - 1} differently once the conversation goes "
+            "on; learn only from each conversation's last reply (batch.learn: last)",
+        )
     return _through_end_token(tokenizer, ids, start, common)
 
 

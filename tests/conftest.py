@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ settings.load_profile("aftertrain")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "AFTERTRAIN_CACHE" not in os.environ:
+    os.environ["AFTERTRAIN_CACHE"] = tempfile.mkdtemp(prefix="aftertrain-cache-")
+    atexit.register(shutil.rmtree, os.environ["AFTERTRAIN_CACHE"], ignore_errors=True)
 
 CORPUS = (
     "How many apples does Ann have? Ann has 3 apples and buys 4 more.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,6 +181,10 @@ def _turn(row: Row, field: str, turn: Any) -> Message:
     role, content = (turn.get("role", turn.get("from")), turn.get("content", turn.get("value")))
     if not isinstance(role, str) or role not in ROLES:
         row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role)
+    if turn.get("tool_calls"):
+        row.fail(
+            f"{field}.tool_calls", "a call written out in content, as the model is to write it", turn["tool_calls"]
+        )
     if not isinstance(content, str):
         row.fail(f"{field}.content", "a text", content)
     return Message(ROLES[role], content)
@@ -219,10 +224,16 @@ def _margin(row: Row) -> float | None:
         return float(given)
     pairs = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
     for better, worse in pairs:
-        high, low = row.values.get(better), row.values.get(worse)
-        if isinstance(high, int | float) and isinstance(low, int | float):
-            return float(high) - float(low)
+        if row.values.get(better) is not None and row.values.get(worse) is not None:
+            return _rating(row, better) - _rating(row, worse)
     return None
+
+
+def _rating(row: Row, field: str) -> float:
+    value = row.values[field]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        row.fail(field, "a number", value)
+    return float(value)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.records import Record
 from aftertrain.core.seeding import sub_seed
 from aftertrain.plugins.data.settings import MixtureSettings
+from aftertrain.plugins.data.spool import Spool
 from aftertrain.plugins.data.table import unique
 
 
@@ -41,16 +43,24 @@ class Mixture(Dataset[MixtureSettings]):
 
     def __iter__(self) -> Iterator[Any]:
         _ = self.record_type
-        rows = [list(part) for part in self._parts]
-        counts = self._counts([len(part) for part in rows])
-        picked = [
-            record
-            for number, (part, count) in enumerate(zip(rows, counts, strict=True))
-            for record in _draw(part, count, random.Random(sub_seed(self.settings.seed, "mixture", number)))
-        ]
-        if self.settings.order == "shuffled":
-            random.Random(sub_seed(self.settings.seed, "order")).shuffle(picked)
-        yield from unique(picked)
+        with Spool() as spool:
+            ends = [spool.extend(part) for part in self._parts]
+            sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+            picked = array("q")
+            for number, (size, count) in enumerate(zip(sizes, self._counts(sizes), strict=True)):
+                rng = random.Random(sub_seed(self.settings.seed, "mixture", number))
+                picked.extend(ends[number] - size + row for row in _draw(size, count, rng))
+            if self.settings.order == "shuffled":
+                random.Random(sub_seed(self.settings.seed, "order")).shuffle(picked)
+            yield from unique(spool[place] for place in picked)
+
+    def where(self, ids: Collection[str]) -> dict[str, str]:
+        """Where the parts' rows stand; the second and third of an id (`#2`) where the first does."""
+        plain = {name: name.rpartition("#")[0] if "#" in name else name for name in ids}
+        found: dict[str, str] = {}
+        for part in self._parts:
+            found |= part.where({*plain, *plain.values()})
+        return {name: found.get(name, found.get(plain[name], "")) for name in ids if {name, plain[name]} & found.keys()}
 
     def fingerprint(self) -> str:
         """SHA-256 over the parts' fingerprints and the mixture's settings."""
@@ -94,7 +104,9 @@ def apportion(weights: Sequence[Fraction], total: int) -> list[int]:
     return counts
 
 
-def _draw(rows: Sequence[Any], count: int, rng: random.Random) -> list[Any]:
-    whole, rest = divmod(count, len(rows))
-    taken = sorted(rng.sample(range(len(rows)), rest))
-    return list(rows) * whole + [rows[i] for i in taken]
+def _draw(size: int, count: int, rng: random.Random) -> Iterator[int]:
+    """Numbers of the rows that are taken."""
+    whole, rest = divmod(count, size)
+    for _ in range(whole):
+        yield from range(size)
+    yield from sorted(rng.sample(range(size), rest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,23 @@ class Table(Dataset[T]):
     def __iter__(self) -> Iterator[Any]:
         yield from unique(record_of(row, self.settings, self._source) for row in self._limited())
 
+    def where(self, ids: Collection[str]) -> dict[str, str]:
+        """File and line of rows, by reading the file again up to the last of them."""
+        wanted, found, place = set(ids), {}, ""
+
+        def records() -> Iterator[Record]:
+            nonlocal place
+            for row in self._limited():
+                place = row.where
+                yield record_of(row, self.settings, self._source)
+
+        for record in unique(records()):
+            if record.id in wanted:
+                found[record.id] = place
+                if len(found) == len(wanted):
+                    break
+        return found
+
     def _limited(self) -> Iterator[Row]:
         number = 0
         for number, row in enumerate(islice(self.rows(), self.settings.limit), 1):  # noqa: B007
@@ -80,11 +97,13 @@ def unique(records: Iterable[R]) -> Iterator[R]:
     used: set[str] = set()
     counts: dict[str, int] = {}
     for record in records:
-        name, count = record.id, counts.get(record.id, 1)
-        while name in used:
-            count += 1
-            name = f"{record.id}#{count}"
-        counts[record.id] = count
+        name = record.id
+        if name in used:
+            count = counts.get(name, 1)
+            while name in used:
+                count += 1
+                name = f"{record.id}#{count}"
+            counts[record.id] = count
         used.add(name)
         yield record if name == record.id else replace(record, id=name)
 

@@ -11,25 +11,15 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import Unreachable
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.core.tokens import load_tokenizer
+from aftertrain.plugins.training.feed import batch_plan, total_steps
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.samples import Samples, prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
 SAMPLE = 10_000
 """Rows that `plan` tokenises; more are sampled evenly."""
-
-
-def batch_plan(settings: TrainSettings, n_rows: int, seed: int, stage: str) -> BatchPlan:
-    """Which rows form which step."""
-    return BatchPlan(n_rows, settings.batch.sequences, settings.epochs, sub_seed(seed, stage, "batches"))
-
-
-def total_steps(settings: TrainSettings, plan: BatchPlan) -> int:
-    """Optimizer steps of the stage."""
-    return plan.n_steps if settings.max_steps is None else min(plan.n_steps, settings.max_steps)
 
 
 def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data: Dataset[Any]) -> list[PlanItem]:

@@ -1,25 +1,32 @@
-"""Records to packable atoms: tokenised, checked for length, counted."""
+"""What there is to train on: tokenised rows, chosen by the policies for length and for unusable rows, counted."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.batch import CHOSEN, PROBE, REJECTED, SINGLE
+import numpy as np
+
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
-from aftertrain.core.packing import Atom, Segment
-from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import tokenise
+from aftertrain.core.packing import Atom
 from aftertrain.plugins.training.probes import with_probes
+from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.settings import Batch
+from aftertrain.plugins.training.store import Atoms, Fault, Ints, Store
+from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_MICRO_TOKENS = 8192
+NAMED = 10
+"""Unusable rows that an error names."""
+ENOUGH = 100
+"""Unusable rows after which the rest of the data need not be looked at."""
+Where = Callable[[Collection[str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -29,23 +36,30 @@ class Samples:
     Attributes:
         atoms: one per row kept: a conversation's or a reply's segment, or a pair's two; a pair that a loss of single
             replies learns from makes two atoms. Probes come last in theirs.
+        lengths: tokens of each segment, probes included, in the order of the atoms.
+        sizes: tokens of each atom, probes included.
+        n_targets: target tokens of one pass, probes not counted.
+        n_rows: rows that were read.
+        sources: for each data set that rows came from, its rows kept, tokens and targets before any cut.
+        largest_id: largest token id.
         dropped: ids of rows left out, by reason.
         truncated: ids of rows that were cut.
     """
 
-    atoms: list[Atom]
+    atoms: Sequence[Atom]
+    lengths: Ints
+    sizes: Ints
+    n_targets: int
+    n_rows: int
+    sources: Mapping[str, Mapping[str, int]]
+    largest_id: int = 0
     dropped: dict[str, list[str]] = field(default_factory=dict)
     truncated: list[str] = field(default_factory=list)
 
     @property
     def n_tokens(self) -> int:
         """Tokens of one pass, prompts and probes included."""
-        return sum(len(segment.token_ids) for atom in self.atoms for segment in atom)
-
-    @property
-    def n_targets(self) -> int:
-        """Target tokens of one pass."""
-        return sum(sum(segment.loss_mask[1:]) for atom in self.atoms for segment in atom if segment.role != PROBE)
+        return int(self.sizes.sum())
 
     def micro_tokens(self, batch: Batch) -> int:
         """The packing budget.
@@ -53,12 +67,13 @@ class Samples:
         Raises:
             DataError: an atom does not fit the budget that was asked for.
         """
-        largest = max(self.atoms, key=_size)
+        at = int(self.sizes.argmax())
+        largest = int(self.sizes[at])
         if batch.micro_tokens is None:
-            return max(DEFAULT_MICRO_TOKENS, _size(largest))
-        if _size(largest) > batch.micro_tokens:
+            return max(DEFAULT_MICRO_TOKENS, largest)
+        if largest > batch.micro_tokens:
             raise DataError(
-                f"sample {largest[0].sample_id!r} needs {_size(largest)} tokens in one micro-batch; raise "
+                f"sample {self.atoms[at][0].sample_id!r} needs {largest} tokens in one micro-batch; raise "
                 f"batch.micro_tokens ({batch.micro_tokens}) or lower batch.max_tokens"
             )
         return batch.micro_tokens
@@ -67,95 +82,144 @@ class Samples:
 def prepare(
     tokenizer: PreTrainedTokenizerBase, records: Iterable[Any], batch: Batch, needs: Needs | None = None
 ) -> Samples:
-    """Tokenise all records.
+    """Tokenise records in this process and memory.
 
     Args:
         needs: of the loss. Pairs make atoms of two only where its atom is a pair, as it is for None.
 
     Raises:
-        DataError: a record cannot be tokenised, is too long where that is an error, lacks a margin, or none is left.
+        DataError: see `select`.
     """
-    atoms: list[Atom] = []
-    samples = Samples(atoms)
-    n_rows = 0
-    needs = needs or Needs(records=frozenset(), atom="pair")
-    for n_rows, record in enumerate(records, 1):
-        fitting = (_fit(atom, batch, samples) for atom in _atoms(tokenizer, record, n_rows - 1, needs))
-        atoms.extend(atom for atom in fitting if atom is not None)
-    if not atoms:
-        why = "; ".join(f"{reason}: {len(ids)}" for reason, ids in samples.dropped.items())
-        raise DataError(f"no row is left to train on of {n_rows} ({why}); batch.max_tokens is {batch.max_tokens}")
-    if needs.probes is not None:
-        atoms[:] = with_probes(atoms, batch.max_tokens)
-    return samples
+    rows = Store(tokenised(tokenizer, records, Rules.of(needs, batch.learn)))
+    return select(rows, batch, needs)
 
 
-def _fit(atom: Atom, batch: Batch, samples: Samples) -> Atom | None:
-    """The atom, cut if need be, or None where it is left out; what happened is noted in `samples`."""
-    name, longest = atom[0].sample_id, max(len(segment.token_ids) for segment in atom)
-    if longest <= batch.max_tokens:
-        return atom
-    if batch.overlong == "error":
-        raise DataError(
-            f"sample {name!r} has {longest} tokens, batch.max_tokens is {batch.max_tokens}; raise it, or "
-            "set batch.overlong to drop or truncate"
-        )
+def select(
+    store: Store,
+    batch: Batch,
+    needs: Needs | None = None,
+    where: Where = lambda ids: {},
+    *,
+    may_be_empty: bool = False,
+) -> Samples:
+    """The rows that the policies keep, cut where they say so.
+
+    Args:
+        where: finds file and line of ids, for messages.
+
+    Raises:
+        DataError: a row cannot be used or is too long where that is an error, or none is left and that may not be.
+    """
+    refuse_unusable(store.faults, store.n_rows, batch, where)
+    dropped: dict[str, list[str]] = {}
+    for fault in store.faults:
+        dropped.setdefault(fault.reason, []).append(fault.id)
+    limit = batch.max_tokens
+    longest = _by_atom(np.maximum, store.lengths, store)
+    kept = fits = longest <= limit
+    truncated: list[str] = []
+    if batch.overlong == "error" and not fits.all():
+        raise _too_long(store, longest, limit, where)
     if batch.overlong == "drop":
-        samples.dropped.setdefault("overlong", []).append(name)
-        return None
-    cut = [_cut(segment, batch.max_tokens) for segment in atom]
-    if not all(any(segment.loss_mask[1:]) for segment in cut):
-        samples.dropped.setdefault("no_target_left", []).append(name)
-        return None
-    samples.truncated.append(name)
-    return cut
+        _note(dropped, "overlong", store, ~fits)
+    else:
+        learnt = _by_atom(np.maximum, store.first_targets, store) < limit
+        tells = _by_atom(np.minimum, store.differs, store) < limit
+        _note(dropped, "no_target_left", store, ~fits & ~learnt)
+        _note(dropped, "no_difference_left", store, ~fits & learnt & ~tells)
+        truncated = _ids(store, ~fits & learnt & tells)
+        kept = fits | (learnt & tells)
+    if not kept.any() and not may_be_empty:
+        why = "; ".join(f"{reason}: {len(ids)}" for reason, ids in dropped.items())
+        raise DataError(f"no row is left to train on of {store.n_rows} ({why}); batch.max_tokens is {limit}")
+    samples = _samples(store, kept, limit, dropped=dropped, truncated=truncated)
+    if needs is None or needs.probes is None or not kept.any():
+        return samples
+    probed = with_probes(samples.atoms, limit)
+    segments = np.array([len(segment.token_ids) for atom in probed for segment in atom], np.int64)
+    sizes = np.array([sum(len(segment.token_ids) for segment in atom) for atom in probed], np.int64)
+    return replace(samples, atoms=probed, lengths=segments, sizes=sizes)
 
 
-def _atoms(
-    tokenizer: PreTrainedTokenizerBase, record: Conversation | Feedback | PreferencePair, number: int, needs: Needs
-) -> list[Atom]:
-    if isinstance(record, Conversation):
-        return [[_segment(tokenizer, record, record.messages, 0, group=number)]]
-    shared = len(record.prompt)
-    if isinstance(record, Feedback):
-        turns = (*record.prompt, *record.reply)
-        return [[_segment(tokenizer, record, turns, shared, group=number, label=float(record.desirable))]]
-    margin = record.margin
-    if needs.margins and (margin is None or not math.isfinite(margin)):
-        raise DataError(
-            f"pair {record.id!r} of {record.source} has margin {margin}; the loss wants the difference of two ratings: "
-            "give the rows a margin, or score_chosen and score_rejected, or set margin: false"
-        )
-    chosen, rejected = (
-        _segment(
-            tokenizer,
-            record,
-            (*record.prompt, *reply),
-            shared,
-            group=number,
-            role=role if needs.atom == "pair" else SINGLE,
-            label=float(role == CHOSEN),
-            margin=margin or 0.0,
-        )
-        for role, reply in ((CHOSEN, record.chosen), (REJECTED, record.rejected))
+def refuse_unusable(faults: Sequence[Fault], n_rows: int, batch: Batch, where: Where) -> None:
+    """Stop for unusable rows where they are an error.
+
+    Raises:
+        DataError: there are some; counts each reason, names the first rows with file and line.
+    """
+    if batch.unusable == "drop" or not faults:
+        return
+    shown = faults[:NAMED]
+    places = where([fault.id for fault in shown])
+    counts = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in Counter(f.reason for f in faults).items())
+    lines = [f"{places[fault.id]}: {fault.message}" if fault.id in places else fault.message for fault in shown]
+    more = f"\n… and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+    read = f"{len(faults)} of {n_rows} rows" if len(faults) < ENOUGH else f"{len(faults)} of the first {n_rows} rows"
+    raise DataError(
+        f"{read} cannot be trained on ({counts}): mend them, or leave them out with batch.unusable: drop\n"
+        + "\n".join(lines)
+        + more
     )
-    return [[chosen, rejected]] if needs.atom == "pair" else [[chosen], [rejected]]
 
 
-def _segment(
-    tokenizer: PreTrainedTokenizerBase,
-    record: Conversation | Feedback | PreferencePair,
-    messages: Sequence[Message],
-    learn_from: int,
-    **facts: Any,
-) -> Segment:
-    tokens = tokenise(tokenizer, messages, learn_from=learn_from, sample_id=record.id)
-    return Segment(record.id, tokens.token_ids, tokens.loss_mask, record.source, **facts)
+def _samples(store: Store, kept: Any, limit: int, *, dropped: dict[str, list[str]], truncated: list[str]) -> Samples:
+    lengths = np.minimum(store.lengths, limit)
+    chosen = np.repeat(kept, store.atom_sizes)
+    cut = chosen & (store.lengths > limit)
+    targets = int(store.target_counts[chosen & ~cut].sum())
+    targets += sum(sum(store.segment(int(i), limit).loss_mask) for i in np.flatnonzero(cut))
+    atoms: Sequence[Atom] = Atoms(store, np.flatnonzero(kept), limit)
+    sizes = _by_atom(np.add, lengths, store)[kept]
+    return Samples(
+        atoms,
+        lengths[chosen],
+        sizes,
+        targets,
+        store.n_rows,
+        _sources(store, chosen),
+        store.largest_id,
+        dropped,
+        truncated,
+    )
 
 
-def _cut(segment: Segment, length: int) -> Segment:
-    return replace(segment, token_ids=segment.token_ids[:length], loss_mask=segment.loss_mask[:length])
+def _sources(store: Store, chosen: Any) -> dict[str, dict[str, int]]:
+    names, codes = store.sources
+    starts = np.zeros(len(store), np.int64)
+    starts[store.atom_starts] = 1
+    figures = {"atoms": starts, "tokens": store.lengths, "targets": store.target_counts}
+    sums = {
+        figure: np.bincount(codes[chosen], values[chosen], minlength=len(names)) for figure, values in figures.items()
+    }
+    return {
+        name: {figure: int(values[i]) for figure, values in sums.items()}
+        for i, name in enumerate(names)
+        if sums["atoms"][i]
+    }
 
 
-def _size(atom: Atom) -> int:
-    return sum(len(segment.token_ids) for segment in atom)
+def _by_atom(combine: np.ufunc, values: Ints, store: Store) -> Ints:
+    """Values of segments, combined for each atom."""
+    found: Ints = combine.reduceat(values, store.atom_starts) if len(store) else values
+    return found
+
+
+def _note(dropped: dict[str, list[str]], reason: str, store: Store, which: Any) -> None:
+    if ids := _ids(store, which):
+        dropped.setdefault(reason, []).extend(ids)
+
+
+def _ids(store: Store, which: Any) -> list[str]:
+    return [store.sample_id(int(store.atom_starts[i])) for i in np.flatnonzero(which)]
+
+
+def _too_long(store: Store, longest: Ints, limit: int, where: Where) -> DataError:
+    over = np.flatnonzero(longest > limit)
+    name = store.sample_id(int(store.atom_starts[over[0]]))
+    place = where([name]).get(name)
+    others = f"; so have {len(over) - 1:,} others" if len(over) > 1 else ""
+    return DataError(
+        (f"{place}: " if place else "")
+        + f"sample {name!r} has {longest[over[0]]} tokens, batch.max_tokens is {limit}; raise it, or "
+        f"set batch.overlong to drop or truncate{others}"
+    )

@@ -27,12 +27,30 @@ class Batch(Settings):
     overlong: Literal["drop", "truncate", "error"] = Field(
         "drop", description="What becomes of longer samples: left out, cut at the end, or refused. Always counted."
     )
+    unusable: Literal["error", "drop"] = Field(
+        "error",
+        description="What becomes of rows that teach nothing (chosen equals rejected, empty replies) or that the chat "
+        "template cannot render as a prompt and its reply: the stage stops and names them, or they are left out and "
+        "counted.",
+    )
+    learn: Literal["all", "last"] = Field(
+        "all", description="Which replies of a conversation are targets: all of the assistant's turns, or the last."
+    )
 
     @model_validator(mode="after")
     def _a_sample_fits(self) -> Self:
         if self.micro_tokens is not None and self.micro_tokens < self.max_tokens:
             raise ValueError(f"micro_tokens ({self.micro_tokens}) must hold a sample of max_tokens ({self.max_tokens})")
         return self
+
+
+class Stream(Settings):
+    """Rows read, tokenised and shuffled as training goes, for data too large to be tokenised in advance."""
+
+    window: PositiveInt = Field(
+        10_000,
+        description="Rows that are held in memory and shuffled among themselves; in order from window to window.",
+    )
 
 
 class TrainSettings(StageSettings):
@@ -47,4 +65,23 @@ class TrainSettings(StageSettings):
     max_steps: PositiveInt | None = Field(
         None, description="Stop after so many optimizer steps; the schedule ends there too."
     )
+    stream: Stream | None = Field(
+        None,
+        description="Train while the rows are read, a window at a time, without a tokenised copy on disk; needs "
+        "max_steps. null tokenises all rows first (once: they are cached) and shuffles over all of them.",
+    )
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="When a loss or gradient is NaN or infinite: stop and name the rows, or leave the weights as they "
+        "are, record step and rows, and go on. Ten such steps in a row stop the stage in any case.",
+    )
+    data_workers: PositiveInt | None = unhashed(
+        None, description="Processes that tokenise a large data set; null takes one for each core. Results are equal."
+    )
     checkpoint_every: PositiveInt = unhashed(100, description="Optimizer steps between two checkpoints.")
+
+    @model_validator(mode="after")
+    def _a_stream_ends(self) -> Self:
+        if self.stream is not None and self.max_steps is None:
+            raise ValueError("a stream's length is not known; say max_steps, by which the learning rate goes too")
+        return self

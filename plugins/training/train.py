@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
-from aftertrain.core.errors import Interrupted, RunError
+from aftertrain.core.errors import Interrupted, NumericsError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack_share
 from aftertrain.core.ranks import current
@@ -18,10 +18,19 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
-from aftertrain.plugins.training.outlook import batch_plan, outlook, total_steps
+from aftertrain.plugins.training.feed import Feed, Planned, Streamed
+from aftertrain.plugins.training.outlook import outlook
+from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
-from aftertrain.plugins.training.samples import Samples, prepare
+from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings
+from aftertrain.plugins.training.supply import Supply, check_vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MOST_SKIPPED = 10
+"""Steps in a row that may be passed over because they are not finite."""
 
 
 class Train(Stage[TrainSettings]):
@@ -56,17 +65,17 @@ class Train(Stage[TrainSettings]):
         loss, data = self._loss(), self._data()
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if self.settings.on_nonfinite == "skip" and current().size > 1:
+            # One rank would skip a step that the others wait in.
+            raise RunError(f"stage {context.name!r}: on_nonfinite: skip needs a single process; leave out --nproc")
         model = context.inputs["model"]
         tokenizer = load_tokenizer(model.path, context.chat_template)
-        samples = prepare(tokenizer, data, self.settings.batch, loss.needs)
         latest = context.checkpoints.latest()
         faults = template_faults(tokenizer)
         if latest is None:
             for fault in faults:
                 context.emit("warning", message=fault)
-            _emit_left_out(context, samples)
-        budget = samples.micro_tokens(self.settings.batch)
-        atoms = self._referenced(context, loss, samples, budget)
+        feed = self._feed(context, tokenizer, data, loss, first=latest is None)
         engine = self._engine()
         engine.load(
             model.path,
@@ -78,7 +87,8 @@ class Train(Stage[TrainSettings]):
         if latest is not None:
             done, state = latest
             engine.load_state(state)
-        self._steps(context, engine, loss, atoms, budget=budget, done=done)
+            feed.restore(state)
+        self._steps(context, engine, loss, feed, done=done)
         folder = context.folder / "model"
         engine.save_model(folder)
         if current().first:
@@ -95,37 +105,90 @@ class Train(Stage[TrainSettings]):
         context: StageContext,
         engine: Engine[Any],
         loss: Loss[Any],
-        atoms: Sequence[Atom],
+        feed: Feed,
         *,
-        budget: int,
         done: int,
     ) -> None:
-        settings = self.settings
-        plan = batch_plan(settings, len(atoms), context.seed, context.name)
-        total = total_steps(settings, plan)
+        settings, total = self.settings, feed.total
         (term,) = loss.needs.per
         ranks = current()
+        skipped = 0
+
+        def save(folder: Path) -> None:
+            engine.save_state(folder)
+            if ranks.first:
+                feed.save(folder)
+
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
-            rows = [atoms[row] for row in plan.rows(step - 1)]
-            batches = pack_share(rows, budget, rank=ranks.rank, ranks=ranks.size)
+            rows = feed.atoms(step)
+            batches = pack_share(rows, feed.budget, rank=ranks.rank, ranks=ranks.size)
             rate = settings.optimizer.rate(step - 1, total, len(rows) / settings.batch.sequences)
-            result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
-            seconds = time.perf_counter() - started
-            context.emit(
-                "metrics",
-                step,
-                **_figures(result, term),
-                epoch=step / plan.steps_per_epoch,
-                micro_batches=len(batches),
-                timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
-            )
+            try:
+                result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
+            except NumericsError as error:
+                skipped += 1
+                if settings.on_nonfinite == "stop" or skipped == MOST_SKIPPED:
+                    raise
+                context.emit("skipped", step, message=str(error))
+            else:
+                skipped = 0
+                seconds = time.perf_counter() - started
+                context.emit(
+                    "metrics",
+                    step,
+                    **_figures(result, term),
+                    epoch=feed.epoch(step),
+                    micro_batches=len(batches),
+                    timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
+                )
             context.emit("progress", step, done=step, total=total, unit="steps")
             stop = ranks.any(context.stopping(), f"whether to stop after step {step}")
             if stop or (step % settings.checkpoint_every == 0 and step < total):
-                context.checkpoints.save(step, engine.save_state)
+                context.checkpoints.save(step, save)
             if stop:
                 raise Interrupted(f"stage {context.name!r} stopped after step {step} of {total}; run it again to go on")
+
+    def _feed(
+        self,
+        context: StageContext,
+        tokenizer: PreTrainedTokenizerBase,
+        data: Dataset[Any],
+        loss: Loss[Any],
+        *,
+        first: bool,
+    ) -> Feed:
+        """What gives each step its rows. On the `first` attempt events tell of the data."""
+        settings, model = self.settings, context.inputs["model"].path
+
+        def warn(message: str) -> None:
+            context.emit("warning", message=message)
+
+        def window(samples: Samples, step: int) -> None:
+            check_vocabulary(model, tokenizer, samples.largest_id)
+            _emit_left_out(context, samples, step)
+
+        if settings.stream is not None:
+            seed = sub_seed(context.seed, context.name, "batches")
+            return Streamed(settings, tokenizer, data, loss.needs, seed, told=window)
+        supply = Supply(
+            settings,
+            self.builder,
+            folder=context.folder,
+            warn=warn,
+            told=lambda rows: context.emit("progress", done=rows, total=None, unit="rows tokenised"),
+            stopping=context.stopping,
+        )
+        samples = supply.samples(tokenizer, data, loss.needs)
+        unknown = check_vocabulary(model, tokenizer, samples.largest_id)
+        budget = samples.micro_tokens(settings.batch)
+        if first:
+            for message in unknown:
+                warn(message)
+            _emit_left_out(context, samples)
+            context.emit("data", **picture(settings, samples, budget, context.seed, context.name))
+        atoms = self._referenced(context, loss, samples, budget)
+        return Planned(settings, atoms, budget, context.seed, context.name)
 
     def _referenced(self, context: StageContext, loss: Loss[Any], samples: Samples, budget: int) -> Sequence[Atom]:
         if COLUMN not in loss.needs.columns:
@@ -154,6 +217,8 @@ class Train(Stage[TrainSettings]):
         if data.record_type.__name__ not in needs.records:
             wanted = " or ".join(sorted(needs.records))
             found.append(f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}")
+        if self.settings.stream is not None and COLUMN in needs.columns:
+            found.append(f"loss {name!r} needs a reference, which is computed for all rows at once; set stream: null")
         if others := sorted(needs.columns - {COLUMN}):
             found.append(
                 f"loss {name!r} needs {', '.join(others)}, which an offline stage has not; use the stage online"
@@ -191,10 +256,10 @@ def _figures(result: StepResult, term: str) -> dict[str, float]:
     }
 
 
-def _emit_left_out(context: StageContext, samples: Samples) -> None:
+def _emit_left_out(context: StageContext, samples: Samples, step: int | None = None) -> None:
     counts = {reason: len(ids) for reason, ids in samples.dropped.items()}
     if samples.truncated:
         counts["truncated"] = len(samples.truncated)
     if counts:
         ids = [name for names in (*samples.dropped.values(), samples.truncated) for name in names]
-        context.emit("dropped", **counts, examples=ids[:5])
+        context.emit("dropped", step, **counts, examples=ids[:5])

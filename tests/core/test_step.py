@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ class Line(Engine[Settings]):
     def step(self, learning_rate: float) -> StepReport:
         assert self.slope.grad is not None
         gradient, self.slope.grad = float(self.slope.grad), None
+        if not math.isfinite(gradient):
+            raise NumericsError(f"the gradient's norm is {gradient}")
         return StepReport(gradient, learning_rate)
 
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:

@@ -112,7 +112,7 @@ def test_a_template_that_asks_for_the_date_is_told_the_same_one_every_day(tiny_m
 
 
 def test_a_conversation_without_a_reply_is_refused(tokenizer: Any) -> None:
-    with pytest.raises(DataError, match="sample 'x' has no assistant turn"):
+    with pytest.raises(DataError, match="sample 'x': it has no assistant turn"):
         tokenise(tokenizer, [Message("user", "Hi")], sample_id="x")
 
 

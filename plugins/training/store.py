@@ -1,0 +1,319 @@
+"""Tokenised rows as Arrow record batches, in memory or memory-mapped: ten million rows are no Python objects.
+
+Each Arrow row is a segment, or a data row that cannot be used. Targets are kept as runs `[start, stop)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aftertrain.core.packing import Atom, Segment
+from aftertrain.core.tokens import UnusableRow
+from aftertrain.plugins.training.rows import Rules, TrainingRecord, atoms_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row that cannot be used: its number in the data set (from 0), id, one word for counts, and what is wrong."""
+
+    row: int
+    id: str
+    reason: str
+    message: str
+
+
+@lru_cache(maxsize=1)
+def schema() -> pa.Schema:
+    """Columns of a batch. `differs` is the first token in which a pair's segments differ, 0 for a single one."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("row", pa.int64()),
+            ("starts", pa.bool_()),
+            ("sample_id", pa.string()),
+            ("source", pa.string()),
+            ("token_ids", pa.list_(pa.int32())),
+            ("targets", pa.list_(pa.int32())),
+            ("role", pa.int8()),
+            ("label", pa.float32()),
+            ("margin", pa.float64()),
+            ("differs", pa.int32()),
+            ("largest_id", pa.int32()),
+            ("reason", pa.string()),
+            ("message", pa.string()),
+        ]
+    )
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, records: Iterable[TrainingRecord], first: int, rules: Rules
+) -> pa.RecordBatch:
+    """Tokenise records whose numbers in the data set go on from `first`."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in schema().names}
+    for number, record in enumerate(records, first):
+        try:
+            atoms = atoms_of(tokenizer, record, number, rules)
+        except UnusableRow as error:
+            _add(columns, row=number, sample_id=record.id, reason=error.reason, message=str(error))
+            continue
+        for atom in atoms:
+            differs = _differs(atom)
+            for place, segment in enumerate(atom):
+                _add(
+                    columns,
+                    row=number,
+                    starts=place == 0,
+                    sample_id=segment.sample_id,
+                    source=segment.source,
+                    token_ids=segment.token_ids,
+                    targets=_runs(segment.loss_mask),
+                    role=segment.role,
+                    label=segment.label,
+                    margin=segment.margin,
+                    differs=differs,
+                    largest_id=max(segment.token_ids),
+                )
+    return pa.RecordBatch.from_pydict(columns, schema=schema())
+
+
+def faults_of(batch: pa.RecordBatch) -> Iterator[Fault]:
+    """The rows of a batch that cannot be used."""
+    if batch.column("reason").null_count == len(batch):
+        return
+    for row in batch.select(["row", "sample_id", "reason", "message"]).to_pylist():
+        if row["reason"] is not None:
+            yield Fault(row["row"], row["sample_id"], row["reason"], row["message"])
+
+
+def write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Batches as an Arrow file."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def read(path: Path) -> Store:
+    """A store whose tokens stay on disk until they are asked for.
+
+    Raises:
+        pyarrow.ArrowException: the file is no Arrow file of this schema.
+    """
+    import pyarrow as pa
+
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    if reader.schema != schema():
+        raise pa.ArrowInvalid(f"{path} has other columns")
+    return Store([reader.get_batch(i) for i in range(reader.num_record_batches)])
+
+
+class Store:
+    """Segments by number, and what policies look at as vectors over all segments."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        everything = list(batches)
+        self.faults = tuple(fault for batch in everything for fault in faults_of(batch))
+        self._parts = [_Part(batch) for batch in everything if len(batch)]
+        self._ends = np.cumsum([len(part) for part in self._parts], dtype=np.int64)
+        last = [batch.column("row")[-1].as_py() for batch in everything if len(batch)]
+        self.n_rows: int = 1 + max(last, default=-1)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self._parts else 0
+
+    @cached_property
+    def atom_starts(self) -> Ints:
+        """Number of each atom's first segment."""
+        return np.flatnonzero(self._column("starts")).astype(np.int64)
+
+    @property
+    def atom_sizes(self) -> Ints:
+        """Segments of each atom."""
+        return np.diff(self.atom_starts, append=len(self))
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Tokens of each segment."""
+        return self._column("lengths")
+
+    @cached_property
+    def first_targets(self) -> Ints:
+        """Place of each segment's first target."""
+        return self._column("first_targets")
+
+    @cached_property
+    def target_counts(self) -> Ints:
+        """Targets of each segment."""
+        return self._column("target_counts")
+
+    @cached_property
+    def differs(self) -> Ints:
+        """First token in which a pair's segments differ, 0 for a single one."""
+        return self._column("differs")
+
+    @cached_property
+    def sources(self) -> tuple[list[str], Ints]:
+        """Names of the data sets, and for each segment the number of its own."""
+        names: dict[str, int] = {}
+        codes = [np.zeros(0, np.int64)]
+        for part in self._parts:
+            own, found = part.sources
+            codes.append(np.array([names.setdefault(name, len(names)) for name in own], np.int64)[found])
+        return list(names), np.concatenate(codes)
+
+    @property
+    def largest_id(self) -> int:
+        """Largest token id of all segments."""
+        return max((int(part.largest_id.max(initial=0)) for part in self._parts), default=0)
+
+    def sample_id(self, index: int) -> str:
+        """Id of a segment's record."""
+        part, place = self._find(index)
+        return part.text("sample_id", place)
+
+    def segment(self, index: int, limit: int) -> Segment:
+        """One segment, cut after `limit` tokens."""
+        part, place = self._find(index)
+        return part.segment(place, limit)
+
+    def _find(self, index: int) -> tuple[_Part, int]:
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        part = self._parts[number]
+        return part, index - int(self._ends[number]) + len(part)
+
+    def _column(self, name: str) -> Ints:
+        found = [getattr(part, name) for part in self._parts]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+class Atoms(Sequence[Atom]):
+    """Some atoms of a store, made into segments when they are asked for."""
+
+    def __init__(self, store: Store, chosen: Ints, limit: int) -> None:
+        self._store, self._chosen, self._limit = store, chosen, limit
+        self._bounds = np.append(store.atom_starts, len(store))
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Atom: ...
+    @overload
+    def __getitem__(self, index: slice) -> Atoms: ...
+    def __getitem__(self, index: int | slice) -> Atom | Atoms:
+        if isinstance(index, slice):
+            return Atoms(self._store, self._chosen[index], self._limit)
+        atom = int(self._chosen[index])
+        span = range(int(self._bounds[atom]), int(self._bounds[atom + 1]))
+        return [self._store.segment(i, self._limit) for i in span]
+
+
+class _Part:
+    """The segments of one record batch, as views into its memory."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        import pyarrow.compute as pc
+
+        # Batches without unusable rows stay where they are, on disk; the few others are copied without these.
+        self._batch = (
+            batch if batch.column("reason").null_count == len(batch) else batch.filter(pc.is_null(batch["reason"]))
+        )
+        self._tokens, self._offsets = _lists(self._batch.column("token_ids"))
+        self._runs, self._run_offsets = _lists(self._batch.column("targets"))
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def text(self, name: str, place: int) -> str:
+        return str(self._batch.column(name)[place].as_py())
+
+    @property
+    def starts(self) -> NDArray[np.bool_]:
+        return np.asarray(self._batch.column("starts").to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+    @property
+    def lengths(self) -> Ints:
+        return np.diff(self._offsets).astype(np.int64)
+
+    @property
+    def first_targets(self) -> Ints:
+        return self._runs[self._run_offsets[:-1]].astype(np.int64)
+
+    @property
+    def target_counts(self) -> Ints:
+        signed = self._runs.astype(np.int64)
+        signed[0::2] *= -1
+        return np.diff(np.append(0, signed.cumsum())[self._run_offsets])
+
+    @property
+    def differs(self) -> Ints:
+        return np.asarray(self._batch.column("differs"), dtype=np.int64)
+
+    @property
+    def largest_id(self) -> Ints:
+        return np.asarray(self._batch.column("largest_id"), dtype=np.int64)
+
+    @property
+    def sources(self) -> tuple[list[str], Ints]:
+        found = self._batch.column("source").dictionary_encode()
+        return found.dictionary.to_pylist(), np.asarray(found.indices, dtype=np.int64)
+
+    def segment(self, place: int, limit: int) -> Segment:
+        ids = self._tokens[self._offsets[place] : self._offsets[place + 1]][:limit]
+        mask = np.zeros(len(ids), np.bool_)
+        runs = self._runs[self._run_offsets[place] : self._run_offsets[place + 1]]
+        for start, stop in runs.reshape(-1, 2):
+            mask[start:stop] = True
+        column = self._batch.column
+        return Segment(
+            self.text("sample_id", place),
+            ids.tolist(),
+            mask.tolist(),
+            self.text("source", place),
+            role=column("role")[place].as_py(),
+            group=column("row")[place].as_py(),
+            label=column("label")[place].as_py(),
+            margin=column("margin")[place].as_py(),
+        )
+
+
+def _lists(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return column.values.to_numpy(), column.offsets.to_numpy()
+
+
+def _add(columns: dict[str, list[Any]], **values: Any) -> None:
+    for name, column in columns.items():
+        column.append(values.get(name))
+
+
+def _runs(mask: Sequence[bool]) -> list[int]:
+    """Bounds of the runs of targets; the first token, which nothing precedes, is none."""
+    marks = np.zeros(len(mask) + 2, np.int8)
+    marks[1:-1] = mask
+    marks[1] = 0
+    found: list[int] = np.flatnonzero(np.diff(marks)).tolist()
+    return found
+
+
+def _differs(atom: Atom) -> int:
+    if len(atom) == 1:
+        return 0
+    one, other = (segment.token_ids for segment in atom)
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,0 +1,140 @@
+"""A stage's rows: from the cache, or tokenised now and kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.dataset import Dataset
+from aftertrain.core.errors import Interrupted, ModelError
+from aftertrain.core.loss import Needs
+from aftertrain.core.run.disk import disk_refusal
+from aftertrain.core.run.lineage import components
+from aftertrain.core.run.sources import source_digests
+from aftertrain.core.settings import Builder
+from aftertrain.core.tokens import fingerprint
+from aftertrain.plugins.training.cache import cache_folder, cached, key_of
+from aftertrain.plugins.training.rows import Rules
+from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, refuse_unusable, select
+from aftertrain.plugins.training.settings import TrainSettings
+from aftertrain.plugins.training.store import Fault, Store, faults_of
+from aftertrain.plugins.training.tokenising import available_cores, tokenised
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+TOLD_EVERY = 10_000
+"""Rows between two reports of progress."""
+
+
+class Supply:
+    """Loads the samples of one stage.
+
+    Attributes:
+        folder: a folder of the stage's own, for when the cache cannot be written.
+        warn: told what a user should know.
+        told: told how many rows are tokenised.
+        stopping: true when the user asked to stop.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        builder: Builder,
+        *,
+        folder: Path | None = None,
+        warn: Callable[[str], None] = lambda message: None,
+        told: Callable[[int], None] = lambda rows: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.settings, self.builder, self.folder = settings, builder, folder
+        self.warn, self.told, self.stopping = warn, told, stopping
+
+    def samples(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], needs: Needs) -> Samples:
+        """The rows that the stage trains on.
+
+        Raises:
+            DataError: a row cannot be used where that is an error, or none is left.
+            Interrupted: the user asked to stop.
+        """
+        return select(self._store(tokenizer, data, needs), self.settings.batch, needs, data.where)
+
+    def _store(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], needs: Needs) -> Store:
+        rules = Rules.of(needs, self.settings.batch.learn)
+        key = self.key(tokenizer, data, rules)
+
+        def make() -> Iterable[pa.RecordBatch]:
+            return self._checked(self._batches(tokenizer, data, rules), data.where)
+
+        try:
+            return cached(cache_folder(), key, make, warn=self.warn, pause=self._pause)
+        except OSError as error:
+            refused = disk_refusal(error)
+            if refused is None or self.folder is None:
+                raise
+            self.warn(f"{refused}: tokenised rows are kept in the stage's folder; set AFTERTRAIN_CACHE")
+        return cached(self.folder / "tokens", key, make, warn=self.warn, pause=self._pause)
+
+    def key(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], rules: Rules) -> str:
+        """What decides the tokenised rows, as a digest."""
+        classes = [type(self.builder.build(use)) for use in components(self.settings.data)]
+        return key_of(
+            data=data.fingerprint(),
+            tokenizer=fingerprint(tokenizer),
+            rules=asdict(rules),
+            code=source_digests([type(self), *classes]),
+        )
+
+    def _batches(
+        self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], rules: Rules
+    ) -> Iterator[pa.RecordBatch]:
+        said = 0
+
+        def between(rows: int) -> None:
+            nonlocal said
+            self._pause()
+            if rows - said >= TOLD_EVERY:
+                said = rows
+                self.told(rows)
+
+        workers = self.settings.data_workers or available_cores()
+        yield from tokenised(tokenizer, data, rules, workers=workers, between=between)
+
+    def _checked(self, batches: Iterable[pa.RecordBatch], where: Where) -> Iterator[pa.RecordBatch]:
+        """The batches; a data set that is mostly unusable is refused before all of it is tokenised."""
+        faults: list[Fault] = []
+        for batch in batches:
+            faults += faults_of(batch)
+            if len(faults) >= ENOUGH:
+                refuse_unusable(faults, batch.column("row")[-1].as_py() + 1, self.settings.batch, where)
+            yield batch
+
+    def _pause(self) -> None:
+        if self.stopping():
+            raise Interrupted("stopped while rows were tokenised; run it again to start over with them")
+
+
+def check_vocabulary(model: str, tokenizer: PreTrainedTokenizerBase, largest_id: int) -> list[str]:
+    """Compare a tokenizer's ids with the model's embeddings; returns what to warn of.
+
+    Raises:
+        ModelError: the rows hold an id that the model has no embedding for.
+    """
+    from transformers import AutoConfig
+
+    try:
+        size = int(AutoConfig.from_pretrained(model).get_text_config().vocab_size)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{model}: cannot read the size of the vocabulary: {error}") from error
+    if largest_id >= size:
+        token = tokenizer.convert_ids_to_tokens(largest_id)
+        raise ModelError(
+            f"{model}: the rows hold token {token!r} with id {largest_id}, and the model has only {size} embeddings; "
+            "tokenizer and model do not belong together, or the model's embeddings must be enlarged first"
+        )
+    if len(tokenizer) > size:
+        return [f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; the rows use none of the others"]
+    return []
