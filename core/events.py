@@ -24,8 +24,9 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        name: `run_started`, `stage_started`, `stage_reused`, `metrics`, `sample`, `progress`, `checkpoint`, `rewind`,
-            `warning`, `stage_done`, `run_done`, `run_failed`.
+        name: `run_started`, `data_check`, `stage_started`, `stage_reused`, `metrics`, `sample`, `progress`,
+            `checkpoint`, `rewind`, `warning`, `stage_done`, `run_done`, `run_failed`; of training stages also `rows`
+            (what they train on), `dropped` (rows left out or cut, by reason) and `skipped` (a step without an update).
         stage: the stage's name, empty for events of the whole run.
         step: optimizer or online step that the event belongs to (counted from 1), None outside steps.
         data: JSON facts. Clocks and speeds live under the key `timing`, so that comparisons can leave them out.

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import Field
 
 from aftertrain.core.component import Component
+from aftertrain.core.errors import RunError
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.settings import Builder, Settings
 
 if TYPE_CHECKING:
+    from aftertrain.core.batch import PackedBatch
     from aftertrain.core.run.checkpoint import Checkpoints
 
 BASE = "base"
@@ -142,6 +144,24 @@ class Stage(Component[S]):
     @abstractmethod
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """What `run` would do, in figures, and every check that needs no weights."""
+
+    def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
+        """Read all rows before the first stage of the run starts, so that a bad one is told today. Nothing by default.
+
+        What takes long belongs into a cache that `run` reads.
+
+        Raises:
+            DataError: a row cannot be used.
+            Interrupted: `stopping` became true.
+        """
+
+    def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
+        """The micro-batches of a step (counted from 1) as `run` would form them, for people; no weights are loaded.
+
+        Raises:
+            RunError: the stage has no such step, or does not train on rows that are known beforehand (the default).
+        """
+        raise RunError(f"stage {context.name!r} does not train on rows that are known before it runs")
 
     def details(self) -> dict[str, JSON]:
         """Facts for the report that are known before running."""

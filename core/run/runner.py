@@ -33,7 +33,7 @@ from aftertrain.core.run.orders import Lead, Order, follow
 from aftertrain.core.run.signals import StopSignals
 from aftertrain.core.seeding import use_determinism
 from aftertrain.core.settings import Builder
-from aftertrain.core.stage import BASE, StageContext
+from aftertrain.core.stage import BASE, PlanContext, Stage, StageContext
 
 
 @dataclass(frozen=True)
@@ -201,15 +201,18 @@ class _Walk:
         shown = ("name", "recipe", "order", "hardware", "threads", "plugins")
         versions = {"python": facts["python"], **_versions(facts["packages"])}
         self.log.emit("run_started", **{key: facts[key] for key in shown}, versions=versions)
-        self._find_data()
+        self._find_data(str(base))
 
-    def _find_data(self) -> None:
-        """Look at every stage's data before the first stage runs: a file that the last one misses is told today."""
+    def _find_data(self, base: str) -> None:
+        """Look at every stage's data before the first stage runs: what the last one cannot use is told today."""
         problems: dict[str, AftertrainError] = {}
         for node in self.nodes:
             self._stop_if_asked()
             try:
                 node.stage.fingerprints()
+                self._check_data(node, base)
+            except Interrupted:
+                raise
             except AftertrainError as error:
                 problems[node.name] = error
         if len(problems) == 1:
@@ -217,6 +220,16 @@ class _Walk:
             raise problem
         if problems:
             raise DataError("\n".join(f"stage {name!r}: {told}" for name, told in problems.items()))
+
+    def _check_data(self, node: Node, base: str) -> None:
+        """Its rows too, unless the stage was done before: it is likely to be reused."""
+        done = any((folder / "done.json").exists() for folder in self.folder.versions(node.name))
+        if type(node.stage).check_data is Stage.check_data or (done and not self.job.restart):
+            return
+        self.log.emit("data_check", at=node.name)
+        recipe = self.job.recipe
+        context = PlanContext(node.name, base, recipe.seed, self.job.builder, recipe.chat_template)
+        node.stage.check_data(context, self.stopping)
 
     def _stage(self, node: Node) -> None:
         digests = {name: artifact.digest for name, artifact in self.artifacts.items()}

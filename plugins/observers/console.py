@@ -64,6 +64,9 @@ class Console(Observer[ConsoleSettings]):
         stages = ", ".join(event.data.get("order", ()))
         self.view.line(f"{event.data['name']}{again} in {self.folder}: {stages}", "bold")
 
+    def _data_check(self, event: Event) -> None:
+        self.view.line(f"{event.data['at']}: checking its data", "dim")
+
     def _stage_reused(self, event: Event) -> None:
         self.view.line(f"{event.stage}: done already, reused", "dim")
 
@@ -95,6 +98,9 @@ class Console(Observer[ConsoleSettings]):
         if counts:
             told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
             self.view.line(f"{event.stage}: rows left out: {told}", "yellow")
+
+    def _skipped(self, event: Event) -> None:
+        self.view.line(f"{event.stage}: no update: {event.data['message']}", "yellow")
 
     def _scores(self, event: Event) -> None:
         for entry in event.data.get("scores", ()):

@@ -112,6 +112,7 @@ class Stage:
         metrics, timing: finite values by step; NaN and infinities are counted in `not_finite` instead.
         verdicts: verifier -> outcome -> count, over all steps.
         dropped: reason -> rows.
+        rows: what the event `rows` said of the rows trained on.
         details: facts known before the stage ran.
         why: why it ran instead of being reused.
         data: content digests of its data by name.
@@ -136,6 +137,7 @@ class Stage:
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_examples: tuple[str, ...] = ()
+    rows: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     samples: list[Sampled] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)

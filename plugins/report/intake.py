@@ -30,6 +30,10 @@ def note_event(stage: Stage, event: Event) -> None:
     elif event.name == "progress":
         if data.get("unit") == "steps" and isinstance(data.get("total"), int):
             stage.total = data["total"]
+    elif event.name == "rows":
+        stage.rows = data
+    elif event.name == "skipped":
+        stage.warnings.append(f"no update: {data.get('message', data)}")
     elif event.name == "warning":
         stage.warnings.append(str(data.get("message", data)))
     elif event.name == "scores":

@@ -22,6 +22,7 @@ from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
 from aftertrain.plugins.report.instances import Chosen, Instances
 from aftertrain.plugins.report.intake import mapping
+from aftertrain.plugins.report.lengths import Lengths, lengths
 from aftertrain.plugins.report.outcome import (
     Comparison,
     ScoreSeries,
@@ -55,9 +56,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training stage: curves and a few sampled replies."""
+    """One training stage: its rows, curves and a few sampled replies."""
 
     stage: Stage
+    lengths: Lengths | None
     curves: Curves
     samples: tuple[Sampled, ...]
 
@@ -201,7 +203,7 @@ def _training(stage: Stage) -> Training:
     """Samples evenly spaced over the recorded ones, the first and the last among them."""
     total, wanted = len(stage.samples), min(TRAINING_SAMPLES, len(stage.samples))
     places = {round(index * (total - 1) / max(1, wanted - 1)) for index in range(wanted)}
-    return Training(stage, curves(stage), tuple(stage.samples[place] for place in sorted(places)))
+    return Training(stage, lengths(stage.rows), curves(stage), tuple(stage.samples[place] for place in sorted(places)))
 
 
 def _trouble(run: Run) -> str:

@@ -30,7 +30,7 @@ FILE = "stream.json"
 
 
 class Feed(ABC):
-    """Gives each step its atoms.
+    """Gives each step its atoms. `seed` and `stage` are the run's and the stage's name.
 
     Attributes:
         total: optimizer steps of the stage.
@@ -108,8 +108,9 @@ class Streamed(Feed):
         tokenizer: PreTrainedTokenizerBase,
         data: Dataset[Any],
         needs: Needs,
-        seed: int,
         *,
+        seed: int,
+        stage: str,
         told: Callable[[Samples, int], None] = lambda samples, step: None,
     ) -> None:
         assert settings.stream is not None
@@ -118,7 +119,7 @@ class Streamed(Feed):
         per_atom = (2 if needs.atom == "pair" else 1) * (1 if needs.probes is None else 2)
         self.budget = settings.batch.micro_tokens or max(DEFAULT_MICRO_TOKENS, per_atom * settings.batch.max_tokens)
         self._settings, self._tokenizer, self._data, self._needs = settings, tokenizer, data, needs
-        self._seed, self._told = seed, told
+        self._seed, self._told = sub_seed(seed, stage, "batches"), told
         self._window_rows = settings.stream.window
         self._position = Position()
         self._rows: Iterator[Any] | None = None

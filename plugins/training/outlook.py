@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.dataset import Dataset
@@ -13,10 +13,17 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.core.tokens import load_tokenizer
-from aftertrain.plugins.training.feed import batch_plan, total_steps
+from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.reference import COLUMN
-from aftertrain.plugins.training.samples import Samples, prepare
+from aftertrain.plugins.training.rows import Rules
+from aftertrain.plugins.training.samples import Samples, select
 from aftertrain.plugins.training.settings import TrainSettings
+from aftertrain.plugins.training.store import Store
+from aftertrain.plugins.training.supply import check_vocabulary
+from aftertrain.plugins.training.tokenising import tokenised
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SAMPLE = 10_000
 """Rows that `plan` tokenises; more are sampled evenly."""
@@ -27,37 +34,34 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
 
     Raises:
         DataError: a row cannot be used.
-        ModelError: the tokenizer cannot be used.
+        ModelError: the tokenizer cannot be used, or does not fit the model.
     """
+    rows = {"PreferencePair": "pairs", "Feedback": "replies"}.get(data.record_type.__name__, "conversations")
+    noun = "replies" if rows == "pairs" and loss.needs.atom == "segment" else rows
+    tokenizer = load_tokenizer(context.model, context.chat_template)
+    if settings.stream is not None:
+        return _streamed(settings, context, loss, data, tokenizer, noun)
     try:
         n_rows = len(data)
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
     stride = -(-n_rows // SAMPLE)
-    samples = prepare(
-        load_tokenizer(context.model, context.chat_template), islice(data, 0, None, stride), settings.batch, loss.needs
-    )
-    seen = len(range(0, n_rows, stride))
-    kept = n_rows if seen == 0 else round(n_rows * len(samples.atoms) / seen)
+    samples = _prepared(settings, loss, data, tokenizer, islice(data, 0, None, stride))
+    seen = samples.n_rows
+    kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
-    rows = {"PreferencePair": "pairs", "Feedback": "replies"}.get(data.record_type.__name__, "conversations")
-    noun = "replies" if rows == "pairs" and loss.needs.atom == "segment" else rows
     plan = batch_plan(settings, kept, context.seed, context.name)
     total = total_steps(settings, plan)
     scale = kept / len(samples.atoms)
-    per_step = min(settings.batch.sequences, kept)
     items = [
         PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
         *_left_out(samples, seen),
+        *_vocabulary(context, tokenizer, samples),
         PlanItem(
             "tokens",
             f"{about}{scale * samples.n_tokens:,.0f} an epoch, {scale * samples.n_targets:,.0f} of them targets",
         ),
-        PlanItem(
-            "1 step",
-            f"{per_step} {noun} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens in "
-            f"{_micro_batches(samples, settings, per_step)} of at most {samples.micro_tokens(settings.batch):,} tokens",
-        ),
+        _step(settings, samples, samples.micro_tokens(settings.batch), noun),
         PlanItem("1 epoch", f"{about}{plan.steps_per_epoch:,} steps"),
         PlanItem("all", f"{about}{total:,} steps, {settings.epochs} × the data" + _capped(settings, plan)),
         PlanItem("learning rate", _rates(settings, total)),
@@ -67,9 +71,64 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     return items
 
 
-def _micro_batches(samples: Samples, settings: TrainSettings, per_step: int) -> str:
-    sizes = [sum(len(segment.token_ids) for segment in atom) for atom in islice(samples.atoms, per_step)]
-    n = len(group_by_budget(sizes, samples.micro_tokens(settings.batch)))
+def _streamed(  # noqa: PLR0917  all that a plan looks at
+    settings: TrainSettings,
+    context: PlanContext,
+    loss: Loss[Any],
+    data: Dataset[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    noun: str,
+) -> list[PlanItem]:
+    """The same for a stream, whose length nobody knows."""
+    assert settings.stream is not None
+    assert settings.max_steps is not None
+    window = settings.stream.window
+    try:
+        samples = _prepared(settings, loss, data, tokenizer, islice(data, min(window, SAMPLE)))
+    except Unreachable as error:
+        return [PlanItem("rows", str(error), "warning")]
+    seen = samples.n_rows
+    told = (
+        f"streamed from {settings.data.name}, shuffled within windows of {window:,}; figures are of the first {seen:,}"
+    )
+    feed = Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
+    return [
+        PlanItem("rows", told),
+        *_left_out(samples, seen),
+        *_vocabulary(context, tokenizer, samples),
+        _step(settings, samples, feed.budget, noun, settings.batch.sequences),
+        PlanItem("all", f"{settings.max_steps:,} steps"),
+        PlanItem("learning rate", _rates(settings, settings.max_steps)),
+    ]
+
+
+def _prepared(
+    settings: TrainSettings,
+    loss: Loss[Any],
+    data: Dataset[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    records: Iterable[Any],
+) -> Samples:
+    rules = Rules.of(loss.needs, settings.batch.learn)
+    return select(Store(tokenised(tokenizer, records, rules)), settings.batch, loss.needs, data.where)
+
+
+def _vocabulary(context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> Iterator[PlanItem]:
+    for message in check_vocabulary(context.model, tokenizer, samples.largest_id):
+        yield PlanItem("vocabulary", message, "warning")
+
+
+def _step(settings: TrainSettings, samples: Samples, budget: int, noun: str, per_step: int | None = None) -> PlanItem:
+    per_step = per_step or min(settings.batch.sequences, len(samples.atoms))
+    return PlanItem(
+        "1 step",
+        f"{per_step} {noun} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens in "
+        f"{_micro_batches(samples, per_step, budget)} of at most {budget:,} tokens",
+    )
+
+
+def _micro_batches(samples: Samples, per_step: int, budget: int) -> str:
+    n = len(group_by_budget(samples.sizes[:per_step].tolist(), budget))
     return "1 micro-batch" if n == 1 else f"about {n} micro-batches"
 
 

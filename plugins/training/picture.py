@@ -19,7 +19,7 @@ QUANTILES = {"least": 0.0, "median": 0.5, "p95": 0.95, "greatest": 1.0}
 
 
 def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> dict[str, Any]:
-    """Data of the event `data`: counts over one pass, and the two pictures below."""
+    """Data of the event `rows`: counts over one pass, and the two pictures below."""
     return {
         "rows": samples.n_rows,
         "kept": len(samples.atoms),

@@ -73,9 +73,12 @@ class Supply:
             return cached(cache_folder(), key, make, warn=self.warn, pause=self._pause)
         except OSError as error:
             refused = disk_refusal(error)
-            if refused is None or self.folder is None:
+            if refused is None:
                 raise
-            self.warn(f"{refused}: tokenised rows are kept in the stage's folder; set AFTERTRAIN_CACHE")
+        if self.folder is None:
+            self.warn(f"{refused}: tokenised rows are not kept; set AFTERTRAIN_CACHE")
+            return Store(make())
+        self.warn(f"{refused}: tokenised rows are kept in the stage's folder; set AFTERTRAIN_CACHE")
         return cached(self.folder / "tokens", key, make, warn=self.warn, pause=self._pause)
 
     def key(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], rules: Rules) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ from aftertrain.plugins.training.supply import Supply, check_vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.core.batch import PackedBatch
 
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
@@ -100,6 +102,36 @@ class Train(Stage[TrainSettings]):
         items = [PlanItem("loss", misfit, "error") for misfit in self._misfits(loss, data)]
         return items or outlook(self.settings, context, loss, data)
 
+    def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
+        """Tokenise the rows into the cache; a stream is not read ahead."""
+        loss, data = self._loss(), self._data()
+        if misfits := self._misfits(loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if self.settings.stream is None:
+            tokenizer = load_tokenizer(context.model, context.chat_template)
+            samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
+            check_vocabulary(context.model, tokenizer, samples.largest_id)
+            samples.micro_tokens(self.settings.batch)
+
+    def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
+        loss, data = self._loss(), self._data()
+        if misfits := self._misfits(loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        tokenizer = load_tokenizer(context.model, context.chat_template)
+        feed: Feed
+        if self.settings.stream is not None:
+            feed = Streamed(self.settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
+        else:
+            samples = Supply(self.settings, self.builder).samples(tokenizer, data, loss.needs)
+            budget = samples.micro_tokens(self.settings.batch)
+            feed = Planned(self.settings, samples.atoms, budget, context.seed, context.name)
+        if not 1 <= step <= feed.total:
+            raise RunError(f"stage {context.name!r} has steps 1 to {feed.total:,}, not {step:,}")
+        if self.settings.stream is not None:
+            for earlier in range(1, step):
+                feed.atoms(earlier)
+        return [batch.with_masks(loss.needs.masks) for batch in pack(feed.atoms(step), feed.budget)]
+
     def _steps(
         self,
         context: StageContext,
@@ -169,8 +201,7 @@ class Train(Stage[TrainSettings]):
             _emit_left_out(context, samples, step)
 
         if settings.stream is not None:
-            seed = sub_seed(context.seed, context.name, "batches")
-            return Streamed(settings, tokenizer, data, loss.needs, seed, told=window)
+            return Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name, told=window)
         supply = Supply(
             settings,
             self.builder,
@@ -186,7 +217,7 @@ class Train(Stage[TrainSettings]):
             for message in unknown:
                 warn(message)
             _emit_left_out(context, samples)
-            context.emit("data", **picture(settings, samples, budget, context.seed, context.name))
+            context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
         atoms = self._referenced(context, loss, samples, budget)
         return Planned(settings, atoms, budget, context.seed, context.name)
 

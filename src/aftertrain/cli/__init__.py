@@ -13,6 +13,10 @@ from aftertrain.core.errors import AftertrainError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),
     "plan": ("aftertrain.cli.plan:plan", "Show what a recipe would do: steps, memory, tokens, checks."),
+    "show-batch": (
+        "aftertrain.cli.show_batch:show_batch",
+        "Show the tokens that a step trains on, and which are learnt.",
+    ),
     "report": ("aftertrain.cli.report:report", "Write a run's report as one HTML file."),
     "lineage": ("aftertrain.cli.lineage:lineage", "Tell why each stage of a run is reused or redone."),
     "evaluate": ("aftertrain.cli.evaluate:evaluate", "Evaluate a model folder on tasks."),
@@ -28,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> where the command is, and its one-line help, so that `--help` imports nothing."""
 
 SECTIONS = {
-    "Recipes": ("run", "plan", "report", "lineage"),
+    "Recipes": ("run", "plan", "show-batch", "report", "lineage"),
     "Models": ("evaluate", "verify"),
     "Components": ("list", "show", "plugins", "doctor", "schema"),
     "Writing plugins": ("new", "check-plugin"),

@@ -95,8 +95,11 @@ class Bench:
             )
         )
 
+    def plan_context(self) -> PlanContext:
+        return PlanContext("stage", str(self.model), self.seed, self.builder)
+
     def plan(self) -> list[Any]:
-        return self.stage.plan(PlanContext("stage", str(self.model), self.seed, self.builder))
+        return self.stage.plan(self.plan_context())
 
 
 @pytest.fixture

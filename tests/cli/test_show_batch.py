@@ -1,0 +1,113 @@
+"""`aftertrain show-batch`: the tokens that a run trains on, and nothing that steers a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from aftertrain.cli import main
+
+RECIPE = """
+name: r
+model: {model}
+stages:
+  first: {{use: train, loss: sft, data: {{use: jsonl, path: talks.jsonl, source: talks}}, optimizer: {{lr: 1.0e-3}},
+           batch: {{sequences: 2, max_tokens: 64}}, epochs: 2}}
+  second: {{use: train, from: first, loss: dpo, optimizer: {{lr: 1.0e-3}},
+            data: {{use: jsonl, path: pairs.jsonl, format: preference, source: pairs}}}}
+"""
+TALKS = [("a", "Hi", "Ho\x1b[2J"), ("b", "One", "Two"), ("c", "Red", "Blue")]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two stages, three conversations (one of which would clear the screen), one pair."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": name, "messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": reply}]}
+        for name, ask, reply in TALKS
+    ]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = {"id": "p", "prompt": "Well?", "chosen": "Yes", "rejected": "No"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=tiny_model))
+    return tmp_path / "r.yaml"
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["show-batch", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_learnt_tokens_are_marked_without_a_terminal(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both steps of an epoch together show each row once, its reply and end token in marks."""
+    pages = [shown(capsys, recipe, "--step", step) for step in (1, 2)]
+    assert pages[0].startswith("first, step 1: 2 segments, ")
+    bodies = re.findall(r"── (\w) · source talks · \d+ tokens, \d+ learnt ─*\n(.*?<eos>⟧)", "".join(pages), re.DOTALL)
+    assert dict(bodies) == {
+        "a": "<|user|>\nHi\n<|assistant|>\n⟦Ho\\x1b[2J<eos>⟧",
+        "b": "<|user|>\nOne\n<|assistant|>\n⟦Two<eos>⟧",
+        "c": "<|user|>\nRed\n<|assistant|>\n⟦Blue<eos>⟧",
+    }
+    assert "\x1b" not in "".join(pages)
+
+
+def test_it_shows_what_the_run_trains_on(recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Segments, tokens and micro-batches of every step are those of the run's events."""
+    claims = [shown(capsys, recipe, "first", "--step", step).splitlines()[0] for step in (1, 2, 3, 4)]
+    assert main(["run", str(recipe), "stages.first.on_nonfinite=stop"]) == 0
+    events = [json.loads(line) for line in (tmp_path / "runs/r/events.jsonl").read_text().splitlines()]
+    tokens = [e["data"]["tokens"] for e in events if e["name"] == "metrics" and e["stage"] == "first"]
+    assert [int(re.search(r"(\d+) tokens", claim)[1]) for claim in claims] == tokens  # type: ignore[index]
+    assert [e["data"]["at"] for e in events if e["name"] == "data_check"] == ["first", "second"]
+
+
+def test_colours_and_pairs(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = shown(capsys, recipe, "second", "--color")
+    assert "\x1b[36m── p · chosen · source pairs · " in page
+    assert "\x1b[32m\x1b[1mYes<eos>\x1b[0m" in page
+    assert "\x1b[2m<|assistant|>\x1b[0m" in page
+    assert "⟦" not in page
+    assert page.index("chosen") < page.index("rejected")
+
+
+def test_ids_one_a_line(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last token of each segment is the end token, id 2, and learnt."""
+    page = shown(capsys, recipe, "--ids", "--segments", "1")
+    lines = [line.split() for line in page.splitlines() if re.match(r" +\d", line)]
+    assert [int(line[0]) for line in lines] == list(range(len(lines)))
+    assert lines[-1][1:] == ["2", "learnt", "'<eos>'"]
+    assert lines[0][2] == "context"
+    assert "… and 1 more segments (--segments 0 shows all)" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["third"], "no stage named 'third'. There are: first, second."),
+        (["--step", "5"], "stage 'first' has steps 1 to 4, not 5"),
+        (["first", "second"], "one STAGE at a time, not first, second"),
+        (["stages.first.batch.max_tokens=4"], "no row is left to train on of 3 (overlong: 3)"),
+    ],
+)
+def test_mistakes(recipe: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show-batch", str(recipe), *arguments]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_overrides_and_streams(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = shown(capsys, recipe, "first", "stages.first.batch.sequences=3")
+    assert page.startswith("first, step 1: 3 segments, ")
+    page = shown(
+        capsys,
+        recipe,
+        "stages.first.stream.window=1",
+        "stages.first.max_steps=3",
+        "stages.first.batch.sequences=1",
+        "--step",
+        "2",
+    )
+    assert "── b · source talks" in page
