@@ -11,7 +11,7 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import Interrupted, NumericsError, RunError
 from aftertrain.core.loss import Loss
-from aftertrain.core.packing import Atom, pack_share
+from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact
 from aftertrain.core.seeding import sub_seed
