@@ -8,6 +8,7 @@ child.
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import threading
@@ -25,10 +26,14 @@ from aftertrain.core.verification.process import STARTING, Died, Process
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
+log = logging.getLogger(__name__)
+
 BATCH = 512
 BATCH_CHARACTERS = 1_000_000
 SHARES = 4
 """Batches per process that a call is cut into, so that one slow batch does not leave the others idle."""
+TELLING = 60.0
+"""Seconds of waiting for a process after which the log says so."""
 PATIENCE = 0.02
 """Seconds between looks for a process that another thread has given back."""
 
@@ -57,7 +62,9 @@ class VerifierPool:
         found: list[Verdict | None] = [None] * len(cases)
         for index, verdict in self.stream(verifier, cases):
             found[index] = verdict
-        return [verdict for verdict in found if verdict is not None]
+        verdicts = [verdict for verdict in found if verdict is not None]
+        assert len(verdicts) == len(cases), "a case without a verdict would give its neighbours' away"
+        return verdicts
 
     def stream(self, verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[int, Verdict]]:
         """(index, verdict) of each case, as they are known.
@@ -126,40 +133,35 @@ class _Children:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._owner = os.getpid()
-        self._lock = threading.Lock()
-        self._freed = threading.Condition(self._lock)
-        self._idle: list[Process] = []
-        self._lent: set[Process] = set()
+        self._start_afresh()
+        _everyones.add(self)
 
     def borrow(self, wait: bool) -> Process | None:
-        """An idle child or a new one; None when all are lent and `wait` is false."""
+        """An idle child or a new one; None when all are lent and `wait` is false.
+
+        A thread that holds all of them itself (in a stream that it left half read) gets one more than the settings
+        allow: it would wait for itself.
+        """
+        me = threading.get_ident()
         with self._freed:
-            self._check_owner()
             while not self._idle and len(self._lent) >= self._settings.size:
                 if not wait:
                     return None
-                self._freed.wait()
+                if all(holder == me for holder in self._lent.values()):
+                    break
+                if not self._freed.wait(TELLING):
+                    log.warning("waiting for one of %d judging processes, all in use", self._settings.size)
             child = self._living() or Process(int(self._settings.memory_gib * 2**30))
-            self._lent.add(child)
+            self._lent[child] = me
             return child
 
-    def _living(self) -> Process | None:
-        """An idle child that has not died in the meantime."""
-        while self._idle:
-            child = self._idle.pop()
-            if child.alive:
-                return child
-            child.kill()
-        return None
-
     def give_back(self, child: Process, alive: bool) -> None:
-        """End a loan; a child that is not alive, busy or has served enough is ended."""
+        """End a loan; a child that is not alive, busy, one too many or has served enough is ended."""
         with self._freed:
-            if child not in self._lent:
-                return
-            self._lent.remove(child)
-            if alive and child.served < self._settings.recycle:
+            if self._lent.pop(child, None) is None:
+                return  # it belonged to the process this one was forked from
+            fits = len(self._idle) + len(self._lent) < self._settings.size
+            if alive and fits and not child.ended and child.served < self._settings.recycle:
                 self._idle.append(child)
             else:
                 child.kill()
@@ -171,21 +173,47 @@ class _Children:
             return sorted(child.pid for child in (*self._idle, *self._lent))
 
     def close(self) -> None:
-        """Kill all."""
+        """Kill all. A lent one keeps its descriptors, whose numbers must not be used anew, until it is given back."""
         with self._freed:
-            self._check_owner()
-            for child in (*self._idle, *self._lent):
+            for child in self._idle:
                 child.kill()
+            for child in self._lent:
+                child.end()
             self._idle.clear()
-            self._lent.clear()
             self._freed.notify_all()
 
-    def _check_owner(self) -> None:
-        """In a forked copy of the owner the children are not ours to speak with or to kill."""
-        if self._owner != os.getpid():
-            for child in (*self._idle, *self._lent):
-                child.abandon()
-            self._idle, self._lent, self._owner = [], set(), os.getpid()
+    def forget(self) -> None:
+        """In a forked copy of their owner the children are not ours to speak with, nor locks that nobody releases."""
+        for child in (*self._idle, *self._lent):
+            child.abandon()
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._idle: list[Process] = []
+        self._lent: dict[Process, int] = {}
+
+    def _living(self) -> Process | None:
+        """An idle child that has not died in the meantime."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            child.kill()
+        return None
+
+
+_everyones: weakref.WeakSet[_Children] = weakref.WeakSet()
+
+
+def _forget_everyones() -> None:
+    for children in list(_everyones):
+        children.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_everyones)
 
 
 class _Call:
@@ -255,6 +283,8 @@ class _Call:
             self._release(child, alive=True)
 
     def _died(self, child: Process) -> Iterator[tuple[int, Verdict]]:
+        if child.ended:
+            raise RunError("the pool was closed while it judged")
         if child.loading:
             raise RunError(f"a process for verifiers could not be started: {child.why_lost()}")
         if child.tasks:

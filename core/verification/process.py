@@ -51,6 +51,7 @@ class Process:
         tasks: (index, case) of the batch that have no verdict yet; the first is being judged.
         served: cases judged so far.
         spent: it has run out of memory and ends itself.
+        ended: its pool was closed.
     """
 
     def __init__(self, memory: int) -> None:
@@ -79,6 +80,7 @@ class Process:
         self.tasks: deque[tuple[int, VerificationCase]] = deque()
         self.served = 0
         self.spent = False
+        self.ended = False
         self._babbled = False
         self._loaded: set[str] = set()
         self._loading = False
@@ -223,8 +225,13 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
+    def end(self) -> None:
+        """End it and its descendants at once, from whatever thread; whoever uses it finds its pipe closed."""
+        self.ended = True
+        kill_group(self._popen)
+
     def kill(self) -> None:
-        """End it and its descendants at once."""
+        """End it and its descendants at once, and its pipes."""
         kill_group(self._popen)
         for descriptor in (self.inbox, self.outbox):
             os.close(descriptor)

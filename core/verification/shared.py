@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from aftertrain.core.verification.pool import VerifierPool
@@ -9,6 +10,8 @@ from aftertrain.core.verification.settings import PoolSettings
 
 _pools: dict[PoolSettings, VerifierPool] = {}
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a fork may copy a lock that no thread of the copy will release
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def shared_pool(settings: PoolSettings | None = None) -> VerifierPool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -173,6 +174,58 @@ def test_leaving_a_stream_early_leaves_no_process_busy(pool: VerifierPool) -> No
     assert next(iter(stream))[1].detail == "a"
     stream.close()  # type: ignore[attr-defined]
     assert [verdict.detail for verdict in pool.verify(OBEDIENT, _cases("b", "c"))] == ["b", "c"]
+
+
+def test_a_thread_with_two_streams_does_not_wait_for_itself() -> None:
+    with VerifierPool(PoolSettings(workers=1)) as pool:
+        first, second = (iter(pool.stream(OBEDIENT, _cases("a", "b"))) for _ in range(2))
+        assert next(first)[1].detail == next(second)[1].detail == "a"
+        assert [index for index, _ in (*first, *second)] == [1, 1]
+        assert len(pool.pids()) == 1, "the one too many is ended"
+
+
+def test_closing_under_another_threads_hands_is_one_clear_error() -> None:
+    """And never a shorter list of verdicts: descriptors of a closed pipe must not be used anew meanwhile."""
+    pool = VerifierPool(PoolSettings(workers=2))
+    stop = threading.Event()
+    faults: list[BaseException] = []
+
+    def judge() -> None:
+        while not stop.is_set():
+            try:
+                verdicts = pool.verify(OBEDIENT, _cases(*(f"case {n}" for n in range(1500))))
+                assert [verdict.detail for verdict in verdicts] == [f"case {n}" for n in range(1500)]
+            except RunError as error:
+                if "closed while it judged" not in str(error):
+                    faults.append(error)
+            except BaseException as error:  # noqa: BLE001 - told by the main thread
+                faults.append(error)
+
+    threads = [threading.Thread(target=judge) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(12):
+        time.sleep(0.15)
+        pool.close()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    pool.close()
+    assert faults == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_a_process_is_started_leaves_no_lock_behind() -> None:
+    with VerifierPool(PoolSettings(workers=1)) as pool:
+        starting = threading.Thread(target=pool.verify, args=(OBEDIENT, _cases("a")))
+        starting.start()
+        for _ in range(3):
+            time.sleep(0.005)
+            if (pid := os.fork()) == 0:
+                signal.alarm(30)
+                os._exit(0 if pool.verify(OBEDIENT, _cases("b"))[0].detail == "b" else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        starting.join(30)
 
 
 def test_a_process_is_replaced_after_enough_cases() -> None:
