@@ -22,7 +22,7 @@ class PoolSettings(Settings):
     deadline: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds one case may take before its verdict is `timeout`; null takes the verifier's own."
     )
-    memory_gib: Annotated[float, Field(gt=0)] = Field(
+    memory_gib: Annotated[float, Field(ge=0.5)] = Field(
         4.0, description="Address space of one process in GiB; a case that needs more is an `error`."
     )
     recycle: PositiveInt = unhashed(10_000, description="Cases after which a process is replaced by a fresh one.")

@@ -13,9 +13,11 @@ import mmap
 import os
 import pickle
 import resource
+import select
 import signal
 import struct
 import sys
+import threading
 import time
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -29,7 +31,8 @@ SHOWN = 10_000
 FLUSH = 0.01
 """Seconds for which verdicts are gathered: waking the parent for each would cost more than judging."""
 MARGIN = 1.0
-"""Seconds after its deadline at which a child that nobody has killed (its parent is gone) ends itself."""
+"""Seconds after its deadline at which the kernel ends a child that nobody has killed (its parent is gone, and a case
+that never lets go of the interpreter's lock keeps it from noticing)."""
 RESERVE = 64 * 2**20
 """Bytes of address space set aside for telling that there is no more."""
 
@@ -38,6 +41,7 @@ def main() -> None:
     """Serve until the pipe closes. Arguments: file descriptors to read from, to write to, and of the progress page."""
     descriptors = [int(argument) for argument in sys.argv[1:]]
     progress = mmap.mmap(descriptors[2], mmap.PAGESIZE)
+    threading.Thread(target=follow, args=(descriptors[0],), daemon=True).start()
     with os.fdopen(descriptors[0], "rb") as inbox, os.fdopen(descriptors[1], "wb", buffering=0) as outbox:
         sys.path[:] = read(inbox)
         limit_memory(read(inbox))
@@ -47,6 +51,15 @@ def main() -> None:
                 tell(outbox, [load(verifiers, *message[1:])])
             else:
                 judge(verifiers[message[1]], message[2], message[3], outbox, progress)
+
+
+def follow(inbox: int) -> None:
+    """End this process and all it started as soon as its parent is gone, which closes the pipe's other end."""
+    watch = select.poll()
+    watch.register(inbox, 0)
+    while not any(happened & select.POLLHUP for _, happened in watch.poll()):
+        continue
+    os.killpg(0, signal.SIGKILL)
 
 
 def read(inbox: IO[bytes]) -> Any:
@@ -60,8 +73,11 @@ def read(inbox: IO[bytes]) -> Any:
 def tell(outbox: IO[bytes], messages: list[dict[str, Any]]) -> None:
     """One line of JSON each; lone surrogates become escapes."""
     lines = memoryview(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
-    while lines:
-        lines = lines[outbox.write(lines) :]
+    try:
+        while lines:
+            lines = lines[outbox.write(lines) :]
+    except BrokenPipeError:
+        os._exit(1)  # nobody is there to be told
 
 
 def load(verifiers: dict[str, Any], key: str, pickled: bytes, files: dict[str, str]) -> dict[str, Any]:
@@ -103,7 +119,7 @@ def judge(verifier: Any, cases: list[Any], deadline: float, outbox: IO[bytes], p
             limit_time(deadline + MARGIN)
             begun = time.monotonic()
         try:
-            known.append(plain(*verifier.verify([case])))
+            known.append(plain(verifier.verify([case])))
         except MemoryError:
             reserve.close()
             known.append({"outcome": "error", "detail": "it needs more memory than a case may have", "spent": True})
@@ -119,8 +135,15 @@ def judge(verifier: Any, cases: list[Any], deadline: float, outbox: IO[bytes], p
     limit_time(None)
 
 
-def plain(verdict: Any) -> dict[str, Any]:
-    """A verdict as JSON data."""
+def plain(verdicts: Any) -> dict[str, Any]:
+    """The verdict on one case as JSON data.
+
+    Raises:
+        TypeError: it is not a list of one verdict.
+    """
+    if not isinstance(verdicts, list) or len(verdicts) != 1 or not hasattr(verdicts[0], "outcome"):
+        raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
+    (verdict,) = verdicts
     return {
         "outcome": verdict.outcome,
         "value": verdict.value,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from aftertrain.core.errors import AftertrainError
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers import number, symbolic
@@ -46,14 +47,19 @@ class Math(Verifier[MathSettings]):
             symbolic.preflight("verifier 'math'")
 
     def warm_up(self) -> None:
-        """Import SymPy, a second's work, where it may be needed.
+        """Import SymPy, a second's work, where it may be needed, and see that it can tell equal values.
 
         Raises:
-            AftertrainError: see `preflight`.
+            AftertrainError: see `preflight`; or a package is there and broken: equal values would be "wrong".
         """
         super().warm_up()
         if self._needs_sympy:
-            self.verify([VerificationCase("", "", r"$\boxed{2x + 2}$", "2(x + 1)")])
+            (verdict,) = self.verify([VerificationCase("", "", r"$\boxed{2x + 2}$", "2(x + 1)")])
+            if verdict.value != 1.0:
+                raise AftertrainError(
+                    "verifier 'math': math-verify, SymPy or ANTLR is installed and does not work: 2x + 2 is not found "
+                    "equal to 2(x + 1); pip install --force-reinstall 'aftertrain[verifiers]', or use equality: string"
+                )
 
     @property
     def _needs_sympy(self) -> bool:

@@ -73,6 +73,13 @@ class Obedient(Verifier[Settings]):
         return Verdict.scored(1.0, str(os.getpid()), case.response[:100])
 
 
+class Careless(Obedient):
+    """Returns no list of verdicts."""
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [] if cases[0].response == "none" else [1.0]  # type: ignore[list-item]
+
+
 class Needy(Obedient):
     """Misses something."""
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -364,3 +365,23 @@ def test_math_verify_s_own_tests_agree(shared_data: Path) -> None:
         rules = symbolic.Rules(config["float_rounding"], config["strict"], config["allow_set_relation_comp"])
         truth, answer = (symbolic.find(case[column]) for column in ("gold_text", "prediction"))
         assert symbolic.alike(truth, answer, rules) == case["math_verify"], case["id"]
+
+
+def test_a_broken_library_is_found_before_any_case(tmp_path: Path) -> None:
+    """One that is installed and cannot be imported would make every answer wrong that text does not decide."""
+    (tmp_path / "sympy").mkdir()
+    (tmp_path / "sympy/__init__.py").write_text("raise ImportError('broken')")
+    case = json.dumps({"response": r"\boxed{2(x+1)}", "ground_truth": "2x+2"})
+    command = [sys.executable, "-m", "aftertrain.cli", "verify", "math", "-", "--workers", "1"]
+    ended = subprocess.run(
+        command,
+        input=case,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    assert "does not work" in ended.stderr
