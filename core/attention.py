@@ -1,12 +1,14 @@
 """Attention over packed tokens in which no segment sees another (F14), as a transformers attention implementation.
 
-One SDPA call per group of like-length segments is fastest on CPU: FlexAttention has no CPU backward and a block mask
-costs O(N^2). Segments are padded on the right to their group's longest and attended causally, so that no mask is
-needed: a real token never looks at what follows it (`core.layout` says where each token goes).
+On a CPU one SDPA call per segment is fastest: FlexAttention and nested tensors have no backward there, and a block mask
+costs O(N^2). On a GPU without a kernel for varying lengths, and for very short segments, there is one call per group
+of like lengths: segments are padded on the right to their group's longest and attended causally, so that no mask is
+needed, as a real token never looks at what follows it (`core.layout` says where each token goes).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,6 +49,38 @@ def _attend(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """`[1, heads, N, dim]` query and `[1, kv_heads, N, dim]` key, value to `[1, N, heads, dim]`."""
+    packed = _refused(module, query, attention_mask, packed, is_causal=is_causal, others=others)
+    if packed.kernel != "sdpa":
+        q, k, v = query[0], key[0], value[0]
+        flat = attend_flat(packed, q, k, v, scaling, window=sliding_window, softcap=softcap)
+        return flat.unsqueeze(0), None
+    outputs = []
+    if packed.alone:
+        wholes = [packed.whole(each[0], dim=1).unsqueeze(0) for each in (query, key, value)]
+        parts = [torch.split(whole, list(packed.lengths), dim=2) for whole in wholes]
+    else:
+        parts = [tuple(packed.spread(each[0], queries=each is query)) for each in (query, key, value)]
+    for q, k, v in zip(*parts, strict=True):
+        window = sliding_window if sliding_window is not None and q.shape[2] > sliding_window else None
+        if softcap is None:
+            outputs.append(_sdpa(q, k, v, scaling, window))
+        else:
+            outputs.append(_capped(q, k, v, scaling, window=window, softcap=softcap))
+    if packed.alone:
+        return packed.owned(torch.cat(outputs, 2)[0].transpose(0, 1)).unsqueeze(0), None
+    return packed.collect(outputs).unsqueeze(0), None
+
+
+def _refused(
+    module: nn.Module,
+    query: Tensor,
+    attention_mask: Tensor | None,
+    packed: PackedLayout | None,
+    *,
+    is_causal: bool | None,
+    others: Mapping[str, Any],
+) -> PackedLayout:
+    """The layout, once nothing is left that would change the result and is not known here."""
     family = type(module).__name__
     if packed is None:
         raise ModelError(f"{family}: the model does not hand keyword arguments to attention; packing needs it")
@@ -59,19 +93,7 @@ def _attend(
             raise ModelError(f"{family}: packed attention does not know the argument {name!r} of this model")
     if query.shape[:3:2] != (1, packed.n_own):
         raise ModelError(f"{family}: attention got {tuple(query.shape)} for one row of {packed.n_own} tokens")
-    if packed.kernel != "sdpa":
-        q, k, v = query[0], key[0], value[0]
-        flat = attend_flat(packed, q, k, v, scaling, window=sliding_window, softcap=softcap)
-        return flat.unsqueeze(0), None
-    outputs = []
-    parts = (packed.spread(query[0], queries=True), packed.spread(key[0]), packed.spread(value[0]))
-    for q, k, v in zip(*parts, strict=True):
-        window = sliding_window if sliding_window is not None and q.shape[2] > sliding_window else None
-        if softcap is None:
-            outputs.append(_sdpa(q, k, v, scaling, window))
-        else:
-            outputs.append(_capped(q, k, v, scaling, window=window, softcap=softcap))
-    return packed.collect(outputs).unsqueeze(0), None
+    return packed
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, window: int | None) -> Tensor:

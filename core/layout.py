@@ -20,6 +20,8 @@ Kernel = Literal["sdpa", "flash", "varlen", "flex"]
 
 CHEAP = 64
 """Segments up to this length share a group of slots whatever the padding: a call costs more than the padded slots."""
+SHORT = 24
+"""Segments that are at least so long on average have a call each on a CPU; moving them to slots would cost more."""
 WORTH_SHARING = 16
 """Shortest beginning that is computed once for several segments."""
 
@@ -67,6 +69,7 @@ class PackedLayout:
         own: int64 `[M]`: the tokens that are computed, M <= N.
         places: int64 `[N]`: where each token is among those, or None if all are computed.
         shapes: (segments, longest) of each group of slots.
+        alone: whether `sdpa` has a call for each segment instead of slots.
         masks: what a kernel makes of the segments and keeps for the next layer, by sliding window.
     """
 
@@ -80,6 +83,7 @@ class PackedLayout:
     ) -> None:
         self.lengths, self.kernel, self._device = tuple(lengths), kernel, device
         self.masks: dict[int | None, Any] = {}
+        self.alone = device.type == "cpu" and sum(lengths) >= SHORT * len(lengths)
         own, places, copies = _shared(lengths, prefixes or [Prefix(i, 0) for i in range(len(lengths))])
         self.n_own = len(own)
         sizes = torch.tensor(lengths)
