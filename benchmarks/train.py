@@ -184,6 +184,7 @@ def specs(arguments: argparse.Namespace, tiny_model: str) -> Iterator[tuple[str,
         threads=arguments.threads,
         max_length=1024,
         micro_tokens=arguments.micro_tokens,
+        selective=arguments.selective,
     )
     for case in arguments.only:
         if case == "overhead":
@@ -209,6 +210,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=5, help="measured steps of each case")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--selective", action="store_true", help="ours with activation_checkpointing: selective")
     add_options(parser, "2 steps of 8 rows")
     arguments = parser.parse_args()
     if odd := set(arguments.only) - set(CASES):

@@ -30,6 +30,7 @@ class Spec:
         steps: steps, the first a warm-up.
         max_length: tokens of the longest sample, and of TRL's packed bins.
         micro_tokens: our packing budget.
+        selective: whether ours repeats cheap activations (`activation_checkpointing: selective`).
     """
 
     case: str
@@ -41,6 +42,7 @@ class Spec:
     threads: int
     max_length: int
     micro_tokens: int
+    selective: bool = False
 
     @property
     def kind(self) -> str:

@@ -58,7 +58,7 @@ def _loss(spec: Spec) -> Loss[Any]:
 
 
 def _engine(spec: Spec, *, train: bool) -> TorchEngine:
-    engine = TorchEngine(TorchSettings(device="cpu"), None)  # type: ignore[arg-type]
+    engine = TorchEngine(TorchSettings(device="cpu", activation_checkpointing=spec.selective and "selective"), None)  # type: ignore[arg-type]
     optimizer = AdamW(max_grad_norm=1.0) if train else None
     engine.load(spec.model, head="scalar" if spec.kind == "reward" else "lm", optimizer=optimizer)
     return engine

@@ -129,7 +129,8 @@ class _Scores(torch.autograd.Function):
             kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))
-        ctx.save_for_backward(hidden, weight, bias, ids, rows, kept, *own)
+        ctx.kept = kept
+        ctx.save_for_backward(hidden, weight, bias, ids, rows, *own)
         if "hits" in whole:
             ctx.mark_non_differentiable(whole["hits"])
         return tuple(whole[name] for name in head.wanted)
@@ -137,7 +138,9 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, ids, rows, kept, top, log_sum, entropy, log_sum_p2 = ctx.saved_tensors
+        hidden, weight, bias, ids, rows, top, log_sum, entropy, log_sum_p2 = ctx.saved_tensors
+        # Used up here: overwritten by their gradient. A second backward pass makes its logits again.
+        kept, ctx.kept = ctx.kept, None
         head: _Head = ctx.head
         into_hidden, into_weight, into_bias, *_ = ctx.needs_input_grad
         grad_hidden = torch.zeros_like(hidden) if into_hidden else None
@@ -149,7 +152,7 @@ class _Scores(torch.autograd.Function):
             at = slice(start, start + head.chunk)
             part = rows[at] - 1
             h = hidden.index_select(0, part).to(head.compute)
-            z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if kept is None else kept.clone()
+            z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if kept is None else kept
             slope = head.slope(z, top[at])
             given: dict[str, Tensor | None] = dict(zip(head.wanted, grads, strict=True))
             own = {"entropy": entropy, "log_sum_p2": log_sum_p2}

@@ -199,6 +199,15 @@ def test_autocast_rounds_products_and_adds_in_float32() -> None:
     torch.testing.assert_close(results[4][1], results[None][1], atol=0.1, rtol=0.02)
 
 
+def test_a_second_backward_is_the_first_again() -> None:
+    """The logits that a small batch keeps are overwritten by the first."""
+    given_ = problem(30)
+    total = token_scores(wants=("logprobs",), **given_).logprobs.sum()  # type: ignore[union-attr]
+    inputs = [given_["hidden"], given_["weight"]]
+    first, second = (torch.autograd.grad(total, inputs, retain_graph=True) for _ in range(2))
+    torch.testing.assert_close(first, second, atol=1e-6, rtol=1e-6)
+
+
 def test_the_same_bits_each_time() -> None:
     def once() -> list[Tensor]:
         given_ = problem(50)
