@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Child:
 @contextmanager
 def children(spec: Spec) -> Iterator[tuple[Child, Child]]:
     """Ours and the peer."""
-    peer, ours = Child("train_peer.py", spec), Child("train_ours.py", spec)
+    peer, ours = Child("train_peer_child.py", spec), Child("train_ours_child.py", spec)
     try:
         yield ours, peer
     finally:
@@ -217,7 +218,11 @@ def main() -> None:
         parser.error(f"--only knows {', '.join(CASES)}; not {', '.join(sorted(odd))}")
     for name in ("model", "data"):
         if getattr(arguments, name) is None:
-            parser.error(f"--{name} is needed, or its environment variable")
+            print(f"left out: --{name} is needed, or its environment variable")
+            return
+    if find_spec("trl") is None:
+        print("left out: trl is not installed")
+        return
     if arguments.quick:
         arguments.steps, arguments.rows = 2, 8
     print(f"beside trl {version('trl')}, float32, {arguments.threads} thread(s), medians of {arguments.steps} steps")

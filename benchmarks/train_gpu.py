@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from table import add_options
 
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch
 from aftertrain.core.engine import AdamW
@@ -228,12 +229,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--peak", type=float, default=989.0, help="dense bfloat16 TFLOP/s of the device")
     parser.add_argument("--deadline", type=float, default=450.0, help="seconds after which no case is begun")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_options(parser, "2 steps a case")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU, with a tiny model and 256 tokens")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.steps = 2
     device, longest = ("cpu", 64) if arguments.dry_run else ("cuda", 2048)
     if device == "cuda" and not torch.cuda.is_available():
-        parser.error("no GPU; --dry-run goes without")
+        print("left out: no GPU; --dry-run goes without")
+        return
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU, dry run"
     print(f"{where}, torch {torch.__version__}, {arguments.steps} steps a case, peak {arguments.peak} TFLOP/s")
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Where the tokens of a packed batch go: which of them a model computes, and in which slot attention finds each.
+"""Where the tokens of a packed batch go (F14): which of them a model computes, and where attention finds each.
 
 Segments of one group that begin alike (the two replies of a preference pair, the samples of one prompt) share what they
 begin with: a causal model's states of it are the same whatever follows, so that they are computed once and read by
