@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,18 @@ def test_the_head_beside_full_logits(tmp_path: Path) -> None:
     sizes = ("--tokens", "64", "--hidden", "16", "--vocabulary", "1000", "--times", "1")
     names = {row["name"] for row in run("loss_head.py", *sizes, out=tmp_path / "rows.json")}
     assert {"time vs full logits", "memory vs full logits", "time vs checkpointed chunks"} <= names
+
+
+def test_every_trainer_of_trl_has_our_losses(tmp_path: Path, tiny_model: Path, shared_data: Path) -> None:
+    """Two steps of each case on the same samples: losses within 1e-5 of TRL's, before and after an update."""
+    pytest.importorskip("trl", reason="trl is not installed")
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}))
+    cases = ("sft-padding", "sft-packing", "sft-padding_free", "dpo-live", "dpo-cached", "reward")
+    sizes = ("--only", ",".join(cases), "--steps", "1", "--rows", "8")
+    rows = run("train.py", *sizes, "--model", str(model), "--data", str(shared_data), out=tmp_path / "rows.json")
+    differences = {row["name"]: row["ours"] for row in rows if "difference" in row["name"]}
+    assert list(differences) == [f"{case}: largest difference of losses" for case in cases]
+    assert max(differences.values()) < 1e-5, differences
