@@ -81,7 +81,7 @@ def test_ids_one_a_line(recipe: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert [int(line[0]) for line in lines] == list(range(len(lines)))
     assert lines[-1][1:] == ["2", "learnt", "'<eos>'"]
     assert lines[0][2] == "context"
-    assert "… and 1 more segments (--segments 0 shows all)" in page
+    assert "… and 1 more segment (--segments 0 shows all)" in page
 
 
 @pytest.mark.parametrize(

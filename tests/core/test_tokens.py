@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import Message
-from aftertrain.core.tokens import load_tokenizer, render_text, template_checks, tokenise
+from aftertrain.core.tokens import UnusableRow, fingerprint, load_tokenizer, render_text, template_checks, tokenise
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + eos_token + '\n' }}{% endfor %}"
@@ -151,3 +152,121 @@ def test_named_templates(tiny_model: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"{tmp_path}: cannot load a tokenizer"):
         load_tokenizer(str(tmp_path))
+
+
+NO_TOOLS = (
+    "{% for m in messages %}{% if m['role'] in ['user', 'assistant'] %}"
+    "{{ '<|' + m['role'] + '|>\n' + m['content'] + (eos_token if m['role'] == 'assistant' else '') + '\n' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""Passes over roles that it does not know, as Llama 2's did."""
+
+ALTERNATING = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + NO_TOOLS
+)
+"""Gemma's refusal."""
+
+THINKING = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' }}{% if m['role'] == 'assistant' %}"
+    "{{ '<think>\n\n</think>\n\n' if loop.last }}{{ m['content'].split('</think>')[-1] + eos_token }}"
+    "{% else %}{{ m['content'] }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""Qwen 3's: an empty thought before the last reply alone."""
+
+
+def unusable(tokenizer: Any, messages: list[Message], **options: Any) -> tuple[str, str]:
+    with pytest.raises(UnusableRow) as caught:
+        tokenise(tokenizer, messages, sample_id="x", **options)
+    return caught.value.reason, str(caught.value)
+
+
+def test_tool_and_system_turns_are_context(tokenizer: Any) -> None:
+    call = [*TALK[:2], Message("assistant", "look(3)"), Message("tool", "30"), Message("assistant", "It is 30.")]
+    assert learnt(tokenizer, call) == ["look(3)<eos>", "It is 30.<eos>"]
+    text = tokenizer.decode(tokenise(tokenizer, call).token_ids)
+    assert "<|system|>\nBe brief.\n" in text
+    assert "<|tool|>\n30\n<|assistant|>\n" in text
+
+
+def test_a_template_that_passes_over_a_role_is_refused(tiny_model: Path) -> None:
+    """The tool's answer would be missing from the prompt, and the model learn to make it up."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = NO_TOOLS
+    call = [*TALK[1:3], Message("tool", "the answer: 30"), Message("assistant", "It is 30.")]
+    assert unusable(tokenizer, call) == ("turn_left_out", "sample 'x': the chat template leaves out turn 2 (role tool)")
+    assert learnt(tokenizer, TALK[1:]) == ["Hello.<eos>", "See you.<eos>"]
+
+
+def test_a_template_that_refuses_a_role_is_told_with_the_row(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = ALTERNATING
+    reason, message = unusable(tokenizer, TALK)
+    assert reason == "template"
+    assert message == (
+        "sample 'x': the chat template refuses the turns system, user, assistant, user, assistant: "
+        "System role not supported"
+    )
+
+
+def test_a_template_that_rewrites_history_can_learn_the_last_reply(tiny_model: Path) -> None:
+    """Qwen 3's: earlier replies have no thought that inference would write, so only the last one can be learnt."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = THINKING
+    reason, message = unusable(tokenizer, TALK)
+    assert reason == "reply_rewritten"
+    assert message.endswith("learn only from each conversation's last reply (batch.learn: last)")
+    assert learnt(tokenizer, TALK, learn="last") == ["<think>\n\n</think>\n\nSee you.<eos>"]
+    thought = [*TALK[1:3], TALK[3], Message("assistant", "<think>perhaps</think>See you.")]
+    assert learnt(tokenizer, thought, learn="last") == ["<think>\n\n</think>\n\nSee you.<eos>"]
+
+
+def test_only_the_last_reply(tokenizer: Any) -> None:
+    assert learnt(tokenizer, TALK, learn="last") == ["See you.<eos>"]
+    assert learnt(tokenizer, [*TALK, Message("user", "More?")], learn="last") == ["See you.<eos>"]
+
+
+def test_the_reason_survives_the_way_from_another_process() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(UnusableRow("no_target", "nothing to learn")))
+    assert (error.reason, str(error)) == ("no_target", "nothing to learn")
+
+
+def test_a_fingerprint_tells_tokenizers_and_templates_apart(tiny_model: Path, tmp_path: Path) -> None:
+    """Equal after saving and loading; another with another template or one more token."""
+    one = load_tokenizer(str(tiny_model))
+    one.save_pretrained(tmp_path)
+    assert fingerprint(load_tokenizer(str(tmp_path))) == fingerprint(one)
+    plain = fingerprint(one)
+    one.chat_template = NO_TOOLS
+    other_template = fingerprint(one)
+    one.add_tokens(["<more>"])
+    assert len({plain, other_template, fingerprint(one)}) == 3
+
+
+GENERATION = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    "{{ '<|assistant|>\n' }}{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
+    "{% if not loop.last %}{{ '\n' }}{% endif %}"
+    "{% else %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '\n' }}{% endif %}{% endfor %}"
+)
+"""Tulu 3's template with the marks by which transformers finds replies, through the offsets of characters."""
+
+
+def test_masks_agree_with_transformers_on_real_conversations(tokenizer: Any, shared_data: Path) -> None:
+    """All of the sample's conversations: ids and masks are those of `return_assistant_tokens_mask`."""
+    rows = [json.loads(line) for line in (shared_data / "tulu3_samples/sft_sample.jsonl").read_bytes().splitlines()]
+    for row in rows:
+        theirs = tokenizer.apply_chat_template(
+            row["messages"],
+            chat_template=GENERATION,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+            add_special_tokens=False,
+        )
+        ours = tokenise(tokenizer, [Message(turn["role"], turn["content"]) for turn in row["messages"]])
+        assert list(ours.token_ids) == theirs["input_ids"], row["id"]
+        assert [int(m) for m in ours.loss_mask] == theirs["assistant_masks"], row["id"]
+    assert len(rows) == 100

@@ -25,7 +25,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-LIGHT = {"--help", "--version", "list", "show", "plugins", "doctor", "schema", "new", "check-plugin", "plan", "verify"}
+LIGHT = {
+    "--help", "--version", "list", "show", "show-batch", "plugins", "doctor", "schema", "new", "check-plugin", "plan",
+    "verify",
+}  # fmt: skip
 FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>```+|~~~+)(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=ticks) *$",
     re.MULTILINE | re.DOTALL,

@@ -40,19 +40,17 @@ def show_batch(  # noqa: PLR0917  click hands over options by name
     overrides = [word for word in stage_and_overrides if "=" in word]
     found = step_batches(recipe, names[0] if names else None, overrides, step=step)
     coloured = sys.stdout.isatty() if color is None else color
-    every = [(batch, place) for batch in found.batches for place in range(batch.n_segments)]
+    every = [(micro, batch, place) for micro, batch in enumerate(found.batches, 1) for place in range(batch.n_segments)]
     click.secho(f"{found.stage}, step {step}: {summary(found.batches)}", bold=coloured, color=coloured)
     shown = every if segments == 0 else every[:segments]
-    for number, (batch, place) in enumerate(shown, 1):
-        first = place == 0 or number == 1
-        if first:
-            micro = next(i for i, one in enumerate(found.batches, 1) if one is batch)
-            head = f"\nmicro-batch {micro} of {len(found.batches)}: {batch.n_tokens:,} tokens"
-            click.secho(f"{head} in {batch.n_segments:,} segments, no padding", bold=coloured, color=coloured)
+    for micro, batch, place in shown:
+        if place == 0:
+            head = f"\nmicro-batch {micro} of {len(found.batches)}: {counted(batch.n_tokens, 'token')} in "
+            click.secho(f"{head}{counted(batch.n_segments, 'segment')}, no padding", bold=coloured, color=coloured)
         for line in segment_lines(found.tokenizer, batch, place, ids=ids, coloured=coloured):
             click.echo(line, color=coloured)
     if len(shown) < len(every):
-        click.echo(f"\n… and {len(every) - len(shown):,} more segments (--segments 0 shows all)")
+        click.echo(f"\n… and {counted(len(every) - len(shown), 'more segment')} (--segments 0 shows all)")
 
 
 def summary(batches: Any) -> str:
@@ -60,9 +58,18 @@ def summary(batches: Any) -> str:
     segments, tokens = sum(b.n_segments for b in batches), sum(b.n_tokens for b in batches)
     targets = sum(int(b.targets.sum()) for b in batches)
     return (
-        f"{segments:,} segments, {tokens:,} tokens, {targets:,} of them learnt ({targets / tokens:.1%}), "
-        f"in {len(batches)} micro-batch{'' if len(batches) == 1 else 'es'}"
+        f"{counted(segments, 'segment')}, {counted(tokens, 'token')}, {targets:,} of them learnt "
+        f"({targets / tokens:.1%}), in {counted(len(batches), 'micro-batch', 'es')}"
     )
+
+
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """A count with its noun.
+
+    >>> counted(1, "token"), counted(1200, "token")
+    ('1 token', '1,200 tokens')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
 def segment_lines(tokenizer: Any, batch: PackedBatch, place: int, *, ids: bool, coloured: bool) -> Iterator[str]:

@@ -15,7 +15,7 @@ import pytest
 from aftertrain.core.errors import DataError, Interrupted, NumericsError, RecipeError, RunError
 from aftertrain.core.events import Event, read_events
 from aftertrain.core.run.runner import Job, run_job
-from aftertrain.core.stage import StageContext
+from aftertrain.core.stage import PlanContext, StageContext
 
 MakeJob = Callable[..., Job]
 
@@ -334,3 +334,28 @@ def test_a_stage_counts_as_done_only_when_all_its_events_are_on_the_disk(
     monkeypatch.setattr(Path, "rename", rename)
     run_job(make_job({"a": {"every": 4}}))
     assert unsynced == {"done.json": 0}
+
+
+def test_bad_rows_of_the_last_stage_are_told_before_the_first_runs(
+    make_job: MakeJob, walk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not again for a stage that is done; all stages' rows at once."""
+    asked: list[str] = []
+    bad = {"b"}
+
+    def check_data(self: Any, context: PlanContext, stopping: Callable[[], bool]) -> None:
+        asked.append(context.name)
+        assert not stopping()
+        if context.name in bad:
+            raise DataError(f"rows.jsonl:3: unusable in {context.name}")
+
+    monkeypatch.setattr(walk, "check_data", check_data)
+    job = make_job({"b": {"from": "a"}, "a": {}})
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: unusable in b"):
+        run_job(job)
+    assert asked == ["a", "b"]
+    assert names(job.folder) == ["run_started", "data_check", "data_check", "run_failed"]
+    bad.clear()
+    run_job(job)
+    run_job(job)
+    assert asked == ["a", "b"] * 2

@@ -128,6 +128,26 @@ MISFITS = [
     ({"messages": ["Hi"]}, {}, "field 'messages[0]': expected a turn {role, content}, found str 'Hi'"),
     ({"messages": [{"role": "boss", "content": ""}]}, {}, "field 'messages[0].role': expected one of system, user"),
     ({"messages": [{"role": "user"}]}, {}, "field 'messages[0].content': expected a text, found nothing"),
+    (
+        {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f"}]}]},
+        {},
+        "field 'messages[1].tool_calls': expected a call written out in content, as the model is to write it, found",
+    ),
+    (
+        {**PAIRS["texts"], "chosen_rating": "4.5", "rejected_rating": 2},
+        {"format": "preference"},
+        "field 'chosen_rating': expected a number, found str '4.5'",
+    ),
+    (
+        {**PAIRS["texts"], "score_chosen": 4.5, "score_rejected": float("nan")},
+        {"format": "preference"},
+        "field 'score_rejected': expected a number, found float 'nan'",
+    ),
+    (
+        {**PAIRS["texts"], "score_chosen": True, "score_rejected": 1},
+        {"format": "preference"},
+        "field 'score_chosen': expected a number, found bool 'True'",
+    ),
     ({"prompt": 3}, {"format": "prompt_response"}, "field 'prompt': expected a text, found int '3'"),
     (
         {"question": "q", "answer": "four"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -107,3 +107,54 @@ def test_parts_are_measured_alike(dataset: Any, part: Any) -> None:
         dataset("mixture", parts=[part("a", 5, weight=1), part("b", 5, rows=2)])
     with pytest.raises(ValidationError, match="'rows' in all is for parts with weights"):
         dataset("mixture", parts=[part("a", 5, rows=2)], rows=3)
+
+
+def test_a_mixture_keeps_no_records_in_memory(dataset: Any, part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shuffled mixture reads each part once and holds one record at a time; it was a list of all of them."""
+    import gc
+    import weakref
+
+    from aftertrain.plugins.data.jsonl import Jsonl
+
+    alive: list[int] = []
+
+    class Tracked:
+        """Stands for a record, counts how many like it live."""
+
+        living: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+        def __init__(self, id: str) -> None:
+            self.id = id
+            self.living.add(self)
+
+        def __reduce__(self) -> Any:
+            return _plain, (self.id,)
+
+    def rows(self: Any) -> Any:
+        for i in range(50):
+            gc.collect()
+            alive.append(len(Tracked.living))
+            yield Tracked(f"{self.settings.path}{i}")
+
+    monkeypatch.setattr(Jsonl, "__iter__", rows)
+    mixture = dataset("mixture", parts=[part("a", 1, weight=1), part("b", 1, weight=1)])
+    assert sum(1 for _ in mixture) == 100
+    assert max(alive) <= 1
+
+
+def _plain(name: str) -> Any:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(id=name)
+
+
+def test_where_the_rows_of_parts_stand(dataset: Any, part: Any, tmp_path: Any) -> None:
+    """A row that comes twice stands where it stands."""
+    parts = [part("a", 2, rows=4), part("b", 3, rows=1)]
+    mixture = dataset("mixture", parts=parts, repeat=True, order="concatenated")
+    ids = [record.id for record in mixture]
+    assert ids[2] == f"{ids[0]}#2"
+    found = mixture.where([ids[1], ids[2], ids[4], "unknown"])
+    place = found.pop(ids[4])
+    assert found == {ids[1]: f"{tmp_path}/a.jsonl:2", ids[2]: f"{tmp_path}/a.jsonl:1"}
+    assert place.startswith(f"{tmp_path}/b.jsonl:")

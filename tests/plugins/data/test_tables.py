@@ -176,3 +176,17 @@ def test_real_files(dataset: Any, shared_data: Path) -> None:
     for name, settings, rows in expected:
         records = list(dataset("jsonl", path=str(shared_data / name), **settings))
         assert len({record.id for record in records}) == rows, name
+
+
+def test_where_rows_stand(dataset: Any, write: Any, tmp_path: Path) -> None:
+    """File and line, blank lines counted; of equal ids each has its own; unknown ones are absent."""
+    row = {"id": "a", "prompt": "x", "response": "y"}
+    path = write([row, "", {**row, "id": "b"}, row])
+    data = dataset("jsonl", path=str(path), **FORMAT)
+    assert data.where(["a", "a#2", "b", "c"]) == {"a": f"{path}:1", "b": f"{path}:3", "a#2": f"{path}:4"}
+    assert data.where([]) == {}
+
+
+def test_where_does_not_read_beyond_the_last_row_asked_for(dataset: Any, write: Any) -> None:
+    path = write([{"id": "a", "prompt": "x", "response": "y"}, "no JSON"])
+    assert dataset("jsonl", path=str(path), **FORMAT).where(["a"]) == {"a": f"{path}:1"}
