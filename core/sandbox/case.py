@@ -15,6 +15,8 @@ from aftertrain.core.sandbox import candidate, examiner, program
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux, seccomp
 
+Handlers = dict[int, Any]
+"""What each signal does, by its number."""
 OPEN_FILES = 256
 OURS = 2
 """Processes that count to the same user: the zygote, and the one that waits outside the walls."""
@@ -27,6 +29,7 @@ def run(
     descriptors: Sequence[int],
     *,
     private: Sequence[int],
+    handlers: Handlers,
     limits: dict[str, Any],
     folder: str,
     alone: bool,
@@ -38,12 +41,15 @@ def run(
         descriptors: what the owner sent along: for `script` program, stdin, stdout, stderr; for `module` program and
             the line to the examiner.
         private: the zygote's own descriptors, closed first.
+        handlers: what signals did before the zygote took to ignoring them.
         limits: fields of `limits.Limits`.
         folder: the scratch folder.
         alone: whether walls are around us.
     """
     try:
-        _leave_zygote(private)
+        _leave_zygote(private, handlers)
+        if sys.platform == "linux":
+            linux.set_dumpable(True)  # a program may look at itself in /proc; only the zygote is closed
         os.chdir(folder)
         if not alone:
             os.environ.update(HOME=folder, TMPDIR=folder)
@@ -59,22 +65,35 @@ def run(
     os._exit(70)
 
 
-def examine(control: socket.socket, private: Sequence[int], alone: bool) -> NoReturn:
-    """Become the examiner, which takes orders from `control` until the owner is gone."""
+def examine(control: socket.socket, private: Sequence[int], handlers: Handlers, alone: bool) -> NoReturn:
+    """Become the examiner, which takes orders from `control` until the owner is gone. No program can look into it."""
     try:
-        _leave_zygote(private)
-        if sys.platform == "linux":
-            linux.set_dumpable(False)
+        _leave_zygote(private, handlers)
         _close_doors(alone, None)
         examiner.serve(control)
     finally:
         os._exit(70)
 
 
-def _leave_zygote(private: Sequence[int]) -> None:
+def ignore_signals() -> Handlers:
+    """Ignore every signal that can be ignored, except a parent's end (SIGHUP); what the signals did before.
+
+    A first process of a namespace gets from those inside just the signals that it has a handler for, and Python has one
+    for SIGINT.
+    """
+    before: Handlers = {}
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGHUP, signal.SIGCHLD}:
+        handler = signal.getsignal(number)
+        if handler not in (signal.SIG_IGN, None):
+            before[number] = handler
+            signal.signal(number, signal.SIG_IGN)
+    return before
+
+
+def _leave_zygote(private: Sequence[int], handlers: Handlers) -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    for number, handler in {**handlers, signal.SIGCHLD: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}.items():
+        signal.signal(number, handler)
     for descriptor in private:
         os.close(descriptor)
     os.setsid()

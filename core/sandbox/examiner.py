@@ -55,7 +55,7 @@ def serve(control: socket.socket) -> NoReturn:
         tests, line, report = descriptors
         described, codes = marshal.loads(read_all(tests))
         asked = json.loads(described)
-        Examiner(line, report).examine(asked, [marshal.loads(code) for code in codes])
+        Examiner(line, report, order["secret"]).examine(asked, [marshal.loads(code) for code in codes])
         os.close(line)
         os.close(report)
         if not asked["tame"] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > LARGEST_KIB:
@@ -66,8 +66,8 @@ def serve(control: socket.socket) -> NoReturn:
 class Examiner:
     """Runs statements one after the other, each within its time."""
 
-    def __init__(self, line: int, report: int) -> None:
-        self.line, self.report = line, report
+    def __init__(self, line: int, report: int, secret: str) -> None:
+        self.line, self.report, self.secret = line, report, secret
         self.names: frozenset[str] = frozenset()
         self.ahead: deque[dict[str, Any]] = deque()
         self.gone = False
@@ -171,7 +171,7 @@ class Examiner:
             raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {expected!r}"[:SHOWN])
 
     def _tell(self, told: dict[str, Any]) -> None:
-        os.write(self.report, json.dumps(told).encode() + b"\n")
+        os.write(self.report, json.dumps({**told, "secret": self.secret}).encode() + b"\n")
 
 
 class Namespace(dict[str, Any]):

@@ -21,7 +21,8 @@ LEVELS: tuple[LevelName, ...] = ("bubblewrap", "namespaces", "rlimits")
 CLOSED = {
     "bubblewrap": "no network, no files but Python's, no environment, limits, all processes killed (bubblewrap)",
     "namespaces": "no network, no files but Python's, no environment, limits, all processes killed (own namespaces)",
-    "rlimits": "limits on time, memory and processes only: files of this machine can be READ by the program",
+    "rlimits": "limits on time, memory and processes only: a program can READ this machine's files, and one that sets"
+    " out to can reach the memory of a process of the same user and FAKE A PASS",
 }
 _SECRET = "aftertrain-canary"
 _PROBE = """

@@ -32,6 +32,8 @@ _LINKS = (("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc
 _MORE_LINKS = (("/proc/self/fd/2", "dev/stderr"), (SCRATCH, "dev/shm"))
 _PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
 _TREE_BYTES = "1m"
+_CODE = "/aftertrain"
+"""Where bubblewrap shows this package's own code, which may lie where programs get their scratch folder."""
 
 
 def visible(more: Sequence[str]) -> list[str]:
@@ -43,6 +45,19 @@ def visible(more: Sequence[str]) -> list[str]:
         if path != "/" and not inside and os.path.lexists(path):
             found.append(path)
     return found
+
+
+def refuse_hidden(binds: Sequence[str]) -> None:
+    """Refuse a level whose scratch folder would hide what programs need.
+
+    Raises:
+        OSError: one of them lies there.
+    """
+    if hidden := next((path for path in binds if path.startswith(SCRATCH + "/")), None):
+        raise OSError(
+            f"{hidden} lies in {SCRATCH}, which behind walls is the programs' scratch folder and hides it: "
+            "install Python and its packages elsewhere"
+        )
 
 
 def leave_root(readable: Sequence[str]) -> bool:
@@ -122,15 +137,30 @@ def enter_namespaces(binds: Sequence[str], owner: int) -> None:
     _build_root(binds)
 
 
-def enter_bubblewrap(program: str, binds: Sequence[str], inner: Sequence[str], scratch_bytes: int, owner: int) -> None:
-    """Execute `inner` behind bubblewrap's walls as their first process. Does not return."""
+def enter_bubblewrap(
+    program: str, binds: Sequence[str], code: str, command: Sequence[str], *, scratch_bytes: int, owner: int
+) -> None:
+    """Execute `command` behind bubblewrap's walls as their first process, `code` shown elsewhere. Does not return."""
     words = [program, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--as-pid-1"]
     words += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
     words += ["--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
     for path in binds:
         words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(scratch_bytes), "--tmpfs", SCRATCH]
-    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--", *inner]
+    words += [
+        "--ro-bind",
+        code,
+        _CODE,
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--size",
+        str(scratch_bytes),
+        "--tmpfs",
+        SCRATCH,
+    ]
+    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
+    words += [_CODE if word == code else word for word in command]
     child_only(owner, lambda: os.execv(program, words))
 
 

@@ -79,7 +79,7 @@ class Worker:
             "role": role,
             "limits": asdict(limits),
             "packages": list(packages),
-            "code": [str(_HERE)] if level == "bubblewrap" else [],
+            "code": str(_HERE),
             "python": command,
             "bwrap": bwrap,
         }
@@ -103,13 +103,13 @@ class Worker:
                 reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
                 raise SandboxError(f"sandbox level {level}: {reason}")
 
-    def order(self, mode: str, descriptors: Sequence[int], seconds: float) -> None:
-        """Send an order.
+    def order(self, mode: str, descriptors: Sequence[int], seconds: float, **more: str) -> None:
+        """Send an order, with what `more` names.
 
         Raises:
             SandboxError: the process is gone.
         """
-        line = json.dumps({"mode": mode, "seconds": seconds}).encode() + b"\n"
+        line = json.dumps({"mode": mode, "seconds": seconds, **more}).encode() + b"\n"
         try:
             socket.send_fds(self.control, [line], list(descriptors))
         except OSError as error:
@@ -173,8 +173,8 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
     )
 
 
-def drain(readers: Sequence[IO[bytes]], most: int, deadline: float) -> tuple[tuple[bytes, ...], bool]:
-    """Read all pipes to their ends; the bytes of each, and whether one brought more than `most`."""
+def drain(readers: Sequence[IO[bytes] | socket.socket], most: int, deadline: float) -> tuple[tuple[bytes, ...], bool]:
+    """Read all pipes and sockets to their ends; the bytes of each, and whether one brought more than `most`."""
     kept = [bytearray() for _ in readers]
     with selectors.DefaultSelector() as selector:
         for number, reader in enumerate(readers):

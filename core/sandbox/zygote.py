@@ -28,6 +28,8 @@ if sys.platform == "linux":
 
 LOOK = 0.05
 """Seconds between two looks at the memory of all processes of a program."""
+_HELD = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s*([0-9]+) kB", re.MULTILINE)
+"""Lines of /proc/PID/status that count as memory: private, shared (also anonymous mappings), swapped out."""
 _PRELOAD = "bisect collections copy functools heapq itertools math operator random re string typing"
 """Modules that programs use most; more of them make every fork slower."""
 
@@ -59,19 +61,29 @@ def main(text: str) -> NoReturn:
 
 
 def _enter(config: dict[str, Any]) -> None:
+    """Get behind the walls, and let no program look into this process: without that the level is refused."""
     owner = os.getppid()
     if config["level"] == "inside":
         walls.own_mounts()
-        return
-    binds = walls.visible([*config["packages"], *config["code"]])
-    config["dropped"] = walls.leave_root(binds)
+    else:
+        _build_walls(config, owner)
+    if sys.platform == "linux":
+        linux.set_dumpable(False)
+
+
+def _build_walls(config: dict[str, Any], owner: int) -> None:
+    binds = walls.visible(config["packages"])
+    if config["level"] != "rlimits":
+        walls.refuse_hidden(binds)
+    config["dropped"] = walls.leave_root([*binds, config["code"]] if config["level"] == "bubblewrap" else binds)
     if config["level"] != "rlimits" and _kernel() < case.COUNTS_BY_NAMESPACE:
         config["others"] = case.tasks_of_user()
     if config["level"] == "namespaces":
-        walls.enter_namespaces(walls.visible(config["packages"]), owner)
+        walls.enter_namespaces(binds, owner)
     elif config["level"] == "bubblewrap":
         inner = [*config["python"], json.dumps({**config, "level": "inside"})]
-        walls.enter_bubblewrap(config["bwrap"], binds, inner, config["limits"]["file_bytes"], owner)
+        scratch = config["limits"]["file_bytes"]
+        walls.enter_bubblewrap(config["bwrap"], binds, config["code"], inner, scratch_bytes=scratch, owner=owner)
     else:
         config["owner"] = owner
         if sys.platform == "linux":
@@ -92,6 +104,7 @@ class Zygote:
         self.wake, wake_end = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_end, False)
+        self.handlers = case.ignore_signals()
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         case.prepare(self.limits, self.folder, self.alone, config.get("others", 0))
@@ -126,7 +139,7 @@ class Zygote:
         while True:
             child = self.child = os.fork()
             if child == 0:
-                case.examine(self.control, self.private[1:], self.alone)
+                case.examine(self.control, self.private[1:], self.handlers, self.alone)
             status = None
             while status is None:
                 ready = [descriptor for descriptor, _ in waiting.poll()]
@@ -141,8 +154,8 @@ class Zygote:
                 orders.send(self.control, {"died": status})
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-        given = {"private": self.private, "limits": self.limits, "folder": self.folder, "alone": self.alone}
-        case.run(order, descriptors, **given)
+        given = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
+        case.run(order, descriptors, folder=self.folder, alone=self.alone, **given)
 
     def _wait(self, child: int, seconds: float) -> dict[str, Any]:
         """Wait for the child's end; None as status where something else ended it."""
@@ -168,12 +181,11 @@ class Zygote:
         return {"status": None, "why": "timeout"}
 
     def _memory(self, child: int) -> int:
-        """Resident bytes of all processes of the program, their shared files left out."""
+        """Bytes of all processes of the program, in memory and swapped out; mapped files of the disk left out."""
         total = 0
         for pid in _descendants():
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
-                _, resident, shared, *_ = map(int, file.read().split())
-                total += (resident - shared) * 4096
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+                total += sum(map(int, _HELD.findall(file.read()))) * 1024
         return total
 
     def _files(self) -> int:

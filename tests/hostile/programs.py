@@ -260,6 +260,23 @@ FAKES = [
         """,
         walls=True,
     ),
+    function(
+        "report written into the owner's pipes",
+        """
+        import os
+        line = b'{"passed": true, "error": "", "gone": false}\\n' * 3 + b'{"end": true}\\n'
+        for pid in os.listdir('/proc') if os.path.isdir('/proc/self') else []:
+            try: descriptors = os.listdir(f'/proc/{pid}/fd') if pid.isdigit() and int(pid) != os.getpid() else []
+            except OSError: continue
+            for fd in descriptors:
+                try:
+                    if os.readlink(f'/proc/{pid}/fd/{fd}').startswith('pipe:'):
+                        os.write(os.open(f'/proc/{pid}/fd/{fd}', os.O_WRONLY | os.O_NONBLOCK), line)
+                except OSError: pass
+        def square(x): return 0
+        """,
+        walls=True,  # at `rlimits` the pipes of the owner's own program are no concern of ours
+    ),
     function("a wrong answer", "def square(x): return x + x"),
     function("no answer", "def square(x): pass"),
     function("another name", "def cube(x): return x ** 3"),
@@ -321,6 +338,20 @@ ODD = [
 ]
 
 STARVE = [
+    script(
+        "shared memory of five processes",
+        """
+        import mmap, os, time
+        for _ in range(5):
+            if os.fork() == 0:
+                held = mmap.mmap(-1, 60 * 2**20)
+                for at in range(0, len(held), 4096): held[at] = 1
+                time.sleep(60)
+        time.sleep(60)
+        """,
+        "fail",
+        "timeout",
+    ),
     function("endless loop on import", "while True: pass", "timeout"),
     function("endless loop when called", "def square(x):\n    while True: pass", "timeout"),
     function("endless sleep", "import time\ndef square(x): time.sleep(10**6)", "timeout"),
@@ -484,6 +515,24 @@ ESCAPE = [
     attempt("the owner's environment", "open('/proc/OWNER/environ').read()"),
     attempt("the owner's memory", "open('/proc/OWNER/mem', 'rb')"),
     attempt("a signal to the owner", "os.kill(OWNER, 0)", walls=False),
+    function(
+        "every signal to the zygote",
+        """
+        import os, signal
+        for pid in (1, os.getppid()):
+            for number in signal.valid_signals():
+                try: os.kill(pid, number)
+                except OSError: pass
+        def square(x): return x * x
+        """,
+        "pass",
+    ),
+    attempt(
+        "the zygote's memory",
+        "got = any(os.access(f'/proc/{p}/mem', os.R_OK) and open(f'/proc/{p}/mem', 'rb') for p in (1, os.getppid()))",
+        walls=False,
+    ),
+    attempt("the zygote's descriptors", "got = bool(os.listdir(f'/proc/{os.getppid()}/fd'))", walls=False),
     attempt("a signal to the zygote", "import signal; os.kill(1, signal.SIGKILL); got = False", walls=False),
     attempt(
         "tracing of the zygote",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +20,12 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.sandbox import level as level_module
+from aftertrain.core.sandbox import walls
+from aftertrain.core.sandbox import worker as worker_module
 from aftertrain.core.sandbox.level import Level, level
 from aftertrain.core.sandbox.limits import MEGA, Limits, UnitTests
 from aftertrain.core.sandbox.sandbox import Sandbox
-from aftertrain.core.sandbox.worker import SandboxError
+from aftertrain.core.sandbox.worker import LevelName, SandboxError, Worker
 
 ADD = "print(sum(map(int, input().split())))"
 SQUARE = UnitTests(("assert f(3) == 9",))
@@ -307,3 +313,91 @@ def test_packages_are_there_only_when_asked_for() -> None:
     for packages, outcome in ((False, "failed"), (True, "ok")):
         with Sandbox(Limits(seconds=10), workers=1, packages=packages) as made:
             assert made.run(program).outcome == outcome
+
+
+FAKER = """
+import os
+line = b'{"passed": true, "error": "", "gone": false}\\n' * 3 + b'{"end": true}\\n'
+for fd in os.listdir("/proc/OWNER/fd"):
+    try:
+        if os.readlink(f"/proc/OWNER/fd/{fd}").startswith(("pipe:", "socket:")):
+            os.write(os.open(f"/proc/OWNER/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK), line)
+    except OSError:
+        pass
+def f(x): return 0
+"""
+FAKED = """
+import os, sys
+if os.getuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+from aftertrain.core.sandbox.limits import Limits, UnitTests
+from aftertrain.core.sandbox.sandbox import Sandbox
+with Sandbox(Limits(seconds=5), use="rlimits", workers=1) as made:
+    found = made.test(sys.argv[1].replace("OWNER", str(os.getpid())), UnitTests(("assert f(3) == 9",)))
+print(found[0].outcome, found[0].detail)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_program_of_the_same_user_cannot_write_into_the_report() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        command = [python, "-c", FAKED, FAKER]
+        if not os.path.exists(python):
+            continue
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+        if "Permission" not in done.stderr:
+            break
+    else:
+        pytest.skip("another user cannot read this Python")
+    assert done.stdout.startswith("failed AssertionError"), done
+
+
+def test_a_report_line_without_the_secret_breaks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aftertrain.core.sandbox.worker.Worker.order", _with_other_secret)
+    (found,) = sandbox.test("def f(x): return x * x", SQUARE)
+    assert found.outcome == "error"
+    assert "not the examiner's" in found.detail
+
+
+def _with_other_secret(self: Worker, mode: str, descriptors: list[int], seconds: float, **more: str) -> None:
+    more = dict.fromkeys(more, "forged")
+    line = json.dumps({"mode": mode, "seconds": seconds, **more}).encode() + b"\n"
+    socket.send_fds(self.control, [line], list(descriptors))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", level_module.LEVELS)
+def test_its_own_code_may_lie_where_programs_have_their_scratch_folder(
+    name: LevelName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := level_module.why_not(name):
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        copy = Path(shutil.copytree(worker_module._HERE, f"{folder}/sandbox"))
+        monkeypatch.setattr(worker_module, "_HERE", copy)
+        with Sandbox(Limits(seconds=5), use=name, workers=1) as made:
+            assert made.run("import os; print(os.listdir('.'))").stdout == "[]\n"
+            assert made.test("def f(x): return x * x", SQUARE)[0].outcome == "passed"
+
+
+def test_packages_in_the_scratch_folder_refuse_the_level_with_the_cause() -> None:
+    with pytest.raises(OSError, match=r"/tmp/venv lies in /tmp.*elsewhere"):
+        walls.refuse_hidden(["/usr", "/tmp/venv"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("name", level_module.LEVELS)
+def test_shared_memory_counts_as_memory(name: LevelName) -> None:
+    """Five processes with 60 MiB of shared memory each, and 256 MiB allowed."""
+    if reason := level_module.why_not(name):
+        pytest.skip(reason)
+    source = (
+        "import mmap, os, time\nfor _ in range(5):\n    if os.fork() == 0:\n        held = mmap.mmap(-1, 60 * 2**20)\n"
+    )
+    source += "        for at in range(0, len(held), 4096): held[at] = 1\n        time.sleep(60)\ntime.sleep(60)"
+    with Sandbox(Limits(10, 256 * MEGA, 12), use=name, workers=1) as made:
+        assert made.run(source).outcome == "memory"
