@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aftertrain.api import plan, run
-    from aftertrain.api_evaluation import evaluate, reward_function, verify
+    from aftertrain.api_evaluation import evaluate, verify
     from aftertrain.api_report import report
+    from aftertrain.api_reward_function import reward_function
     from aftertrain.api_rewards import verifier_error
     from aftertrain.core.errors import AftertrainError, RecipeError
     from aftertrain.recipes import components, load_recipe
@@ -47,7 +48,7 @@ _HOMES = {
     "load_recipe": "aftertrain.recipes",
     "plan": "aftertrain.api",
     "report": "aftertrain.api_report",
-    "reward_function": "aftertrain.api_evaluation",
+    "reward_function": "aftertrain.api_reward_function",
     "run": "aftertrain.api",
     "verifier_error": "aftertrain.api_rewards",
     "verify": "aftertrain.api_evaluation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.errors import Issue, RecipeError
 
 if TYPE_CHECKING:
-    from aftertrain.core.records import Outcome, Verdict, VerificationCase
+    from aftertrain.core.records import Verdict, VerificationCase
     from aftertrain.core.run.runner import RunResult
     from aftertrain.core.verification import PoolSettings
     from aftertrain.core.verifier import Verifier
 
 Task = str | Mapping[str, Any]
-RewardFunction = Callable[..., list[float | None]]
 STAGE = "evaluate"
 
 
@@ -97,7 +96,7 @@ def verify(
     name: str,
     cases: Iterable[VerificationCase | Mapping[str, Any]],
     *,
-    pool: PoolSettings | None = None,
+    pool: PoolSettings | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[Verdict]:
     """Judge responses with a verifier, in processes that can be killed (the same ones from call to call).
@@ -105,7 +104,7 @@ def verify(
     Args:
         name: of a verifier, or `./file.py:Class`.
         cases: `VerificationCase`s, or mappings with `response`, `ground_truth` and optional `prompt`, `id`, `source`.
-        pool: how many processes there are, and what one case may take.
+        pool: how many processes there are, and what one case may take; settings or a mapping of them.
         **settings: of the verifier.
 
     Returns:
@@ -113,68 +112,22 @@ def verify(
 
     Raises:
         RecipeError: unknown verifier or settings.
+        ValueError, TypeError: a case lacks a field, has one too many, or its response is no text.
 
     >>> [verdict] = verify("gsm8k", [{"response": "6 * 7 = 42 #### 42", "ground_truth": "42"}])
     >>> verdict.outcome, verdict.value
     ('scored', 1.0)
     """
-    verifier = isolated_verifier(name, settings, pool)
-    return verifier.verify([_case(number, case) for number, case in enumerate(cases, 1)])
-
-
-def reward_function(
-    name: str,
-    *,
-    ground_truth: str = "ground_truth",
-    on_timeout: float | None = 0.0,
-    on_error: float | None = 0.0,
-    on_unparsable: float | None = 0.0,
-    pool: PoolSettings | None = None,
-    **settings: Any,
-) -> RewardFunction:
-    """A verifier as a TRL reward function: `fn(prompts, completions, **columns)` gives one reward per completion.
-
-    Args:
-        ground_truth: column of the data set that holds what a completion is compared with.
-        on_timeout: reward of a case that could not be judged in time; None tells TRL to leave it out. Likewise
-            `on_error` and `on_unparsable`.
-        pool: how many processes judge, and what one case may take.
-        **settings: of the verifier.
-
-    >>> fn = reward_function("gsm8k")
-    >>> fn(prompts=["6 * 7?", "2 + 2?"], completions=["#### 42", "#### 5"], ground_truth=["42", "4"])
-    [1.0, 0.0]
-    """
-    from aftertrain.core.records import VerificationCase
+    from aftertrain.cases import strict_case
 
     verifier = isolated_verifier(name, settings, pool)
-    instead: dict[Outcome, float | None] = {
-        "timeout": on_timeout,
-        "error": on_error,
-        "unparsable": on_unparsable,
-    }
-
-    def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        if ground_truth not in columns:
-            raise ValueError(
-                f"reward {name!r} needs the column {ground_truth!r}; there are: {', '.join(sorted(columns))}"
-            )
-        triples = zip(prompts, completions, columns[ground_truth], strict=True)
-        cases = [
-            VerificationCase(str(number), _text(prompt), _text(completion), truth)
-            for number, (prompt, completion, truth) in enumerate(triples)
-        ]
-        return [
-            verdict.value if verdict.outcome == "scored" else instead[verdict.outcome]
-            for verdict in verifier.verify(cases)
-        ]
-
-    rewards.__name__ = name
-    return rewards
+    return verifier.verify([strict_case(case, number) for number, case in enumerate(cases, 1)])
 
 
 def isolated_verifier(
-    name: str, settings: Mapping[str, Any] | Iterable[str] = (), pool: PoolSettings | None = None
+    name: str,
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    pool: PoolSettings | Mapping[str, Any] | None = None,
 ) -> Verifier[Any]:
     """A verifier by name that has all it needs, its cases judged by this process's pool.
 
@@ -185,7 +138,7 @@ def isolated_verifier(
 
     verifier = build_verifier(name, settings)
     verifier.preflight()
-    return isolate(verifier, shared_pool(pool))
+    return isolate(verifier, shared_pool(_pool_settings(pool)))
 
 
 def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) -> Verifier[Any]:
@@ -221,6 +174,24 @@ def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) 
     return built
 
 
+def _pool_settings(pool: PoolSettings | Mapping[str, Any] | None) -> PoolSettings | None:
+    from pydantic import ValidationError
+
+    from aftertrain.core.errors import unknown
+    from aftertrain.core.verification import PoolSettings
+
+    if pool is None or isinstance(pool, PoolSettings):
+        return pool
+    odd = [str(key) for key in pool if key not in PoolSettings.model_fields]
+    if odd:
+        raise RecipeError(Issue("pool", key, unknown("setting", key, PoolSettings.model_fields)) for key in odd)
+    try:
+        return PoolSettings(**pool)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        raise RecipeError([Issue("pool", ".".join(map(str, one["loc"])), one["msg"]) for one in found]) from error
+
+
 def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings given in Python, as `override` takes them: it reads texts as YAML, and these are no YAML but texts."""
     return {key: json.dumps(value) if isinstance(value, str) else value for key, value in settings.items()}
@@ -231,19 +202,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise RecipeError([Issue("command line", text, "a setting is written name=value, as in extract=flexible")])
     return key, value
-
-
-def _case(number: int, case: VerificationCase | Mapping[str, Any]) -> VerificationCase:
-    from aftertrain.core.records import VerificationCase
-
-    if isinstance(case, VerificationCase):
-        return case
-    try:
-        return VerificationCase(**{"id": str(number), "prompt": "", **case})
-    except TypeError as error:
-        raise ValueError(f"case {number}: {error}; a case has response, ground_truth, prompt, id, source") from error
-
-
-def _text(turns: str | Sequence[Mapping[str, Any]]) -> str:
-    """A completion or prompt as text: TRL hands texts, or lists of messages."""
-    return turns if isinstance(turns, str) else "\n".join(str(turn["content"]) for turn in turns)

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from aftertrain.cases import case_of
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Verdict, VerificationCase
 
@@ -120,7 +121,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar:
                 continue
             try:
                 cases.append(read_case(line, number))
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 tally.bad += 1
                 click.echo(f"{source}:{number}: {error}; this line is left out", err=True)
         for case, verdict in _in_order(verifier, cases):
@@ -149,30 +150,17 @@ def read_case(line: bytes, number: int) -> VerificationCase:
     """One input line.
 
     Raises:
-        ValueError: it is not UTF-8, not a JSON object, or lacks a field.
+        ValueError: it is not UTF-8, not a JSON object, or lacks a field. TypeError: response or prompt is no text.
     """
     try:
-        row = json.loads(line.decode("utf-8").strip())
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"a JSON object is needed, found {type(row).__name__}")
-    missing = [key for key in ("response", "ground_truth") if key not in row]
-    if missing:
-        raise ValueError(f"has no {' and no '.join(missing)}; it has {', '.join(map(str, row)) or 'no fields'}")
-    response, prompt = row["response"], row.get("prompt") or ""
-    if not isinstance(response, str) or not isinstance(prompt, str):
-        raise ValueError("response and prompt must be strings")
-    name = row.get("id")
-    return VerificationCase(
-        id=str(number) if name is None else str(name),
-        prompt=prompt,
-        response=response,
-        ground_truth=row["ground_truth"],
-        source=str(row.get("source") or ""),
-    )
+    return case_of(row, number)
 
 
 def summary(tally: Tally, seconds: float) -> str:

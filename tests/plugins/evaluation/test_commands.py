@@ -93,15 +93,24 @@ def test_verify_refuses(
         (b"[1]", "a JSON object is needed, found list"),
         (b'{"response": "a"}', "has no ground_truth; it has response"),
         (b"{}", "has no response and no ground_truth; it has no fields"),
-        (b'{"response": 1, "ground_truth": 1}', "response and prompt must be strings"),
+        (b'{"response": 1, "ground_truth": 1}', "response must be a string, found int"),
         (b"[" * 100_000, "nested too deep"),
     ],
 )
 def test_bad_lines_say_why(line: bytes, message: str) -> None:
     from aftertrain.cli.verify import read_case
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         read_case(line, 1)
+
+
+def test_a_byte_order_mark_begins_the_first_line_only() -> None:
+    from aftertrain.cli.verify import read_case
+
+    line = b'\xef\xbb\xbf{"response": "a", "ground_truth": 1}'
+    assert read_case(line, 1).response == "a"
+    with pytest.raises(ValueError, match="not JSON"):
+        read_case(line, 2)
 
 
 def test_many_cases_keep_their_order(tmp_path: Path) -> None:
@@ -124,18 +133,45 @@ def test_verify_from_python() -> None:
     assert [verdict.value for verdict in verdicts] == [1.0, 0.0]
     with pytest.raises(RecipeError, match="not a setting of verifier 'gsm8k'"):
         aftertrain.verify("gsm8k", [], equal="string")
-    with pytest.raises(ValueError, match=r"case 1: .*a case has response, ground_truth"):
-        aftertrain.verify("gsm8k", [{"reply": "a"}])
 
 
-def test_a_reward_function_has_trls_form() -> None:
-    reward = aftertrain.reward_function("gsm8k", ground_truth="answer", on_unparsable=None)
-    chats = [[{"role": "assistant", "content": text}] for text in ("#### 1", "#### 3", "no")]
-    prompts = [[{"role": "user", "content": "?"}]] * 3
-    assert reward(prompts=prompts, completions=chats, answer=["1", "2", "3"], trainer_state=None) == [1.0, 0.0, None]
-    assert reward.__name__ == "gsm8k"
-    with pytest.raises(ValueError, match="needs the column 'answer'; there are: label"):
-        reward(prompts=["?"], completions=["1"], label=["1"])
+@pytest.mark.parametrize(
+    ("case", "error", "message"),
+    [
+        (
+            {"reply": "a"},
+            ValueError,
+            r"case 2: has no response and no ground_truth; it has reply.* a case has ",
+        ),
+        (
+            {"respnse": "a", "ground_truth": 1},
+            ValueError,
+            r"case 2: has no response; it has respnse, ground_truth \(is it meant by 'respnse'\?\)",
+        ),
+        (
+            {"response": "a", "ground_truth": 1, "sorce": "x"},
+            ValueError,
+            r"case 2: a case has no 'sorce' \(did you mean 'source'\?\)",
+        ),
+        ({"response": 42, "ground_truth": "42"}, TypeError, "case 2: response must be a string, found int"),
+        ({"response": "", "ground_truth": "", "prompt": []}, TypeError, "case 2: prompt must be a string, found list"),
+        (VerificationCase("x", "", None, "1"), TypeError, "case 2: response must be a string, found NoneType"),  # type: ignore[arg-type]
+        ("#### 42", TypeError, "case 2: a mapping or VerificationCase is needed, found str"),
+    ],
+)
+def test_verify_from_python_names_a_bad_case(case: Any, error: type[Exception], message: str) -> None:
+    good = {"response": "#### 1", "ground_truth": "1"}
+    with pytest.raises(error, match=message):
+        aftertrain.verify("gsm8k", [good, case])
+
+
+def test_pool_settings_may_be_a_mapping() -> None:
+    case = {"response": "#### 1", "ground_truth": "1", "prompt": None, "id": None, "source": None}
+    assert aftertrain.verify("gsm8k", [case], pool={"workers": 1})[0].value == 1.0
+    with pytest.raises(RecipeError, match=r"no setting named 'worker'\. Did you mean 'workers'"):
+        aftertrain.verify("gsm8k", [case], pool={"worker": 1})
+    with pytest.raises(RecipeError, match="pool workers: "):
+        aftertrain.verify("gsm8k", [case], pool={"workers": "many"})
 
 
 @pytest.fixture
