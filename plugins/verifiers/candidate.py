@@ -21,7 +21,7 @@ class Candidate:
         raw: as it was written, without the box.
         form: `latex`, `number` or `expression` (in plain text).
         minus: a minus sign and a space stand before a number in plain text ("is - 5"); Math-Verify does not see it.
-        follows: the word behind it, which may be a unit.
+        follows: the word or percent sign behind it, which may be a unit.
     """
 
     texts: tuple[str, ...]
@@ -98,6 +98,6 @@ def _follows(match: re.Match[str]) -> str:
     return word.group() if word else ""
 
 
-_NEXT_WORD = re.compile(r" ?(?:(?:square|cubic|sq\.?) )?[A-Za-z°]{1,20}")
+_NEXT_WORD = re.compile(r" ?(?:(?:square|cubic|sq\.?) )?[A-Za-z°]{1,20}|\\%")
 _MINUS = re.compile(r"(?:[=(]|\b(?:is|are|be|equals|to)) ?[-−–] ?\Z")
 _GROUPING = str.maketrans("", "", ", ")

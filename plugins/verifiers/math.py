@@ -101,7 +101,7 @@ class Math(Verifier[MathSettings]):
             )
         if against:
             why = against
-        elif equality != "math_verify" and (equality == "string" or trusted(answer, truth)):
+        elif equality != "math_verify" and (equality == "string" or trusted(answer + head.follows, truth)):
             rule = same(answer, truth, both=True)
         if rule is None and equality != "string" and not against:
             mixed = equality == "either" and reading(answer) != answer.removesuffix(".")

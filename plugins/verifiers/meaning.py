@@ -3,7 +3,7 @@ r"""What string rules and Math-Verify leave out of an answer although it matters
 Both forget units, so that `50^\circ` equals `50\text{ cm}`; Hendrycks' rule cuts `5\text{ or }6` to `5`, Minerva's
 reads `4t - 5y = 7` as `7`; Math-Verify drops a number's base. `conflict` says why two answers cannot be the same
 whatever a rule finds; `trusted` whether a string rule may decide. Everything takes linear time and errs to caution: a
-unit or base may be missing, it may not be another one.
+unit, multiple or base may be missing, it may not be another one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _WORDS = {
     "kilograms": "kg kilogram",
     "litres": "liter litre",
     "gallons": "gallon gal",
-    "mph": "mph",
-    "kmh": "kmh kmph",
     "north": "north",
     "south": "south",
     "east": "east",
@@ -50,12 +48,17 @@ _WORDS = {
     "profit": "profit",
     "loss": "loss",
 }
-_UNITS = {word: name for name, words in _WORDS.items() for word in words.split()}
+_UNITS = {
+    **{word: {name} for name, words in _WORDS.items() for word in words.split()},
+    "mph": {"miles", "hours"},
+    **dict.fromkeys(("kmh", "kmph", "kph"), {"kilometres", "hours"}),
+}
 _UNIT = re.compile(rf"(?<![\\A-Za-z])({'|'.join(sorted(_UNITS, key=len, reverse=True))})s?(?![A-Za-z])", re.IGNORECASE)
 _SYMBOLS = (
     ("percent", re.compile("%")),
     ("degrees", re.compile(r"\^\s?\{?\s?\\circ|°|\\degree")),
     ("dollars", re.compile(r"\\\$")),
+    ("pounds", re.compile(r"\\pounds(?![A-Za-z])|£")),
     ("metres", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?(?:sq\.? |square |cubic )?m\s?\}")),
     ("seconds", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?s\s?\}")),
     ("grams", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?g\s?\}")),
@@ -83,7 +86,8 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _ARTICLE = re.compile(r"an? (?! *[A-Za-z]{2})|[0-9A-Za-z)}]an? ")
 _PERIOD = re.compile(r"(?<=[^.\s])\.\s?(\$?)\s?\Z")
 _MIXED = re.compile(r"\A\s?(-?[0-9]{1,20})(?:\\ |[\s~])([0-9]{1,20})\s?/\s?([1-9][0-9]{0,19})\s?\Z")
-_DROPPED_SIGN = re.compile(r"[-−–+_^/0-9]|\\(?!approx|text|mathrm|mbox)[A-Za-z]+")
+_WHOLE_PERCENT = re.compile(r"[-+]?[1-9][0-9]{0,20}\\?%")
+_DROPPED_SIGN = re.compile(r"[-−–+_^/0-9]|\\(?!approx|text|mathrm|mbox|pounds)[A-Za-z]+")
 
 
 def conflict(answer: str, truth: str) -> str | None:
@@ -93,8 +97,8 @@ def conflict(answer: str, truth: str) -> str | None:
         if mine and theirs and mine.isdisjoint(theirs):
             return f"another {what}: {', '.join(sorted(mine))} for {', '.join(sorted(theirs))}"
     given, wanted = (sorted(word.lower() for word in _MULTIPLE.findall(text)) for text in (answer, truth))
-    if given != wanted:
-        return f"another multiple: {', '.join(given) or 'none'} for {', '.join(wanted) or 'none'}"
+    if given and wanted and given != wanted:
+        return f"another multiple: {', '.join(given)} for {', '.join(wanted)}"
     if bool(_ENDLESS.search(answer)) != bool(_ENDLESS.search(truth)):
         return "digits that go on, and digits that end"
     if "=" in truth and not re.search(r"[=<>]|\\[lg]e|\\ne|\\in\b", answer) and _is_sum(truth.rpartition("=")[0]):
@@ -108,6 +112,7 @@ def trusted(answer: str, truth: str) -> bool:
         return True
     return (
         _same_head(answer, truth)
+        and _same_percent(answer, truth)
         and bool(_DOTS.search(answer)) == bool(_DOTS.search(truth))
         and ("\\overline" in answer) == ("\\overline" in truth)
         and not _list_and_number(answer, truth)
@@ -128,7 +133,7 @@ def leftover(skipped: str, read: str) -> bool:
 
 
 def _units(text: str) -> set[str]:
-    found = {_UNITS[unit.lower()] for unit in _UNIT.findall(text)}
+    found = set().union(*(_UNITS[unit.lower()] for unit in _UNIT.findall(text)))
     return found | {name for name, symbol in _SYMBOLS if symbol.search(text)}
 
 
@@ -148,6 +153,14 @@ def _same_head(answer: str, truth: str) -> bool:
         return _LAYOUT.sub("", mine) == _LAYOUT.sub("", theirs)
     head = (mine or theirs).replace("$", " ")
     return not head or bool(_NAME.fullmatch(head))
+
+
+def _same_percent(answer: str, truth: str) -> bool:
+    r"""Both have a percent sign, or none, or one stands behind a whole number (`-3` and `-3\%`, of which Math-Verify
+    takes only the positive ones for equal): `0.25\%` is not `0.25`."""
+    if ("%" in answer) == ("%" in truth):
+        return True
+    return bool(_WHOLE_PERCENT.fullmatch(_LAYOUT.sub("", answer if "%" in answer else truth)))
 
 
 def _list_and_number(answer: str, truth: str) -> bool:

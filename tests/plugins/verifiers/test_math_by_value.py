@@ -100,7 +100,7 @@ def test_values_decide(truth: str, answer: str, value: float, equality: str, ext
         ("50^\\circ", "\\boxed{50\\text{ cm}}", 0.0, "another unit: centimetres for degrees", True),
         ("\\$7", "\\boxed{7\\%}", 0.0, "another unit: percent for dollars", True),
         ("4\\text{ a.m.}", "\\boxed{4\\text{ p.m.}}", 0.0, "another unit: p.m. for a.m.", True),
-        ("5", "\\boxed{5\\text{ million}}", 0.0, "another multiple: million for none", True),
+        ("5\\text{ thousand}", "\\boxed{5\\text{ million}}", 0.0, "another multiple: million for thousand", True),
         ("12_5", "\\boxed{12_{\\text{eight}}}", 0.0, "another base: 8 for 5", False),
         ("12_5", "so $12_{\\text{eight}}$", 0.0, "another base: 8 for 5", True),
         ("x + y = 0", "\\boxed{0}", 0.0, "a value for an equation", True),
@@ -149,6 +149,43 @@ def test_a_string_rule_that_drops_what_matters_does_not_decide(truth: str, answe
     response = f"Final Answer: The final answer is {answer}. I hope it is correct."
     assert _judge(response, truth, equality="string").value == 1.0
     assert _judge(response, truth).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer"),
+    [
+        ("10\\text{ miles per hour}", "10\\text{ mph}"),
+        ("60\\text{ mph}", "60\\text{ miles/hour}"),
+        ("40\\text{ km/hr}", "40\\text{ kmph}"),
+        ("40\\text{ kmh}", "40\\text{ km per hour}"),
+        ("40\\text{ km/h}", "40\\text{ kph}"),
+        ("6\\text{ dozen}", "6"),
+        ("6", "6\\text{ dozen}"),
+        ("5", "5\\text{ million}"),
+        ("8\\text{ pounds}", "\\pounds 8"),
+        ("25\\%", "25"),
+        ("25", "25\\%"),
+        ("25\\%", "0.25"),
+        ("0.25", "25\\%"),
+    ],
+)
+@pytest.mark.parametrize("extract", ["flexible", "math_verify"])
+def test_either_accepts_what_the_library_accepts(truth: str, answer: str, extract: str) -> None:
+    """Another name of one unit, a unit or multiple that is missing: equal to math-verify and to a person."""
+    response = f"so $\\boxed{{{answer}}}$."
+    assert _library(truth, response)
+    assert _judge(response, truth, extract=extract).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer"), [("0.25", "0.25\\%"), ("0.25\\%", "0.25"), ("361", "3\\%61"), ("1.5", "1.5\\%")]
+)
+@pytest.mark.parametrize("extract", ["flexible", "math_verify"])
+def test_a_string_rule_that_drops_a_percent_sign_does_not_decide(truth: str, answer: str, extract: str) -> None:
+    response = f"so $\\boxed{{{answer}}}$."
+    assert _judge(response, truth, equality="string").value == 1.0
+    assert not _library(truth, response)
+    assert _judge(response, truth, extract=extract).value == 0.0
 
 
 @pytest.mark.parametrize(
