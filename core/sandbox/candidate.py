@@ -34,16 +34,21 @@ def run(program: int, line: int) -> NoReturn:
     wire.send(line, {"names": [name for name in module.__dict__ if isinstance(name, str)]})
     desk = Desk(module)
     while True:
-        wire.send(line, desk.answer(wire.receive(line)))
+        answer = desk.answer(wire.receive(line))
+        try:
+            wire.send(line, answer)
+        except ValueError as error:
+            wire.send(line, {"uncarried": str(error)})
 
 
 def describe(error: BaseException) -> list[str]:
-    """An exception's class and text."""
+    """An exception's class, its text, and the builtin classes that it is, the nearest first."""
     try:
         text = str(error)[:SHOWN]
     except BaseException:  # noqa: BLE001 (a program's own exception may fail here as well)
         text = "?"
-    return [type(error).__name__[:100], text]
+    bases = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+    return [type(error).__name__[:100], text, *bases]
 
 
 class Desk:
@@ -52,19 +57,29 @@ class Desk:
     def __init__(self, module: types.ModuleType) -> None:
         self.module = module
         self.kept: list[Any] = []
+        self.numbers: dict[int, int] = {}
 
     def keep(self, value: Any) -> Any:
-        """A number for an object that stays here, with its class for people to read."""
-        self.kept.append(value)
-        return [len(self.kept) - 1, type(value).__name__[:100], callable(value)]
+        """A number for an object that stays here, always the same, with its class for people to read."""
+        number = self.numbers.setdefault(id(value), len(self.kept))
+        if number == len(self.kept):
+            self.kept.append(value)
+        return [number, type(value).__name__[:100], callable(value)]
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The value, with what the call did to its arguments, or the error."""
         try:
             arguments = wire.decode(request.get("arguments", []), self.kept.__getitem__)
-            value = wire.encode(self._do(request, arguments), self.keep)
-            after = [_again(argument, given) for argument, given in zip(arguments, request["arguments"], strict=True)]
+            result = self._do(request, arguments)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (handed on to the tests)
+            return {"error": describe(error)}
+        try:
+            value = wire.encode(result, self.keep)
+            pairs = zip(arguments, request["arguments"], strict=True)
+            after = [self._again(argument, given) for argument, given in pairs]
             return {"value": value, **({"after": after} if any(item is not None for item in after) else {})}
+        except RecursionError:
+            return {"uncarried": "a result or argument that holds itself or is nested too deeply"}
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (handed on to the tests)
             return {"error": describe(error)}
 
@@ -95,6 +110,16 @@ class Desk:
                 return arguments[0] in target
         raise ValueError(request["do"])
 
+    def _again(self, argument: Any, given: Any) -> Any:
+        """The argument's encoding when the call has changed it, else None."""
+        if not isinstance(argument, list | dict | set | bytearray):
+            return None
+
+        def number(value: Any) -> Any:
+            return self.numbers.get(id(value), -1)
+
+        return None if wire.encode(argument, number) == given else wire.encode(argument, self.keep)
+
 
 class Kept:
     """Wraps an iterator so that it is kept here, whatever it is."""
@@ -107,15 +132,3 @@ class Kept:
 
     def __next__(self) -> Any:
         return next(self.values)
-
-
-def _again(argument: Any, given: Any) -> Any:
-    """The argument's encoding when the call has changed it, else None."""
-    if not isinstance(argument, list | dict | set | bytearray):
-        return None
-
-    def unchanged(value: Any) -> Any:
-        return [-1, type(value).__name__, False]
-
-    now = wire.encode(argument, unchanged)
-    return None if now == given or '"o"' in repr(now).replace("'", '"') else now

@@ -66,14 +66,14 @@ class UnitTests:
         statements: Python source, one test each: it passes when it runs to its end.
         preamble: sources that run before the tests, in the tests' process: imports, helpers, a `check` function.
         entry: name of the function under test, where it is known.
-        calls: for tests without source: (arguments, expected result) of the function `entry`, or of the method of that
-            name of a class `Solution`.
+        calls: for tests without source: (arguments, expected result, other accepted results…) of the function `entry`,
+            or of the method of that name of a class `Solution`.
     """
 
     statements: tuple[str, ...] = ()
     preamble: tuple[str, ...] = ()
     entry: str | None = None
-    calls: tuple[tuple[list[object], object], ...] = ()
+    calls: tuple[tuple[object, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.statements) + len(self.calls)

@@ -66,8 +66,17 @@ def meanings(sources: Sequence[ast.Module], entry: str | None) -> tuple[frozense
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 called.add(node.func.id)
     ours = {name for name in called if hasattr(builtins, name)}
-    theirs = {entry} if entry else (called if called == ours else called - ours)
+    theirs = {entry} if entry else (called - ours or set(_first_called(sources, modules)))
     return frozenset(modules & sys.stdlib_module_names), frozenset(theirs)
+
+
+def _first_called(sources: Sequence[ast.Module], modules: set[str]) -> list[str]:
+    """The outermost builtin that tests call first, when nothing else can be what they test."""
+    nodes = [node for source in sources for node in ast.walk(source)]
+    named = {node.id for node in nodes if isinstance(node, ast.Name)} - modules
+    if any(not hasattr(builtins, name) for name in named):
+        return []
+    return [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)][:1]
 
 
 def tame(source: ast.Module) -> bool:

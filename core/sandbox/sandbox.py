@@ -146,6 +146,8 @@ class Sandbox:
     def _result(self, line: dict[str, Any], exam: Exam) -> UnitResult:
         if line["passed"]:
             return UnitResult("passed")
+        if line["unknown"]:
+            return UnitResult("error", line["error"])
         if not line["gone"]:
             return UnitResult("failed", line["error"])
         outcome, how = _outcome(exam.program, "", self.limits)

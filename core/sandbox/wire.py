@@ -21,6 +21,10 @@ _JSON_INT = 2**53
 _COLLECTIONS: tuple[tuple[Any, str], ...] = ((tuple, "t"), (set, "s"), (frozenset, "z"), (collections.deque, "q"))
 
 
+class Uncarried(Exception):
+    """A value that cannot cross; nothing is known about the test that needs it."""
+
+
 class Gone(Exception):
     """The other side has ended."""
 

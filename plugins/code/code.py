@@ -125,8 +125,8 @@ class Code(Verifier[CodeSettings]):
             return Verdict.scored(1.0, shown, f"{where}, {total} of {total} tests pass")
         number, result = first
         told = f"{where}, test {number} of {total}: {result.detail[:SHOWN]}"
-        if any(result.outcome == "error" for result in results):
-            return Verdict.error(told)
+        if broken := next((result for result in results if result.outcome == "error"), None):
+            return Verdict.error(f"{where}, {broken.detail[:SHOWN]}")
         if self.settings.score == "pass_rate" and passed:
             return Verdict.scored(passed / total, shown, f"{passed} of {total} tests pass; {told}")
         return Verdict.timeout(told) if result.outcome == "timeout" else Verdict.scored(0.0, shown, told)

@@ -108,7 +108,7 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
         return Streams(tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True)))
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"fn_name should be the name of a function, not {str(name)[:100]!r}")
-    calls = tuple((_arguments(given), _result(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
+    calls = tuple((_arguments(given), *_results(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
     return Functions(UnitTests(entry=name, calls=calls))
 
 
@@ -158,11 +158,11 @@ def _arguments(given: Any) -> list[Any]:
     return [_value(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
 
 
-def _result(wanted: Any) -> Any:
-    """APPS wraps the result in a list of one."""
+def _results(wanted: Any) -> list[Any]:
+    """What is accepted: APPS wraps most results in a list of one, and takes either for right."""
     if isinstance(wanted, str):
-        return _value(wanted)
-    return wanted[0] if isinstance(wanted, list) and len(wanted) == 1 else wanted
+        return [_value(wanted)]
+    return [wanted, wanted[0]] if isinstance(wanted, list) and len(wanted) == 1 else [wanted]
 
 
 def _value(text: str) -> Any:

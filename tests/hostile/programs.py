@@ -206,9 +206,11 @@ FAKES = [
         "fail",
         "timeout",
     ),
-    function("result that holds itself", "def square(x):\n    a = []\n    a.append(a)\n    return a"),
+    function("result that holds itself", "def square(x):\n    a = []\n    a.append(a)\n    return a", "error"),
     function(
-        "result nested too deeply", "def square(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a"
+        "result nested too deeply",
+        "def square(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a",
+        "error",
     ),
     function(
         "result with a repr without end",

@@ -279,7 +279,29 @@ def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
             UnitTests(entry="f", calls=(([0.2], 0.3),)),
             ["passed"],
         ),
-        ("def f(a): return True", UnitTests(entry="f", calls=(([1], 1),)), ["failed"]),
+        ("def f(a): return True", UnitTests(entry="f", calls=(([1], 1),)), ["passed"]),
+        ("def f(a): return a", UnitTests(entry="f", calls=(([[1]], 1, [1]),)), ["passed"]),
+        ("def f(a): return a", UnitTests(entry="f", calls=(([[1]], 1),)), ["failed"]),
+        # A list with the text "o" is changed in place; so is one that gets an object of the program.
+        ("def f(x): x.append(1)", UnitTests(("a = ['o']\nf(a)\nassert a == ['o', 1]",)), ["passed"]),
+        (
+            "class N: v = 3\ndef f(x): x.append(N())",
+            UnitTests(("a = []\nf(a)\nassert a[0].v == 3 and f(a) is None and a[0] is a[0]",)),
+            ["passed"],
+        ),
+        # What cannot cross is an error, whatever the test makes of it.
+        ("def f(g): return g(2)", UnitTests(("assert f(lambda x: x) == 2",)), ["error"]),
+        ("def f(g): return 0", UnitTests(("try:\n    f(lambda x: x)\nexcept Exception:\n    pass",)), ["error"]),
+        ("def f():\n    a = []\n    a.append(a)\n    return a", UnitTests(("assert f()",)), ["error"]),
+        (
+            "class E(ValueError): pass\ndef f(): raise E('no')",
+            UnitTests(("try:\n    f()\nexcept ValueError as e:\n    assert str(e) == 'no'\nelse:\n    assert 0",)),
+            ["passed"],
+        ),
+        # The program cannot end a loop of the tests, or shadow what they decide with.
+        ("def f(x): raise StopIteration", UnitTests(("assert all(map(f, [1, 2]))",)), ["failed"]),
+        ("def all(x): return True\ndef f(x): return 0", UnitTests(("assert all(map(f, [1, 2]))",)), ["failed"]),
+        ("def f(): yield 1", UnitTests(("g = f()\nassert next(g) == 1 and next(g, 5) == 5",)), ["passed"]),
     ],
 )
 def test_tests_see_the_program_as_if_it_were_with_them(
