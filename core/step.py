@@ -18,6 +18,7 @@ from aftertrain.core.batch import PROBE, PackedBatch, TokenScores, Unit
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, Needs, Ratio, Score
+from aftertrain.core.ranks import current
 
 Engines = Mapping[str, Engine[Any]]
 """The models of a step, keyed like a loss's terms: `policy` has an lm head, `value` a scalar head."""
@@ -136,7 +137,10 @@ def train_step(
             reports[term] = engine.step(learning_rates[term])
         except NumericsError as error:
             names = [name for batch in batches for name in batch.sample_ids]
-            told = "; ".join(found) or f"{error}; samples: {_shown(names)}"
+            # An engine refuses on every rank or on none, so that all ranks meet here.
+            every = current().gather((found, names), "what is not finite")
+            told = "; ".join(line for lines, _ in every for line in lines)
+            told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
     totals = first.reduce({**sums, "tokens": float(sum(batch.n_tokens for batch in batches))})
     return StepResult(

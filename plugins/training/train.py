@@ -67,9 +67,6 @@ class Train(Stage[TrainSettings]):
         loss, data = self._loss(), self._data()
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
-        if self.settings.on_nonfinite == "skip" and current().size > 1:
-            # One rank would skip a step that the others wait in.
-            raise RunError(f"stage {context.name!r}: on_nonfinite: skip needs a single process; leave out --nproc")
         model = context.inputs["model"]
         tokenizer = load_tokenizer(model.path, context.chat_template)
         latest = context.checkpoints.latest()

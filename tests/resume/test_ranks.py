@@ -250,26 +250,42 @@ def test_rank_0_killed_ends_the_others_too(recipe: Path, tmp_path: Path) -> None
     assert not Path(f"/proc/{other}").exists()
 
 
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ('raise KeyError("a defect of rank 1")', r"Traceback(.|\n)*trouble.py(.|\n)*KeyError: 'a defect of rank 1'"),
-        ("scores.logprobs.data.fill_(float('nan'))", r"step \d+: loss 'policy' is nan; samples: "),
-    ],
-    ids=["defect", "nan"],
-)
-def test_a_failing_rank_is_named_with_its_reason(recipe: Path, tmp_path: Path, what: str, said: str) -> None:
-    (tmp_path / "trouble.py").write_text(TROUBLE.replace("{what}", what))
-    run = tmp_path / "out" / "ranks"
-    loss = json.dumps({"use": f"{tmp_path}/trouble.py:Trouble"})
-    words = (f"stages.sft.loss={loss}", "stages.sft.epochs=500", "--nproc", "2")
-    process = _start(recipe, run.parent, *words)
+def test_a_failing_rank_is_named_with_its_reason(recipe: Path, tmp_path: Path) -> None:
+    process = _troubled(recipe, tmp_path, 'raise KeyError("a defect of rank 1")')
     _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 1, errors
     assert "rank 1 ended with status 1" in errors
-    assert re.search(said, errors), errors
-    assert str(run / "ranks" / "rank-1.log") in errors
+    assert re.search(r"Traceback(.|\n)*trouble.py(.|\n)*KeyError: 'a defect of rank 1'", errors), errors
+    assert str(tmp_path / "out" / "ranks" / "ranks" / "rank-1.log") in errors
     assert errors.count("rank 1 ended with status 1") == 1, "told once"
+
+
+NAN = "scores.logprobs.data.fill_(float('nan'))"
+
+
+def test_a_nan_of_one_rank_stops_all_with_its_rows(recipe: Path, tmp_path: Path) -> None:
+    process = _troubled(recipe, tmp_path, NAN)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert re.search(r"step \d+: loss 'policy' is nan; samples: rows-", errors), errors
+
+
+def test_a_nan_of_one_rank_is_skipped_by_all(recipe: Path, tmp_path: Path) -> None:
+    """Rank 0 records the step with rank 1's rows; both keep equal weights, which saving checks."""
+    process = _troubled(recipe, tmp_path, NAN, "stages.sft.on_nonfinite=skip", "stages.sft.epochs=5")
+    output, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 0, output + errors
+    events = _events(tmp_path / "out" / "ranks")
+    (skipped,) = [event for event in events if event.name == "skipped"]
+    assert re.match(r"step \d+: loss 'policy' is nan; samples: rows-", skipped.data["message"])
+    assert [e.step for e in events if e.name == "metrics"] == [n for n in range(1, 21) if n != skipped.step]
+
+
+def _troubled(recipe: Path, folder: Path, what: str, *words: str) -> subprocess.Popen[str]:
+    (folder / "trouble.py").write_text(TROUBLE.replace("{what}", what))
+    loss = json.dumps({"use": f"{folder}/trouble.py:Trouble"})
+    long = "stages.sft.epochs=500"
+    return _start(recipe, folder / "out", f"stages.sft.loss={loss}", long, *words, "--nproc", "2")
 
 
 def test_torchrun_starts_the_same(recipe: Path, tmp_path: Path) -> None:
