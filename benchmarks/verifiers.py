@@ -134,17 +134,17 @@ def math_rows(quick: bool) -> list[Row]:
     decided = [case for case in cases if case["hendrycks_boxed"]]
     rows = []
     direct_math_verify(warm)
-    with VerifierPool(PoolSettings(workers=1)) as pool:
-        asked: list[tuple[str, dict[str, Any], Sequence[Case]]] = [
-            (
-                "math-verify's rule, pool of 1 (math-verify direct)",
-                {"extract": "math_verify", "equality": "math_verify"},
-                cases,
-            ),
-            ("math, string rule first, pool of 1 (math-verify direct)", {"extract": "math_verify"}, cases),
-            ("math, where the string rule decides, pool of 1 (math-verify direct)", {"extract": "boxed"}, decided),
-        ]
-        for name, settings, chosen in asked:
+    asked: list[tuple[str, dict[str, Any], Sequence[Case]]] = [
+        (
+            "math-verify's rule, pool of 1 (math-verify direct)",
+            {"extract": "math_verify", "equality": "math_verify"},
+            cases,
+        ),
+        ("math, string rule first, pool of 1 (math-verify direct)", {"extract": "math_verify"}, cases),
+        ("math, where the string rule decides, pool of 1 (math-verify direct)", {"extract": "boxed"}, decided),
+    ]
+    for name, settings, chosen in asked:
+        with VerifierPool(PoolSettings(workers=1)) as pool:  # a new process each, which has seen no answer
             ours = judged("math", settings, lambda case: case["gold"], "prediction", pool)
             ours(warm)
             rows.append(compare(name, ours, direct_math_verify, chosen, 1))
