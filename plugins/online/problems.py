@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,9 @@ def load_prompts(
     name: str,
     tokenizer: PreTrainedTokenizerBase,
     rewards: Collection[str],
+    *,
     limits: Mapping[str, int],
+    checks: Mapping[str, str] | None = None,
 ) -> Prompts:
     """Tokenise all problems of a data set.
 
@@ -59,16 +61,18 @@ def load_prompts(
         name: the data set's, for messages.
         rewards: names of the stage's verifiers.
         limits: most prompt tokens by reason for the limit; a problem over one of them is dropped.
+        checks: reward by the name of a check, where the two differ; the problems that are kept name the reward.
 
     Raises:
-        DataError: a record is no Problem, a check names no reward, a problem has no check, two have one id, or no
-            problem is left.
+        DataError: a record is no Problem, a check names no reward, a problem has no check, two have one id, no
+            problem is left, or `checks` names a check that no problem has.
     """
-    kept, dropped, seen = [], dict[str, list[str]](), set[str]()
+    kept, dropped, seen, checked = [], dict[str, list[str]](), set[str](), set[str]()
     for record in data:
         if not isinstance(record, Problem):
             raise DataError(f"data set {name!r} yields {type(record).__name__} records; 'online' needs Problem records")
-        _match_checks(record, rewards)
+        checked.update(check.verifier for check in record.checks)
+        problem = _with_rewards(record, rewards, checks or {})
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
@@ -77,19 +81,28 @@ def load_prompts(
         if over:
             dropped.setdefault(over[0], []).append(record.id)
         else:
-            kept.append(Prompt(record, ids))
+            kept.append(Prompt(problem, ids))
+    for check in checks or ():
+        if check not in checked:
+            raise DataError(f"data set {name!r}: checks: {unknown('check', check, checked)}")
     if not kept:
         why = "; ".join(f"{len(names)} dropped: {reason}" for reason, names in dropped.items())
         raise DataError(f"data set {name!r} has no problems to train on{f' ({why})' if why else ''}")
     return Prompts(kept, dropped)
 
 
-def _match_checks(problem: Problem, rewards: Collection[str]) -> None:
+def _with_rewards(problem: Problem, rewards: Collection[str], checks: Mapping[str, str]) -> Problem:
+    """The problem with each check under the name of the reward that judges it."""
     if not problem.checks:
         raise DataError(f"problem {problem.id!r} has no check: nothing could reward a reply")
-    for check in problem.checks:
+    named = tuple(replace(check, verifier=checks.get(check.verifier, check.verifier)) for check in problem.checks)
+    for check in named:
         if check.verifier not in rewards:
-            raise DataError(f"problem {problem.id!r}: {unknown('reward', check.verifier, rewards)}")
+            raise DataError(
+                f"problem {problem.id!r}: {unknown('reward', check.verifier, rewards)} A check is judged by the reward "
+                f"of its name; to give it to another one, set checks: {{{check.verifier}: {min(rewards)}}}"
+            )
+    return replace(problem, checks=named)
 
 
 def prompt_limits(settings: OnlineSettings, model: str) -> dict[str, int]:

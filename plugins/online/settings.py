@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
+from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.loss import Loss
 from aftertrain.core.schedule import Optimizer
@@ -112,8 +113,15 @@ class RolloutBatch(Settings):
 class OnlineSettings(StageSettings):
     """Settings of the stage `online`; the defaults are Tülu 3's (8B) where it has them."""
 
-    data: Use[Dataset[Any]] = Field(description="Problems. Each check is judged by the reward of the same name.")
+    data: Use[Dataset[Any]] = Field(
+        description="Problems. Each check is judged by the reward of the same name, unless 'checks' names another."
+    )
     rewards: Annotated[tuple[Use[Verifier[Any]], ...], Field(min_length=1)] = Field(description="Verifiers.")
+    checks: dict[str, str] = Field(
+        {},
+        description="Reward that judges the problems' checks of a name, where it is called otherwise: "
+        "{gsm8k: weighted}.",
+    )
     loss: Use[Loss[Any]] = Field(cast("Any", "ppo"), description="What the policy and the critic minimise.")
     critic: str | None = Field(
         None, description="Stage (reward_model or model) the critic starts from; null: a new head on the policy."
@@ -173,4 +181,12 @@ class OnlineSettings(StageSettings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"rewards: {', '.join(twice)} stands there more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _checks_name_rewards(self) -> Self:
+        names = [use.name for use in self.rewards]
+        for check, reward in self.checks.items():
+            if reward not in names:
+                raise ValueError(f"checks: {check}: {unknown('reward', reward, names)}")
         return self

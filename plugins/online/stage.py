@@ -97,7 +97,8 @@ class Online(Stage[OnlineSettings]):
             settings.data.name,
             tokenizer,
             [use.name for use in settings.rewards],
-            prompt_limits(settings, model),
+            limits=prompt_limits(settings, model),
+            checks=settings.checks,
         )
 
 

@@ -68,7 +68,7 @@ def checked(case: VerificationCase) -> VerificationCase:
     return case
 
 
-def _guesses(asked: list[str], known: Any, question: str) -> str:
+def _guesses(asked: list[str], known: Any) -> str:
     names = [str(name) for name in known]
-    found = [guess for name in asked if (guess := nearest(str(name), names)) is not None]
-    return f" ({question} {', '.join(map(repr, found))}?)" if found else ""
+    found = [f"{guess!r} for {name!r}" for name in asked if (guess := nearest(str(name), names)) is not None]
+    return f" (is it {', '.join(found)}?)" if found else ""

@@ -146,12 +146,12 @@ def test_verify_from_python() -> None:
         (
             {"respnse": "a", "ground_truth": 1},
             ValueError,
-            r"case 2: has no response; it has respnse, ground_truth \(is it meant by 'respnse'\?\)",
+            r"case 2: has no response; it has respnse, ground_truth \(is it 'respnse' for 'response'\?\)",
         ),
         (
             {"response": "a", "ground_truth": 1, "sorce": "x"},
             ValueError,
-            r"case 2: a case has no 'sorce' \(did you mean 'source'\?\)",
+            r"case 2: a case has no 'sorce' \(is it 'source' for 'sorce'\?\)",
         ),
         ({"response": 42, "ground_truth": "42"}, TypeError, "case 2: response must be a string, found int"),
         ({"response": "", "ground_truth": "", "prompt": []}, TypeError, "case 2: prompt must be a string, found list"),

@@ -136,8 +136,27 @@ def test_replies_must_fit_the_model(bench: Make) -> None:
 
 
 def test_a_check_without_a_reward_is_an_error(bench: Make) -> None:
-    with pytest.raises(DataError, match=r"'sum-0': no reward named 'contain'. Did you mean 'contains'\?"):
+    with pytest.raises(
+        DataError, match=r"'sum-0': no reward named 'contain'. Did you mean 'contains'\?.* set checks: "
+    ) as error:
         bench(changes={"data": {"check": "contain"}}).run()
+    assert str(error.value).endswith("set checks: {contain: contains}")
+
+
+def test_a_check_may_be_given_to_a_reward_of_another_name(bench: Make) -> None:
+    run = bench(changes={"data": {"check": "gsm8k"}, "checks": {"gsm8k": "contains"}, "steps": 1})
+    run.run()
+    assert [list(one) for one in run.of("verdicts")] == [["contains"]]
+    same = bench("same", changes={"steps": 1})
+    same.run()
+    assert run.outcome() == same.outcome()
+
+
+def test_checks_must_name_rewards_and_checks_there_are(bench: Make) -> None:
+    with pytest.raises(ValidationError, match=r"checks: gsm8k: no reward named 'contain'\. Did you mean 'contains'\?"):
+        bench(changes={"checks": {"gsm8k": "contain"}})
+    with pytest.raises(DataError, match=r"'sums': checks: no check named 'contain'\. Did you mean 'contains'\?"):
+        bench(changes={"checks": {"contain": "contains"}}).run()
 
 
 def test_two_problems_of_one_id_are_refused(bench: Make) -> None:
