@@ -24,7 +24,7 @@ def case_of(row: Mapping[str, Any], number: int) -> VerificationCase:
     missing = [key for key in NEEDED if key not in row]
     if missing:
         there = ", ".join(map(str, row)) or "no fields"
-        raise ValueError(f"has no {' and no '.join(missing)}; it has {there}{_guesses(missing, row, 'is it meant by')}")
+        raise ValueError(f"has no {' and no '.join(missing)}; it has {there}{_guesses(missing, row)}")
     name, source = row.get("id"), row.get("source")
     case = VerificationCase(
         id=str(number) if name is None else str(name),
@@ -50,7 +50,7 @@ def strict_case(case: VerificationCase | Mapping[str, Any], number: int) -> Veri
         found = case_of(case, number)
         odd = [key for key in case if key not in FIELDS]
         if odd:
-            raise ValueError(f"a case has no {', '.join(map(repr, odd))}{_guesses(odd, FIELDS, 'did you mean')}")
+            raise ValueError(f"a case has no {', '.join(map(repr, odd))}{_guesses(odd, FIELDS)}")
     except (TypeError, ValueError) as error:
         raise type(error)(f"case {number}: {error}; a case has {', '.join(FIELDS)}") from error
     return found
