@@ -101,7 +101,9 @@ class Math(Verifier[MathSettings]):
             )
         if against:
             why = against
-        elif equality != "math_verify" and (equality == "string" or trusted(answer + head.follows, truth)):
+        elif equality != "math_verify" and (
+            equality == "string" or trusted(answer + "%" * ("%" in head.follows), truth)
+        ):
             rule = same(answer, truth, both=True)
         if rule is None and equality != "string" and not against:
             mixed = equality == "either" and reading(answer) != answer.removesuffix(".")
