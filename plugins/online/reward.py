@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.records import Outcome, Verdict, VerificationCase
 from aftertrain.core.rewards import total_reward, verification_reward
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.rollout import Rollout
@@ -101,6 +101,20 @@ def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
         for name, verdict in one.verdicts:
             counts.setdefault(name, Counter())[verdict.outcome] += 1
     return {name: dict(counter) for name, counter in counts.items()}
+
+
+def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, Outcome], str]:
+    """What to warn of, by verifier and outcome: the rate of its errors and timeouts, and the first one's detail."""
+    found: dict[tuple[str, Outcome], str] = {}
+    for one in judged:
+        for name, verdict in one.verdicts:
+            if verdict.outcome in ("error", "timeout") and (name, verdict.outcome) not in found:
+                count, total = counts[name][verdict.outcome], sum(counts[name].values())
+                found[name, verdict.outcome] = (
+                    f"reward {name!r}: {verdict.outcome} on {count:,} of {total:,} replies of this step "
+                    f"({count / total:.0%}); the first: {verdict.detail or 'no detail'}"
+                )
+    return found
 
 
 def _earned(verdict: Verdict, settings: RewardSettings) -> float:

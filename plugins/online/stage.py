@@ -28,7 +28,7 @@ from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_m
 from aftertrain.plugins.online.models import Models, build_loss, critic_optimizer, load_models
 from aftertrain.plugins.online.plan import plan_items
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
-from aftertrain.plugins.online.reward import Judged, outcome_counts
+from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import requests, roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -128,6 +128,7 @@ class _Training:
             reward=context.inputs[REWARD].path if REWARD in context.inputs else None,
             seed=self.seed,
         )
+        self.warned: set[tuple[str, str]] = set()
         self.rewarding = Rewarding(self.settings.reward, self.models.reward, self.settings.batch.micro_tokens)
 
     def run(self) -> Artifact:
@@ -191,7 +192,12 @@ class _Training:
         _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", records)
         emit = self.context.emit
         emit("metrics", step, **metrics, timing=dict(timing))
-        emit("verdicts", step, **outcome_counts(judged))
+        counts = outcome_counts(judged)
+        emit("verdicts", step, **counts)
+        for key, message in failures(judged, counts).items():
+            if key not in self.warned:
+                self.warned.add(key)
+                emit("warning", step, message=message)
         for record in records[: self.settings.samples]:
             emit("sample", step, **record)
         emit("progress", step, done=step, total=self.steps, unit="steps")

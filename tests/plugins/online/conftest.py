@@ -63,6 +63,15 @@ class Lowercase(Verifier[Settings]):
         return [Verdict.scored(float(bool(re.fullmatch("[a-z]+", case.response)))) for case in cases]
 
 
+class Failing(Verifier[Settings]):
+    """An error on every reply."""
+
+    isolated = False
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [Verdict.error("set up wrongly") for _ in cases]
+
+
 def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
     from aftertrain.plugins.generation import settings as generator_settings
@@ -75,6 +84,7 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
     return {
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
+        ("verifier", "failing"): (Failing, Settings),
         ("verifier", "lowercase"): (Lowercase, Settings),
         ("loss", "ppo"): (ppo.PPO, ppo_settings.PPOSettings),
         ("loss", "grpo"): (grpo.GRPO, grpo_settings.GRPOSettings),

@@ -152,6 +152,13 @@ def test_a_check_may_be_given_to_a_reward_of_another_name(bench: Make) -> None:
     assert run.outcome() == same.outcome()
 
 
+def test_failed_verdicts_are_warned_of_once(bench: Make) -> None:
+    run = bench(changes={"rewards": [{"use": "failing"}], "checks": {"contains": "failing"}, "steps": 2})
+    run.run()
+    told = [one["message"] for one in run.of("warning") if "reward" in one["message"]]
+    assert told == ["reward 'failing': error on 10 of 10 replies of this step (100%); the first: set up wrongly"]
+
+
 def test_checks_must_name_rewards_and_checks_there_are(bench: Make) -> None:
     with pytest.raises(ValidationError, match=r"checks: gsm8k: no reward named 'contain'\. Did you mean 'contains'\?"):
         bench(changes={"checks": {"gsm8k": "contain"}})
