@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,7 +26,14 @@ from aftertrain.core.records import Verdict, VerificationCase
 if TYPE_CHECKING:
     from aftertrain.core.verifier import Verifier
 
-BATCH = 2048
+POOLED, UNPOOLED = 2048, 32
+"""Cases read before they are judged: by a pool, which tells each verdict at once, or by a verifier that tells all."""
+CHARACTERS = 4_000_000
+"""Bytes of lines after which no more are read before they are judged."""
+SHOWN = 200
+"""Characters of the commonest error that the closing line shows."""
+KINDS = 1000
+"""Different errors that are counted."""
 STANDARD = "-"
 
 
@@ -47,21 +55,25 @@ def verify(  # noqa: PLR0917 - click passes by name
 ) -> None:
     """Judge the responses in CASES (JSON lines, .gz or not, - for standard input) with the verifier NAME.
 
-    Each line holds response, ground_truth (a string or JSON), and optionally prompt and id (else its line number). A
-    verdict line holds id, outcome, score, extracted and detail, in the order of the input. A bad line is told by its
-    number and left out; the others go on, and the exit status is 1. Cases are judged in processes that can be killed:
-    one that hangs or crashes costs its own verdict only.
+    Each line holds response, ground_truth (a string or JSON), and optionally prompt, id (else its line number) and
+    source (its data set, which by_source goes by). A verdict line holds id, outcome, score, extracted and detail, in
+    the order of the input. A bad line is told by its number and left out; the others go on, and the exit status is 1.
+    Cases are judged in processes that can be killed: one that hangs or crashes costs its own verdict only. A verifier
+    that holds a model bounds its own time.
     """
     from aftertrain.api_evaluation import isolated_verifier
     from aftertrain.core.verification import PoolSettings
 
     verifier = isolated_verifier(name, settings, PoolSettings(workers=workers, deadline=deadline))
     if cases != STANDARD and not Path(cases).is_file():
-        raise DataError(f"{cases}: there is no such file")
+        what = "is a folder; name a file of JSON lines" if Path(cases).is_dir() else "there is no such file"
+        raise DataError(f"{cases}: {what}")
     if Path(out).exists() and Path(cases).exists() and os.path.samefile(out, cases):
         raise DataError(f"{out}: the verdicts would overwrite the cases; give another --out")
+    if deadline is not None and (free := _own_time(verifier)):
+        click.echo(f"note: --deadline does not bound {', '.join(free)}", err=True)
     started = time.perf_counter()
-    with ExitStack() as stack:
+    with ExitStack() as stack, _ended_like_ctrl_c():
         tally = judge(verifier, _lines(cases), _Writer(_output(out, stack)), _bar(stack, cases), cases)
     seconds = time.perf_counter() - started
     click.echo(summary(tally, seconds), err=True)
@@ -76,6 +88,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     value: float = 0.0
     bad: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
 
     @property
     def judged(self) -> int:
@@ -86,6 +99,8 @@ class Tally:
         """Count one."""
         self.outcomes[verdict.outcome] += 1
         self.value += verdict.value or 0.0
+        if verdict.outcome == "error" and (verdict.detail in self.errors or len(self.errors) < KINDS):
+            self.errors[verdict.detail] += 1
 
 
 class _Writer:
@@ -104,17 +119,15 @@ class _Writer:
             "detail": verdict.detail,
         }
         self.stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-
-    def flush(self) -> None:
-        """Hand what is written to the operating system, so that a stop loses at most one batch."""
-        self.stream.flush()
+        self.stream.flush()  # whoever waits at a pipe sees it, and a stop loses nothing that was judged
 
 
 def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar: Any, source: str) -> Tally:
     """Judge batch by batch; `bar` is told how many lines are done."""
+    from aftertrain.core.verification import Isolated
+
     tally = Tally()
-    numbered = enumerate(lines, 1)
-    while chunk := list(islice(numbered, BATCH)):
+    for chunk in _chunks(lines, POOLED if isinstance(verifier, Isolated) else UNPOOLED):
         cases = []
         for number, line in chunk:
             if not line.strip():
@@ -129,8 +142,21 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar:
             writer.write(case, verdict)
             bar.advance(1)
         bar.advance(len(chunk) - len(cases))
-        writer.flush()
     return tally
+
+
+def _chunks(lines: Iterable[bytes], most: int) -> Iterator[list[tuple[int, bytes]]]:
+    """Numbered lines, at most so many at a time and few enough to hold in memory."""
+    chunk: list[tuple[int, bytes]] = []
+    size = 0
+    for numbered in enumerate(lines, 1):
+        chunk.append(numbered)
+        size += len(numbered[1])
+        if len(chunk) == most or size >= CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[VerificationCase, Verdict]]:
@@ -179,7 +205,44 @@ def summary(tally: Tally, seconds: float) -> str:
     ]
     counts = f": {', '.join(parts)}" if parts else ""
     bad = f"; {tally.bad:,} bad lines left out" if tally.bad else ""
-    return f"{tally.judged:,} verdicts{counts}{bad}; {tally.judged / max(seconds, 1e-9):,.0f} verdicts/s"
+    error = "".join(
+        f"; commonest error ({count:,} times): {detail if len(detail) <= SHOWN else detail[: SHOWN - 1] + '…'}"
+        for detail, count in tally.errors.most_common(1)
+    )
+    return f"{tally.judged:,} verdicts{counts}{bad}{error}; {tally.judged / max(seconds, 1e-9):,.0f} verdicts/s"
+
+
+def _own_time(verifier: Verifier[Any]) -> list[str]:
+    """Those of a verifier and its parts that no pool judges, with what bounds their time."""
+    from aftertrain.core.verification import Isolated
+
+    if verifier.parts:
+        return list(dict.fromkeys(name for part in verifier.parts for name in _own_time(part)))
+    if isinstance(verifier, Isolated):
+        return []
+    own = "its own setting timeout does" if "timeout" in type(verifier.settings).model_fields else "it bounds itself"
+    return [f"{type(verifier).__name__} ({own})"]
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does: files are closed and the judging processes killed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _lines(source: str) -> Iterator[bytes]:

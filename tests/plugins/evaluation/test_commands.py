@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,7 @@ def test_verify_takes_settings_gzip_and_streams(
         (["gsm8", "CASES"], 2, "no verifier named 'gsm8'. Did you mean 'gsm8k'?"),
         (["gsm8k", "CASES", "extrct=flexible"], 2, "extrct: not a setting of verifier 'gsm8k'"),
         (["gsm8k", "CASES", "extract"], 2, "a setting is written name=value"),
+        (["gsm8k", "."], 1, ".: is a folder; name a file of JSON lines"),
         (["gsm8k", "nowhere.jsonl"], 1, "nowhere.jsonl: there is no such file"),
         (["gsm8k", "CASES", "--out", "CASES"], 1, "the verdicts would overwrite the cases"),
         (["gsm8k", "CASES", "--out", "/nowhere/x"], 1, "/nowhere/x: cannot be written"),
@@ -111,6 +114,74 @@ def test_a_byte_order_mark_begins_the_first_line_only() -> None:
     assert read_case(line, 1).response == "a"
     with pytest.raises(ValueError, match="not JSON"):
         read_case(line, 2)
+
+
+def test_the_commonest_error_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"response": "#### 1", "ground_truth": truth} for truth in ([], [], None)]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["verify", "gsm8k", str(tmp_path / "c.jsonl")]) == 0
+    told = capsys.readouterr()
+    detail = json.loads(told.out.splitlines()[0])["detail"]
+    assert f"3 verdicts: 3 error; commonest error (2 times): {detail}; " in told.err
+
+
+def test_chunks_are_bounded_by_count_and_size() -> None:
+    from aftertrain.cli import verify
+
+    assert [len(chunk) for chunk in verify._chunks([b"{}"] * 70, 32)] == [32, 32, 6]
+    long = b"x" * (verify.CHARACTERS // 2)
+    chunks = list(verify._chunks([long, long, b"a"], 32))
+    assert [[number for number, _ in chunk] for chunk in chunks] == [[1, 2], [3]]
+    assert not list(verify._chunks([], 32))
+
+
+HOLDS_A_MODEL = """
+import time
+from aftertrain.core.records import Verdict
+from aftertrain.core.settings import Settings
+from aftertrain.core.verifier import Verifier
+
+class Slow(Verifier[Settings]):
+    isolated = ISOLATED
+
+    def verify(self, cases):
+        for case in cases:
+            time.sleep(float(case.ground_truth))
+        return [Verdict.scored(1.0) for case in cases]
+"""
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_deadline_that_has_no_effect_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], isolated: bool
+) -> None:
+    (tmp_path / "mine.py").write_text(HOLDS_A_MODEL.replace("ISOLATED", str(isolated)))
+    (tmp_path / "c.jsonl").write_text('{"response": "", "ground_truth": 0}\n')
+    words = ["verify", f"{tmp_path}/mine.py:Slow", str(tmp_path / "c.jsonl"), "--deadline", "5", "--workers", "1"]
+    assert main(words) == 0
+    note = "note: --deadline does not bound Slow (it bounds itself)"
+    assert (note in capsys.readouterr().err) == (not isolated)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_is_judged_and_ends_the_children(tmp_path: Path, number: signal.Signals) -> None:
+    """The first verdict is out at once; the second case would take a minute."""
+    (tmp_path / "mine.py").write_text(HOLDS_A_MODEL.replace("ISOLATED", "True"))
+    rows = [{"response": "", "ground_truth": seconds} for seconds in (0, 60, 60)]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["verify", f"{tmp_path}/mine.py:Slow", "c.jsonl", "--deadline", "90", "--workers", "1"]
+    program = [sys.executable, "-c", "import sys; from aftertrain.cli import main; sys.exit(main())", *words]
+    with subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert json.loads(running.stdout.readline())["outcome"] == "scored"
+        children = [int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+        assert children
+        running.send_signal(number)
+        _, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert told.decode().strip() == "interrupted"
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
 def test_many_cases_keep_their_order(tmp_path: Path) -> None:
