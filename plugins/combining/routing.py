@@ -46,4 +46,8 @@ class BySource(Combination[BySourceSettings]):
 
 
 def _no_route(case: VerificationCase, routes: Collection[str]) -> Verdict:
+    if not case.source:
+        return Verdict.error(
+            f"the case has no source, and there is no default route. There are: {', '.join(sorted(routes))}."
+        )
     return Verdict.error(unknown("route for a source", case.source, routes))

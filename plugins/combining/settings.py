@@ -72,7 +72,7 @@ class BySourceSettings(Settings):
     """Which verifier judges which data set."""
 
     routes: Annotated[dict[str, Use[Verifier[Any]]], Field(min_length=1)] = Field(
-        description="Verifier by the record's source (the data set's name)."
+        description="Verifier by the record's source: its data set's setting 'source', else that file's name."
     )
     default: Use[Verifier[Any]] | None = Field(
         None, description="Verifier of all other sources; null makes them an error."

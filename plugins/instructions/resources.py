@@ -6,6 +6,7 @@ the copy that the package llama-index-core carries. Everything is loaded once a 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -53,10 +54,27 @@ def require(*names: Resource, used_by: str) -> None:
     for name in missing(*names):
         if name not in FOLDERS:
             raise MissingExtra(name, "verifiers", used_by)
-        searched = ", ".join(str(folder) for folder in folders()) or "no folder"
+        searched = ", ".join(str(folder) for folder in folders())
+        where = f"is not in {searched}" if searched else "was not found: there is no folder of NLTK's data"
         raise MissingResource(
-            f"{used_by} needs NLTK's {FOLDERS[name]}, which is not in {searched}: pip install 'aftertrain[verifiers]'"
+            f"{used_by} needs NLTK's {FOLDERS[name]}, which {where}: pip install 'aftertrain[verifiers]'"
         )
+
+
+def load(*packages: str, used_by: str) -> None:
+    """Import packages, so that one that is there but broken is told before any case.
+
+    Raises:
+        MissingResource: a package cannot be imported.
+    """
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingResource(
+                f"{used_by} needs the package {package!r}, which is installed but cannot be imported ({error}): "
+                f"pip install --force-reinstall {package}"
+            ) from error
 
 
 def each_sentence(text: str) -> Iterator[str]:

@@ -50,6 +50,7 @@ class IFBench(Verifier[IFBenchSettings]):
             AftertrainError: see `preflight`.
         """
         super().warm_up()
+        resources.load(*PACKAGES, "langdetect", used_by="verifier 'ifbench'")
         resources.sentences("One. Two.")
         resources.stopwords()
 

@@ -65,6 +65,7 @@ class IFEval(Verifier[IFEvalSettings]):
             AftertrainError: see `preflight`.
         """
         super().warm_up()
+        resources.load("langdetect", used_by="verifier 'ifeval'")
         resources.sentences("One. Two.")
         resources.language("A sentence in English.")
 

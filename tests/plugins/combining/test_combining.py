@@ -174,9 +174,11 @@ def test_routes_go_by_source_and_an_unknown_one_is_an_error() -> None:
         case("10", source="gsm8k"),
         case("10", source="gsm8"),
         case("11", source="squad"),
+        case("11"),
     ]
     verdicts = verifier.verify(cases)
-    assert [verdict.value for verdict in verdicts] == [0.0, 1.0, None, 1.0]
+    assert [verdict.value for verdict in verdicts] == [0.0, 1.0, None, 1.0, None]
+    assert verdicts[4].detail == "the case has no source, and there is no default route. There are: gsm8k, squad."
     assert verdicts[2].detail == "no route for a source named 'gsm8'. Did you mean 'gsm8k'? There are: gsm8k, squad."
     assert [verdict.detail for verdict in verdicts[:2]] == ["b: ", "a: rule"]
     assert [len(part.batches) for part in verifier.parts] == [1, 1]  # type: ignore[attr-defined]

@@ -132,12 +132,23 @@ def test_data_are_taken_from_where_nltk_looks_first(tmp_path: Path, monkeypatch:
     assert resources.missing("stopwords") == []
 
 
+def test_a_broken_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_package.py").write_text("import no_such_part")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        resources.MissingResource,
+        match=r"a test needs .*'broken_package'.*No module named 'no_such_part'.*--force-reinstall broken_package",
+    ):
+        resources.load("json", "broken_package", used_by="a test")
+
+
 def test_what_is_missing_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "folders", list)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert resources.missing("punkt", "stopwords", "langdetect") == ["punkt", "stopwords", "langdetect"]
     with pytest.raises(
-        resources.MissingResource, match=r"needs NLTK's corpora/stopwords.*pip install 'aftertrain\[ver"
+        resources.MissingResource,
+        match=r"needs NLTK's corpora/stopwords, which was not found: there is no .*pip install 'aftertrain\[ver",
     ):
         resources.require("stopwords", used_by="a test")
     with pytest.raises(MissingExtra, match="a test needs the package 'langdetect'"):
