@@ -51,7 +51,7 @@ _WORDS = {
 _UNITS = {
     **{word: {name} for name, words in _WORDS.items() for word in words.split()},
     "mph": {"miles", "hours"},
-    **{name: {"kilometres", "hours"} for name in ("kmh", "kmph", "kph")},
+    **{word: {"kilometres", "hours"} for word in ("kmh", "kmph", "kph")},
 }
 _UNIT = re.compile(rf"(?<![\\A-Za-z])({'|'.join(sorted(_UNITS, key=len, reverse=True))})s?(?![A-Za-z])", re.IGNORECASE)
 _SYMBOLS = (
