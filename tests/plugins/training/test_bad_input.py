@@ -157,6 +157,7 @@ def test_what_a_cut_would_make_useless_is_left_out(
         stage = bench(policy, loss=loss, data=data, batch={"max_tokens": 40, "overlong": policy})
         stage.run()
         assert stage.of("dropped") == [{name: 1, "examples": ["bad"]}]
+        assert [(rows["rows"], rows["kept"]) for rows in stage.of("rows")] == [(2, 1)]
     with pytest.raises(DataError, match=r"rows.jsonl:2: sample 'bad' has \d+ tokens, batch.max_tokens is 40; raise it"):
         bench("error", loss=loss, data=data, batch={"max_tokens": 40, "overlong": "error"}).run()
 
@@ -258,3 +259,14 @@ def test_a_stage_that_only_skips_stops(
     with pytest.raises(NumericsError, match="step 10: "):
         stage.run()
     assert len(stage.of("skipped")) == 9
+
+
+def test_skipped_steps_that_do_not_follow_one_another_stop_nothing(
+    bench: Callable[..., Any], conversations: Path, poisoned: Callable[[str], None]
+) -> None:
+    """Every other step of 24 is skipped: never ten in a row."""
+    poisoned("sum-0")
+    data = {"use": "jsonl", "path": str(conversations), "limit": 2}
+    stage = bench("x", loss=SFT, data=data, batch={"sequences": 1}, epochs=12, on_nonfinite="skip")
+    stage.run()
+    assert (len(stage.of("skipped")), len(stage.of("metrics"))) == (12, 12)

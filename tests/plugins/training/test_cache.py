@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aftertrain.core.records import Conversation, Message
@@ -16,7 +18,7 @@ from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training import cache, supply
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.rows import Rules
-from aftertrain.plugins.training.store import encode
+from aftertrain.plugins.training.store import encode, read
 
 PARTS: dict[str, Any] = {"data": "d", "tokenizer": "t", "rules": {"learn": "all"}, "code": {"m": "1"}}
 
@@ -74,9 +76,14 @@ def test_an_entry_is_made_once(batch: Any, tmp_path: Path) -> None:
 
 
 def break_bytes(entry: Path) -> None:
+    """One bit of one token id: the file still reads as Arrow."""
+    segment = read(entry / "rows.arrow").segment(1, 10**6)
     content = bytearray((entry / "rows.arrow").read_bytes())
-    content[len(content) // 2] ^= 1
+    ids = np.array(segment.token_ids, np.int32).tobytes()
+    assert content.count(ids) > 1
+    content[content.index(ids) + len(ids)] ^= 1
     (entry / "rows.arrow").write_bytes(content)
+    assert read(entry / "rows.arrow").segment(1, 10**6) != segment
 
 
 def break_about(entry: Path) -> None:
@@ -191,7 +198,7 @@ def test_many_processes_at_once(batch: Any, tmp_path: Path) -> None:
 
 
 def test_a_second_run_tokenises_nothing_and_other_policies_neither(
-    bench: Callable[..., Any], conversations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    bench: Callable[..., Any], conversations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
 ) -> None:
     """Another length limit reads the same entry; another template, data or code makes its own."""
     monkeypatch.setenv("AFTERTRAIN_CACHE", str(tmp_path / "cache"))
@@ -211,6 +218,11 @@ def test_a_second_run_tokenises_nothing_and_other_policies_neither(
         file.write(json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}))
     bench("data", **settings).run()
     assert len(made) == 4
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    template = model / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|user|>", "<|human|>").replace("<|' + message", "<<' + message"))
+    bench("template", **settings, model=model).run()
+    assert len(made) == 5
 
 
 def test_a_cache_that_cannot_be_written_is_told_of(

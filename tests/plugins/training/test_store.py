@@ -16,6 +16,8 @@ from aftertrain.core.records import Conversation, Feedback, Message, PreferenceP
 from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training import store, tokenising
 from aftertrain.plugins.training.rows import Rules, atoms_of
+from aftertrain.plugins.training.samples import prepare
+from aftertrain.plugins.training.settings import Batch
 from aftertrain.plugins.training.store import Atoms, Store
 from aftertrain.plugins.training.tokenising import tokenised
 
@@ -146,3 +148,18 @@ def test_what_goes_wrong_in_another_process_is_told_here(tokenizer: Any, monkeyp
     monkeypatch.setattr(tokenising, "_PROGRAM", "import os; os._exit(7)")
     with pytest.raises(RunError, match=r"tokenises rows \d+ to \d+ died \(status 7\); set data_workers: 1"):
         list(tokenised(tokenizer, records, Rules(), workers=2, alone=1))
+
+
+def test_a_cut_sample_has_the_limit_and_no_more(tokenizer: Any) -> None:
+    """Tokens, targets and lengths count what is left."""
+    records = [talk("short", "a"), talk("long", "a b c d e f")]
+    samples = prepare(tokenizer, records, Batch(max_tokens=15, overlong="truncate"))
+    short, long = (atom[0] for atom in samples.atoms)
+    whole = store.encode(tokenizer, records, 0, Rules())
+    uncut = Store([whole]).segment(1, 10**6)
+    assert long.token_ids == uncut.token_ids[:15]
+    assert long.loss_mask == uncut.loss_mask[:15]
+    assert samples.sizes.tolist() == samples.lengths.tolist() == [len(short.token_ids), 15]
+    assert samples.n_tokens == len(short.token_ids) + 15
+    assert samples.n_targets == sum(short.loss_mask) + sum(long.loss_mask) < sum(short.loss_mask) + sum(uncut.loss_mask)
+    assert samples.truncated == ["long"]
