@@ -22,7 +22,7 @@ from aftertrain.core.loss import Score
 from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference in nats (float32) between packed scores and the model's own."""
@@ -239,7 +239,12 @@ def longest_segment(model: PreTrainedModel) -> tuple[int, str] | None:
     Rotary frequencies of the kinds `longrope` and `dynamic` change with the longest sequence of a batch, so that
     packed and unpacked would differ beyond the original length.
     """
-    config = model.config.get_text_config()
+    return length_limit(model.config)
+
+
+def length_limit(config: PretrainedConfig) -> tuple[int, str] | None:
+    """The same, from a model's configuration alone."""
+    config = config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("longrope", "dynamic"):
         limit = rope.get("original_max_position_embeddings") or config.max_position_embeddings

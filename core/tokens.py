@@ -220,7 +220,8 @@ def template_faults(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # verbose: a hint that a text is longer than the model takes; that is checked where it matters.
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _check_whole(messages: Sequence[Message], text: str) -> None:

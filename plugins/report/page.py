@@ -90,7 +90,9 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         computed=any(c.computed for found in compared.values() for c in found),
         more=[one for one in series if one not in shown],
         chosen=[(one, found) for one in shown[:1] if (found := _choose(one, instances, settings.problems))],
-        trainings=[_training(stage) for stage in run.stages if stage.metrics and not is_evaluation(stage)],
+        trainings=[
+            _training(stage) for stage in run.stages if (stage.metrics or stage.rows) and not is_evaluation(stage)
+        ],
         health=[(stage.name, place(row.task, row.temperature), row) for stage in run.stages for row in stage.health],
         outcomes=outcome_rows(run.stages, instances),
         graph=graph(run),

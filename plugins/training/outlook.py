@@ -14,12 +14,12 @@ from aftertrain.core.packing import group_by_budget
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
+from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import Samples, select
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.store import Store
-from aftertrain.plugins.training.supply import check_vocabulary
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     items = [
         PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
         *_left_out(samples, seen),
-        *_vocabulary(context, tokenizer, samples),
+        *_fit(context, tokenizer, samples),
         PlanItem(
             "tokens",
             f"{about}{scale * samples.n_tokens:,.0f} an epoch, {scale * samples.n_targets:,.0f} of them targets",
@@ -95,7 +95,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     return [
         PlanItem("rows", told),
         *_left_out(samples, seen),
-        *_vocabulary(context, tokenizer, samples),
+        *_fit(context, tokenizer, samples),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         PlanItem("all", f"{settings.max_steps:,} steps"),
         PlanItem("learning rate", _rates(settings, settings.max_steps)),
@@ -113,8 +113,8 @@ def _prepared(
     return select(Store(tokenised(tokenizer, records, rules)), settings.batch, loss.needs, data.where)
 
 
-def _vocabulary(context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> Iterator[PlanItem]:
-    for message in check_vocabulary(context.model, tokenizer, samples.largest_id):
+def _fit(context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> Iterator[PlanItem]:
+    for message in check_fit(context.model, tokenizer, samples):
         yield PlanItem("vocabulary", message, "warning")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.errors import Interrupted, ModelError
+from aftertrain.core.errors import Interrupted
 from aftertrain.core.loss import Needs
 from aftertrain.core.run.disk import disk_refusal
 from aftertrain.core.run.lineage import components
@@ -88,7 +88,7 @@ class Supply:
             data=data.fingerprint(),
             tokenizer=fingerprint(tokenizer),
             rules=asdict(rules),
-            code=source_digests([type(self), *classes]),
+            code=source_digests([Store, Rules, *classes]),
         )
 
     def _batches(
@@ -118,26 +118,3 @@ class Supply:
     def _pause(self) -> None:
         if self.stopping():
             raise Interrupted("stopped while rows were tokenised; run it again to start over with them")
-
-
-def check_vocabulary(model: str, tokenizer: PreTrainedTokenizerBase, largest_id: int) -> list[str]:
-    """Compare a tokenizer's ids with the model's embeddings; returns what to warn of.
-
-    Raises:
-        ModelError: the rows hold an id that the model has no embedding for.
-    """
-    from transformers import AutoConfig
-
-    try:
-        size = int(AutoConfig.from_pretrained(model).get_text_config().vocab_size)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{model}: cannot read the size of the vocabulary: {error}") from error
-    if largest_id >= size:
-        token = tokenizer.convert_ids_to_tokens(largest_id)
-        raise ModelError(
-            f"{model}: the rows hold token {token!r} with id {largest_id}, and the model has only {size} embeddings; "
-            "tokenizer and model do not belong together, or the model's embeddings must be enlarged first"
-        )
-    if len(tokenizer) > size:
-        return [f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; the rows use none of the others"]
-    return []

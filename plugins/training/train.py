@@ -19,12 +19,13 @@ from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, St
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
+from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.outlook import outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
 from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings
-from aftertrain.plugins.training.supply import Supply, check_vocabulary
+from aftertrain.plugins.training.supply import Supply
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -107,7 +108,7 @@ class Train(Stage[TrainSettings]):
         if self.settings.stream is None:
             tokenizer = load_tokenizer(context.model, context.chat_template)
             samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
-            check_vocabulary(context.model, tokenizer, samples.largest_id)
+            check_fit(context.model, tokenizer, samples)
             samples.micro_tokens(self.settings.batch)
 
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
@@ -194,7 +195,7 @@ class Train(Stage[TrainSettings]):
             context.emit("warning", message=message)
 
         def window(samples: Samples, step: int) -> None:
-            check_vocabulary(model, tokenizer, samples.largest_id)
+            check_fit(model, tokenizer, samples)
             _emit_left_out(context, samples, step)
 
         if settings.stream is not None:
@@ -208,7 +209,7 @@ class Train(Stage[TrainSettings]):
             stopping=context.stopping,
         )
         samples = supply.samples(tokenizer, data, loss.needs)
-        unknown = check_vocabulary(model, tokenizer, samples.largest_id)
+        unknown = check_fit(model, tokenizer, samples)
         budget = samples.micro_tokens(settings.batch)
         if first:
             for message in unknown:

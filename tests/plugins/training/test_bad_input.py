@@ -162,6 +162,17 @@ def test_what_a_cut_would_make_useless_is_left_out(
         bench("error", loss=loss, data=data, batch={"max_tokens": 40, "overlong": "error"}).run()
 
 
+def test_a_sample_longer_than_the_model_takes_is_told_before_any_weight_is_loaded(
+    bench: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    """The tiny model has 512 positions."""
+    data = rows(GOOD, talk("q1 " * 300, name="long"), {**GOOD, "id": "more"})
+    stage = bench("x", loss=SFT, data=data, batch={"max_tokens": 1000})
+    for act in (stage.plan, stage.run, lambda: stage.stage.check_data(stage.plan_context(), lambda: False)):
+        with pytest.raises(DataError, match=r"sample 'long' has \d+ tokens, the model takes 512 .*1 of 3 segments are"):
+            act()
+
+
 def test_a_token_without_an_embedding_is_refused_before_any_weight_is_loaded(
     bench: Callable[..., Any], rows: Callable[..., Any], tiny_model: Path, tmp_path: Path
 ) -> None:
