@@ -8,6 +8,7 @@ from aftertrain.registry.discovery import discover, installed
 from aftertrain.testing import Claim, claims
 
 MAY_BE_UNCHECKED = {"observer wandb: it takes every event", "observer wandb: it closes when a run fails"}
+WITHOUT = "engine deepspeed: "
 """They need packages that the base install has not."""
 
 
@@ -28,7 +29,7 @@ def test_every_built_in_plugin_is_in_order() -> None:
 @pytest.mark.parametrize("claim", built_in(), ids=str)
 def test_promise(claim: Claim) -> None:
     finding = claim.finding()
-    if finding.state == "unchecked" and str(claim) in MAY_BE_UNCHECKED:
+    if finding.state == "unchecked" and (str(claim) in MAY_BE_UNCHECKED or str(claim).startswith(WITHOUT)):
         pytest.skip(finding.message)
     assert finding.state == "kept", finding.message
 

@@ -108,14 +108,17 @@ def test_a_reward_model_may_be_the_critic(bench: Make, tiny_model: Path, tmp_pat
 
 
 def test_kl_in_the_loss_holds_the_policy_near_its_reference(bench: Make) -> None:
-    """A strong leash (k3, score-function term) leaves a smaller KL after the same steps than hardly any."""
+    """A strong leash (k3, score-function term) leaves a smaller KL than hardly any.
+
+    The metric is the mean of k1 over few replies, which may be negative: the last three steps are taken together.
+    """
     found = {}
     for beta in (1e-9, 5.0):
         kl = {"beta": beta, "place": "loss", "estimator": "k3"}
         run = bench(str(beta), {"kl": kl, "steps": 6, "optimizer": {"lr": 3e-3, "schedule": "constant"}})
         run.run()
-        found[beta] = run.of("metrics")[-1]["kl"]
-    assert 0 < found[5.0] < 0.5 * found[1e-9]
+        found[beta] = sum(metrics["kl"] for metrics in run.of("metrics")[-3:]) / 3
+    assert abs(found[5.0]) < 0.5 * found[1e-9]
 
 
 def test_without_a_penalty_there_is_no_reference_and_no_kl(bench: Make) -> None:
