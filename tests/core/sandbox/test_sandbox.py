@@ -125,7 +125,8 @@ def test_after_a_fork_it_starts_its_own_processes(sandbox: Sandbox) -> None:
     assert sandbox.run(ADD, "1 3").stdout == "4\n"
 
 
-def test_a_killed_process_is_replaced() -> None:
+def test_a_killed_process_is_replaced_at_the_cost_of_one_case_at_most() -> None:
+    """What it started ends a moment later by itself, and may still answer until then."""
     before = children()
     with Sandbox(Limits(seconds=5), workers=1) as made:
         made.run(ADD, "1 1")
@@ -133,8 +134,10 @@ def test_a_killed_process_is_replaced() -> None:
             os.kill(pid, signal.SIGKILL)
             while pid in children() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 time.sleep(0.01)
-        assert made.run(ADD, "1 1").outcome == "error"
-        assert made.run(ADD, "1 2").stdout == "3\n"
+        found = [(result.outcome, result.stdout) for result in (made.run(ADD, "1 2") for _ in range(4))]
+    assert found.count(("ok", "3\n")) >= 3
+    assert {outcome for outcome, _ in found} <= {"ok", "error"}
+    assert found[-1] == ("ok", "3\n")
 
 
 OWNER = """
