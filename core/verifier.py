@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from aftertrain.core.component import Component
@@ -62,6 +63,15 @@ class Verifier(Component[S]):
     @abstractmethod
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""
+
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        """For each case why it cannot be judged whatever the response, asked before anything is generated; or None.
+
+        Their responses are not looked at. By default what `verify` says of blank ones in error verdicts: a ground truth
+        that cannot be read, a resource that only such a case needs.
+        """
+        blank = self.verify([replace(case, response="") for case in cases])
+        return [verdict.detail if verdict.outcome == "error" else None for verdict in blank]
 
     def close(self) -> None:
         """Free what the verifier and its parts hold (a model, a child process)."""

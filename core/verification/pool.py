@@ -227,7 +227,6 @@ class _Call:
         self._deadline = settings.deadline or verifier.deadline
         self._waiting = deque(_batches(cases, settings.size))
         self._busy: dict[int, Process] = {}
-        self._ended_early: deque[tuple[int, Verdict]] = deque()
 
     def run(self) -> Iterator[tuple[int, Verdict]]:
         """Give out batches and collect verdicts until there are none left."""

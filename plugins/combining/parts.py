@@ -79,6 +79,18 @@ class PartsInOrder(Combination[S]):
                 found[number].append(verdict)
         return [replace(self._combined(verdicts), detail=self._told(verdicts)) for verdicts in found]
 
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        """The first of the parts', also of parts that a blank response would spare."""
+        found: list[str | None] = [None] * len(cases)
+        for name, part, written in zip(self._names, self._parts, self._written, strict=True):
+            picked = [_picked(case, written.truth) for case in cases]
+            told = iter(part.objections([one for one in picked if isinstance(one, VerificationCase)]))
+            for number, one in enumerate(picked):
+                reason = one.detail if isinstance(one, Verdict) else next(told)
+                if reason is not None and found[number] is None:
+                    found[number] = f"{name}: {reason}"
+        return found
+
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
         """Whether the parts asked so far decide, whatever the others would say."""
         return False

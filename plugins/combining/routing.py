@@ -25,14 +25,30 @@ class BySource(Combination[BySourceSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """The verdict of each case's own verifier, which is asked in one batch; its detail begins with the route."""
-        routes = {source: number for number, source in enumerate(self.settings.routes)}
-        default = None if self.settings.default is None else len(routes)
-        chosen = [routes.get(case.source, default) for case in cases]
+        routes, chosen = self.settings.routes, self._chosen(cases)
         verdicts = {number: iter(self._batch(part, number, cases, chosen)) for number, part in enumerate(self.parts)}
         return [
             _no_route(case, routes) if number is None else next(verdicts[number])
             for case, number in zip(cases, chosen, strict=True)
         ]
+
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        """Those of each case's own verifier; a case without a route is one."""
+        routes, chosen = self.settings.routes, self._chosen(cases)
+        told = {
+            number: iter(part.objections([case for case, where in zip(cases, chosen, strict=True) if where == number]))
+            for number, part in enumerate(self.parts)
+        }
+        return [
+            _no_route(case, routes).detail if number is None else next(told[number])
+            for case, number in zip(cases, chosen, strict=True)
+        ]
+
+    def _chosen(self, cases: Sequence[VerificationCase]) -> list[int | None]:
+        """The number of each case's part; None where there is no route."""
+        routes = {source: number for number, source in enumerate(self.settings.routes)}
+        default = None if self.settings.default is None else len(routes)
+        return [routes.get(case.source, default) for case in cases]
 
     def _batch(
         self, part: Verifier[Any], number: int, cases: Sequence[VerificationCase], chosen: Sequence[int | None]

@@ -15,6 +15,9 @@ from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
+EXAMPLES = 5
+"""Ground truths named in an error."""
+
 
 class Problems(EvalTask[ProblemsSettings]):
     """`exact_match` is the verdict's value, 0 where there is none; of several checks of one problem, the lowest.
@@ -41,6 +44,10 @@ class Problems(EvalTask[ProblemsSettings]):
     @cached_property
     def _problems(self) -> list[Problem]:
         return list(self.builder.build(self.settings.data))
+
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        return {problem.id: problem.source for problem in self._problems}
 
     @cached_property
     def _verifier(self) -> Verifier[Any]:
@@ -75,7 +82,26 @@ class Problems(EvalTask[ProblemsSettings]):
             found.append(Instance(problem.id, messages, truths, chat=self.settings.chat))
         if not found:
             raise DataError(f"data set {self.settings.data.name!r} has no rows to evaluate on")
+        self._refuse_unjudgeable(found)
         return found
+
+    def _refuse_unjudgeable(self, instances: Sequence[Instance]) -> None:
+        cases = [case for instance in instances for case in self._cases(instance, "")]
+        reasons = zip(cases, self._verifier.objections(cases), strict=True)
+        objections = [f"problem {case.id}: {reason}" for case, reason in reasons if reason is not None]
+        if objections:
+            raise DataError(
+                f"data set {self.settings.data.name!r}: {len(objections):,} of {len(cases):,} ground truths cannot be "
+                f"judged by {self.settings.verifier.name!r}; {'; '.join(objections[:EXAMPLES])}"
+            )
+
+    def _cases(self, instance: Instance, response: str) -> list[VerificationCase]:
+        """One for each ground truth."""
+        prompt = "\n".join(message.content for message in instance.messages if message.role == "user")
+        return [
+            VerificationCase(f"{instance.id}#{number}", prompt, response, truth, self._sources[instance.id])
+            for number, truth in enumerate(instance.target)
+        ]
 
     def sampling(self) -> Sampling:
         """The task's own length and stops."""
@@ -90,16 +116,10 @@ class Problems(EvalTask[ProblemsSettings]):
     ) -> list[InstanceScore]:
         """Judge replies in one call of the verifier."""
         cases = [
-            VerificationCase(
-                id=f"{instance.id}#{number}",
-                prompt="\n".join(message.content for message in instance.messages if message.role == "user"),
-                response=output.text,
-                ground_truth=truth,
-                source=self._check,
-            )
+            case
             for instance, output in zip(instances, outputs, strict=True)
             if isinstance(output, Completion)
-            for number, truth in enumerate(instance.target)
+            for case in self._cases(instance, output.text)
         ]
         verdicts = iter(self._verifier.verify(cases))
         return [_score([next(verdicts) for _ in instance.target]) for instance in instances]

@@ -68,6 +68,10 @@ class Extract(Verifier[ExtractSettings]):
         self._asker.preflight()
         super().preflight()
 
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        """The inner verifier's; the model is not asked."""
+        return self._inner.objections(cases)
+
     def close(self) -> None:
         """Free the model and what the inner verifier holds."""
         self._asker.close()

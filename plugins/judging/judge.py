@@ -60,6 +60,11 @@ class Judge(Verifier[JudgeSettings]):
         """See `Asker.preflight`."""
         self._asker.preflight()
 
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        """A ground truth that the template cannot use; the judge is not asked."""
+        wrong = [self._wrong_truth(case.ground_truth) for case in cases]
+        return [None if verdict is None else verdict.detail for verdict in wrong]
+
     def close(self) -> None:
         """Free the judge's model."""
         self._asker.close()

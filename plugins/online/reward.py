@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertrain.core.records import Outcome, Verdict, VerificationCase
+from aftertrain.core.records import Check, Outcome, Problem, Verdict, VerificationCase
 from aftertrain.core.rewards import total_reward, verification_reward
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.rollout import Rollout
@@ -66,7 +66,8 @@ def verdicts_on(
     cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
     for rollout in rollouts:
         for check in rollout.prompt.problem.checks:
-            cases[check.verifier].append(_case(rollout, check.ground_truth))
+            problem, reply = rollout.prompt.problem, rollout.completion.text
+            cases[check.verifier].append(case_of(problem, check, rollout.id, reply))
     verdicts = {name: iter(verifiers[name].verify(batch)) for name, batch in cases.items() if batch}
     return [
         tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
@@ -128,12 +129,12 @@ def _earned(verdict: Verdict, settings: RewardSettings) -> float:
     return by_outcome[verdict.outcome]
 
 
-def _case(rollout: Rollout, truth: Any) -> VerificationCase:
-    problem = rollout.prompt.problem
+def case_of(problem: Problem, check: Check, id: str, response: str) -> VerificationCase:
+    """What a check's verifier is asked about a reply to the problem."""
     return VerificationCase(
-        id=rollout.id,
+        id=id,
         prompt="\n".join(message.content for message in problem.prompt if message.role == "user"),
-        response=rollout.completion.text,
-        ground_truth=truth,
+        response=response,
+        ground_truth=check.ground_truth,
         source=problem.source,
     )

@@ -17,6 +17,8 @@ from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
+Unjudgeable = Literal["stop", "drop", "keep"]
+
 
 class WeightSchedule(Settings):
     """How λ, the weight of verification, changes over the steps (F31)."""
@@ -131,6 +133,11 @@ class OnlineSettings(StageSettings):
         Sampling(max_new_tokens=2048), description="How replies are drawn; the trainer uses its temperature too."
     )
     reward: RewardSettings = Field(RewardSettings(), description="From verdicts to rewards.")
+    unjudgeable: Unjudgeable = Field(
+        "stop",
+        description="What becomes of problems whose ground truth their verifier cannot read, found before the first "
+        "reply: stop ends the run, drop leaves them out and counts them, keep warns (each reply is then an error).",
+    )
     verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
     kl: KLSettings = Field(KLSettings(), description="Penalty for leaving the model the stage starts from.")
     advantages: Literal["gae", "group"] = Field(

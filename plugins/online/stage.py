@@ -24,6 +24,7 @@ from aftertrain.core.tokens import load_tokenizer, template_faults
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
+from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
 from aftertrain.plugins.online.models import Models, build_loss, critic_optimizer, load_models
 from aftertrain.plugins.online.plan import plan_items
@@ -66,8 +67,8 @@ class Online(Stage[OnlineSettings]):
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """See `plan_items`; the loss is checked against what the stage supplies."""
         build_loss(self.settings, self.builder)
-        self._verifiers()
-        return plan_items(self.settings, self._prompts(context.model, self._tokenizer(context)))
+        prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
+        return plan_items(self.settings, prompts)
 
     def run(self, context: StageContext) -> Artifact:
         """Train for `steps` steps, going on from the last checkpoint.
@@ -80,19 +81,22 @@ class Online(Stage[OnlineSettings]):
         return _Training(self, context).run()
 
     def _verifiers(self) -> dict[str, Verifier[Any]]:
-        """By name; each has what it needs."""
+        """By name, isolated; each has what it needs."""
         built = {use.name: self.builder.build(use) for use in self.settings.rewards}
         for verifier in built.values():
             verifier.preflight()
-        return built
+        pool = shared_pool(self.settings.verification)
+        return {name: isolate(verifier, pool) for name, verifier in built.items()}
 
     def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
         folder = context.model if isinstance(context, PlanContext) else context.inputs["model"].path
         return load_tokenizer(folder, context.chat_template)
 
-    def _prompts(self, model: str, tokenizer: PreTrainedTokenizerBase) -> Prompts:
+    def _prompts(
+        self, model: str, tokenizer: PreTrainedTokenizerBase, verifiers: Mapping[str, Verifier[Any]]
+    ) -> Prompts:
         settings = self.settings
-        return load_prompts(
+        prompts = load_prompts(
             self.builder.build(settings.data),
             settings.data.name,
             tokenizer,
@@ -100,6 +104,7 @@ class Online(Stage[OnlineSettings]):
             limits=prompt_limits(settings, model),
             checks=settings.checks,
         )
+        return only_judgeable(prompts, verifiers, settings.unjudgeable, settings.data.name)
 
 
 class _Training:
@@ -109,11 +114,8 @@ class _Training:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
         self.tokenizer = stage._tokenizer(context)
-        self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer)
-        pool = shared_pool(self.settings.verification)
-        self.verifiers: dict[str, Verifier[Any]] = {
-            name: isolate(verifier, pool) for name, verifier in stage._verifiers().items()
-        }
+        self.verifiers = stage._verifiers()
+        self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer, self.verifiers)
         self.seed = sub_seed(context.seed, context.name)
         rows = min(self.settings.batch.prompts, len(self.prompts.kept))
         self.steps = self.settings.steps

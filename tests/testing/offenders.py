@@ -135,6 +135,13 @@ class FalsyVerifier(GoodVerifier):
         return verdict if verdict.value else Verdict.unparsable()
 
 
+class BlankIsErrorVerifier(GoodVerifier):
+    """Calls a blank reply an error, so that every ground truth seems to be wrong."""
+
+    def judge(self, case: VerificationCase) -> Verdict:
+        return super().judge(case) if case.response else Verdict.error("blank")
+
+
 class RaisingVerifier(GoodVerifier):
     """Raises on digits that are none."""
 

@@ -74,6 +74,11 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
         (verifier_promises.hostile_text_is_judged_in_time, "RaisingVerifier", "raised ValueError"),
         (verifier_promises.hostile_text_is_judged_in_time, "DyingVerifier", r"killed its process \(exit code 7\)"),
         (verifier_promises.wrong_ground_truth_is_an_error_verdict, "TrustingVerifier", "bytes as ground truth give"),
+        (
+            verifier_promises.good_cases_meet_no_objection,
+            "BlankIsErrorVerifier",
+            r"objects to the ground truth .*: blank",
+        ),
         (dataset_promises.iterating_twice_gives_equal_records, "ShuffledDataset", "a second pass gives other records"),
         (dataset_promises.ids_are_unique, "TwinDataset", "two records have the id 'row-0'"),
         (dataset_promises.it_is_the_same_in_another_process, "SetDataset", "finds other ids or another order"),

@@ -32,7 +32,7 @@ class IFBench(Verifier[IFBenchSettings]):
     def preflight(self) -> None:
         """Find NLTK's sentence model and stop words, langdetect, emoji and syllapy.
 
-        The tagger that only words:start_verb needs is not demanded: where it is missing, such a case is an error.
+        The tagger that only words:start_verb needs is not demanded: `objections` names it for such cases.
 
         Raises:
             MissingExtra: a package is not installed.

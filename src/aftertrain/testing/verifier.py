@@ -114,6 +114,15 @@ def wrong_ground_truth_is_an_error_verdict(subject: Subject) -> None:
     require(verdict.detail, "the error verdict does not say what is wrong")
 
 
+def good_cases_meet_no_objection(subject: Subject) -> None:
+    """Asked before any response is there, it objects to no ground truth that a known case can be scored by."""
+    cases = [case for case, (_, _, wanted) in zip(_cases(subject), subject.cases, strict=True) if wanted != "error"]
+    told = _verifier(subject).objections(cases)
+    require(len(told) == len(cases), f"{len(cases)} cases give {len(told)} objections")
+    for case, reason in zip(cases, told, strict=True):
+        require(reason is None, f"objects to the ground truth {case.ground_truth!r}: {reason} (a blank response?)")
+
+
 def judge_hostile(work: tuple[Any, Sequence[Any]], tell: Callable[[str], None]) -> list[str]:
     """Judge every hostile text against every ground truth; runs in a child process."""
     verifier, truths = work
@@ -180,4 +189,5 @@ PROMISES: tuple[Promise, ...] = (
     it_is_thread_safe,
     hostile_text_is_judged_in_time,
     wrong_ground_truth_is_an_error_verdict,
+    good_cases_meet_no_objection,
 )

@@ -82,6 +82,38 @@ def test_the_worked_examples_hold(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
 
+class Objecting(Scripted):
+    """Cannot judge by a ground truth that names it."""
+
+    def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
+        self.batches.append(list(cases))
+        return ["mine" if str(self.place) in str(one.ground_truth) else None for one in cases]
+
+
+@pytest.mark.parametrize("cls", [weighted.Weighted, logic.All, logic.AnyOf, logic.First])
+def test_objections_are_the_parts_of_every_part(cls: type[Combination[Any]]) -> None:
+    """Also of a part that the first part's verdict on a blank reply would spare."""
+    settings = [{"weight": 1.0}, {"weight": 1.0}] if cls is weighted.Weighted else [{}, {}]
+    verifier = make(cls, parts=settings).with_parts([Objecting(0), Objecting(1)])
+    told = verifier.objections([case("", truth) for truth in ("a", "b0", "c1", "d01")])
+    assert told == [None, "v: mine", "v#2: mine", "v: mine"]
+    keyed = make(cls, parts=[{**settings[0], "truth": "x"}, settings[1]]).with_parts([Objecting(0), Objecting(1)])
+    assert keyed.objections([case("", {"x": "a"}), case("", {"y": "a"})]) == [
+        None,
+        "v: ground truth: no key named 'x'. There are: y.",
+    ]
+
+
+def test_objections_go_by_the_route() -> None:
+    routed = make(routing.BySource, routes={"a": {"use": "v"}, "b": {"use": "v"}})
+    verifier = routed.with_parts([Objecting(0), Objecting(1)])
+    cases = [case("", "0", "a"), case("", "0", "b"), case("", "1", "b"), case("", "1", "c")]
+    *told, last = verifier.objections(cases)
+    assert told == ["mine", None, "mine"]
+    assert last is not None
+    assert last.startswith("no route for a source named 'c'")
+
+
 def test_weighted_is_the_weighted_mean() -> None:
     """Weights 3 and 1: (3·1 + 1·0)/4, (3·0 + 1·½)/4, (3·½ + 1·1)/4; all right is exactly 1."""
     verifier = make(weighted.Weighted, parts=[{"weight": 3.0}, {"weight": 1.0}])

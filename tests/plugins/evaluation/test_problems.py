@@ -68,7 +68,9 @@ def test_verdicts_stay_with_their_instances(builder: Any) -> None:
     builder.classes["verifier", "equal"] = Recording
     records = [Problem(str(n), (Message("user", "?"),), (Check("equal", "a"),) * n, "s") for n in (1, 2, 1)]
     task = over(builder, *records)
-    found = task.score_all(task.instances(), [reply("a"), reply("b"), reply("a")])
+    instances = task.instances()
+    calls.clear()
+    found = task.score_all(instances, [reply("a"), reply("b"), reply("a")])
     assert [score.metrics["exact_match"] for score in found] == [1.0, 0.0, 1.0]
     assert [[case.id for case in call] for call in calls] == [["1#0", "2#0", "2#1", "1#0"]]
 
@@ -84,6 +86,32 @@ def test_a_verifier_that_fails_scores_zero_and_says_so(builder: Any) -> None:
     task = over(builder, problem(Check("equal", "2")))
     score = task.score(task.instances()[0], reply("2"))
     assert (score.outcome, score.detail, score.metrics["exact_match"]) == ("timeout", "10 s", 0.0)
+
+
+def test_a_ground_truth_that_cannot_be_judged_is_told_before_any_reply(builder: Any) -> None:
+    class Reading(Verifier[Settings]):
+        isolated = False
+
+        def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+            return [Verdict.scored(1.0) if case.ground_truth == "2" else Verdict.error("no number") for case in cases]
+
+    builder.classes["verifier", "equal"] = Reading
+    with pytest.raises(DataError, match=r"1 of 2 ground truths cannot be judged by 'equal'; problem p#1: no number"):
+        over(builder, problem(Check("equal", "2"), Check("equal", "two"))).instances()
+
+
+def test_a_case_names_the_data_set_its_problem_is_from(builder: Any) -> None:
+    """Routing by source goes by it."""
+
+    class BySource(Verifier[Settings]):
+        isolated = False
+
+        def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+            return [Verdict.scored(float(case.source == "s")) for case in cases]
+
+    builder.classes["verifier", "equal"] = BySource
+    task = over(builder, problem(Check("equal", "2")))
+    assert task.score(task.instances()[0], reply("2")).metrics["exact_match"] == 1.0
 
 
 def test_a_problem_without_the_check_is_named(builder: Any) -> None:

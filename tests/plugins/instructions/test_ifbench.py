@@ -131,7 +131,10 @@ def test_a_missing_tagger_is_an_error_with_its_cure(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tagger, "there", lambda: False)
     verifier._lacking.cache_clear()
     verdict = _judge("Run!", _one("words:start_verb"))
+    cases = [VerificationCase(id, "", "", _one(id)) for id in ("words:vowel", "words:start_verb")]
+    fine, objection = _verifier().objections(cases)
     verifier._lacking.cache_clear()
+    assert (fine, objection) == (None, verdict.detail)
     assert verdict.outcome == "error"
     assert verdict.detail == (
         "words:start_verb needs NLTK's taggers/averaged_perceptron_tagger_eng: "

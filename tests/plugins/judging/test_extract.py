@@ -95,6 +95,13 @@ def test_the_inner_verifier_can_be_isolated(make: Make) -> None:
     assert bench.script.closed == 1
 
 
+def test_objections_are_the_inner_verifiers_and_cost_no_call(make: Make) -> None:
+    bench = make(Extract, four, **INNER, budget={"calls": 1})
+    assert bench.verifier.objections([case("five"), case("four")]) == [None, None]
+    assert [len(batch) for batch in bench.equal.batches] == [2]
+    assert bench.judge(case("four"))[0].value == 1.0
+
+
 def test_it_keeps_a_transcript(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "extract.jsonl"
     bench = make(Extract, four, **INNER, transcript=str(path))

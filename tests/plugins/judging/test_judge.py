@@ -105,6 +105,13 @@ def test_ready_templates(make: Make, template: str, reply: str, expected: float 
     assert "It is 4." in prompt
 
 
+def test_objections_cost_no_call(make: Make) -> None:
+    bench = make(Judge, yes_to_four, **OWN)
+    told = bench.verifier.objections([case("4"), case("4", None)])
+    assert told == [None, "the template shows the judge the ground truth, and the case has none (null)"]
+    assert bench.script.requests == []
+
+
 def test_a_question_is_asked_once(make: Make) -> None:
     """Twice in a batch, again later, under another id: one call, one verdict. A copy starts anew."""
     bench = make(Judge, yes_to_four, **OWN)

@@ -72,6 +72,16 @@ class Failing(Verifier[Settings]):
         return [Verdict.error("set up wrongly") for _ in cases]
 
 
+class Picky(Contains):
+    """Cannot judge questions about 1 + 1, 10 + 100 and 11 + 121, whatever the reply."""
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [
+            Verdict.error("not this one") if "is 1" in case.prompt else verdict
+            for case, verdict in zip(cases, super().verify(cases), strict=True)
+        ]
+
+
 def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
     from aftertrain.plugins.generation import settings as generator_settings
@@ -85,6 +95,7 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
         ("verifier", "failing"): (Failing, Settings),
+        ("verifier", "picky"): (Picky, Settings),
         ("verifier", "lowercase"): (Lowercase, Settings),
         ("loss", "ppo"): (ppo.PPO, ppo_settings.PPOSettings),
         ("loss", "grpo"): (grpo.GRPO, grpo_settings.GRPOSettings),

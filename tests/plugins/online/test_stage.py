@@ -156,10 +156,27 @@ def test_a_check_may_be_given_to_a_reward_of_another_name(bench: Make) -> None:
 
 
 def test_failed_verdicts_are_warned_of_once(bench: Make) -> None:
-    run = bench(changes={"rewards": [{"use": "failing"}], "checks": {"contains": "failing"}, "steps": 2})
+    changes = {"rewards": [{"use": "failing"}], "checks": {"contains": "failing"}, "unjudgeable": "keep", "steps": 2}
+    run = bench(changes=changes)
     run.run()
     told = [one["message"] for one in run.of("warning") if "reward" in one["message"]]
     assert told == ["reward 'failing': error on 10 of 10 replies of this step (100%); the first: set up wrongly"]
+
+
+def test_problems_that_no_reply_can_solve_are_found_before_the_first_reply(bench: Make) -> None:
+    picky = {"rewards": [{"use": "picky"}], "checks": {"contains": "picky"}}
+    with pytest.raises(
+        DataError,
+        match=r"'sums': 3 of 12 problems cannot be judged; problem 'sum-1': picky: not this one; .*'unjudgeable'",
+    ):
+        bench(changes=picky).run()
+    run = bench(changes={**picky, "unjudgeable": "drop", "steps": 1})
+    run.run()
+    (dropped,) = run.of("dropped")
+    assert dropped["no reply could be judged"] == 3
+    failing = {"rewards": [{"use": "failing"}], "checks": {"contains": "failing"}}
+    with pytest.raises(DataError, match="None is left to train on"):
+        bench(changes={**failing, "unjudgeable": "drop"}).run()
 
 
 def test_checks_must_name_rewards_and_checks_there_are(bench: Make) -> None:

@@ -1,0 +1,58 @@
+"""Problems whose ground truth no reply could be judged by: found before the first reply is made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aftertrain.core.errors import DataError
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.problems import EXAMPLES, Prompt, Prompts
+from aftertrain.plugins.online.reward import case_of
+from aftertrain.plugins.online.settings import Unjudgeable
+
+REASON = "no reply could be judged"
+
+log = logging.getLogger("aftertrain.online")
+
+
+def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], policy: Unjudgeable, data: str) -> Prompts:
+    """Stop at, drop or keep problems with a check that its verifier objects to.
+
+    Args:
+        data: the data set's name, for messages.
+
+    Raises:
+        DataError: there are some and the policy is `stop`, or none is left.
+    """
+    found = _objections(prompts.kept, verifiers)
+    if not found:
+        return prompts
+    shown = "; ".join(f"problem {name!r}: {reason}" for name, reason in list(found.items())[:EXAMPLES])
+    told = f"data set {data!r}: {len(found):,} of {len(prompts.kept):,} problems cannot be judged; {shown}"
+    if policy == "stop":
+        raise DataError(f"{told}. Mend what is named, or set 'unjudgeable' to drop (leave them out) or keep")
+    log.warning("%s (%s)", told, "dropped" if policy == "drop" else "kept; each reply to them will be an error")
+    if policy == "keep":
+        return prompts
+    kept = [prompt for prompt in prompts.kept if prompt.problem.id not in found]
+    if not kept:
+        raise DataError(f"{told}. None is left to train on")
+    return Prompts(kept, {**prompts.dropped, REASON: list(found)})
+
+
+def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]]) -> dict[str, str]:
+    """By problem, what the verifiers of its checks object to; one batch per verifier."""
+    found: dict[str, str] = {}
+    for name, verifier in verifiers.items():
+        cases = [
+            case_of(prompt.problem, check, prompt.problem.id, "")
+            for prompt in prompts
+            for check in prompt.problem.checks
+            if check.verifier == name
+        ]
+        for case, reason in zip(cases, verifier.objections(cases) if cases else [], strict=True):
+            if reason is not None:
+                found.setdefault(case.id, f"{name}: {reason}")
+    return found
