@@ -68,7 +68,7 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
     if detail["type"] == "extra_forbidden":
         place = _model_at(model, loc[:-1])
         names = setting_names(place) if place else []
-        whose = owner if len(loc) == 1 else f"{loc[-2]!r} of {owner}"
+        whose = owner if len(loc) == 1 else f"{_item(loc[:-1])} of {owner}"
         guess = nearest(str(loc[-1]), names)
         hint = f" Did you mean {guess!r}?" if guess else ""
         has = f"it has {', '.join(names)}." if names else "it has none."
@@ -92,6 +92,12 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
     if detail["type"] in ("model_type", "dict_type", "mapping_type"):
         message = "should be a mapping"
     return f"{message}, not {_shown(detail['input'])}"
+
+
+def _item(loc: Sequence[int | str]) -> str:
+    """Where in the settings: a key, or the number of an item of a list as people count, from 1."""
+    last = loc[-1]
+    return f"item {last + 1} of {loc[-2]!r}" if isinstance(last, int) and len(loc) > 1 else repr(last)
 
 
 def _inside(loc: Sequence[int | str], around: Sequence[int | str]) -> bool:

@@ -63,8 +63,8 @@ def load_local(kind: str, name: str, base_folder: Path | None) -> type[Component
     path = Path(match["file"]).expanduser()
     path = (path if path.is_absolute() else (base_folder or Path.cwd()) / path).resolve()
     if not path.is_file():
-        raise PluginError(f"{kind} {name!r}: there is no file {path}")
-    module = _local_module(path, f"{kind} {name!r}")
+        raise PluginError(f"there is no file {path}")
+    module = _local_module(path)
     if not hasattr(module, match["name"]):
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
         raise PluginError(f"{path}: {unknown('class', match['name'], classes)}")
@@ -73,14 +73,14 @@ def load_local(kind: str, name: str, base_folder: Path | None) -> type[Component
     return found  # type: ignore[no-any-return]
 
 
-def _local_module(path: Path, asked: str) -> Any:
+def _local_module(path: Path) -> Any:
     """Import a file once per path, under a name that no package has."""
     name = f"aftertrain_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(f"{asked}: {path} cannot be imported")
+        raise PluginError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -89,7 +89,7 @@ def _local_module(path: Path, asked: str) -> Any:
         del sys.modules[name]
         beside = isinstance(error, ModuleNotFoundError) and error.name and path.with_name(f"{error.name}.py").is_file()
         cure = "; a local file stands alone: put both into one file, or make a package" if beside else ""
-        raise PluginError(f"{asked}: {path} raised {type(error).__name__}: {error}{cure}") from error
+        raise PluginError(f"{path} raised {type(error).__name__}: {error}{cure}") from error
     return module
 
 

@@ -150,8 +150,10 @@ class JudgeSettings(AskingSettings):
         if ready is None or ready.by_label is None:
             if self.label is not None or self.wanted is not None:
                 raise ValueError("'label' and 'wanted' belong to the template wildguard")
+        elif self.label is None:
+            raise ValueError(f"the template {self.template} needs 'label', one of: {', '.join(ready.by_label)}")
         elif self.label not in ready.by_label:
-            raise ValueError(f"'label': {unknown('label', str(self.label), ready.by_label)}")
+            raise ValueError(f"'label': {unknown('label', self.label, ready.by_label)}")
         elif self.wanted is None:
             raise ValueError(f"say which answer is worth 1: 'wanted: yes' or 'wanted: no' ({self.label})")
         elif self.parse is not None:

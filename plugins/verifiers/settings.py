@@ -55,6 +55,13 @@ class MathSettings(Settings):
         "(-2 <= x <= 7 for [-2, 7]); a set may always stand for an inequality.",
     )
 
+    @model_validator(mode="after")
+    def _math_verify_asked(self) -> Self:
+        unused = {"precision", "strict", "set_relations"} & self.model_fields_set
+        if self.equality == "string" and unused:
+            raise ValueError(f"{', '.join(sorted(unused))}: of math-verify, which equality string does not ask")
+        return self
+
 
 class StringSettings(Settings):
     """How texts are prepared before they are compared."""
@@ -180,6 +187,8 @@ class RegexSettings(Settings):
         known = [*range(compiled.groups + 1), *compiled.groupindex]
         if self.group is not None and self.group not in known:
             raise ValueError(f"the pattern has no group {self.group!r}; there are: {', '.join(map(str, known))}")
+        if self.equality != "string" and "normalize" in self.model_fields_set:
+            raise ValueError(f"normalize is of equality string, and equality is {self.equality}")
         return self
 
 

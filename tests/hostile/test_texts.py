@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aftertrain.api_evaluation import build_verifier
 from aftertrain.core.records import VerificationCase
 from aftertrain.core.verification import PoolSettings, VerifierPool, isolate
+from aftertrain.registry.discovery import installed
 from tests.hostile.texts import CASES, MUST, NOISE, NULL, SURROGATE, TO_LEFT, ZERO_WIDTH, Case, written
 
 DEADLINE = 5.0
@@ -52,24 +53,35 @@ def test_a_hostile_case_gets_its_verdict_in_time(pool: VerifierPool, case: Case)
     assert MUST[case.must](verdict), f"it must be {case.must!r} and is {verdict}"
 
 
-FUZZED: dict[str, Any] = {
-    "gsm8k": "42",
-    "math": r"\frac{1}{2}",
-    "string": "Paris",
-    "f1": "black cat",
-    "triviaqa": ["Paris"],
-    "multiple_choice": "B",
-    "format": None,
-    "ifeval": {
-        "instruction_id_list": ["startend:quotation", "language:response_language"],
-        "kwargs": [{}, {"language": "en"}],
-    },
-    "ifbench": {
-        "instruction_id_list": ["ratio:overlap", "words:vowel"],
-        "kwargs": [{"percentage": 20, "reference_text": "A word."}, {}],
-    },
+QUOTED = {
+    "instruction_id_list": ["startend:quotation", "language:response_language"],
+    "kwargs": [{}, {"language": "en"}],
 }
-"""A ground truth for every verifier that needs no model."""
+OVERLAP = {
+    "instruction_id_list": ["ratio:overlap", "words:vowel"],
+    "kwargs": [{"percentage": 20, "reference_text": "A word."}, {}],
+}
+PARTS = [{"verifier": {"use": "math"}}, {"verifier": {"use": "gsm8k", "extract": "flexible"}}]
+FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
+    "gsm8k": ({}, "42"),
+    "math": ({}, r"\frac{1}{2}"),
+    "string": ({}, "Paris"),
+    "f1": ({}, "black cat"),
+    "triviaqa": ({}, ["Paris"]),
+    "multiple_choice": ({}, "B"),
+    "format": ({}, None),
+    "regex": ({"pattern": r"[Aa]nswer(?: is)?\W*(\S+)"}, "B"),
+    "ifeval": ({"mode": "loose"}, QUOTED),
+    "ifbench": ({"mode": "loose"}, OVERLAP),
+    "code": ({"seconds": 2.0}, {"inputs": ["1 2\n"], "outputs": ["3\n"]}),
+    "weighted": ({"parts": PARTS}, "42"),
+    "all": ({"parts": PARTS}, "42"),
+    "any": ({"parts": PARTS}, "42"),
+    "first": ({"parts": PARTS}, "42"),
+    "by_source": ({"routes": {"trivia": {"use": "triviaqa"}}}, ["Paris"]),
+}
+"""Settings and a ground truth for every verifier that needs no model."""
+ASK_A_MODEL = {"judge", "extract"}
 WORDS = r"""
 42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >>
 * ! é 10^9 word Word. " ' {"a":
@@ -81,17 +93,23 @@ FUZZ = st.one_of(
 
 
 @pytest.mark.parametrize("name", FUZZED)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(texts=st.lists(FUZZ, min_size=1, max_size=8))
 def test_any_text_gets_a_verdict(pool: VerifierPool, name: str, texts: list[str]) -> None:
     """One per text, none from a crash, and the same when asked again."""
-    verifier = isolate(build_verifier(name), pool)
-    cases = [VerificationCase(str(number), "Why?", text, FUZZED[name]) for number, text in enumerate(texts)]
+    chosen, truth = FUZZED[name]
+    verifier = isolate(build_verifier(name, chosen), pool)
+    cases = [VerificationCase(str(number), "Why?", text, truth, "trivia") for number, text in enumerate(texts)]
     verdicts = verifier.verify(cases)
     assert len(verdicts) == len(cases)
     assert {verdict.outcome for verdict in verdicts} <= {"scored", "unparsable", "timeout"}
     again = verifier.verify(cases[::-1])[::-1]
     assert [one for one in again if one.outcome != "timeout"] == [one for one in verdicts if one.outcome != "timeout"]
+
+
+def test_every_verifier_meets_any_text() -> None:
+    ours = {row.name for row in installed().rows("verifier") if row.origin.built_in}
+    assert ours == set(FUZZED) | ASK_A_MODEL
 
 
 def test_there_are_enough_and_none_twice() -> None:

@@ -368,7 +368,7 @@ class _Names:
         ({"template": "a\n{{ response", "parse": OWN["parse"]}, "the template's line 2"),
         ({"template": "{{ source }}", "parse": OWN["parse"]}, "shows the judge neither"),
         ({"template": "{{ response }}"}, "needs 'parse'"),
-        ({"template": "wildguard"}, "no label named 'None'"),
+        ({"template": "wildguard"}, "needs 'label', one of: prompt_harm"),
         ({"template": "wildguard", "label": "prompt_ham", "wanted": "no"}, "Did you mean 'prompt_harm'"),
         ({"template": "wildguard", "label": "prompt_harm"}, "which answer is worth 1"),
         ({"template": "wildguard", "label": "prompt_harm", "wanted": "no", "parse": OWN["parse"]}, "its own parse"),

@@ -147,6 +147,12 @@ def test_any_text_has_a_verdict(text: str, extract: str) -> None:
     assert _judge("\\boxed{72}", text).outcome in {"scored", "error"}
 
 
+def test_a_setting_of_math_verify_that_is_not_asked_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision: of math-verify, which equality string does not ask"):
+        MathSettings(equality="string", precision=3)
+    assert MathSettings(equality="either", precision=3).precision == 3
+
+
 def test_it_can_be_sent_to_a_worker() -> None:
     case = VerificationCase("x", "", "\\boxed{72}", "72")
     assert pickle.loads(pickle.dumps(_verifier())).verify([case]) == _verifier().verify([case])
