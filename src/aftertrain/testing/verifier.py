@@ -92,12 +92,15 @@ def it_is_picklable(subject: Subject) -> None:
 
 
 def it_is_thread_safe(subject: Subject) -> None:
-    """Eight threads that share it get the verdicts that one gets."""
+    """Eight threads that share it get the verdicts that one gets; where the machine is busy, some may be time-outs."""
     verifier, cases = _verifier(subject), _plain_cases(subject)
     alone = _verify(verifier, cases)
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda _: _verify(verifier, cases), range(32)))
-    require(all(verdicts == alone for verdicts in together), "threads that share it get other verdicts")
+    for verdicts in together:
+        for case, one, other in zip(cases, alone, verdicts, strict=True):
+            late = "timeout" in (one.outcome, other.outcome)
+            require(late or one == other, f"threads that share it get other verdicts: {case.response!r}: {other}")
 
 
 def hostile_text_is_judged_in_time(subject: Subject) -> None:
