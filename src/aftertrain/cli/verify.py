@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -35,6 +36,8 @@ SHOWN = 200
 KINDS = 1000
 """Different errors that are counted."""
 STANDARD = "-"
+PAUSE = 0.02
+"""Seconds without input after which what has been read is judged."""
 
 
 @click.command()
@@ -122,8 +125,8 @@ class _Writer:
         self.stream.flush()  # whoever waits at a pipe sees it, and a stop loses nothing that was judged
 
 
-def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar: Any, source: str) -> Tally:
-    """Judge batch by batch; `bar` is told how many lines are done."""
+def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Writer, bar: Any, source: str) -> Tally:
+    """Judge batch by batch; `bar` is told how many lines are done. A line that is None: no more come for now."""
     from aftertrain.core.verification import Isolated
 
     tally = Tally()
@@ -145,14 +148,16 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes], writer: _Writer, bar:
     return tally
 
 
-def _chunks(lines: Iterable[bytes], most: int) -> Iterator[list[tuple[int, bytes]]]:
-    """Numbered lines, at most so many at a time and few enough to hold in memory."""
+def _chunks(lines: Iterable[bytes | None], most: int) -> Iterator[list[tuple[int, bytes]]]:
+    """Numbered lines, at most so many at a time and few enough to hold in memory; fewer where the input pauses."""
     chunk: list[tuple[int, bytes]] = []
-    size = 0
-    for numbered in enumerate(lines, 1):
-        chunk.append(numbered)
-        size += len(numbered[1])
-        if len(chunk) == most or size >= CHARACTERS:
+    size = number = 0
+    for line in lines:
+        if line is not None:
+            number += 1
+            chunk.append((number, line))
+            size += len(line)
+        if chunk and (line is None or len(chunk) == most or size >= CHARACTERS):
             yield chunk
             chunk, size = [], 0
     if chunk:
@@ -245,15 +250,36 @@ def _ended_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _lines(source: str) -> Iterator[bytes]:
+def _lines(source: str) -> Iterator[bytes | None]:
     if source == STANDARD:
-        yield from sys.stdin.buffer
+        try:
+            descriptor = sys.stdin.fileno()
+        except OSError:  # no stream of the system's, as where a program has put its own in place
+            yield from sys.stdin.buffer
+        else:
+            yield from _as_they_come(descriptor)
         return
     try:
         with gzip.open(source) if source.endswith(".gz") else open(source, "rb") as file:
             yield from file
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{source}: cannot be read: {error}") from error
+
+
+def _as_they_come(descriptor: int) -> Iterator[bytes | None]:
+    """Lines of a stream; None as often as it has no more for now, so that nobody waits for what is known."""
+    begun: list[bytes] = []
+    while part := os.read(descriptor, 2**16):
+        first, *others = part.split(b"\n")
+        begun.append(first)
+        if others:
+            yield b"".join(begun)
+            yield from others[:-1]
+            begun = [others[-1]]
+        if not select.select([descriptor], [], [], PAUSE)[0]:
+            yield None
+    if rest := b"".join(begun):
+        yield rest
 
 
 def _output(out: str, stack: ExitStack) -> IO[bytes]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,7 @@ def test_chunks_are_bounded_by_count_and_size() -> None:
     chunks = list(verify._chunks([long, long, b"a"], 32))
     assert [[number for number, _ in chunk] for chunk in chunks] == [[1, 2], [3]]
     assert not list(verify._chunks([], 32))
+    assert [len(chunk) for chunk in verify._chunks([b"a", b"b", None, None, b"c"], 32)] == [2, 1]
 
 
 HOLDS_A_MODEL = """
@@ -182,6 +185,42 @@ def test_a_signal_keeps_what_is_judged_and_ends_the_children(tmp_path: Path, num
     assert running.returncode == 130
     assert told.decode().strip() == "interrupted"
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_case_on_a_pipe_is_judged_before_the_next_one_comes(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "aftertrain.cli", "verify", "gsm8k", "-", "--workers=1"]
+    with subprocess.Popen(program, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for number in ("7", "8"):
+            running.stdin.write(b'{"response": "#### %s", "ground_truth": "7"}\n' % number.encode())
+            running.stdin.flush()
+            assert json.loads(running.stdout.readline())["extracted"] == number
+        running.stdin.write(b'{"response": "#### 9", "ground_truth": "7"}')
+        running.stdin.close()
+        assert json.loads(running.stdout.read())["id"] == "3"
+
+
+@pytest.mark.parametrize("size", [1, 7, 2**16])
+def test_lines_of_a_pipe_are_the_lines_that_were_written(size: int) -> None:
+    from aftertrain.cli import verify
+
+    written = b"one\n\n" + b"x" * 200_000 + b"\r\nlast"
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with open(writer, "wb", buffering=0) as pipe:
+            for start in range(0, 20 if size < 10 else len(written), size):
+                pipe.write(written[start : start + size])
+            if size < 10:
+                pipe.write(written[-(-20 // size) * size :])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    found = [line for line in verify._as_they_come(reader) if line is not None]
+    thread.join()
+    os.close(reader)
+    assert found == [b"one", b"", b"x" * 200_000 + b"\r", b"last"]
 
 
 def test_many_cases_keep_their_order(tmp_path: Path) -> None:
