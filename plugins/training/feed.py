@@ -48,6 +48,10 @@ class Feed(ABC):
     def epoch(self, step: int) -> float:
         """Passes over the data after that step."""
 
+    def figures(self, step: int) -> dict[str, float]:
+        """Metrics of how step `step` was put together."""
+        return {}
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write into a checkpoint what the step number does not say of the position."""
@@ -65,16 +69,16 @@ class Planned(Feed):
     """All rows are known: a step's are a pure function of seed and step number."""
 
     def __init__(self, settings: TrainSettings, atoms: Sequence[Atom], budget: int, seed: int, stage: str) -> None:
-        self._atoms = atoms
-        self._plan = batch_plan(settings, len(atoms), seed, stage)
-        self.total = total_steps(settings, self._plan)
+        self.rows = atoms
+        self.plan = batch_plan(settings, len(atoms), seed, stage)
+        self.total = total_steps(settings, self.plan)
         self.budget = budget
 
     def atoms(self, step: int) -> list[Atom]:
-        return [self._atoms[row] for row in self._plan.rows(step - 1)]
+        return [self.rows[row] for row in self.plan.rows(step - 1)]
 
     def epoch(self, step: int) -> float:
-        return step / self._plan.steps_per_epoch
+        return step / self.plan.steps_per_epoch
 
     def save(self, folder: Path) -> None:
         """Nothing: the step number is the position."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,22 @@ class Stream(Settings):
     )
 
 
+class Compose(Settings):
+    """Batches composed by the model in training (F13): greedily B* = argmax_B E[log p(y|x, θ)] + λ·H(B)."""
+
+    pool: Annotated[int, Field(ge=2)] = Field(
+        8,
+        description="Steps whose rows are divided anew among them: candidates are pool · batch.sequences rows, scored "
+        "once by the weights that the pool begins with (one forward pass more for each row).",
+    )
+    weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="λ of H(B), the entropy of the sources in a batch, in nats; 0 takes the likeliest rows first."
+    )
+    normalize: Literal["length", "none"] = Field(
+        "length", description="log p(y|x, θ) as the mean over the reply's tokens, or their sum (the formula's own)."
+    )
+
+
 class TrainSettings(StageSettings):
     """Trains a model on a data set."""
 
@@ -70,6 +86,10 @@ class TrainSettings(StageSettings):
         description="Train while the rows are read, a window at a time, without a tokenised copy on disk; needs "
         "max_steps. null tokenises all rows first (once: they are cached) and shuffles over all of them.",
     )
+    compose: Compose | None = Field(
+        None,
+        description="Compose batches by how likely the model finds rows and by their sources; null: as shuffled.",
+    )
     on_nonfinite: Literal["stop", "skip"] = Field(
         "stop",
         description="When a loss or gradient is NaN or infinite: stop and name the rows, or leave the weights as they "
@@ -79,6 +99,12 @@ class TrainSettings(StageSettings):
         None, description="Processes that tokenise a large data set; null takes one for each core. Results are equal."
     )
     checkpoint_every: PositiveInt = unhashed(100, description="Optimizer steps between two checkpoints.")
+
+    @model_validator(mode="after")
+    def _a_pool_is_known(self) -> Self:
+        if self.stream is not None and self.compose is not None:
+            raise ValueError("compose chooses among rows that are known, which a stream's are not; set one of the two")
+        return self
 
     @model_validator(mode="after")
     def _a_stream_ends(self) -> Self:

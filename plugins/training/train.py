@@ -18,6 +18,7 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
+from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.outlook import outlook
@@ -75,8 +76,8 @@ class Train(Stage[TrainSettings]):
         if latest is None:
             for fault in faults:
                 context.emit("warning", message=fault)
-        feed = self._feed(context, tokenizer, data, loss, first=latest is None)
         engine = self._engine()
+        feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
         engine.load(
             model.path,
             head=self._head,
@@ -115,6 +116,11 @@ class Train(Stage[TrainSettings]):
         loss, data = self._loss(), self._data()
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if self.settings.compose is not None:
+            raise RunError(
+                f"stage {context.name!r}: the model in training composes the batches, so that none is known before; "
+                "set compose: null to see rows as they are shuffled"
+            )
         tokenizer = load_tokenizer(context.model, context.chat_template)
         feed: Feed
         if self.settings.stream is not None:
@@ -168,6 +174,7 @@ class Train(Stage[TrainSettings]):
                     "metrics",
                     step,
                     **_figures(result, term),
+                    **feed.figures(step),
                     epoch=feed.epoch(step),
                     micro_batches=len(batches),
                     timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
@@ -185,6 +192,7 @@ class Train(Stage[TrainSettings]):
         tokenizer: PreTrainedTokenizerBase,
         data: Dataset[Any],
         loss: Loss[Any],
+        engine: Engine[Any],
         *,
         first: bool,
     ) -> Feed:
@@ -217,7 +225,8 @@ class Train(Stage[TrainSettings]):
             _emit_left_out(context, samples)
             context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
         atoms = self._referenced(context, loss, samples, budget)
-        return Planned(settings, atoms, budget, context.seed, context.name)
+        planned = Planned(settings, atoms, budget, context.seed, context.name)
+        return planned if settings.compose is None else Composed(planned, settings.compose, engine)
 
     def _referenced(self, context: StageContext, loss: Loss[Any], samples: Samples, budget: int) -> Sequence[Atom]:
         if COLUMN not in loss.needs.columns:
@@ -252,6 +261,8 @@ class Train(Stage[TrainSettings]):
             found.append(
                 f"loss {name!r} needs {', '.join(others)}, which an offline stage has not; use the stage online"
             )
+        if self.settings.compose is not None and "values" in needs.scores:
+            found.append(f"compose goes by log-probabilities, which the model of loss {name!r} has not; set it to null")
         if len(needs.per) != 1 or ("values" in needs.scores and len(needs.scores) > 1):
             found.append(f"loss {name!r} trains several models at once; use the stage online")
         elif set(needs.per) != {"value" if "values" in needs.scores else "policy"}:

@@ -1,0 +1,117 @@
+"""Dynamic batch composition (F13): the model in training says which rows of a pool form the next steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aftertrain.core.batch import CHOSEN, SINGLE
+from aftertrain.core.composition import compose, entropy
+from aftertrain.core.engine import Engine
+from aftertrain.core.errors import CheckpointError, NumericsError
+from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.ranks import current
+from aftertrain.plugins.training.feed import Feed, Planned
+from aftertrain.plugins.training.settings import Compose
+
+FILE = "composition.json"
+
+
+class Composed(Feed):
+    """Steps in pools: a pool's rows are scored by the weights it begins with and divided into its steps' batches.
+
+    A pool's rows are those that its steps would have had anyway, so that an epoch still sees each row once. A
+    checkpoint keeps the division, which a resume cannot find again: the weights have moved on.
+    """
+
+    def __init__(self, planned: Planned, compose: Compose, engine: Engine[Any]) -> None:
+        self.total, self.budget, self._planned = planned.total, planned.budget, planned
+        self._compose, self._engine = compose, engine
+        self._steps: range = range(0)
+        self._batches: list[list[int]] = []
+        self._logprobs: list[list[float]] = []
+
+    def atoms(self, step: int) -> list[Atom]:
+        """Those of step `step`.
+
+        Raises:
+            NumericsError: the model gives a row no finite log-probability; names it.
+        """
+        if step not in self._steps:
+            self._begin(step)
+        return [self._planned.rows[row] for row in self._batches[self._steps.index(step)]]
+
+    def epoch(self, step: int) -> float:
+        return self._planned.epoch(step)
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Mean log-probability of the step's rows when their pool began, and the entropy of their sources, in nats."""
+        place = self._steps.index(step)
+        sources = Counter(self._planned.rows[row][0].source for row in self._batches[place])
+        scores = self._logprobs[place]
+        return {"batch_logprob": sum(scores) / len(scores), "batch_source_entropy": entropy(sources)}
+
+    def save(self, folder: Path) -> None:
+        steps = [self._steps.start, self._steps.stop]
+        content = {"steps": steps, "batches": self._batches, "logprobs": self._logprobs}
+        (folder / FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+    def restore(self, folder: Path) -> None:
+        try:
+            content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            self._steps = range(*content["steps"])
+            self._batches, self._logprobs = content["batches"], content["logprobs"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{folder / FILE}: cannot be read: {error}") from error
+
+    def _begin(self, step: int) -> None:
+        plan, pool = self._planned.plan, self._compose.pool
+        per_epoch = plan.steps_per_epoch
+        epoch, within = divmod(step - 1, per_epoch)
+        first = epoch * per_epoch + within // pool * pool
+        self._steps = range(first + 1, min(first + pool, (epoch + 1) * per_epoch) + 1)
+        planned = [plan.rows(number - 1) for number in self._steps]
+        rows = [row for batch in planned for row in batch]
+        scores = self._score([self._planned.rows[row] for row in rows])
+        sources = [self._planned.rows[row][0].source for row in rows]
+        chosen = compose(scores, sources, [len(batch) for batch in planned], self._compose.weight)
+        self._batches = [[rows[i] for i in batch] for batch in chosen]
+        self._logprobs = [[scores[i] for i in batch] for batch in chosen]
+
+    def _score(self, atoms: Sequence[Atom]) -> list[float]:
+        """log p(y|x, θ) of each row's reply (of a pair the chosen one)."""
+        replies = [next(one for one in atom if one.role in (SINGLE, CHOSEN)) for atom in atoms]
+        found = reply_logprobs(replies, self.budget, self._engine, mean=self._compose.normalize == "length")
+        for reply, value in zip(replies, found, strict=True):
+            if not math.isfinite(value):
+                raise NumericsError(f"the model gives row {reply.sample_id} the log-probability {value}")
+        return found
+
+
+def reply_logprobs(replies: Sequence[Segment], budget: int, engine: Engine[Any], *, mean: bool) -> list[float]:
+    """Log-probability of each segment's targets in nats, summed or per token; every rank scores its share."""
+    ranks = current()
+    sizes = [len(reply.token_ids) for reply in replies]
+    groups = group_by_budget(sizes, budget)
+    found = torch.zeros(len(replies), dtype=torch.float64)
+    # An engine that shards the model must make the same calls on every rank: short ranks score one group again.
+    for turn in range(0, len(groups), ranks.size):
+        own = turn + ranks.rank
+        group = groups[min(own, len(groups) - 1)]
+        batch = collate([replies[i] for i in group])
+        scores = engine.score(batch, ("logprobs",), grad=False)
+        assert scores.logprobs is not None
+        if own < len(groups):
+            targets = batch.masks["loss_mask"].double()
+            sums = torch.zeros(len(group), dtype=torch.float64)
+            sums.index_add_(0, batch.segment_ids, scores.logprobs.double().cpu() * targets)
+            counts = torch.zeros(len(group), dtype=torch.float64).index_add_(0, batch.segment_ids, targets)
+            found[group] = sums / counts if mean else sums
+    ranks.add([found], "the log-probabilities of a pool")
+    return [float(value) for value in found]
