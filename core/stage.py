@@ -17,6 +17,7 @@ from aftertrain.core.settings import Builder, Settings
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
+    from aftertrain.core.invariants.trial import Trial
     from aftertrain.core.run.checkpoint import Checkpoints
 
 BASE = "base"
@@ -162,6 +163,16 @@ class Stage(Component[S]):
             RunError: the stage has no such step, or does not train on rows that are known beforehand (the default).
         """
         raise RunError(f"stage {context.name!r} does not train on rows that are known before it runs")
+
+    def trial(self, context: PlanContext, rows: int) -> Trial | None:
+        """At most `rows` rows and all that would train on them, for `aftertrain check-invariants`; None by default.
+
+        Weights may be loaded by what the trial's members do, not by this call.
+
+        Raises:
+            DataError: a row cannot be used.
+        """
+        return None
 
     def details(self) -> dict[str, JSON]:
         """Facts for the report that are known before running."""

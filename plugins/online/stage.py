@@ -33,9 +33,12 @@ from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import requests, roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
+from aftertrain.plugins.online.trial import make_trial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.core.invariants.trial import Trial
 
 STATE = "online.json"
 REWARD = "reward.base"
@@ -69,6 +72,10 @@ class Online(Stage[OnlineSettings]):
         build_loss(self.settings, self.builder)
         prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
         return plan_items(self.settings, prompts)
+
+    def trial(self, context: PlanContext, rows: int) -> Trial:
+        """See `make_trial`."""
+        return make_trial(self.settings, context, rows)
 
     def run(self, context: StageContext) -> Artifact:
         """Train for `steps` steps, going on from the last checkpoint.

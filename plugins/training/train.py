@@ -27,11 +27,13 @@ from aftertrain.plugins.training.reference import COLUMN, reference_key, with_re
 from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
+from aftertrain.plugins.training.trial import make_trial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from aftertrain.core.batch import PackedBatch
+    from aftertrain.core.invariants.trial import Trial
 
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
@@ -135,6 +137,12 @@ class Train(Stage[TrainSettings]):
             for earlier in range(1, step):
                 feed.atoms(earlier)
         return [batch.with_masks(loss.needs.masks) for batch in pack(feed.atoms(step), feed.budget)]
+
+    def trial(self, context: PlanContext, rows: int) -> Trial:
+        loss, data = self._loss(), self._data()
+        if misfits := self._misfits(loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        return make_trial(self.settings, context, loss, rows, type(self))
 
     def _steps(
         self,

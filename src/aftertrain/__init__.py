@@ -3,8 +3,8 @@
 Everything the commands do is also a Python call, with the same errors. Importing the package imports nothing heavy:
 
 >>> import aftertrain
->>> sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_"))
-['components', 'evaluate', 'load_recipe', 'plan', 'report', 'reward_function', 'run', 'verifier_error', 'verify']
+>>> print(*sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_")))
+check_invariants components evaluate load_recipe plan report reward_function run verifier_error verify
 >>> issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 True
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aftertrain.api import plan, run
     from aftertrain.api_evaluation import evaluate, verify
+    from aftertrain.api_invariants import check_invariants
     from aftertrain.api_report import report
     from aftertrain.api_reward_function import reward_function
     from aftertrain.api_rewards import verifier_error
@@ -29,6 +30,7 @@ __all__ = [
     "AftertrainError",
     "RecipeError",
     "__version__",
+    "check_invariants",
     "components",
     "evaluate",
     "load_recipe",
@@ -43,6 +45,7 @@ __all__ = [
 _HOMES = {
     "AftertrainError": "aftertrain.core.errors",
     "RecipeError": "aftertrain.core.errors",
+    "check_invariants": "aftertrain.api_invariants",
     "components": "aftertrain.recipes",
     "evaluate": "aftertrain.api_evaluation",
     "load_recipe": "aftertrain.recipes",

@@ -92,7 +92,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dokter"]) == 2
-    assert "no command named 'dokter'. Did you mean 'doctor'? There are: check-plugin, " in capsys.readouterr().err
+    assert "no command named 'dokter'. Did you mean 'doctor'? There are: check-invariants, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

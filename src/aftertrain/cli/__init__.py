@@ -12,10 +12,14 @@ from aftertrain.core.errors import AftertrainError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),
-    "plan": ("aftertrain.cli.plan:plan", "Show what a recipe would do: steps, memory, tokens, checks."),
+    "plan": ("aftertrain.cli.plan:plan", "Show what a recipe would do: steps, tokens, checks."),
     "show-batch": (
         "aftertrain.cli.show_batch:show_batch",
-        "Show the tokens that a step trains on, and which are learnt.",
+        "Show the tokens of a step, and which are learnt.",
+    ),
+    "check-invariants": (
+        "aftertrain.cli.check_invariants:check_invariants",
+        "Measure what must not move a recipe's training steps.",
     ),
     "report": ("aftertrain.cli.report:report", "Write a run's report as one HTML file."),
     "lineage": ("aftertrain.cli.lineage:lineage", "Tell why each stage of a run is reused or redone."),
@@ -32,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> where the command is, and its one-line help, so that `--help` imports nothing."""
 
 SECTIONS = {
-    "Recipes": ("run", "plan", "show-batch", "report", "lineage"),
+    "Recipes": ("run", "plan", "show-batch", "check-invariants", "report", "lineage"),
     "Models": ("evaluate", "verify"),
     "Components": ("list", "show", "plugins", "doctor", "schema"),
     "Writing plugins": ("new", "check-plugin"),
@@ -67,7 +71,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, COMMANDS[name][1]) for name in names], col_max=14)
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names], col_max=18)
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -1,0 +1,147 @@
+"""A stage of a few rows and steps, for `aftertrain check-invariants`: the stage's own code, its settings cut down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aftertrain.core.component import Component
+from aftertrain.core.dataset import Dataset
+from aftertrain.core.engine import Engine
+from aftertrain.core.errors import RunError
+from aftertrain.core.invariants.resume import END
+from aftertrain.core.invariants.trial import Trial
+from aftertrain.core.loss import Loss
+from aftertrain.core.packing import Atom
+from aftertrain.core.records import Record
+from aftertrain.core.seeding import sub_seed
+from aftertrain.core.settings import Builder, Use
+from aftertrain.core.stage import PlanContext, Stage
+from aftertrain.core.tokens import load_tokenizer
+from aftertrain.plugins.training.fit import check_fit
+from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
+from aftertrain.plugins.training.samples import prepare
+from aftertrain.plugins.training.settings import TrainSettings
+
+T = TypeVar("T", bound=Component[Any])
+SPARE = 4
+"""Rows read for each that is wanted, as some may be left out."""
+RATE = 1e-3
+"""Learning rate of a rehearsal: at 1e-7 a lost state of the optimizer would not move a bit of float32."""
+
+
+def make_trial(
+    settings: TrainSettings,
+    context: PlanContext,
+    loss: Loss[Any],
+    rows: int,
+    stage: Callable[[Any, Builder], Stage[Any]],
+) -> Trial:
+    """The first rows of the data that the stage would keep.
+
+    Args:
+        stage: makes the stage from other settings and another builder.
+
+    Raises:
+        DataError: a row cannot be used, or none is left.
+    """
+    builder = context.builder
+    tokenizer = load_tokenizer(context.model, context.chat_template)
+    first = FirstRows(builder.build(settings.data), rows * SPARE)
+    samples = prepare(tokenizer, first, settings.batch, loss.needs)
+    check_fit(context.model, tokenizer, samples)
+    atoms = samples.atoms[:rows]
+    budget = samples.micro_tokens(settings.batch)
+    (term,) = loss.needs.per
+    noun = "pairs" if loss.needs.atom == "pair" else "samples"
+
+    def engine() -> Engine[Any]:
+        return builder.build(settings.engine)
+
+    def rehearsal() -> Stage[Any]:
+        return stage(_shortened(settings, rows), FewRows(builder, settings.data, rows * SPARE))
+
+    return Trial(
+        about=f"{len(atoms)} {noun} of {settings.data.name}, loss {settings.loss.name}",
+        atoms=atoms,
+        budget=budget,
+        make_loss=lambda: builder.build(settings.loss),
+        engine=settings.engine,
+        builder=builder,
+        models={term: context.model},
+        seed=sub_seed(context.seed, context.name, "head"),
+        reference=_reference(Path(context.model), engine, atoms, budget) if COLUMN in loss.needs.columns else None,
+        rehearsal=rehearsal,
+        chat_template=context.chat_template,
+    )
+
+
+class FirstRows(Dataset[Any]):
+    """The first rows of another data set."""
+
+    def __init__(self, whole: Dataset[Any], rows: int) -> None:
+        super().__init__(whole.settings, whole.builder)
+        self._whole, self._rows = whole, rows
+
+    @property
+    def record_type(self) -> type[Record]:
+        return self._whole.record_type
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._whole, self._rows)
+
+    def fingerprint(self) -> str:
+        return f"{self._whole.fingerprint()} first {self._rows}"
+
+    def where(self, ids: Collection[str]) -> dict[str, str]:
+        return self._whole.where(ids)
+
+
+class FewRows:
+    """A builder that gives only the first rows of one data set."""
+
+    def __init__(self, builder: Builder, data: Use[Dataset[Any]], rows: int) -> None:
+        self._builder, self._data, self._rows = builder, data, rows
+
+    def build(self, use: Use[T]) -> T:
+        """As `Builder.build`."""
+        made = self._builder.build(use)
+        if use is not self._data:
+            return made
+        assert isinstance(made, Dataset)
+        return FirstRows(made, self._rows)  # type: ignore[return-value]
+
+
+def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
+    """Two steps more than are compared, each of a third of the rows; no checkpoint but where it is stopped."""
+    stream = settings.stream
+    return settings.model_copy(
+        update={
+            "batch": settings.batch.model_copy(update={"sequences": max(1, rows // 3)}),
+            "optimizer": settings.optimizer.model_copy(update={"lr": RATE, "warmup": 0.0}),
+            "epochs": END + 2,
+            "max_steps": END + 2,
+            "stream": None if stream is None else stream.model_copy(update={"window": max(2, rows // 2)}),
+            "data_workers": 1,
+            "checkpoint_every": 10 * END,
+        }
+    )
+
+
+def _reference(
+    model: Path, engine: Callable[[], Engine[Any]], atoms: Sequence[Atom], budget: int
+) -> Callable[[Path], list[Atom]]:
+    def loaded() -> Engine[Any]:
+        made = engine()
+        made.load(str(model))
+        return made
+
+    def refuse(message: str) -> None:
+        raise RunError(f"the cached reference is not accepted again: {message}")
+
+    def referenced(folder: Path) -> list[Atom]:
+        return with_reference(atoms, folder, reference_key(model, engine(), atoms, budget), budget, loaded, warn=refuse)
+
+    return referenced

@@ -1,0 +1,204 @@
+"""Checking the invariants of a recipe's training stages, from Python and for the command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.errors import Interrupted, RankLost, RunError, UnknownName
+from aftertrain.registry.recipe import LoadedRecipe
+
+if TYPE_CHECKING:
+    from aftertrain.api import Overrides
+    from aftertrain.core.invariants.finding import Finding
+    from aftertrain.core.invariants.trial import Trial
+    from aftertrain.core.run.runner import Job
+
+ROWS = 8
+SHARE = "AFTERTRAIN_INVARIANTS_SHARE"
+"""Environment variable of the ranks that check one step together: the folder for what comes of it."""
+
+
+@dataclass(frozen=True)
+class StageInvariants:
+    """What became of the invariants of one training stage.
+
+    Attributes:
+        stage: its name.
+        about: rows, loss, engine and model, for people.
+        findings: one an invariant, in the order of `core.invariants.finding.INVARIANTS`; empty where the stage hands
+            over nothing to check.
+    """
+
+    stage: str
+    about: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """Those that do not hold."""
+        return tuple(finding for finding in self.findings if finding.state == "broken")
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for machines."""
+        return {"stage": self.stage, "about": self.about, "findings": [finding.dump() for finding in self.findings]}
+
+
+def check_invariants(
+    recipe: str | os.PathLike[str] | LoadedRecipe,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    stage: str | None = None,
+    rows: int = ROWS,
+    ranks: bool = True,
+    on_finding: Callable[[str, str, Finding | None], None] = lambda stage, about, finding: None,
+) -> list[StageInvariants]:
+    """Measure that packing, chunks, accumulation, order, ranks, caches and resuming change nothing in a recipe.
+
+    Everything happens on a few rows in a temporary folder; runs are neither read nor written. Every stage starts from
+    the recipe's own model, whatever `from` says.
+
+    Args:
+        recipe: a file, the name of a shipped recipe, or what `load_recipe` gave (then without ranks).
+        stage: its name; None checks every stage that trains.
+        rows: conversations or pairs of each stage's data that are tried.
+        ranks: start two processes for the invariant `ranks`.
+        on_finding: told stage, what it is about and each finding as it comes; None when a stage begins.
+
+    Raises:
+        UnknownName: there is no such stage.
+        RunError: no stage trains.
+        AftertrainError: the recipe, its data or its model cannot be used.
+    """
+    found = []
+    with _scratch() as scratch:
+        for name, trial, about in _trials(recipe, overrides, stage, rows):
+            on_finding(name, about, None)
+            folder = scratch / name
+            folder.mkdir()
+            findings = []
+            if trial is not None:
+                from aftertrain.core.invariants.check import check
+
+                together = _together(recipe, overrides, name, rows) if ranks else None
+                for finding in check(trial, folder, together=together):
+                    on_finding(name, about, finding)
+                    findings.append(finding)
+            found.append(StageInvariants(name, about, tuple(findings)))
+    return found
+
+
+def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int) -> None:
+    """One rank's part of the invariant `ranks`, in a process that `check_invariants` started."""
+    from aftertrain.core.invariants.bench import Bench
+    from aftertrain.core.invariants.shares import write_share as write
+    from aftertrain.core.ranks import joined
+    from aftertrain.core.run.launched import Line
+
+    Line()
+    with joined():
+        for _, trial, _ in _trials(recipe, overrides, stage, rows):
+            assert trial is not None
+            write(Bench(trial, Path(os.environ[SHARE])))
+
+
+def _trials(
+    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str | None, rows: int
+) -> Iterator[tuple[str, Trial | None, str]]:
+    from aftertrain.api import _job
+    from aftertrain.core.run.base_model import find_model
+    from aftertrain.core.run.graph import build_graph
+    from aftertrain.core.seeding import use_determinism
+    from aftertrain.core.stage import PlanContext
+
+    job: Job = _job(recipe, overrides, "runs", restart=False, other_machine=False, console=False)
+    nodes = {node.name: node for node in build_graph(job.recipe.stages, job.builder, job.locate)}
+    if stage is not None and stage not in nodes:
+        raise UnknownName("stage", stage, nodes)
+    chosen = [stage] if stage is not None else [n for n, node in nodes.items() if _trains(node.stage)]
+    if not chosen:
+        raise RunError(f"recipe {job.recipe.name!r} has no stage that trains a model")
+    model = str(find_model(job.recipe.model, job.base_folder))
+    use_determinism(job.recipe.threads)
+    for name in chosen:
+        node = nodes[name]
+        context = PlanContext(name, model, job.recipe.seed, job.builder, job.recipe.chat_template)
+        trial = node.stage.trial(context, rows)
+        if trial is None:
+            why = (
+                "trains no model" if not _trains(node.stage) else "hands over nothing that could be checked (no trial)"
+            )
+            yield name, None, f"the stage {node.use.name!r} {why}"
+        else:
+            about = f"{trial.about}, engine {trial.engine.name}, model {model}"
+            yield name, trial, about
+
+
+def _trains(stage: Any) -> bool:
+    return stage.output in ("model", "reward_model")
+
+
+def _together(
+    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str, rows: int
+) -> Callable[[Path], None]:
+    """Runs this very check's `write_share` in two ranks."""
+    from aftertrain.core.invariants.finding import NotChecked
+    from aftertrain.core.invariants.shares import RANKS
+
+    def run(folder: Path) -> None:
+        from aftertrain.launcher import launch
+
+        if isinstance(recipe, LoadedRecipe):
+            raise NotChecked("other processes load a recipe from its file; give check_invariants the file")
+        words = list(_words(overrides))
+        command = ["check-invariants", "--stage", stage, "--rows", str(rows), "--", str(recipe), *words]
+        try:
+            with _environment(SHARE, str(folder)):
+                status = launch(command, RANKS, folder)
+        except RankLost as error:
+            if any(f"killed by {name}" in str(error) for name in ("SIGINT", "SIGTERM")):
+                raise KeyboardInterrupt from error
+            raise
+        if status == Interrupted.exit_code:
+            raise KeyboardInterrupt
+        if status != 0:
+            raise RunError(f"{RANKS} ranks ended with status {status} ({shlex.join(command)})")
+
+    return run
+
+
+def _words(overrides: Overrides) -> Sequence[str]:
+    if isinstance(overrides, Mapping):
+        import json
+
+        return [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in overrides.items()]
+    return list(overrides)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder, also for the tokenised rows that would otherwise be cached for good."""
+    with (
+        tempfile.TemporaryDirectory(prefix="aftertrain-invariants-") as name,
+        _environment("AFTERTRAIN_CACHE", str(Path(name) / "cache")),
+    ):
+        yield Path(name)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

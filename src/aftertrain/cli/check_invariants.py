@@ -1,0 +1,94 @@
+"""`aftertrain check-invariants`."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aftertrain.core.invariants.finding import Finding
+
+COLOURS = {"holds": "green", "broken": "red", "not checked": "yellow"}
+WIDTHS = (13, 11, 26, 26)
+HEADER = ("invariant", "", "largest deviation", "tolerance", "compared")
+INDENT = sum(WIDTHS) + 2 * len(WIDTHS)
+
+
+@click.command("check-invariants")
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1, metavar="[PATH=VALUE]...")
+@click.option("--stage", metavar="NAME", help="Only this stage; by default every stage that trains.")
+@click.option("--rows", type=click.IntRange(min=1), default=8, show_default=True, help="Rows of each stage's data.")
+@click.option("--ranks/--no-ranks", default=True, help="Start two processes to compare one rank with two.")
+@click.option("--json", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write the table for machines.")
+def check_invariants(
+    *, recipe: str, overrides: tuple[str, ...], stage: str | None, rows: int, ranks: bool, out: Path | None
+) -> None:
+    """Measure what must not change a training step, on RECIPE's own model, loss, engine and rows.
+
+    Packed or alone, chunked or full logits, one micro-batch or many, one process or two, cached or live reference,
+    resumed or not: for each the largest deviation and its tolerance. Works on a few rows in a temporary folder; runs
+    are neither read nor written. Exits with 1 when an invariant is broken.
+    """
+    from aftertrain import api_invariants
+
+    if api_invariants.SHARE in os.environ:
+        assert stage is not None
+        api_invariants.write_share(recipe, overrides, stage, rows)
+        return
+    found = api_invariants.check_invariants(
+        recipe, overrides, stage=stage, rows=rows, ranks=ranks, on_finding=show_finding
+    )
+    broken = [f"{one.stage}: {finding.invariant}" for one in found for finding in one.broken]
+    if out is not None:
+        plain = {"recipe": recipe, "overrides": list(overrides), "stages": [one.dump() for one in found]}
+        out.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    counts = {state: sum(f.state == state for one in found for f in one.findings) for state in COLOURS}
+    click.echo(f"\n{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked")
+    if broken:
+        click.secho(f"BROKEN: {', '.join(broken)}", fg="red", bold=True)
+        click.get_current_context().exit(1)
+
+
+def show_finding(stage: str, about: str, finding: Finding | None) -> None:
+    """One row of the table, or a stage's heading."""
+    if finding is None:
+        click.secho(f"\n{stage}", bold=True, nl=False)
+        click.echo(f"  {about}")
+        click.secho("  ".join(f"{word:<{width}}" for word, width in zip(HEADER, (*WIDTHS, 0), strict=True)), dim=True)
+        return
+    state = "BROKEN" if finding.state == "broken" else finding.state
+    measures = finding.measures or (None,)
+    text = [line for part in (finding.compared, finding.note) if part for line in textwrap.wrap(part, 70)]
+    lines = [
+        (f"{m.name} {figure(m.deviation)}", "bits" if m.tolerance == 0 else f"{m.name} {m.tolerance:.0e}")
+        if m
+        else ("", "")
+        for m in measures
+    ]
+    for number in range(max(len(lines), len(text))):
+        deviation, tolerance = lines[number] if number < len(lines) else ("", "")
+        first, mark = (finding.invariant, state) if number == 0 else ("", "")
+        shown = text[number] if number < len(text) else ""
+        click.echo(f"{first:<{WIDTHS[0]}}  ", nl=False)
+        click.secho(f"{mark:<{WIDTHS[1]}}", fg=COLOURS[finding.state], nl=False)
+        click.echo(f"  {deviation:<{WIDTHS[2]}}  {tolerance:<{WIDTHS[3]}}  {shown}".rstrip())
+
+
+def figure(value: float) -> str:
+    """A deviation; counts and exact zeros as they are.
+
+    >>> figure(0.0), figure(3.0), figure(1.234e-7)
+    ('0', '3', '1.2e-07')
+    """
+    return f"{value:.0f}" if value == int_or_nan(value) else f"{value:.1e}"
+
+
+def int_or_nan(value: float) -> float:
+    """`value` without its fraction; NaN and infinity as NaN, which equals nothing."""
+    return float(int(value)) if abs(value) < 1e15 else float("nan")
