@@ -50,6 +50,21 @@ class Engine(Component[S]):
 
     kind: ClassVar[str] = "engine"
 
+    @property
+    def saves(self) -> Literal["model", "adapter"]:
+        """What `save_model` writes: a model, or adapters of one, from which no stage can go on."""
+        return "model"
+
+    def preflight(self, model: str, *, head: Head = "lm") -> None:
+        """Find what `load` and training would refuse here, without weights; nothing by default.
+
+        Args:
+            model: folder with the configuration.
+
+        Raises:
+            AftertrainError: the machine lacks a device or package, or the model a layer, that the settings ask for.
+        """
+
     @abstractmethod
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         """Load a Hugging Face folder.

@@ -161,19 +161,23 @@ class Verdict:
         return cls("unparsable", None, None, detail)
 
 
+ArtifactType = Literal["model", "reward_model", "adapter", "scores", "data"]
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """What a stage leaves behind for the stages after it.
 
     Attributes:
-        type: `model` (a Hugging Face folder), `reward_model` (the same with a scalar head), `scores`, `data`.
+        type: `model` (a Hugging Face folder), `reward_model` (the same with a scalar head), `adapter` (weights to be put
+            into a model, from which no stage can go on), `scores`, `data`.
         path: folder on disk.
         stage: name of the stage that made it; `base` for the recipe's own model.
         digest: hash of the stage that made it (or of the model's files).
         details: small JSON facts (scores, counts) for reports.
     """
 
-    type: Literal["model", "reward_model", "scores", "data"]
+    type: ArtifactType
     path: str
     stage: str
     digest: str

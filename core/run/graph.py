@@ -72,8 +72,12 @@ def _issues(node: Node, nodes: Mapping[str, Node], locate: Locate) -> list[Issue
                 name for name, other in nodes.items() if name != node.name and other.stage.output in parent.types
             )
             cure = f"; these fit: {', '.join(fitting)}" if fitting else "; no stage of this recipe makes one"
-            issues.append(Issue(locate(path), path, f"{parent.stage!r} makes a {found}, this needs a {wanted}{cure}"))
+            issues.append(Issue(locate(path), path, f"{parent.stage!r} makes {_a(found)}, this needs a {wanted}{cure}"))
     return issues
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _ordered(nodes: Mapping[str, Node], locate: Locate) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,11 @@ class Online(Stage[OnlineSettings]):
     def trial(self, context: PlanContext, rows: int) -> Trial:
         """See `make_trial`."""
         return make_trial(self.settings, context, rows)
+
+    def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
+        """The problems, what their verifiers need, and the engine's needs."""
+        self.builder.build(self.settings.engine).preflight(context.model)
+        self._prompts(context.model, self._tokenizer(context), self._verifiers())
 
     def run(self, context: StageContext) -> Artifact:
         """Train for `steps` steps, going on from the last checkpoint.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from aftertrain.core.model import (
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
+from aftertrain.plugins.torch_engine.preflight import preflight
 from aftertrain.plugins.torch_engine.replicas import add_gradients, check_equal
 from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
 from aftertrain.plugins.torch_engine.state import read_state, write_state
@@ -53,6 +54,13 @@ class TorchEngine(Engine[TorchSettings]):
     _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
     _ranks: Ranks
+
+    @property
+    def saves(self) -> Literal["model", "adapter"]:
+        return "adapter" if self.settings.lora is not None and self.settings.lora.save == "adapter" else "model"
+
+    def preflight(self, model: str, *, head: Head = "lm") -> None:
+        preflight(self.settings, model, head)
 
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         self._head = head

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
-from aftertrain.core.errors import Interrupted, NumericsError, RunError
+from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.ranks import current
-from aftertrain.core.records import Artifact
+from aftertrain.core.records import Artifact, ArtifactType
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
@@ -53,7 +53,9 @@ class Train(Stage[TrainSettings]):
         return (StageInput("model", self.settings.from_, frozenset({"model"})),)
 
     @property
-    def output(self) -> str:
+    def output(self) -> ArtifactType:
+        if self._engine().saves == "adapter":
+            return "adapter"
         return "reward_model" if self._head == "scalar" else "model"
 
     def fingerprints(self) -> Mapping[str, str]:
@@ -96,16 +98,23 @@ class Train(Stage[TrainSettings]):
         engine.save_model(folder)
         if current().first:
             tokenizer.save_pretrained(folder)
-        return Artifact("reward_model" if self._head == "scalar" else "model", str(folder), context.name, digest="")
+        return Artifact(self.output, str(folder), context.name, digest="")
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         loss, data = self._loss(), self._data()
         items = [PlanItem("loss", misfit, "error") for misfit in self._misfits(loss, data)]
-        return items or outlook(self.settings, context, loss, data)
+        if items:
+            return items
+        try:
+            self._engine().preflight(context.model, head=self._head)
+        except AftertrainError as error:
+            items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
+        return [*items, *outlook(self.settings, context, loss, data)]
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
-        """Tokenise the rows into the cache; a stream is not read ahead."""
+        """The engine's needs; tokenise the rows into the cache. A stream is not read ahead."""
         loss, data = self._loss(), self._data()
+        self._engine().preflight(context.model, head=self._head)
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
         if self.settings.stream is None:

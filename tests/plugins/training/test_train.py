@@ -263,3 +263,23 @@ def test_pairs_learn_from_the_reply_only(bench: Callable[..., Any], tmp_path: Pa
     for segment, reply in ((chosen, "Yes"), (rejected, "No")):
         targets = [t for t, m in zip(segment.token_ids, segment.loss_mask, strict=True) if m]
         assert tokenizer.decode(targets) == reply + tokenizer.eos_token
+
+
+def test_what_the_engine_cannot_do_here_is_told_before_any_stage(
+    bench: Callable[..., Any], conversations: Path
+) -> None:
+    settings = {"loss": {"use": "sft"}, "data": {"use": "jsonl", "path": str(conversations)}}
+    stage = bench("x", **settings, engine={"use": "torch", "lora": {"rank": 2, "targets": ["q_projj"]}})
+    (item,) = [item for item in stage.plan() if item.label == "engine"]
+    assert item.status == "warning"
+    assert "could not be used on this machine: engine.lora.targets" in item.value
+    with pytest.raises(ModelError, match=r"engine\.lora\.targets"):
+        stage.stage.check_data(stage.plan_context(), lambda: False)
+
+
+def test_adapters_alone_are_no_model_for_another_stage(bench: Callable[..., Any], conversations: Path) -> None:
+    """The graph says so before anything is trained: 'sft' makes an adapter, this needs a model."""
+    settings = {"loss": {"use": "sft"}, "data": {"use": "jsonl", "path": str(conversations)}, "max_steps": 1}
+    stage = bench("x", **settings, engine={"use": "torch", "lora": {"rank": 2, "save": "adapter"}})
+    assert stage.stage.output == "adapter"
+    assert stage.run().type == "adapter"
