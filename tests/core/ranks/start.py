@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-PATIENCE = 120
+PATIENCE = 240
 """Seconds for all of it."""
 
 

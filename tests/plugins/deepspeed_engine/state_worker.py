@@ -1,9 +1,12 @@
-"""Steps of a deepspeed engine around a checkpoint. Rank 0 saves the weights it ends with.
+"""Steps of deepspeed engines around a checkpoint. Rank 0 saves the weights that each setting ends with.
 
-python state_worker.py MODEL SETTINGS_JSON whole STATE OUT     four steps, the state after two is written to STATE
-python state_worker.py MODEL SETTINGS_JSON resumed STATE OUT   STATE, then the last two steps
-python state_worker.py MODEL SETTINGS_JSON nan STATE OUT       a step whose gradient is NaN, which is refused
-python state_worker.py MODEL SETTINGS_JSON saved STATE OUT     four steps, and a Hugging Face folder in STATE
+python state_worker.py OUT CASES_JSON     cases: {name: [model folder, engine settings, what, state folder]}
+
+what:
+    whole     four steps; the state after two is written to the state folder
+    resumed   the state, then the last two steps
+    nan       as whole without a state, and between the second and third step one whose gradient is NaN, refused
+    saved     four steps, and a Hugging Face folder in the state folder
 """
 
 from __future__ import annotations
@@ -47,38 +50,43 @@ def weights(engine: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in engine.weights()}
 
 
+def trained(model: str, settings: dict[str, Any], what: str, state: str) -> dict[str, torch.Tensor]:
+    """The weights that `what` ends with."""
+    from aftertrain.plugins.deepspeed_engine.engine import DeepSpeedEngine
+
+    engine = DeepSpeedEngine(DeepSpeedEngine.Config(device="cpu", **settings), NoBuilder())
+    engine.load(model, optimizer=AdamW(eps=1e-4, weight_decay=0.1))
+    folder = Path(state)
+    if what == "resumed":
+        engine.load_state(folder)
+    else:
+        step(engine, 1)
+        step(engine, 2)
+    if what == "whole":
+        if current().first:
+            folder.mkdir()
+        current().meet("the folder")
+        engine.save_state(folder)
+    if what == "nan":
+        before = weights(engine)
+        with pytest.raises(NumericsError, match="the weights are left as they were"):
+            step(engine, 3, scale=float("nan"))
+        after = weights(engine)
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    step(engine, 3)
+    step(engine, 4)
+    if what == "saved":
+        engine.save_model(folder)
+    return weights(engine)
+
+
 def main() -> None:
     """See the module."""
-    model, settings, what, state, out = sys.argv[1:]
+    out, cases = sys.argv[1:]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with joined() as ranks:
-        from aftertrain.plugins.deepspeed_engine.engine import DeepSpeedEngine
-
-        engine = DeepSpeedEngine(DeepSpeedEngine.Config(device="cpu", **json.loads(settings)), NoBuilder())
-        engine.load(model, optimizer=AdamW(eps=1e-4, weight_decay=0.1))
-        folder = Path(state)
-        if what == "resumed":
-            engine.load_state(folder)
-        else:
-            step(engine, 1)
-            step(engine, 2)
-        if what == "whole":
-            if ranks.first:
-                folder.mkdir()
-            ranks.meet("the folder")
-            engine.save_state(folder)
-        if what == "nan":
-            before = weights(engine)
-            with pytest.raises(NumericsError, match="the weights are left as they were"):
-                step(engine, 3, scale=float("nan"))
-            after = weights(engine)
-            assert all(torch.equal(before[name], after[name]) for name in before)
-        step(engine, 3)
-        step(engine, 4)
-        if what == "saved":
-            engine.save_model(folder)
-        found = weights(engine)
+        found = {name: trained(*case) for name, case in json.loads(cases).items()}
         if ranks.first:
             torch.save(found, out)
 
