@@ -19,6 +19,8 @@ from aftertrain.core.ranks import Ranks
 log = logging.getLogger(__name__)
 PIPE = "AFTERTRAIN_LAUNCHER"
 """Environment variable with the descriptor of the pipe's reading end."""
+WHERE = "AFTERTRAIN_LAUNCHED_ON"
+"""Environment variable that says where the launcher starts ranks, when that is not on its own machine: `ray`."""
 GRACE = 10.0
 
 

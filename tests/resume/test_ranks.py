@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from aftertrain.core.events import Event, read_events
 pytestmark = pytest.mark.slow
 SOON = 60
 """Seconds in which a run with a dead rank must have ended; it takes about three."""
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
+EVERYWHERE = ["here", pytest.param("ray", marks=needs_ray)]
 COMMAND = [sys.executable, "-P", "-m", "aftertrain.cli"]
 TROUBLE = """
 import os, signal, time
@@ -101,6 +105,7 @@ stages:
 
 def _start(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment.pop("RAY_ADDRESS", None)
     return subprocess.Popen(
         [*command, "run", str(recipe), "--out", str(out), *words],
         stdout=subprocess.PIPE,
@@ -112,7 +117,7 @@ def _start(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -
 
 def _run(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> Path:
     process = _start(recipe, out, *words, command=command)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, output + errors
     return out / "ranks"
 
@@ -129,12 +134,25 @@ def _wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None
     raise AssertionError(f"ended before step {step}: {process.communicate()}")
 
 
-def _rank(process: subprocess.Popen[str], rank: int) -> int:
-    """Process id of a rank, by its environment."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ranks = [pid for pid in children if f"\0RANK={rank}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()]
-    assert len(ranks) == 1, children
-    return int(ranks[0])
+def _ranks(out: Path) -> dict[int, int]:
+    """Process ids of the ranks that work in `out`, by their environment: on Ray they are no children of ours."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            known = dict(entry.partition(b"=")[::2] for entry in (folder / "environ").read_bytes().split(b"\0"))
+        except OSError:
+            continue
+        if str(out).encode() in words and b"RANK" in known:
+            found[int(known[b"RANK"])] = int(folder.name)
+    return found
+
+
+def _gone(pids: Iterable[int]) -> bool:
+    deadline = time.monotonic() + SOON
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def _digest(run: Path) -> str:
@@ -201,7 +219,7 @@ def test_kill_and_ctrl_c_of_two_ranks_change_no_bit(recipe: Path, tmp_path: Path
     assert f"Go on with: aftertrain run {recipe} --out {run.parent} --nproc 2" in errors
     assert "Traceback" not in errors
 
-    output, errors = (process := _start(recipe, run.parent, "--nproc", "2")).communicate(timeout=120)
+    output, errors = (process := _start(recipe, run.parent, "--nproc", "2")).communicate(timeout=240)
     assert process.returncode == 0, output + errors
     assert "goes on after step" in output
     assert _digest(run) == _digest(whole)
@@ -216,7 +234,7 @@ def test_two_ranks_are_gone_on_with_by_one_only_when_asked(recipe: Path, tmp_pat
     process.communicate(timeout=SOON)
 
     process = _start(recipe, run.parent)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 1, output
     assert "ranks 2 then, 1 now" in errors
     assert "--nproc" in errors
@@ -225,39 +243,88 @@ def test_two_ranks_are_gone_on_with_by_one_only_when_asked(recipe: Path, tmp_pat
     assert _furthest(run, whole) < 1e-5
 
 
-def test_a_killed_rank_ends_the_run_with_its_number(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_killed_rank_ends_the_run_with_its_number(recipe: Path, tmp_path: Path, where: str) -> None:
     run = tmp_path / "out" / "ranks"
-    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2")
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2", "--on", where)
     _wait_for_step(process, run, 5)
-    os.kill(_rank(process, 1), signal.SIGKILL)
+    ranks = _ranks(run.parent)
+    os.kill(ranks[1], signal.SIGKILL)
     _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 1, errors
     assert "rank 1 was killed by SIGKILL" in errors
     failed = [event for event in _events(run) if event.name == "run_failed"]
     assert len(failed) == 1
     assert "stage 'sft': rank 1 was killed by SIGKILL" in failed[0].data["error"]
+    assert _gone(ranks.values())
 
 
 def test_rank_0_killed_ends_the_others_too(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "out" / "ranks"
     process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2")
     _wait_for_step(process, run, 5)
-    other = _rank(process, 1)
-    os.kill(_rank(process, 0), signal.SIGKILL)
+    ranks = _ranks(run.parent)
+    os.kill(ranks[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 1, errors
     assert "error: rank 0 was killed by SIGKILL" in errors
-    assert not Path(f"/proc/{other}").exists()
+    assert _gone(ranks.values())
 
 
-def test_a_failing_rank_is_named_with_its_reason(recipe: Path, tmp_path: Path) -> None:
-    process = _troubled(recipe, tmp_path, 'raise KeyError("a defect of rank 1")')
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_failing_rank_is_named_with_its_reason(recipe: Path, tmp_path: Path, where: str) -> None:
+    process = _troubled(recipe, tmp_path, 'raise KeyError("a defect of rank 1")', "--on", where)
     _, errors = process.communicate(timeout=SOON)
     assert process.returncode == 1, errors
     assert "rank 1 ended with status 1" in errors
     assert re.search(r"Traceback(.|\n)*trouble.py(.|\n)*KeyError: 'a defect of rank 1'", errors), errors
     assert str(tmp_path / "out" / "ranks" / "ranks" / "rank-1.log") in errors
     assert errors.count("rank 1 ended with status 1") == 1, "told once"
+
+
+@needs_ray
+def test_ray_stops_and_goes_on_as_here_and_changes_no_bit(recipe: Path, tmp_path: Path) -> None:
+    whole = _run(recipe, tmp_path / "whole", "--nproc", "2")
+    run = tmp_path / "ray" / "ranks"
+
+    process = _start(recipe, run.parent, "--nproc", "2", "--on", "ray")
+    _wait_for_step(process, run, 7)
+    ranks = _ranks(run.parent)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 130, errors
+    assert f"Go on with: aftertrain run {recipe} --out {run.parent} --nproc 2 --on ray" in errors
+    assert _gone(ranks.values())
+
+    process = _start(recipe, run.parent, "--nproc", "2", "--on", "ray")
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, output + errors
+    assert "goes on after step" in output, "rank 0's words reach the terminal"
+    assert _digest(run) == _digest(whole)
+
+
+@needs_ray
+def test_ranks_on_ray_die_with_their_actor_or_their_launcher(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "out" / "ranks"
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2", "--on", "ray")
+    _wait_for_step(process, run, 5)
+    ranks = _ranks(run.parent)
+    os.kill(_parent(ranks[1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert "stage 'sft': rank 1 was lost with its Ray actor" in errors
+    assert _gone(ranks.values())
+
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2", "--on", "ray")
+    _wait_for_step(process, run, 20)
+    ranks = _ranks(run.parent)
+    process.kill()
+    process.communicate(timeout=SOON)
+    assert _gone(ranks.values())
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 NAN = "scores.logprobs.data.fill_(float('nan'))"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aftertrain.core.errors import Interrupted
+
+if TYPE_CHECKING:
+    from aftertrain.launch.crew import Where
 
 
 @click.command()
@@ -25,45 +29,64 @@ from aftertrain.core.errors import Interrupted
     "--nproc",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Processes on this machine that train together, a GPU or a share of the cores each.",
+    help="Processes that train together, a GPU or a share of the cores each.",
+)
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["here", "ray"]),
+    default="here",
+    show_default=True,
+    help="Where the processes of --nproc are started: on this machine, or as actors on the Ray cluster at RAY_ADDRESS "
+    "(without one, on a cluster of this machine alone).",
 )
 def run(
-    *, recipe: str, overrides: tuple[str, ...], out: str, restart: bool, allow_other_machine: bool, nproc: int | None
+    *,
+    recipe: str,
+    overrides: tuple[str, ...],
+    out: str,
+    restart: bool,
+    allow_other_machine: bool,
+    nproc: int | None,
+    where: Where,
 ) -> None:
     """Run RECIPE (a file, or the name of a shipped recipe), or go on where it was stopped.
 
     Stages that are done under the same settings, code and data are reused, half-done ones resumed. Settings are
     replaced with PATH=VALUE, as in stages.dpo.loss.beta=2. Ctrl-C saves and stops; a second one stops at once.
     """
-    if nproc is not None and nproc > 1:
+    if where == "ray" or (nproc is not None and nproc > 1):
         flags = [*(["--restart"] if restart else []), *(["--allow-other-machine"] if allow_other_machine else [])]
-        _launch(recipe, overrides, out, flags, nproc)
+        _launch(recipe, overrides, out, flags, nproc or 1, where)
         return
     from aftertrain.api import run as run_recipe
 
     try:
         result = run_recipe(recipe, overrides, out=out, restart=restart, allow_other_machine=allow_other_machine)
     except Interrupted as error:
-        from aftertrain.core.run.launched import PIPE
+        from aftertrain.core.run.launched import PIPE, WHERE
 
         again = click.get_current_context().command_path
         ranks = os.environ.get("WORLD_SIZE", "1")
         words = [again, recipe, *(_quoted(word) for word in overrides), *(["--out", out] if out != "runs" else [])]
         words += ["--nproc", ranks] if PIPE in os.environ else []
+        words += ["--on", os.environ[WHERE]] if WHERE in os.environ else []
         raise Interrupted(f"{error}. Go on with: {' '.join(words)}") from error
     report = result.folder / "report.html"
     click.echo(f"{report if report.is_file() else result.folder}")
 
 
-def _launch(recipe: str, overrides: Sequence[str], out: str, flags: Sequence[str], nproc: int) -> None:
+def _launch(  # noqa: PLR0917
+    recipe: str, overrides: Sequence[str], out: str, flags: Sequence[str], nproc: int, where: Where
+) -> None:
     """Start the ranks, once the recipe is known to be sound: mistakes are told once."""
-    from aftertrain.launcher import launch
+    from aftertrain.launch.crew import launch
     from aftertrain.recipes import load_recipe
 
     if "RANK" in os.environ:
-        raise click.UsageError("--nproc starts processes of its own; under torchrun leave it out")
+        raise click.UsageError("--nproc and --on start processes of their own; under torchrun leave them out")
     name = load_recipe(recipe, overrides).recipe.name
-    status = launch(["run", "--out", out, *flags, "--", recipe, *overrides], nproc, Path(out) / name)
+    status = launch(["run", "--out", out, *flags, "--", recipe, *overrides], nproc, Path(out) / name, where)
     click.get_current_context().exit(status)
 
 
