@@ -174,3 +174,10 @@ def test_doctor_tells_versions_machine_and_missing_extras(capsys: pytest.Capture
     if importlib.util.find_spec("ray") is None:
         assert ray[0].endswith("pip install 'aftertrain[ray]'")
     assert said.rstrip().endswith("Everything is in order.") == (status == 0)
+
+
+def test_the_deepspeed_launchers_argument_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """It lays it before the command, unless it is told `--no_local_rank`."""
+    assert main(["--local_rank=1", "schema"]) == 0
+    assert main(["--help"]) == 0
+    assert "local_rank" not in capsys.readouterr().out.rpartition("Usage")[2]

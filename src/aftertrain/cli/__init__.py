@@ -88,6 +88,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
     epilog="Start with: aftertrain run quickstart",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of every error.")
+@click.option("--local_rank", type=int, hidden=True, expose_value=False)  # the deepspeed launcher's; LOCAL_RANK says it
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
 )

@@ -72,6 +72,8 @@ def run(
         words += ["--nproc", ranks] if PIPE in os.environ else []
         words += ["--on", os.environ[WHERE]] if WHERE in os.environ else []
         raise Interrupted(f"{error}. Go on with: {' '.join(words)}") from error
+    if os.environ.get("RANK", "0") != "0":
+        return
     report = result.folder / "report.html"
     click.echo(f"{report if report.is_file() else result.folder}")
 

@@ -159,12 +159,23 @@ def test_a_pool_works_in_a_daemonic_process() -> None:
     process.join(10)
 
 
+class Judge:
+    """Becomes a Ray actor: its methods run in a thread or the main thread, as Ray likes."""
+
+    def judge(self, response: str) -> tuple[str, str]:
+        return judge_in_a_pool(response)
+
+
 @pytest.mark.slow
-def test_a_pool_works_in_a_ray_actor() -> None:
-    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+def test_a_pool_works_in_a_ray_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain actor, and one of several threads, whose methods run outside the main thread."""
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        assert ray.get(ray.remote(judge_in_a_pool).remote("hold"), timeout=120) == ("timeout", "scored")
+        plain, threaded = ray.remote(Judge).remote(), ray.remote(Judge).options(max_concurrency=2).remote()
+        asked = [plain.judge.remote("hold"), threaded.judge.remote("hold"), threaded.judge.remote("exit 1")]
+        assert ray.get(asked, timeout=240) == [("timeout", "scored"), ("timeout", "scored"), ("error", "scored")]
     finally:
         ray.shutdown()
 
