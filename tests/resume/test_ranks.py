@@ -1,4 +1,4 @@
-"""Runs of two processes: the same model as one process makes, kills and stops survived, a dead rank named."""
+"""Runs of two processes: the same model as one process makes, kills and stops survived, a dead rank named (F42)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks on a Ray cluster: one actor a rank in a placement group, each the keeper of that rank's process.
+"""Ranks on a Ray cluster: one actor a rank in a placement group, each the keeper of that rank's process (F42).
 
 The cluster is the one at `RAY_ADDRESS`, or one of this machine alone that ends with the run. Its machines need
 aftertrain installed and the run's folder on a disk that all of them share. Ray is imported only here and in the actors.
