@@ -169,8 +169,8 @@ class Artifact:
     """What a stage leaves behind for the stages after it.
 
     Attributes:
-        type: `model` (a Hugging Face folder), `reward_model` (the same with a scalar head), `adapter` (weights to be put
-            into a model, from which no stage can go on), `scores`, `data`.
+        type: `model` (a Hugging Face folder), `reward_model` (the same with a scalar head), `adapter` (to be put into a
+            model; no stage can go on from it), `scores`, `data`.
         path: folder on disk.
         stage: name of the stage that made it; `base` for the recipe's own model.
         digest: hash of the stage that made it (or of the model's files).

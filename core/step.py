@@ -151,6 +151,43 @@ def train_step(
     )
 
 
+def measure(
+    engines: Engines,
+    loss: Loss[Any],
+    batches: Sequence[PackedBatch],
+    *,
+    temperature: float = 1.0,
+    progress: float = 1.0,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Each term's loss, and the metrics, over all of these micro-batches and ranks; nothing is learnt from them.
+
+    Raises:
+        NumericsError: a term has nothing to divide by.
+    """
+    needs = loss.needs
+    first = next(iter(engines.values()))
+    batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
+    batches, seen = split_probes(batches, needs)
+    counts = count_units(batches, needs.per, first)
+    for term, count in counts.items():
+        if count <= 0:
+            raise NumericsError(f"no {needs.per[term]} to measure the loss on (term {term!r})")
+    if loss.wants_statistics:
+        statistics = _statistics(engines, loss, seen, temperature)
+        batches = [batch.with_statistics(statistics) for batch in batches]
+    sums = dict.fromkeys(needs.per, 0.0)
+    metrics = Accumulator()
+    for packed in batches:
+        scores = score_batch(engines, packed, needs.scores, temperature=temperature, grad=False)
+        with torch.no_grad():
+            output = loss(packed.to(scores.device), scores)
+        for term, numerator in output.terms.items():
+            sums[term] += float(numerator)
+        metrics.add(output.metrics)
+    totals = first.reduce(sums)
+    return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(first)
+
+
 def split_probes(batches: Sequence[PackedBatch], needs: Needs) -> tuple[Sequence[PackedBatch], Sequence[PackedBatch]]:
     """What the loss sees of each micro-batch, and what its statistics see: the probes, or the same if it has none."""
     if needs.probes is None:

@@ -69,6 +69,14 @@ class Compose(Settings):
     )
 
 
+class ValidationSettings(Settings):
+    """Rows that are not trained on, on which loss and metrics are measured in training."""
+
+    data: Use[Dataset[Any]] = Field(description="The records, of the kind that the loss learns from.")
+    every: PositiveInt = Field(100, description="Optimizer steps between two measurements; the last step has one.")
+    rows: PositiveInt | None = Field(None, description="Only the first so many that can be used; null: all.")
+
+
 class TrainSettings(StageSettings):
     """Trains a model on a data set."""
 
@@ -77,6 +85,10 @@ class TrainSettings(StageSettings):
     engine: Use[Engine[Any]] = Field(cast("Any", "torch"), description="What holds and runs the model.")
     optimizer: Optimizer = Field(description="AdamW and its learning-rate schedule.")
     batch: Batch = Field(Batch(), description="Batch sizes, in the user's words.")
+    validation: ValidationSettings | None = Field(
+        None,
+        description="Measure loss and metrics on held-out rows, too: metrics that begin with validation_. null: none.",
+    )
     epochs: PositiveInt = Field(1, description="Passes over the data.")
     max_steps: PositiveInt | None = Field(
         None, description="Stop after so many optimizer steps; the schedule ends there too."

@@ -28,6 +28,7 @@ from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
 from aftertrain.plugins.training.trial import make_trial
+from aftertrain.plugins.training.validation import Validation, validation_item
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,7 +60,10 @@ class Train(Stage[TrainSettings]):
         return "reward_model" if self._head == "scalar" else "model"
 
     def fingerprints(self) -> Mapping[str, str]:
-        return {"data": self._data().fingerprint()}
+        found = {"data": self._data().fingerprint()}
+        if self.settings.validation is not None:
+            found["validation"] = self.builder.build(self.settings.validation.data).fingerprint()
+        return found
 
     def run(self, context: StageContext) -> Artifact:
         """Train, from the last checkpoint on if there is one.
@@ -82,6 +86,7 @@ class Train(Stage[TrainSettings]):
                 context.emit("warning", message=fault)
         engine = self._engine()
         feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
+        validation = self._validation(context, tokenizer, loss)
         engine.load(
             model.path,
             head=self._head,
@@ -93,7 +98,7 @@ class Train(Stage[TrainSettings]):
             done, state = latest
             engine.load_state(state)
             feed.restore(state)
-        self._steps(context, engine, loss, feed, done=done)
+        self._steps(context, engine, loss, feed, validation, done=done)
         folder = context.folder / "model"
         engine.save_model(folder)
         if current().first:
@@ -109,7 +114,11 @@ class Train(Stage[TrainSettings]):
             self._engine().preflight(context.model, head=self._head)
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
-        return [*items, *outlook(self.settings, context, loss, data)]
+        items += outlook(self.settings, context, loss, data)
+        if self.settings.validation is not None:
+            tokenizer = load_tokenizer(context.model, context.chat_template)
+            items.append(validation_item(self.settings.validation, len(self._held_out(tokenizer, loss).atoms)))
+        return items
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """The engine's needs; tokenise the rows into the cache. A stream is not read ahead."""
@@ -122,6 +131,9 @@ class Train(Stage[TrainSettings]):
             samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
             check_fit(context.model, tokenizer, samples)
             samples.micro_tokens(self.settings.batch)
+        if self.settings.validation is not None:
+            tokenizer = load_tokenizer(context.model, context.chat_template)
+            check_fit(context.model, tokenizer, self._held_out(tokenizer, loss, stopping=stopping))
 
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
         loss, data = self._loss(), self._data()
@@ -159,6 +171,7 @@ class Train(Stage[TrainSettings]):
         engine: Engine[Any],
         loss: Loss[Any],
         feed: Feed,
+        validation: Validation | None,
         *,
         done: int,
     ) -> None:
@@ -187,11 +200,15 @@ class Train(Stage[TrainSettings]):
             else:
                 skipped = 0
                 seconds = time.perf_counter() - started
+                held_out = {}
+                if validation is not None and validation.due(step, total):
+                    held_out = validation.figures(engine, loss, progress=step / total)
                 context.emit(
                     "metrics",
                     step,
                     **_figures(result, term),
                     **feed.figures(step),
+                    **held_out,
                     epoch=feed.epoch(step),
                     micro_batches=len(batches),
                     timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
@@ -241,11 +258,34 @@ class Train(Stage[TrainSettings]):
                 warn(message)
             _emit_left_out(context, samples)
             context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
-        atoms = self._referenced(context, loss, samples, budget)
+        atoms = self._referenced(context, loss, samples, budget, context.folder)
         planned = Planned(settings, atoms, budget, context.seed, context.name)
         return planned if settings.compose is None else Composed(planned, settings.compose, engine)
 
-    def _referenced(self, context: StageContext, loss: Loss[Any], samples: Samples, budget: int) -> Sequence[Atom]:
+    def _validation(
+        self, context: StageContext, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any]
+    ) -> Validation | None:
+        """The held-out rows, with a reference where the loss needs one."""
+        chosen = self.settings.validation
+        if chosen is None:
+            return None
+        samples = self._held_out(tokenizer, loss, folder=context.folder, stopping=context.stopping)
+        check_fit(context.inputs["model"].path, tokenizer, samples)
+        budget = samples.micro_tokens(self.settings.batch)
+        folder = context.folder / "validation"
+        folder.mkdir(exist_ok=True)
+        atoms = self._referenced(context, loss, samples, budget, folder)
+        return Validation(chosen, atoms[: chosen.rows], budget)
+
+    def _held_out(self, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any], **supply: Any) -> Samples:
+        assert self.settings.validation is not None
+        settings = self.settings.model_copy(update={"data": self.settings.validation.data, "stream": None})
+        data: Dataset[Any] = self.builder.build(settings.data)
+        return Supply(settings, self.builder, **supply).samples(tokenizer, data, loss.needs)
+
+    def _referenced(
+        self, context: StageContext, loss: Loss[Any], samples: Samples, budget: int, folder: Path
+    ) -> Sequence[Atom]:
         if COLUMN not in loss.needs.columns:
             return samples.atoms
         model = context.inputs["model"]
@@ -258,7 +298,7 @@ class Train(Stage[TrainSettings]):
         key = reference_key(Path(model.path), self._engine(), samples.atoms, budget)
         return with_reference(
             samples.atoms,
-            context.folder,
+            folder,
             key,
             budget,
             reference,
@@ -272,6 +312,12 @@ class Train(Stage[TrainSettings]):
         if data.record_type.__name__ not in needs.records:
             wanted = " or ".join(sorted(needs.records))
             found.append(f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}")
+        if self.settings.validation is not None:
+            held_out = self.builder.build(self.settings.validation.data).record_type.__name__
+            if held_out not in needs.records:
+                found.append(
+                    f"loss {name!r} learns from {' or '.join(sorted(needs.records))}, validation yields {held_out}"
+                )
         if self.settings.stream is not None and COLUMN in needs.columns:
             found.append(f"loss {name!r} needs a reference, which is computed for all rows at once; set stream: null")
         if others := sorted(needs.columns - {COLUMN}):

@@ -152,7 +152,7 @@ def _together(
     from aftertrain.core.invariants.shares import RANKS
 
     def run(folder: Path) -> None:
-        from aftertrain.launcher import launch
+        from aftertrain.launch.crew import launch
 
         if isinstance(recipe, LoadedRecipe):
             raise NotChecked("other processes load a recipe from its file; give check_invariants the file")

@@ -1,0 +1,46 @@
+"""Loss and metrics on rows that are not trained on, now and then in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aftertrain.core.engine import Engine
+from aftertrain.core.loss import Loss
+from aftertrain.core.packing import Atom, pack_share
+from aftertrain.core.ranks import current
+from aftertrain.core.stage import PlanItem
+from aftertrain.core.step import measure
+from aftertrain.plugins.training.settings import ValidationSettings
+
+PREFIX = "validation_"
+
+
+def validation_item(settings: ValidationSettings, rows: int) -> PlanItem:
+    """What is measured and when, for `aftertrain plan`."""
+    used = rows if settings.rows is None else min(rows, settings.rows)
+    return PlanItem("validation", f"on {used:,} rows every {settings.every:,} steps and after the last")
+
+
+class Validation:
+    """Held-out rows, packed once.
+
+    Attributes:
+        rows: how many rows (pairs) there are.
+    """
+
+    def __init__(self, settings: ValidationSettings, atoms: Sequence[Atom], budget: int) -> None:
+        ranks = current()
+        self.rows, self._every = len(atoms), settings.every
+        self._batches = pack_share(atoms, budget, rank=ranks.rank, ranks=ranks.size)
+
+    def due(self, step: int, total: int) -> bool:
+        """Whether it is measured after that step: every so many, and after the last."""
+        return step % self._every == 0 or step == total
+
+    def figures(self, engine: Engine[Any], loss: Loss[Any], *, progress: float) -> dict[str, float]:
+        """The loss and its metrics over all rows, by names that begin with `validation_`, and how many rows."""
+        (term,) = loss.needs.per
+        losses, metrics = measure({term: engine}, loss, self._batches, progress=progress)
+        found = {"loss": losses[term], **metrics, "rows": float(self.rows)}
+        return {PREFIX + name: value for name, value in found.items()}
