@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from aftertrain.core.events import Event
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.observers import wording
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.settings import ConsoleSettings
+
+RECENT = 10
+"""Steps whose mean is shown when a stage is done."""
 
 
 class View(Protocol):
@@ -39,6 +44,7 @@ class Console(Observer[ConsoleSettings]):
         self.folder = run_folder
         self.stages: dict[str, Progress] = {}
         self.texts: dict[str, str] = {}
+        self.recent: dict[str, deque[Mapping[str, Any]]] = {}
         style = self.settings.style
         if style == "live" or (style == "auto" and sys.stdout.isatty()):
             from aftertrain.plugins.observers.live import LiveView
@@ -73,6 +79,7 @@ class Console(Observer[ConsoleSettings]):
     def _stage_started(self, event: Event) -> None:
         self.stages[event.stage] = Progress(started=event.time)
         self.texts[event.stage] = ""
+        self.recent[event.stage] = deque(maxlen=RECENT)
         resumed = event.data.get("resumed_from")
         more = f", goes on after step {resumed}" if resumed else ""
         self.view.line(f"{event.stage}: {event.data['use']}{more}")
@@ -82,6 +89,7 @@ class Console(Observer[ConsoleSettings]):
         if progress.unit in ("", "steps") and event.step is not None:
             progress.at(event.step, progress.total, "steps", event.time)
         self.texts[event.stage] = wording.metrics(event.data)
+        self.recent[event.stage].append(event.data)
         self.view.progress(event.stage, progress, self.texts[event.stage])
 
     def _progress(self, event: Event) -> None:
@@ -111,7 +119,7 @@ class Console(Observer[ConsoleSettings]):
     def _stage_done(self, event: Event) -> None:
         self.view.finish(event.stage)
         took = wording.duration(event.data["timing"]["seconds"])
-        last = self.texts.get(event.stage, "")
+        last = wording.closing(tuple(self.recent.get(event.stage, ())))
         self.view.line(f"{event.stage}: done in {took}" + (f"  {last}" if last else ""), "green")
 
     def _run_done(self, event: Event) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-FIRST = ("loss", "reward", "accuracy", "kl")
+FIRST = ("nll_per_token", "loss", "reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
 """Metrics shown first; after them `learning_rate` and `grad_norm` where there is room."""
+RATES = ("learning_rate", "grad_norm")
 ROOM = 4
 
 
@@ -35,11 +36,37 @@ def figure(value: float | str) -> str:
 def metrics(data: Mapping[str, Any]) -> str:
     """The few figures of a `metrics` event that tell how training goes, and its speed."""
     numbers = {name: value for name, value in data.items() if isinstance(value, int | float | str)}
-    chosen = [name for word in FIRST for name in numbers if name == word or name.startswith(f"{word}/")]
-    chosen += [name for name in ("learning_rate", "grad_norm") if name in numbers]
-    words = [f"{name.replace('_', ' ')} {figure(numbers[name])}" for name in chosen[:ROOM]]
+    words = _first(numbers, (*FIRST, *RATES))
     speed = data.get("timing", {}).get("tokens_per_second")
     return "  ".join([*words, *([f"{figure(speed)} tokens/s"] if speed is not None else [])])
+
+
+def closing(steps: Sequence[Mapping[str, Any]]) -> str:
+    """The same figures over the last steps: one step, often a short one, says little of how a stage ended.
+
+    >>> closing([{"loss": 1.0, "accuracy": 0.5}, {"loss": 2.0}, {"loss": 3.0, "accuracy": 1.0}])
+    'loss 2  accuracy 0.75  (mean of the last 3 steps)'
+    """
+    found: dict[str, list[float]] = {}
+    for data in steps:
+        for name, value in data.items():
+            if isinstance(value, int | float):
+                found.setdefault(name, []).append(value)
+    words = _first({name: sum(values) / len(values) for name, values in found.items()}, FIRST)
+    if len(steps) > 1 and words:
+        words.append(f"(mean of the last {len(steps)} steps)")
+    return "  ".join(words)
+
+
+def _first(numbers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    chosen = [name for word in order for name in numbers if name == word or name.startswith(f"{word}/")]
+    return [_worded(name, numbers[name]) for name in chosen[:ROOM]]
+
+
+def _worded(name: str, value: float | str) -> str:
+    if name == "nll_per_token":
+        return f"{figure(value)} nats/token"
+    return f"{name.replace('_', ' ')} {figure(value)}"
 
 
 def score(entry: Mapping[str, Any]) -> str:

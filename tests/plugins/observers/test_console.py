@@ -67,7 +67,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "sft: 30/40 steps  loss 1.25  grad norm 0.5  4,321 tokens/s  0:05 left",
         "sft: 40/40 steps  loss 0.75",
         "sft: warning: something odd",
-        "sft: done in 1:15  loss 0.75",
+        "sft: done in 1:15  loss 1  (mean of the last 3 steps)",
         "sft-eval: evaluate",
         "sft-eval: gsm8k exact at temperature 1: 0.500 [0.400, 0.600], n = 100",
         "sft-eval: gsm8k exact at temperature 1 against base-eval: +0.100 [+0.020, +0.180] (excludes 0)",
