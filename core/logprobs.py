@@ -22,6 +22,9 @@ from aftertrain.core.loss import Score
 LOGITS = 1 << 25
 """Logits held at one time by default: 128 MiB in float32."""
 
+WIDENED = 1 << 20
+"""Numbers of a narrow head that a CPU widens to float32 at one time: what fits its caches."""
+
 OF_LOGITS: tuple[Score, ...] = ("logprobs", "entropy", "log_sum_p2", "hits")
 
 
@@ -41,7 +44,7 @@ class _Head:
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`[n, vocabulary]` in float32 (float64 for a float64 model), a fresh tensor."""
-        z = _product(hidden, weight.t())
+        z = _logits(hidden, weight)
         if bias is not None:
             z += bias
         if self.scale != 1.0:
@@ -236,8 +239,23 @@ def _logit_gradient(
     return d, p.new_ones(len(ids))
 
 
+def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
+    """`hidden @ weight.T` of exact products, summed and left in float32 (float64 for float64).
+
+    A CPU's own product of bfloat16 rounds each sum to 8 bits: 0.06 nats at a logit of 16.
+    """
+    if hidden.is_cuda or hidden.dtype in (torch.float32, torch.float64):
+        return _product(hidden, weight.t())
+    out = torch.empty(len(hidden), len(weight), dtype=torch.float32, device=hidden.device)
+    wide = hidden.float()
+    step = max(1, WIDENED // weight.shape[1])
+    for start in range(0, len(weight), step):
+        torch.mm(wide, weight[start : start + step].float().t(), out=out[:, start : start + step])
+    return out
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b`, float32 (float64 for float64); CUDA gives the sums of narrow types unrounded."""
+    """`a @ b` as float32 (float64 for float64). A CPU rounds the sums of narrow types once, like any linear layer."""
     if a.dtype in (torch.float32, torch.float64):
         return a @ b
     if a.is_cuda:
