@@ -74,6 +74,12 @@ class PackedBatch:
         return self.segments["weight"] > 0
 
     @property
+    def n_counted(self) -> int:
+        """Number of tokens of segments of non-zero weight."""
+        pairs = zip(self.lengths, self.counted.tolist(), strict=True)
+        return sum(length for length, counts in pairs if counts)
+
+    @property
     def targets(self) -> Tensor:
         """Bool `[N]`: the target tokens of segments that count."""
         return self.loss_mask & self.counted[self.segment_ids]

@@ -52,7 +52,7 @@ class StepResult:
         losses: each term's loss (its global numerator divided by its global count).
         reports: gradient norm and learning rate of each term's engine.
         metrics: the loss's metrics, divided over all micro-batches and ranks.
-        tokens: tokens scored, prompts included, over all ranks.
+        tokens: tokens scored, prompts included, over all ranks; filler (weight 0) is none.
     """
 
     losses: Mapping[str, float]
@@ -142,7 +142,7 @@ def train_step(
             told = "; ".join(line for lines, _ in every for line in lines)
             told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
-    totals = first.reduce({**sums, "tokens": float(sum(batch.n_tokens for batch in batches))})
+    totals = first.reduce({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
     return StepResult(
         losses={term: totals[term] / counts[term] for term in needs.per},
         reports=reports,

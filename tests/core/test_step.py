@@ -127,6 +127,13 @@ def test_ranks_share_one_denominator() -> None:
     assert (result.metrics, result.tokens) == ({"score": pytest.approx(3.5)}, 18)
 
 
+def test_filler_is_not_counted_as_tokens() -> None:
+    """A rank that repeats a segment with weight 0, for others' sake, has not trained more tokens."""
+    batches = [collate(SEGMENTS), collate([replace(SEGMENTS[0], weight=0.0)])]
+    result = train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=1)
+    assert (result.tokens, result.losses) == (9, {"policy": pytest.approx(3.5)})
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_statistics_are_of_the_whole_step(cut: str) -> None:
     """The variance of 1 … 6 is 35/12, with the mean over all micro-batches; it costs a second forward."""
