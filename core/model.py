@@ -204,7 +204,11 @@ def adamw(model: nn.Module, settings: AdamW, *, fused: bool = False) -> torch.op
 
 def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path, dtype: str) -> None:
     """A plain Hugging Face folder of `weights`, named as in the model's state, in `dtype`."""
-    state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
+    # Cast once per storage: save_pretrained writes tied weights once only while they share one.
+    places = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) for name, tensor in weights.items()}
+    first = {place: name for name, place in reversed(places.items())}
+    cast = {place: weights[name].to(getattr(torch, dtype)) for place, name in first.items()}
+    state = {name: cast[place] for name, place in places.items()}
     with quiet():
         model.save_pretrained(folder, state_dict=state)
     if dtype != "float32":

@@ -25,7 +25,7 @@ def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
 
     Raises:
         MissingExtra: peft is not installed.
-        ModelError: no layer has a name that was asked for, or the output head has.
+        ModelError: no layer has a name that was asked for, or the output head has, or one that shares its weight.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -36,6 +36,14 @@ def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
     (outputs,) = [name for name, part in model.named_modules() if part is output]
     if not isinstance(settings.targets, str) and outputs in settings.targets:
         raise ModelError(f"engine.lora.targets: the output head, {outputs}, cannot have an adapter; leave it out")
+    shared = {name for name, part in model.named_modules() if getattr(part, "weight", None) is output.weight}
+    for name in shared - {outputs}:
+        # The two would part: a folder whose configuration says that they are one cannot hold that.
+        if not isinstance(settings.targets, str) and any(f".{name}".endswith(f".{t}") for t in settings.targets):
+            raise ModelError(
+                f"engine.lora.targets: {name} shares its weight with the output head, {outputs}, which cannot have an "
+                "adapter; leave it out"
+            )
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]
