@@ -208,3 +208,54 @@ def test_attention_with_sinks_is_refused_by_name(tmp_path: Path, make_engine: Ca
     config = GptOssConfig(**{**SHAPE, "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1})
     with pytest.raises(ModelError, match="'s_aux'"):
         make_engine(save(config, tmp_path))
+
+
+MOE = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+WINDOWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "phimoe": ("PhimoeConfig", {**MOE, "sliding_window": 16}),
+    "qwen2-moe": (
+        "Qwen2MoeConfig",
+        {**MOE, "shared_expert_intermediate_size": 24, "use_sliding_window": True, "sliding_window": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize("family", WINDOWS)
+def test_a_window_that_is_in_the_mask_alone_is_refused(
+    family: str, tmp_path: Path, make_engine: Callable[..., Any]
+) -> None:
+    """Packing replaces the mask. The probe's segments are shorter than such windows, and once saw nothing of them."""
+    import transformers
+
+    name, extra = WINDOWS[family]
+    folder = save(getattr(transformers, name)(**{**SHAPE, **extra}), tmp_path)
+    with pytest.raises(ModelError, match=r"its sliding window \(sliding_window: 16\) does not reach packed attention"):
+        make_engine(folder)
+
+
+@pytest.mark.parametrize("family", ["qwen2-window", "gemma3", "mistral", "phi3"])
+def test_a_window_longer_than_the_probe_is_accepted_and_left_as_it_is(
+    family: str, tmp_path: Path, make_engine: Callable[..., Any], make_batch: Callable[..., Any]
+) -> None:
+    """Probing narrows the window for a while; afterwards 40 tokens under a window of 16 are each alone's."""
+    import transformers
+
+    name, extra = FAMILIES[family]
+    folder = save(getattr(transformers, name)(**{**SHAPE, **extra, "sliding_window": 16}), tmp_path)
+    engine = make_engine(folder)
+    assert engine._model.config.sliding_window == 16
+    batch = make_batch([40])
+    alone = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.no_grad():
+        logp = alone(input_ids=batch.token_ids.unsqueeze(0)).logits[0, :-1].log_softmax(-1)
+    expected = logp.gather(1, batch.token_ids[1:].unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(engine.score(batch, grad=False).logprobs[1:], expected, atol=2e-5, rtol=0)
+
+
+def test_a_family_that_needs_its_own_mask_is_refused_by_name(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
+    """MPT adds its position biases to a mask that packing has not."""
+    from transformers import MptConfig
+
+    config = MptConfig(vocab_size=61, d_model=32, n_heads=4, n_layers=1)
+    with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: it cannot do without its own"):
+        make_engine(save(config, tmp_path))
