@@ -79,6 +79,14 @@ class Engine(Component[S]):
             ModelError: the folder is unreadable, or of a family whose head the engine does not know.
         """
 
+    def facts(self, model: str) -> dict[str, str]:
+        """What settings that choose by themselves come to here for the folder `model`, as far as it decides numbers.
+
+        That is the device's type and the attention kernel where a setting is `auto`. Loads no model. Scores that are
+        kept on disk serve only where these are the same.
+        """
+        return {}
+
     @abstractmethod
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True

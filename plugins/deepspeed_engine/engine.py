@@ -56,6 +56,9 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
         self._engine = wrap(self._model, head, self.settings, optimizer, self._ranks)
         self._scorer = self._engine
 
+    def facts(self, model: str) -> dict[str, str]:
+        return {"device": device_of(self.settings.device, current().local).type}
+
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:

@@ -86,6 +86,16 @@ class TorchEngine(Engine[TorchSettings]):
         limit = None if optimizer is None else optimizer.max_grad_norm
         self._max_grad_norm = float("inf") if limit is None else limit
 
+    def facts(self, model: str) -> dict[str, str]:
+        from transformers import AutoConfig
+
+        device = device_of(self.settings.device, current().local)
+        config = AutoConfig.from_pretrained(model).get_text_config()
+        return {
+            "device": device.type,
+            "attention": choose_kernel(self.settings.attention, device, self.settings.dtype, config),
+        }
+
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:

@@ -65,12 +65,13 @@ def with_reference(
 def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budget: int) -> str:
     """SHA-256 over all that decides the numbers.
 
-    That is the bytes of the model's files, the engine's settings and source, torch and transformers, every sample's
-    tokens and masks (and with them rows, tokenizer and template), and the packing budget.
+    That is the bytes of the model's files, the engine's settings with what `auto` came to, and its source, torch and
+    transformers, every sample's tokens and masks (and with them rows, tokenizer and template), and the packing budget.
     """
     versions = {name: version(name) for name in ("torch", "transformers")}
     code = source_digests([type(engine), Segment])
-    facts = [model_digest(model), engine.settings.affecting(), code, versions, budget]
+    chosen = engine.facts(str(model))
+    facts = [model_digest(model), engine.settings.affecting(), chosen, code, versions, budget]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for atom in atoms:
         for segment in atom:

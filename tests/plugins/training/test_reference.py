@@ -98,6 +98,21 @@ def test_a_torn_file_is_refused(length: int, cache: Cache) -> None:
     assert "damaged" in cache.warnings[0]
 
 
+def test_the_key_covers_what_auto_came_to(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log-probs of a CPU once served on a GPU, and those of one attention kernel with another."""
+    from aftertrain.plugins.torch_engine import engine as engines
+    from aftertrain.plugins.torch_engine.settings import TorchSettings
+
+    engine = engines.TorchEngine(TorchSettings(dtype="bfloat16"), None)  # type: ignore[arg-type]
+    keys = set()
+    for device, kernel in (("cpu", "sdpa"), ("cuda", "sdpa"), ("cuda", "flash")):
+        monkeypatch.setattr(engines, "device_of", lambda wanted, local, device=device: torch.device(device))
+        monkeypatch.setattr(engines, "choose_kernel", lambda *args, kernel=kernel: kernel)
+        assert engine.facts(str(tiny_model)) == {"device": device, "attention": kernel}
+        keys.add(reference_key(tiny_model, engine, ATOMS, 6))
+    assert len(keys) == 3
+
+
 def test_the_key_covers_weights_tokens_masks_settings_budget_and_code(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
