@@ -20,6 +20,7 @@ from aftertrain.core.errors import ModelError
 from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
+from aftertrain.core.padding import reward_padding
 from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class LMHead:
 
 
 def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
-    """A float32 model in eval mode whose attention is packed.
+    """A float32 model in eval mode whose attention is packed; with a scalar head its padding ends no sequence.
 
     Raises:
         ModelError: the folder is unreadable, lacks weights, or is of a family that cannot be packed or headed.
@@ -79,6 +80,7 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
         if "score.weight" in missing:
             missing.remove("score.weight")
             _draw_head(model.score, seed)
+        model.config.get_text_config().pad_token_id = reward_padding(folder)
     if missing:
         raise ModelError(f"{folder}: weights are missing from the folder: {', '.join(sorted(missing)[:5])}")
     for parameter in model.parameters():

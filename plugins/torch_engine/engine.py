@@ -26,6 +26,7 @@ from aftertrain.core.model import (
     score_packed,
     write_model,
 )
+from aftertrain.core.padding import check_base
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
@@ -77,6 +78,8 @@ class TorchEngine(Engine[TorchSettings]):
         self._model.requires_grad_(optimizer is not None)
         if optimizer is not None:
             if self.settings.lora is not None:
+                if head == "scalar" and self.settings.lora.save == "adapter":
+                    check_base(model)
                 add_adapters(self._model, self.settings.lora, seed)
             if mode := self.settings.activation_checkpointing:
                 checkpoint_layers(self._model, "full" if mode is True else mode)

@@ -8,10 +8,14 @@ import numpy as np
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.model import length_limit
+from aftertrain.core.padding import reward_padding
 from aftertrain.plugins.training.samples import Samples
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+ENDINGS = 1000
+"""Atoms whose last tokens are compared with the padding token."""
 
 
 def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
@@ -37,6 +41,29 @@ def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) 
         )
     if len(tokenizer) > size:
         return [f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; the rows use none of the others"]
+    return []
+
+
+def check_padding(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
+    """What to warn of before a reward model is trained, whose score transformers reads before its padding.
+
+    Looks at the first `ENDINGS` atoms: what samples end in is their template's.
+
+    Raises:
+        ModelError: the model's configuration or tokenizer cannot be read.
+    """
+    pad = reward_padding(model)
+    if pad is None:
+        return [
+            "the tokenizer has no token to pad a reward model with (one that ends no sequence), so that transformers "
+            "will score one sequence at a time; give the tokenizer a pad_token of its own"
+        ]
+    ending = next((s.sample_id for atom in samples.atoms[:ENDINGS] for s in atom if s.token_ids[-1] == pad), None)
+    if ending is not None:
+        return [
+            f"sample {ending!r} ends in {tokenizer.convert_ids_to_tokens(pad)!r}, which pads the reward model: "
+            "transformers will read the scores of such sequences one token early; give the tokenizer another pad_token"
+        ]
     return []
 
 

@@ -14,7 +14,7 @@ from aftertrain.core.packing import group_by_budget
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
-from aftertrain.plugins.training.fit import check_fit
+from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import Samples, select
@@ -56,7 +56,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     items = [
         PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
         *_left_out(samples, seen),
-        *_fit(context, tokenizer, samples),
+        *_fit(context, tokenizer, samples, loss),
         PlanItem(
             "tokens",
             f"{about}{scale * samples.n_tokens:,.0f} an epoch, {scale * samples.n_targets:,.0f} of them targets",
@@ -95,7 +95,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     return [
         PlanItem("rows", told),
         *_left_out(samples, seen),
-        *_fit(context, tokenizer, samples),
+        *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         PlanItem("all", f"{settings.max_steps:,} steps"),
         PlanItem("learning rate", _rates(settings, settings.max_steps)),
@@ -113,9 +113,14 @@ def _prepared(
     return select(Store(tokenised(tokenizer, records, rules)), settings.batch, loss.needs, data.where)
 
 
-def _fit(context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> Iterator[PlanItem]:
+def _fit(
+    context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples, loss: Loss[Any]
+) -> Iterator[PlanItem]:
     for message in check_fit(context.model, tokenizer, samples):
         yield PlanItem("vocabulary", message, "warning")
+    if "values" in loss.needs.scores:
+        for message in check_padding(context.model, tokenizer, samples):
+            yield PlanItem("padding", message, "warning")
 
 
 def _step(settings: TrainSettings, samples: Samples, budget: int, noun: str, per_step: int | None = None) -> PlanItem:

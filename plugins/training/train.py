@@ -12,6 +12,7 @@ from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
+from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact, ArtifactType
 from aftertrain.core.seeding import sub_seed
@@ -20,7 +21,7 @@ from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.tokens import load_tokenizer, template_faults
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
-from aftertrain.plugins.training.fit import check_fit
+from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.outlook import outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
@@ -102,6 +103,8 @@ class Train(Stage[TrainSettings]):
         folder = context.folder / "model"
         engine.save_model(folder)
         if current().first:
+            if self._head == "scalar":
+                tokenizer.pad_token_id = reward_padding(model.path)
             tokenizer.save_pretrained(folder)
         return Artifact(self.output, str(folder), context.name, digest="")
 
@@ -238,6 +241,9 @@ class Train(Stage[TrainSettings]):
 
         def window(samples: Samples, step: int) -> None:
             check_fit(model, tokenizer, samples)
+            if self._head == "scalar" and step == 1:
+                for message in check_padding(model, tokenizer, samples):
+                    warn(message)
             _emit_left_out(context, samples, step)
 
         if settings.stream is not None:
@@ -252,6 +258,8 @@ class Train(Stage[TrainSettings]):
         )
         samples = supply.samples(tokenizer, data, loss.needs)
         unknown = check_fit(model, tokenizer, samples)
+        if self._head == "scalar":
+            unknown += check_padding(model, tokenizer, samples)
         budget = samples.micro_tokens(settings.batch)
         if first:
             for message in unknown:

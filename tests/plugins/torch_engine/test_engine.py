@@ -123,6 +123,45 @@ def test_a_new_scalar_head_is_drawn_from_the_seed(
     torch.testing.assert_close(again, values, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_padded_batch_is_scored_where_it_was_trained(
+    side: str, tiny_model: Path, make_engine: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Of a base model that pads with the token that ends sequences, as SmolLM2's tokenizer does.
+
+    transformers reads the last token that is not padding: it once read the saved model's value at the token before
+    `<eos>`, the engine's at `<eos>`.
+    """
+    import shutil
+
+    from transformers import AutoModelForSequenceClassification
+
+    from aftertrain.core.packing import Segment, collate
+
+    base, saved = tmp_path / "base", tmp_path / "saved"
+    shutil.copytree(tiny_model, base)
+    for name, changes in {"config.json": {"pad_token_id": 2}, "tokenizer_config.json": {"pad_token": "<eos>"}}.items():
+        path = base / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    engine = make_engine(base, head="scalar", optimizer=ADAMW, seed=1)
+    rows = [[5, 6, 7, 8, 2], [9, 10, 2]]
+    batch = collate([Segment(str(i), ids, [True] * len(ids), group=i) for i, ids in enumerate(rows)])
+    trained = engine.score(batch, ("values",), grad=False).values[batch.last_token()].tolist()
+    engine.save_model(saved)
+    model = AutoModelForSequenceClassification.from_pretrained(saved).eval()
+    pad = [model.config.pad_token_id] * 2
+    short = rows[1] + pad if side == "right" else pad + rows[1]
+    seen = torch.tensor([[1] * 5, [int(token != pad[0]) for token in short]])
+    with torch.no_grad():
+        found = model(
+            input_ids=torch.tensor([rows[0], short]),
+            attention_mask=seen,
+            position_ids=(seen.cumsum(1) - 1).clamp(min=0),
+        ).logits.flatten()
+    assert found.tolist() == pytest.approx(trained, abs=1e-5)
+    assert json.loads((base / "config.json").read_text())["pad_token_id"] == 2
+
+
 def test_values_are_the_classifiers_own(
     tiny_model: Path, make_engine: Callable[..., Any], make_batch: Any, tmp_path: Path
 ) -> None:

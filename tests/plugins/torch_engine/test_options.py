@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,45 @@ def test_a_layer_that_cannot_have_an_adapter_is_named(
     pytest.importorskip("peft", reason="peft is not installed")
     with pytest.raises(ModelError, match=r"engine\.lora\.targets: .*(q_proj|output head)"):
         make_engine(tiny_model, optimizer=ADAMW, lora={**LORA, "targets": targets})
+
+
+def test_an_embedding_that_is_the_head_too_cannot_have_an_adapter(
+    tiny_model: Path, make_engine: Callable[..., Any]
+) -> None:
+    """Merged, the two would differ in a folder whose configuration says that they are one."""
+    pytest.importorskip("peft", reason="peft is not installed")
+    with pytest.raises(ModelError, match=r"model\.embed_tokens shares its weight with the output head, lm_head"):
+        make_engine(tiny_model, optimizer=ADAMW, lora={**LORA, "targets": ["q_proj", "embed_tokens"]})
+    make_engine(tiny_model, head="scalar", optimizer=ADAMW, lora={**LORA, "targets": ["q_proj", "embed_tokens"]})
+
+
+def test_adapters_alone_need_a_base_that_pads_a_reward_model(
+    tiny_model: Path, make_engine: Callable[..., Any], tmp_path: Path
+) -> None:
+    """peft reads the padding token in the base model's folder, which we do not write."""
+    pytest.importorskip("peft", reason="peft is not installed")
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "pad_token_id": 2}))
+    alone = {**LORA, "save": "adapter"}
+    with pytest.raises(ModelError, match=r"pad_token_id: 2 in .*config\.json"):
+        make_engine(base, head="scalar", optimizer=ADAMW, lora=alone)
+    make_engine(base, optimizer=ADAMW, lora=alone)
+    make_engine(tiny_model, head="scalar", optimizer=ADAMW, lora=alone)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_a_tied_head_is_written_once_in_bfloat16(
+    lora: Any, tiny_model: Path, make_engine: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Casting each name by itself once made two weights of one."""
+    if lora is not None:
+        pytest.importorskip("peft", reason="peft is not installed")
+    make_engine(tiny_model, optimizer=ADAMW, dtype="bfloat16", lora=lora).save_model(tmp_path)
+    written = load_file(tmp_path / "model.safetensors")
+    assert set(written) == set(load_file(tiny_model / "model.safetensors"))
+    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
 
 
 def test_selective_checkpointing_changes_no_bit(tiny_model: Path, make_engine: Any, make_batch: Any) -> None:

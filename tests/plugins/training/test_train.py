@@ -170,6 +170,38 @@ def test_a_reward_model_prefers_the_chosen(bench: Callable[..., Any], pairs: Pat
     assert model.score.weight.shape == (1, 32)
 
 
+def test_a_reward_model_of_a_base_that_pads_with_its_end(
+    bench: Callable[..., Any], pairs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Model and tokenizer name one padding token that ends no sequence; without one, plan and run say so."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    settings = {"loss": {"use": "reward_model"}, "data": data_for("rm", pairs, pairs), "max_steps": 1}
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    for name, changes in {"config.json": {"pad_token_id": 2}, "tokenizer_config.json": {"pad_token": "<eos>"}}.items():
+        (base / name).write_text(json.dumps({**json.loads((base / name).read_text()), **changes}))
+    stage = bench("rm", model=base, **settings)
+    folder = stage.run().path
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert AutoConfig.from_pretrained(folder).pad_token_id == tokenizer.pad_token_id == 0
+    assert (tokenizer.eos_token, stage.of("warning")) == ("<eos>", [])
+
+    template = base / "chat_template.jinja"
+    plain = template.read_text()
+    template.write_text(plain + "{# <pad> #}")
+    padless = bench("padless", model=base, **settings)
+    warnings = [item.value for item in padless.plan() if (item.label, item.status) == ("padding", "warning")]
+    folder = padless.run().path
+    assert [event["message"] for event in padless.of("warning")][-1:] == warnings
+    assert warnings[0].startswith("the tokenizer has no token to pad a reward model with")
+    assert AutoConfig.from_pretrained(folder).pad_token_id is AutoTokenizer.from_pretrained(folder).pad_token_id is None
+
+    shutil.copytree(tiny_model, base, dirs_exist_ok=True)
+    template.write_text(plain.replace("eos_token", "pad_token"))
+    (warning,) = [item.value for item in bench("ends", model=base, **settings).plan() if item.label == "padding"]
+    assert warning.startswith("sample 'pair-0' ends in '<pad>', which pads the reward model")
+
+
 @pytest.mark.parametrize(("overlong", "rows"), [("drop", 7), ("truncate", 12)])
 def test_overlong_rows_are_counted(overlong: str, rows: int, bench: Callable[..., Any], conversations: Path) -> None:
     """Five of twelve conversations are longer than 30 tokens."""
