@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aftertrain.core.attention_kernels import attend_flat
 from aftertrain.core.errors import ModelError
 from aftertrain.core.layout import PackedLayout
+from aftertrain.core.notes import noted
 
 NAME = "aftertrain_packed"
 
@@ -66,9 +67,9 @@ def _attend(
             outputs.append(_sdpa(q, k, v, scaling, window))
         else:
             outputs.append(_capped(q, k, v, scaling, window=window, softcap=softcap))
-    if packed.alone:
-        return packed.owned(torch.cat(outputs, 2)[0].transpose(0, 1)).unsqueeze(0), None
-    return packed.collect(outputs).unsqueeze(0), None
+    join = packed.join if packed.alone else packed.collect
+    # The output layer keeps what it multiplies; SDPA keeps the parts of it already.
+    return noted(join(outputs), lambda *parts: join(parts), *outputs).unsqueeze(0), None
 
 
 def _refused(

@@ -126,6 +126,10 @@ class PackedLayout:
         out: Tensor = _Collect.apply(rows, self._slots)  # type: ignore[no-untyped-call]
         return out
 
+    def join(self, segments: Sequence[Tensor]) -> Tensor:
+        """`[1, heads, length, dim]` of each segment to the tokens that are computed: `[M, heads, dim]`."""
+        return self.owned(torch.cat([segment[0].transpose(0, 1) for segment in segments]))
+
     def owned(self, tokens: Tensor) -> Tensor:
         """Of all `N` tokens those that are computed: `[M, heads, dim]`."""
         if self.places is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from aftertrain.core.errors import ModelError
 from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
+from aftertrain.core.notes import notebook
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.quiet import quiet
 
@@ -144,11 +145,13 @@ def score_packed(
     chunk: int | None,
     share_prefixes: bool = False,
     kernel: Kernel = "sdpa",
+    lean: bool = False,
 ) -> TokenScores:
     """`Engine.score` of a model on its own device, under the caller's precision and gradient mode.
 
     Args:
         share_prefixes: compute what the segments of a group begin with once.
+        lean: keep for the backward pass notes of what is cheap to make (see `core.lean`).
 
     Raises:
         ModelError: the head has not what is wanted, or a segment is longer than the model takes.
@@ -160,7 +163,8 @@ def score_packed(
     prefixes = None
     if share_prefixes:
         prefixes = shared_prefixes(batch.token_ids.cpu(), batch.lengths, batch.segments["group"].tolist())
-    hidden = hidden_states(model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, kernel)
+    with notebook() if lean and torch.is_grad_enabled() else nullcontext():
+        hidden = hidden_states(model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, kernel)
     if head == "scalar":
         return TokenScores(values=values(model, hidden))
     own = lm_head(model)

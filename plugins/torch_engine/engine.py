@@ -16,6 +16,7 @@ from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.layout import Kernel
+from aftertrain.core.lean import make_lean
 from aftertrain.core.loss import Score
 from aftertrain.core.model import (
     compile_layers,
@@ -77,6 +78,8 @@ class TorchEngine(Engine[TorchSettings]):
             probe_kernel(self._model, self._kernel)
         self._model.requires_grad_(optimizer is not None)
         if optimizer is not None:
+            if self._lean:
+                make_lean(self._model)
             if self.settings.lora is not None:
                 if head == "scalar" and self.settings.lora.save == "adapter":
                     check_base(model)
@@ -113,6 +116,7 @@ class TorchEngine(Engine[TorchSettings]):
                 chunk=self.settings.chunk,
                 share_prefixes=self.settings.share_prefixes,
                 kernel=self._kernel,
+                lean=self._lean,
             )
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
@@ -167,6 +171,11 @@ class TorchEngine(Engine[TorchSettings]):
     @property
     def _lora(self) -> Lora | None:
         return self.settings.lora if self._optimizer is not None else None
+
+    @property
+    def _lean(self) -> bool:
+        # A compiler decides by itself what it makes again.
+        return self.settings.lean and not self.settings.compile
 
     def _precision(self) -> AbstractContextManager[None]:
         if self.settings.dtype == "float32":

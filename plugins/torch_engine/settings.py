@@ -51,6 +51,12 @@ class TorchSettings(Settings):
         description="Compile the layers with torch.compile (attention stays as it is): the first steps take minutes, "
         "later ones less time and memory. Moves results by rounding only.",
     )
+    lean: bool = unhashed(
+        True,
+        description="Keep for the backward pass no tensor that a few cheap operations make again, such as normalised "
+        "states or the gate's activation: about half the memory of activations, to the same bits. For layers whose "
+        "kind is known; others stay as they are. false is for comparisons.",
+    )
     activation_checkpointing: bool | Literal["selective"] = unhashed(
         False,
         description="Compute activations again in the backward pass instead of keeping them. true keeps only what "
