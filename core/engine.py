@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -134,6 +134,22 @@ class Engine(Component[S]):
         Raises:
             CheckpointError: the state is of another model or optimizer.
         """
+
+    def memory(self, config: Any, parameters: int, tokens: int, targets: int) -> dict[str, int]:
+        """What a micro-batch holds at its largest, by name in bytes, for `aftertrain plan`; empty if not predicted.
+
+        The entry `activations` is of this engine's settings; `activations, MODE` of another setting. Loads no model.
+
+        Args:
+            config: transformers configuration of the model.
+            parameters: its weights.
+            tokens: tokens of a micro-batch.
+            targets: those that the head scores; 0 for a scalar head.
+
+        Raises:
+            ModelError: the configuration lacks a width.
+        """
+        return {}
 
     @property
     @abstractmethod

@@ -25,6 +25,9 @@ LOGITS = 1 << 25
 WIDENED = 1 << 20
 """Numbers of a narrow head that a CPU widens to float32 at one time: what fits its caches."""
 
+BLOCK = 1 << 21
+"""Logits of which a CPU makes exponentials at one time: what fits its caches."""
+
 OF_LOGITS: tuple[Score, ...] = ("logprobs", "entropy", "log_sum_p2", "hits")
 
 
@@ -128,7 +131,9 @@ class _Scores(torch.autograd.Function):
         for start in range(0, len(rows), head.chunk) or (0,):
             at = slice(start, start + head.chunk)
             z = head.logits(hidden.index_select(0, rows[at] - 1).to(head.compute), cast, bias)
-            parts.append(_reduce(z, ids[at], head.wanted))
+            block = max(1, BLOCK // z.shape[1]) if z.device.type == "cpu" else max(1, len(z))
+            own_ids = ids[at].split(block)
+            parts += [_reduce(rest, own, head.wanted) for rest, own in zip(z.split(block), own_ids, strict=True)]
             kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.checkpointing import checkpoint_layers
+from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import NumericsError
+from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel
 from aftertrain.core.lean import make_lean
 from aftertrain.core.loss import Score
@@ -107,7 +108,7 @@ class TorchEngine(Engine[TorchSettings]):
     ) -> TokenScores:
         batch = batch.to(self._model.device)
         with torch.set_grad_enabled(grad), self._precision():
-            return score_packed(
+            scores = score_packed(
                 self._model,
                 self._head,
                 batch,
@@ -118,6 +119,10 @@ class TorchEngine(Engine[TorchSettings]):
                 kernel=self._kernel,
                 lean=self._lean,
             )
+        if grad and self._model.device.type == "cpu":
+            # The backward pass, where memory is largest, begins without the forward pass's holes.
+            give_back()
+        return scores
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
         (numerator / denominator).backward()  # type: ignore[no-untyped-call]
@@ -163,6 +168,22 @@ class TorchEngine(Engine[TorchSettings]):
 
     def load_state(self, folder: Path) -> None:
         read_state(folder, self._model, self._optimizer)
+
+    def memory(self, config: Any, parameters: int, tokens: int, targets: int) -> dict[str, int]:
+        if self.settings.lora is not None or self.settings.compile:
+            return {}
+        width = 4 if self.settings.dtype == "float32" else 2
+        checkpointing = self.settings.activation_checkpointing
+        plain: Mode = "lean" if self.settings.lean else "none"
+        own: Mode = plain if not checkpointing else "selective" if checkpointing == "selective" else "full"
+        moments = 2 if self.settings.adamw == "8bit" else 8
+        head = predicted_head_bytes(config, targets, self.settings.chunk) if targets else 0
+        found = {"weights": 4 * parameters, "gradients": 4 * parameters, "AdamW": moments * parameters, "head": head}
+        found["activations"] = predicted_bytes(config, tokens, own, width)
+        for mode in get_args(Mode):
+            if mode != own:
+                found[f"activations, {mode}"] = predicted_bytes(config, tokens, mode, width)
+        return found
 
     @property
     def n_parameters(self) -> int:

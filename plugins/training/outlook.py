@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.errors import Unreachable
+from aftertrain.core.engine import Engine
+from aftertrain.core.errors import ModelError, Unreachable
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
+from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
@@ -62,6 +65,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
             f"{about}{scale * samples.n_tokens:,.0f} an epoch, {scale * samples.n_targets:,.0f} of them targets",
         ),
         _step(settings, samples, samples.micro_tokens(settings.batch), noun),
+        *_memory(settings, context, loss, samples, samples.micro_tokens(settings.batch)),
         PlanItem("1 epoch", f"{about}{plan.steps_per_epoch:,} steps"),
         PlanItem("all", f"{about}{total:,} steps, {settings.epochs} × the data" + _capped(settings, plan)),
         PlanItem("learning rate", _rates(settings, total)),
@@ -97,6 +101,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
         *_left_out(samples, seen),
         *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
+        *_memory(settings, context, loss, samples, feed.budget),
         PlanItem("all", f"{settings.max_steps:,} steps"),
         PlanItem("learning rate", _rates(settings, settings.max_steps)),
     ]
@@ -130,6 +135,34 @@ def _step(settings: TrainSettings, samples: Samples, budget: int, noun: str, per
         f"{per_step} {noun} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens in "
         f"{_micro_batches(samples, per_step, budget)} of at most {budget:,} tokens",
     )
+
+
+def _memory(
+    settings: TrainSettings, context: PlanContext, loss: Loss[Any], samples: Samples, budget: int
+) -> Iterator[PlanItem]:
+    """What the engine would hold, of which activations grow with a micro-batch (F23)."""
+    from transformers import AutoConfig
+
+    engine: Engine[Any] = context.builder.build(settings.engine)
+    per_step = min(settings.batch.sequences, len(samples.atoms))
+    tokens = min(budget, round(per_step * samples.n_tokens / len(samples.atoms)))
+    targets = 0 if "values" in loss.needs.scores else max(1, round(tokens * samples.n_targets / samples.n_tokens))
+    config = AutoConfig.from_pretrained(context.model)
+    try:
+        found = engine.memory(config, count_parameters(Path(context.model)), tokens, targets)
+    except ModelError as error:
+        yield PlanItem("memory", f"not predicted: {error}")
+        return
+    if not found:
+        yield PlanItem("memory", f"not predicted by the engine {settings.engine.name!r} with these settings")
+        return
+    prefix = "activations, "
+    other = {name.removeprefix(prefix): size for name, size in found.items() if name.startswith(prefix)}
+    parts = {name: size for name, size in found.items() if not name.startswith(prefix)}
+    each = ", ".join(f"{name} {gibibytes(size)}" for name, size in parts.items())
+    yield PlanItem("memory", f"about {gibibytes(sum(parts.values()))} and what libraries take: {each}")
+    modes = ", ".join(f"{name} {gibibytes(size)}" for name, size in other.items())
+    yield PlanItem("activations", f"of {tokens:,} tokens in a micro-batch; in other modes: {modes}")
 
 
 def _micro_batches(samples: Samples, per_step: int, budget: int) -> str:

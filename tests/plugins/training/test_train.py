@@ -276,8 +276,42 @@ def test_the_plan_says_what_a_step_is(bench: Callable[..., Any], conversations: 
     assert items["tokens"].startswith(f"{tokens} an epoch, ")
     assert items["1 step"] == f"4 conversations ≈ {tokens / 3:,.0f} tokens in 1 micro-batch of at most 8,192 tokens"
     assert items["1 epoch"] == "3 steps"
+    assert items["memory"].startswith("about ")
+    assert items["memory"].split(", ")[-1].startswith("activations ")
+    assert items["activations"].startswith(f"of {tokens / 3:,.0f} tokens in a micro-batch; in other modes: none ")
     assert items["all"] == "6 steps, 2 × the data"
     assert items["learning rate"] == "0 at step 1, 0.001 at step 4, 0.000333 at step 6"
+
+
+def test_the_plan_says_what_a_micro_batch_takes(
+    bench: Callable[..., Any], conversations: Path, tiny_model: Path
+) -> None:
+    """By hand for hidden 32, feed-forward 48, 4 heads of 8, 2 for keys, 2 layers, in float32 without checkpointing.
+
+    Norms 2·(3·32 + 1), attention 32 + 2·16 + 32 + 4 + 32, feed-forward 4·48: 518 numbers a token and layer; without
+    what is cheap to make 2·(32 + 1) + 32 + 2·16 + 32 + 4 + 2·48 = 262.
+    """
+    from safetensors.torch import load_file
+
+    stage = bench("plan", loss={"use": "sft"}, data={"use": "jsonl", "path": str(conversations)})
+    items = {item.label: item.value for item in stage.plan()}
+    tokens = int(items["activations"].split()[1])
+    n = sum(weight.numel() for weight in load_file(tiny_model / "model.safetensors").values())
+
+    def told(numbers: int) -> str:
+        return f"{4 * numbers / 2**20:.1f} MiB"
+
+    assert f"weights {told(n)}, gradients {told(n)}, AdamW {told(2 * n)}, head " in items["memory"]
+    assert items["memory"].endswith(f"activations {told(tokens * 2 * 262)}")
+    assert f"none {told(tokens * 2 * 518)}" in items["activations"]
+    assert items["activations"].endswith(f"full {told(tokens * (2 * 32 + 518))}")
+
+
+def test_a_plan_that_cannot_predict_memory_says_so(bench: Callable[..., Any], conversations: Path) -> None:
+    data = {"use": "jsonl", "path": str(conversations)}
+    stage = bench("plan", loss={"use": "sft"}, data=data, engine={"use": "torch", "lora": {"rank": 2}})
+    items = {item.label: item.value for item in stage.plan()}
+    assert items["memory"] == "not predicted by the engine 'torch' with these settings"
 
 
 def test_pairs_learn_from_the_reply_only(bench: Callable[..., Any], tmp_path: Path) -> None:
