@@ -8,26 +8,16 @@ from typing import Any
 
 WORTH = 64 << 20
 """Freed bytes from which on handing back is worth its time."""
+_COUNTS = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 
 
 class _Info(ctypes.Structure):
     """`struct mallinfo2` of glibc 2.33 and later; `fordblks` are bytes freed and kept."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
-    ]
+    _fields_ = [(name, ctypes.c_size_t) for name in _COUNTS]
 
 
 def give_back(worth: int = WORTH) -> bool:

@@ -132,8 +132,8 @@ class _Scores(torch.autograd.Function):
             at = slice(start, start + head.chunk)
             z = head.logits(hidden.index_select(0, rows[at] - 1).to(head.compute), cast, bias)
             block = max(1, BLOCK // z.shape[1]) if z.device.type == "cpu" else max(1, len(z))
-            own_ids = ids[at].split(block)
-            parts += [_reduce(rest, own, head.wanted) for rest, own in zip(z.split(block), own_ids, strict=True)]
+            blocks = zip(torch.split(z, block), torch.split(ids[at], block), strict=True)
+            parts += [_reduce(rows_of, ids_of, head.wanted) for rows_of, ids_of in blocks]
             kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))
