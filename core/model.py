@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -279,6 +280,8 @@ def probe(model: PreTrainedModel, head: Head) -> None:
     window = _window(model)
     with _narrowed(model, sum(lengths)):
         worst = _difference(model, head, lengths)
+    if math.isnan(worst) and (broken := _not_finite(model)):
+        raise ModelError(f"{type(model).__name__}: weights are NaN or infinite: {', '.join(broken[:5])}")
     if not worst <= PROBE_TOLERANCE:
         raise ModelError(
             f"{type(model).__name__} cannot be trained packed: its own scores of a probe differ from the packed ones "
@@ -294,6 +297,11 @@ def probe(model: PreTrainedModel, head: Head) -> None:
             f"reach packed attention; with a window of {PROBE_WINDOW} its own scores of a probe differ from the packed "
             f"ones by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
         )
+
+
+def _not_finite(model: PreTrainedModel) -> list[str]:
+    """Names of weights that hold a NaN or an infinity."""
+    return [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
 
 
 def _difference(model: PreTrainedModel, head: Head, lengths: Sequence[int]) -> float:

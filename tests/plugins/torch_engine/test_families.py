@@ -259,3 +259,15 @@ def test_a_family_that_needs_its_own_mask_is_refused_by_name(tmp_path: Path, mak
     config = MptConfig(vocab_size=61, d_model=32, n_heads=4, n_layers=1)
     with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: it cannot do without its own"):
         make_engine(save(config, tmp_path))
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
+    import transformers
+    from safetensors.torch import load_file, save_file
+
+    folder = save(transformers.LlamaConfig(**SHAPE), tmp_path)
+    weights = load_file(Path(folder) / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][0, 0] = float("nan")
+    save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"weights are NaN or infinite: model\.layers\.0\.mlp\.up_proj\.weight$"):
+        make_engine(folder)
