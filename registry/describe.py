@@ -34,3 +34,22 @@ def describe_type(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return f"mapping ({', '.join(field.alias or name for name, field in annotation.model_fields.items())})"
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """The types that a union is made of, or the one type that it is.
+
+    >>> members(int | None), members(Annotated[str, "x"])
+    ((<class 'int'>, <class 'NoneType'>), (<class 'str'>,))
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return members(arguments[0])
+    if origin in (Union, types.UnionType):
+        return tuple(member for argument in arguments for member in members(argument))
+    return (annotation,)
+
+
+def nested(annotation: Any) -> type[Settings] | None:
+    """The settings class that a field takes as a mapping, or None."""
+    return next((m for m in members(annotation) if isinstance(m, type) and issubclass(m, Settings)), None)

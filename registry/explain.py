@@ -10,11 +10,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from aftertrain.core.errors import nearest
+from aftertrain.core.recipe import Recipe
+from aftertrain.registry.elsewhere import ELSEWHERE
+from aftertrain.registry.places import description, follows, model_at, setting_names
+from aftertrain.registry.unions import UNION, joined
 
 EXPLAINED = "explained"
 """Key in an error's context that says its message is already ours."""
 
 _QUOTED = re.compile(r"'([^']*)'")
+_DIGITS = re.compile(r"[0-9]")
 _PLAINER = {
     "float_parsing": "should be a number",
     "float_type": "should be a number",
@@ -23,8 +28,14 @@ _PLAINER = {
     "int_from_float": "should be a whole number",
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
+    "string_type": "should be text",
+    "list_type": "should be a list",
+    "set_type": "should be a list",
+    "frozen_set_type": "should be a list",
+    "tuple_type": "should be a list",
 }
-"""Pydantic's types of errors whose own message speaks of parsing."""
+"""Pydantic's types of errors whose own message speaks of parsing or of Python."""
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 def explain(error: ValidationError, model: type[BaseModel], owner: str) -> ValidationError:
@@ -38,6 +49,7 @@ def explain(error: ValidationError, model: type[BaseModel], owner: str) -> Valid
     places = [detail["loc"] for detail in details]
     # A list whose items are wrong is short only because pydantic left them out.
     details = [d for d in details if d["type"] != "too_short" or not any(_inside(loc, d["loc"]) for loc in places)]
+    details = joined(details, model)
     return ValidationError.from_exception_data(
         error.title,
         [
@@ -55,36 +67,33 @@ def explain(error: ValidationError, model: type[BaseModel], owner: str) -> Valid
     )
 
 
-def setting_names(model: type[BaseModel]) -> list[str]:
-    """The keys of a settings class as they are written in a recipe."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
 def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
     message = str(detail["msg"])
     if detail.get("ctx", {}).get(EXPLAINED):
         return message
     loc: tuple[int | str, ...] = detail["loc"]
     if detail["type"] == "extra_forbidden":
-        place = _model_at(model, loc[:-1])
+        place = model_at(model, loc[:-1])
         names = setting_names(place) if place else []
         whose = owner if len(loc) == 1 else f"{_item(loc[:-1])} of {owner}"
-        guess = nearest(str(loc[-1]), names)
-        hint = f" Did you mean {guess!r}?" if guess else ""
         has = f"it has {', '.join(names)}." if names else "it has none."
-        return f"not a setting of {whose}; {has}{hint}"
+        return f"not a setting of {whose}; {has}{_meant(str(loc[-1]), place, names)}"
     if detail["type"] == "missing":
-        place = _model_at(model, loc[:-1])
-        described = _description(place, str(loc[-1])) if place else ""
+        place = model_at(model, loc[:-1])
+        described = description(place, str(loc[-1])) if place else ""
         return f"{owner} needs it{': ' + described if described else ''}"
     if detail["type"] == "string_pattern_mismatch":
-        described = _description(_model_at(model, loc[:-1]) or model, str(loc[-1]))
+        described = description(model_at(model, loc[:-1]) or model, str(loc[-1]))
         return f"{detail['input']!r} does not match {detail['ctx']['pattern']}{': ' + described if described else ''}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = _PLAINER.get(detail["type"], message)
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        guess = nearest(detail["input"], _QUOTED.findall(detail["ctx"]["expected"]))
-        return f"{message}, not {_shown(detail['input'])}{f'. Did you mean {guess!r}?' if guess else ''}"
+        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], _QUOTED.findall(detail['ctx']['expected']))}"
+    if detail["type"] == UNION:
+        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], detail['ctx']['literals'])}"
+    if detail["type"] in _BOUNDS:
+        described = description(model_at(model, loc[:-1]) or model, str(loc[-1]))
+        return f"{message}, not {_shown(detail['input'])}{': ' + described if described else ''}"
     if detail["type"] == "too_short":
         return f"should have at least {detail['ctx']['min_length']}, not {detail['ctx']['actual_length']}"
     if detail["type"] in ("value_error", "assertion_error"):
@@ -92,6 +101,33 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
     if detail["type"] in ("model_type", "dict_type", "mapping_type"):
         message = "should be a mapping"
     return f"{message}, not {_shown(detail['input'])}"
+
+
+def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str:
+    """What to write in place of `key`: what another framework's name is here, or the nearest name there is."""
+    here = ELSEWHERE.get(key)
+    if here is not None and place is not None:
+        note = f" ({here.note})" if here.note else ""
+        # In a nested mapping the path's head is already written: within 'optimizer' it is 'lr'.
+        ends = [path.split(".", skip)[-1] for path in here.paths for skip in range(path.count(".") + 1)]
+        for path in ends:
+            if follows(place, path):
+                return f" Did you mean {path!r}{note}?"
+        if place is Recipe:
+            return f" Did you mean {here.paths[0]!r} of a stage{note}?"
+        if follows(Recipe, here.paths[0]):
+            return f" Did you mean {here.paths[0]!r} of the recipe, beside 'stages'{note}?"
+    guess = nearest(key, names)
+    return f" Did you mean {guess!r}?" if guess else ""
+
+
+def _choice(found: Any, choices: Sequence[str]) -> str:
+    """The nearest choice that begins alike and has the same digits: float16 is a misspelling of no other type."""
+    if not isinstance(found, str):
+        return ""
+    alike = [c for c in choices if c[:1] == found[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(found)]
+    guess = nearest(found, alike)
+    return f". Did you mean {guess!r}?" if guess else ""
 
 
 def _item(loc: Sequence[int | str]) -> str:
@@ -110,28 +146,3 @@ def _shown(found: Any) -> str:
     if isinstance(found, Sequence) and not isinstance(found, str):
         return "a list"
     return "null" if found is None else repr(found)
-
-
-def _description(model: type[BaseModel], key: str) -> str:
-    for name, field in model.model_fields.items():
-        if key in (name, field.alias):
-            return field.description or ""
-    return ""
-
-
-def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
-    """The settings class found by following `loc` from `model` through fields, lists and mappings."""
-    here: Any = model
-    for part in loc:
-        owner = _first_model(here)
-        if owner is None:
-            return None
-        field = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
-        here = field.annotation if field is not None else here
-    return _first_model(here)
-
-
-def _first_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _first_model(part)) is not None), None)

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from aftertrain.core.component import Component
     from aftertrain.core.settings import Settings
 
+_PREFIX = "aftertrain_local_"
+"""Begins the names of modules made from local files."""
 _LOCAL = re.compile(r"(?P<file>(?:\.{1,2}|~)?/.*\.py):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -51,31 +54,75 @@ def load_component(row: Row) -> type[Component[Any]]:
     return found  # type: ignore[no-any-return]
 
 
+def is_file(name: str) -> bool:
+    """Whether `name` is meant as a file, whole or not: `my_loss.py`, `./my_loss.py`, `my_loss.py:MarginLoss`."""
+    return name.partition(":")[0].endswith(".py")
+
+
 def load_local(kind: str, name: str, base_folder: Path | None) -> type[Component[Any]]:
     """The class that `./file.py:Class` names, relative to `base_folder`.
 
     Raises:
         PluginError: no such file or class, the file raises, or the class is of another kind.
     """
-    match = _LOCAL.fullmatch(name)
-    if match is None:
-        raise PluginError(f"{name!r} is not of the form './file.py:Class'")
-    path = Path(match["file"]).expanduser()
+    written, _, wanted = name.partition(":")
+    path = Path(written).expanduser()
     path = (path if path.is_absolute() else (base_folder or Path.cwd()) / path).resolve()
     if not path.is_file():
         raise PluginError(f"there is no file {path}")
-    module = _local_module(path)
-    if not hasattr(module, match["name"]):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise PluginError(f"{path}: {unknown('class', match['name'], classes)}")
-    found = getattr(module, match["name"])
-    _check_interface(kind, found, f"{path}:{match['name']}")
+    module = load_file(path)
+    own = local_classes(path).get(kind, ())
+    if not wanted:
+        raise PluginError(f"which {kind} of the file? Write {_example(written)}:CLASS; {_offered(kind, own)}")
+    if not hasattr(module, wanted):
+        raise PluginError(f"{path}: {unknown(f'{kind} class', wanted, own)}")
+    found = getattr(module, wanted)
+    _check_interface(kind, found, f"{path}:{wanted}")
+    if not is_local(name):
+        raise PluginError(f"a class in a file begins with './': write {_example(written)}:{wanted}")
     return found  # type: ignore[no-any-return]
 
 
-def _local_module(path: Path) -> Any:
+def _example(written: str) -> str:
+    """A file as it is written in a recipe or on the command line, from the current folder where it lies in it."""
+    path = Path(written)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return str(path) if path.is_absolute() or path.parts[0] in ("..", "~") else f"./{path}"
+
+
+def _offered(kind: str, names: Sequence[str]) -> str:
+    return f"it has {', '.join(names)}" if names else f"it has no class that is a {kind}"
+
+
+def local_classes(path: Path) -> dict[str, list[str]]:
+    """The component classes that a file defines, by kind.
+
+    Raises:
+        PluginError: the file cannot be imported.
+    """
+    module = load_file(path)
+    own = {key: value for key, value in vars(module).items() if _defined_in(module, value)}
+    return {
+        kind: found
+        for kind in KINDS
+        if (found := [key for key, value in own.items() if issubclass(value, interface(kind))])
+    }
+
+
+def _defined_in(module: Any, value: Any) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
+
+
+def local_files() -> list[Path]:
+    """The files whose classes were loaded in this process, for one that must load them too."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(_PREFIX)]
+    return [Path(module.__file__) for module in modules if module.__file__]
+
+
+def load_file(path: Path) -> Any:
     """Import a file once per path, under a name that no package has."""
-    name = f"aftertrain_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -105,10 +152,17 @@ def _load(row: Row, target: str) -> Any:
 
 
 def _check_interface(kind: str, found: Any, where: str) -> None:
+    if not (isinstance(found, type) and issubclass(found, interface(kind))):
+        raise PluginError(
+            f"{where} is not a subclass of {KINDS[kind].interface.replace(':', '.')}, so it is no {kind}"
+        )
+
+
+def interface(kind: str) -> type[Component[Any]]:
+    """The class that components of a kind subclass."""
     module_name, _, attribute = KINDS[kind].interface.partition(":")
-    interface = getattr(importlib.import_module(module_name), attribute)
-    if not (isinstance(found, type) and issubclass(found, interface)):
-        raise PluginError(f"{where} is not a subclass of {module_name}.{attribute}, so it is no {kind}")
+    found: type[Component[Any]] = getattr(importlib.import_module(module_name), attribute)
+    return found
 
 
 def _at(row: Row, message: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from aftertrain.core.errors import Issue, RecipeError, UnknownName, unknown
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.stage import BASE
+from aftertrain.core.tokens import TEMPLATES
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.document import COMMAND_LINE, Tree, override, read_on
@@ -121,10 +122,12 @@ def loads(
     """
     tree, issues = read_on(text, source)
     tree, more = _overridden(tree, overrides)
-    issues += more
+    tree, lost = _without_lost_stages(tree)
+    issues += [*more, *lost]
     folder = folder or Path.cwd()
     registry = registry if registry is not None else installed(_blocked(tree))
     resolver = SettingsResolver(registry, folder)
+    issues += _unknown_template(tree)
     try:
         recipe = Recipe.model_validate(tree.plain(), context=resolver.context)
     except ValidationError as error:
@@ -178,6 +181,29 @@ def _issues(error: ValidationError, tree: Tree) -> list[Issue]:
             written = ".".join(map(str, loc))
         found.append(Issue(where, written, detail["msg"]))
     return found
+
+
+def _without_lost_stages(tree: Tree) -> tuple[Tree, list[Issue]]:
+    """The tree without stages that overrides made by setting something in a stage that the file does not have."""
+    stages = tree.child("stages")
+    if stages is None or not isinstance(stages.value, dict):
+        return tree, []
+    lost = {
+        name
+        for name, stage in stages.value.items()
+        if stage.where == COMMAND_LINE and isinstance(stage.value, dict) and stage.value and "use" not in stage.value
+    }
+    there = {name: stage for name, stage in stages.value.items() if name not in lost}
+    issues = [Issue(COMMAND_LINE, f"stages.{name}", unknown("stage", name, there)) for name in sorted(lost)]
+    return replace(tree, value={**tree.value, "stages": replace(stages, value=there)}), issues
+
+
+def _unknown_template(tree: Tree) -> list[Issue]:
+    """A chat template of a name that there is not."""
+    given = tree.child("chat_template")
+    if given is None or not isinstance(given.value, str) or given.value in TEMPLATES:
+        return []
+    return [Issue(_place(tree, ["chat_template"])[0], "chat_template", unknown("chat template", given.value, TEMPLATES))]
 
 
 def _unknown_parents(tree: Tree) -> list[Issue]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from aftertrain.core.errors import PluginError, UnknownName
 from aftertrain.core.settings import Settings, Use
+from aftertrain.registry.describe import members
 from aftertrain.registry.explain import EXPLAINED, explain
-from aftertrain.registry.load import is_local, load_local, load_settings
+from aftertrain.registry.load import is_file, is_local, load_local, load_settings
 from aftertrain.registry.tables import Registry
 
 WRONG_NAME = "use_name"
@@ -53,16 +54,37 @@ class SettingsResolver:
             raise _wrong_name(str(error)) from error
         rest = {key: item for key, item in value.items() if key != "use"}
         try:
-            settings = settings_class.model_validate(rest, context=self.context)
+            settings = settings_class.model_validate(with_defaults(settings_class, rest), context=self.context)
         except ValidationError as error:
             raise explain(error, settings_class, f"{kind} {name!r} ({owner})") from error
         return Use(kind, name, settings)
 
     def _settings_class(self, kind: str, name: str) -> tuple[type[Settings], str]:
-        if is_local(name):
+        if is_local(name) or is_file(name):
             return load_local(kind, name, self.base_folder).Config, "a local file"
         row = self.registry.row(kind, name)
         return load_settings(row), str(row.origin)
+
+
+def with_defaults(model: type[BaseModel], value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` where each mapping of a nested component that has no `use` keeps the component of the field's default.
+
+    So `engine: {device: cpu}` sets up the default engine, at any depth of nested settings.
+    """
+    filled = dict(value)
+    for name, field in model.model_fields.items():
+        key = field.alias if field.alias in filled else name
+        inner = filled.get(key)
+        if not isinstance(inner, Mapping):
+            continue
+        if get_origin(field.annotation) is Use:
+            if isinstance(field.default, str) and "use" not in inner:
+                filled[key] = {"use": field.default, **inner}
+            continue
+        nested = [member for member in members(field.annotation) if isinstance(member, type)]
+        for member in (m for m in nested if issubclass(m, BaseModel)):
+            filled[key] = with_defaults(member, inner)
+    return filled
 
 
 def _wrong_name(message: str) -> PydanticCustomError:

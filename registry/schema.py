@@ -6,7 +6,7 @@ mapping that is told apart by its `use`. Components that cannot be used stand th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aftertrain.core.errors import PluginError
@@ -18,6 +18,8 @@ from aftertrain.registry.tables import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NOT_FOR_EDITORS = (SCHEMA_MARK, IGNORED_BY_HASH)
+BARE = "-without-use"
+"""Ends the name of a component's definition for where it is the default, and `use` may be left out."""
 LOCAL_FILE = r"^(\.{1,2}|~)?/.*\.py:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -27,6 +29,8 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     for kind in KINDS:
         definitions[kind] = _kind(registry, kind, definitions)
     root = _definition(Recipe, "recipe", definitions)
+    defaults = {choice for choice in _references([root, definitions]) if choice.endswith(BARE)}
+    definitions = {key: part for key, part in definitions.items() if not key.endswith(BARE) or key in defaults}
     return {"$schema": DIALECT, "title": "aftertrain recipe", **root, "$defs": dict(sorted(definitions.items()))}
 
 
@@ -45,7 +49,9 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
             continue
         key = f"{kind}.{row.name.replace('/', '.')}"
         about = row.summary if row.origin.built_in else f"{row.summary} [{row.origin}]"
-        definitions[key] = _component(_definition(settings, key, definitions), row.name, about)
+        own = _definition(settings, key, definitions)
+        definitions[key] = _component(own, row.name, about)
+        definitions[key + BARE] = own
         mappings.append({"$ref": f"#/$defs/{key}"})
         if not any(field.is_required() for field in settings.model_fields.values()):
             names.append({"const": row.name, "description": about})
@@ -79,6 +85,18 @@ def _component(schema: Mapping[str, Any], name: str, about: str) -> dict[str, An
     }
 
 
+def _references(schema: Any) -> Iterator[str]:
+    """Names of the definitions that a schema refers to."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"].removeprefix("#/$defs/")
+        schema = schema.values()
+    elif not isinstance(schema, list):
+        return
+    for part in schema:
+        yield from _references(part)
+
+
 def _definition(model: type[Settings], key: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """Pydantic's schema of `model`; its own definitions move under names that begin with `key`."""
     schema: dict[str, Any] = _referring(model.model_json_schema(by_alias=True, ref_template=f"#/$defs/{key}.{{model}}"))
@@ -95,4 +113,10 @@ def _referring(schema: Any) -> Any:
     found = {key: _referring(item) for key, item in schema.items() if key not in _NOT_FOR_EDITORS}
     if isinstance(found.get("title"), str):
         del found["title"]
-    return {"$ref": f"#/$defs/{schema[SCHEMA_MARK]}", **found} if SCHEMA_MARK in schema else found
+    if SCHEMA_MARK not in schema:
+        return found
+    kind, default = schema[SCHEMA_MARK], schema.get("default")
+    if not isinstance(default, str):
+        return {"$ref": f"#/$defs/{kind}", **found}
+    # Without `use` the mapping sets up the default component.
+    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"$ref": f"#/$defs/{kind}.{default}{BARE}"}], **found}

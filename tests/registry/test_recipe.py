@@ -18,13 +18,17 @@ from aftertrain.registry.tables import Registry
 from tests.registry.conftest import Install, registering
 
 STAGE = """
-from typing import Any
+from typing import Any, Literal, cast
 from pydantic import Field
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import LocalPath, Settings, Use
 from aftertrain.core.stage import StageSettings
 
 class Rates(Settings):
+    warmup: float = Field(0.0, le=1, description="Share of the steps.")
+    kind: Literal["float32", "bfloat16"] = Field("float32", description="Precision.")
+    keep: bool | Literal["selective"] = Field(False, description="What is kept.")
+    layers: tuple[str, ...] | Literal["all"] = Field("all", description="Which layers.")
     lr: float = Field(description="Peak learning rate.")
     steps: tuple[int, ...] = Field((), description="Some steps.")
 
@@ -33,6 +37,7 @@ class TrainSettings(StageSettings):
     losses: tuple[Use[Loss[Any]], ...] = Field((), description="More.")
     optimizer: Rates = Field(Rates(lr=1.0), description="Rates.")
     file: LocalPath | None = Field(None, description="A file.")
+    backup: Use[Loss[Any]] = Field(cast("Any", "margin"), description="Another, with a default.")
 """
 REGISTER = """
 from aftertrain.core.plugin import hookimpl
@@ -88,7 +93,7 @@ stages:
         "'package:MODULE/FOLDER' for one shipped inside an installed package, or a hub name.",
         "r.yaml:2:1 modle: not a setting of a recipe; it has name, description, model, chat_template, seed, threads, "
         "stages, observers, plugins. Did you mean 'model'?",
-        "r.yaml:3:1 seed: should be greater than or equal to 0, not -1",
+        "r.yaml:3:1 seed: should be greater than or equal to 0, not -1: Seed of everything random.",
         "r.yaml:7:12 stages.a.loss.use: no loss named 'margn'. Did you mean 'margin'? There are: margin, plain.",
         f"r.yaml:10:25 stages.b.loss.marjin: not a setting of loss 'margin' (aftertrain 0.1.0); {has} "
         "Did you mean 'margin'?",
@@ -250,6 +255,65 @@ class TestOverrides:
         loaded = good(self.TEXT, registry, ["stages.a.file=./data.jsonl"], folder=Path("/elsewhere"))
         assert loaded.recipe.stages["a"].settings.file == str(tmp_path / "data.jsonl")  # type: ignore[attr-defined]
 
+    def test_a_component_that_nobody_named_keeps_its_default(self, registry: Registry) -> None:
+        """An override of one setting once asked for the component's name, which `show` does not."""
+        loaded = good(self.TEXT, registry, ["stages.a.backup.margin=3", "stages.a.backup.other.use=plain"])
+        backup = loaded.recipe.stages["a"].settings.backup  # type: ignore[attr-defined]
+        assert (backup.name, backup.settings.margin, backup.settings.other.name) == ("margin", 3.0, "plain")
+        assert good(self.TEXT[:-2] + ", backup: {margin: 3, other: plain}}\n", registry).recipe == loaded.recipe
+        assert mistakes(self.TEXT, registry, ["stages.a.backup.marjin=3"])[0].startswith(
+            "command line stages.a.backup.marjin: not a setting of loss 'margin'"
+        )
+
+    def test_a_setting_in_a_stage_that_is_not_there_names_the_stages(self, registry: Registry) -> None:
+        assert mistakes(self.TEXT, registry, ["stages.aa.loss.margin=3", "seed=x"]) == [
+            "command line stages.aa: no stage named 'aa'. Did you mean 'a'? There are: a.",
+            "command line seed: should be a whole number, not 'x'",
+        ]
+        assert good(self.TEXT, registry, ["stages.b.loss=plain", "stages.b.use=fit"]).recipe.stages.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("keep", "full", "should be true or false or 'selective', not 'full'"),
+        ("keep", "selektive", "should be true or false or 'selective', not 'selektive'. Did you mean 'selective'?"),
+        ("layers", "q_projj", "should be a list of text or 'all', not 'q_projj'"),
+        ("layers", "[a, 1]", "should be text, not 1"),
+        ("kind", "float16", "should be 'float32' or 'bfloat16', not 'float16'"),
+        ("kind", "bfloat61", "should be 'float32' or 'bfloat16', not 'bfloat61'"),
+        ("kind", "blfoat16", "should be 'float32' or 'bfloat16', not 'blfoat16'. Did you mean 'bfloat16'?"),
+        ("warmup", "100", "should be less than or equal to 1, not 100: Share of the steps."),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line(registry: Registry, setting: str, value: str, said: str) -> None:
+    (told,) = mistakes(
+        TestOverrides.TEXT, registry, ["stages.a.optimizer.lr=1", f"stages.a.optimizer.{setting}={value}"]
+    )
+    assert told.partition(": ")[2] == said
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("stages.a.learning_rate", "Did you mean 'optimizer.lr'?"),
+        ("stages.a.optimizer.learning_rate", "Did you mean 'lr'?"),
+        ("stages.a.warmup_steps", "Did you mean 'optimizer.warmup' (a share of all steps, from 0 to 1)?"),
+        ("stages.a.beta", "Did you mean 'loss.beta'?"),
+        ("stages.a.base_model", "Did you mean 'model' of the recipe, beside 'stages'?"),
+        ("learning_rate", "Did you mean 'optimizer.lr' of a stage?"),
+    ],
+)
+def test_names_of_other_frameworks_are_known(registry: Registry, path: str, said: str) -> None:
+    told = mistakes(TestOverrides.TEXT, registry, [f"{path}=1"])
+    assert [line.endswith(said) for line in told if "not a setting of" in line] == [True]
+
+
+def test_an_unknown_chat_template_is_answered_with_the_nearest(registry: Registry) -> None:
+    assert mistakes("chat_template: tulu3\n" + TestOverrides.TEXT, registry) == [
+        "r.yaml:1:1 chat_template: no chat template named 'tulu3'. Did you mean 'tulu'? There are: tulu."
+    ]
+
 
 def test_paths_in_the_file_start_from_its_folder(registry: Registry, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "r.yaml"
@@ -282,7 +346,9 @@ def test_a_class_in_a_file_is_used_without_a_package(registry: Registry, tmp_pat
 
     assert "not a setting of loss './mine.py:Mine' (a local file); it has k." in mistake("./mine.py:Mine", "3, z: 1")
     assert f"there is no file {tmp_path / 'yours.py'}" in mistake("./yours.py:Mine")
-    assert "no class named 'Mind'. Did you mean 'Mine'?" in mistake("./mine.py:Mind")
+    assert "no loss class named 'Mind'. Did you mean 'Mine'?" in mistake("./mine.py:Mind")
+    assert f"which loss of the file? Write {tmp_path}/mine.py:CLASS; it has Mine" in mistake(f"{tmp_path}/mine.py")
+    assert "begins with './': write ./mine.py:Mine" in mistake("mine.py:Mine")
     assert "is not a subclass of aftertrain.core.loss.Loss, so it is no loss" in mistake("./mine.py:Other")
     (tmp_path / "beside.py").write_text("import mine")
     assert "No module named 'mine'; a local file stands alone: put both into one file" in mistake("./beside.py:X")

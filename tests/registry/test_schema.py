@@ -49,6 +49,7 @@ def errors(registry: Registry, stage: Any) -> list[str]:
         {"use": "fit", "loss": {"use": "./mine.py:Mine", "anything": 1}},
         {"use": "fit", "loss": "../up/mine.py:Mine", "from": "b", "file": None},
         {"use": "/abs/stage.py:Mine", "whatever": 1},
+        {"use": "fit", "loss": "plain", "backup": {"margin": 1}},
     ],
 )
 def test_good_recipes_fit(registry: Registry, stage: Any) -> None:
@@ -67,6 +68,8 @@ def test_good_recipes_fit(registry: Registry, stage: Any) -> None:
         {"use": "margin"},
         {"loss": "plain"},
         {"use": "fit", "loss": "plain", "losses": "plain"},
+        {"use": "fit", "loss": "plain", "backup": {"marjin": 1}},
+        {"use": "fit", "loss": {"margin": 1}},
     ],
 )
 def test_bad_recipes_do_not(registry: Registry, stage: Any) -> None:

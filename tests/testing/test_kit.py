@@ -60,7 +60,7 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
 @pytest.mark.parametrize(
     ("promise", "component", "said"),
     [
-        (loss_promises.packing_changes_nothing, "MeanLoss", "in one micro-batch and in one for each atom"),
+        (loss_promises.packing_changes_nothing, "MeanLoss", "an average, it must be a sum: 6 segments"),
         (loss_promises.packing_changes_nothing, "OrderLoss", "in one micro-batch and in one for each atom"),
         (loss_promises.filler_counts_for_nothing, "FillerLoss", "without and with filler"),
         (loss_promises.it_is_differentiable, "DetachedLoss", "its gradient says"),

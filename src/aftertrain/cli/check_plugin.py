@@ -7,13 +7,15 @@ from collections import Counter
 
 import click
 
+from aftertrain.cli.table import counted
+
 
 @click.command("check-plugin")
 @click.argument("name")
 @click.option("-v", "--verbose", is_flag=True, help="Show the promises that are kept, too.")
 @click.pass_context
 def check_plugin(ctx: click.Context, name: str, verbose: bool) -> None:
-    """Check that the installed plugin NAME keeps what its components promise.
+    """Check that NAME keeps its promises: an installed plugin, or a class in a file (./my_loss.py:Hinge).
 
     Each kind has its own promises (docs: "What a plugin promises"). Exits with 1 when one is broken.
     """
@@ -21,22 +23,25 @@ def check_plugin(ctx: click.Context, name: str, verbose: bool) -> None:
 
     marks = {"kept": click.style("kept", fg="green"), "broken": click.style("BROKEN", fg="red", bold=True)}
     counts: Counter[str] = Counter()
-    subject = last_message = ""
+    subject = ""
+    told: set[str] = set()
     for finding in findings(name):
         counts[finding.state] += 1
-        here = f"{finding.claim.row.kind} {finding.claim.row.name}"
+        here = finding.claim.subject
         if here != subject:
             click.echo(click.style(here, bold=True))
             subject = here
+            told.clear()
         if finding.state == "kept" and not verbose:
             continue
         mark = marks.get(finding.state, click.style("unchecked", fg="yellow"))
         click.echo(f"  {mark}: {finding.claim.words}")
-        if finding.message and finding.message != last_message:
-            click.echo(textwrap.indent(finding.message, "    "))
-        last_message = finding.message
-    click.echo(
-        f"{counts['kept']} promises kept, {counts['broken']} broken, {counts['unchecked']} could not be checked."
-    )
+        # What the component raises, it raises under many promises; its traceback is told once.
+        head = finding.message.partition("\n")[0]
+        if head:
+            click.echo(textwrap.indent(head if head in told else finding.message, "    "))
+        told.add(head)
+    kept = counted(counts["kept"], "promise")
+    click.echo(f"{kept} kept, {counts['broken']} broken, {counts['unchecked']} could not be checked.")
     if counts["broken"]:
         ctx.exit(1)

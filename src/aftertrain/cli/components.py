@@ -12,7 +12,13 @@ from aftertrain.core.kinds import KINDS
 from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from aftertrain.registry.tables import Row
+
+REQUIRED = object()
+"""In place of a default, of a setting that has none."""
 
 
 @click.command("list")
@@ -73,10 +79,7 @@ def show(kind: str, name: str) -> None:
     ]
     echo_table(facts)
     settings = load_settings(row)
-    fields = [
-        (f"  {key}", _type(field.annotation), _default(field), field.description or "")
-        for key, field in ((field.alias or name, field) for name, field in settings.model_fields.items())
-    ]
+    fields = _fields(settings, "  ")
     click.echo()
     if not fields:
         click.echo("It has no settings.")
@@ -84,18 +87,43 @@ def show(kind: str, name: str) -> None:
     echo_table(fields, ("  setting", "type", "default", "what it is"))
 
 
+def _fields(model: type[BaseModel], indent: str, chosen: BaseModel | None = None) -> list[tuple[str, str, str, str]]:
+    """A row for each setting, and below a mapping the settings inside it, indented.
+
+    Args:
+        chosen: the defaults where the setting around these has its own; those of the class else.
+    """
+    from aftertrain.registry.describe import nested
+
+    rows = []
+    for name, field in model.model_fields.items():
+        inner = nested(field.annotation)
+        given = getattr(chosen, name) if chosen is not None else _value(field)
+        default = "required" if given is REQUIRED else _shown(given)
+        rows.append((indent + (field.alias or name), _type(field.annotation), default, field.description or ""))
+        if inner is not None:
+            rows += _fields(inner, indent + "  ", given if isinstance(given, inner) else None)
+    return rows
+
+
 def _type(annotation: Any) -> str:
-    """A field's type in a recipe's words: `loss` for a nested component, `number`, `mapping` …"""
-    from aftertrain.registry.describe import describe_type
+    """A field's type in a recipe's words: `loss` for a nested component, `number`; `mapping` for what follows below."""
+    from aftertrain.registry.describe import describe_type, members, nested
 
-    return describe_type(annotation)
+    inner = nested(annotation)
+    if inner is None:
+        return describe_type(annotation)
+    return " or ".join("mapping" if member is inner else describe_type(member) for member in members(annotation))
 
 
-def _default(field: Any) -> str:
+def _value(field: FieldInfo) -> Any:
     if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True, validated_data={})
+        return REQUIRED
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _shown(value: Any) -> str:
+    """A default as JSON; that of a mapping is told by the rows below it."""
     if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json", by_alias=True)
-        return "{…}" if value else "{}"
+        return "{…}" if value.model_dump() else "{}"
     return json.dumps(value, default=str, ensure_ascii=False)

@@ -41,14 +41,20 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
         click.echo(f"  {stage.state}{identity}: {'; '.join(stage.why)}" if stage.why else f"  {stage.state}{identity}")
         _items(stage.items)
     if report.errors:
-        click.secho("\nThis run would not start:", fg="red", err=True)
-        for line in report.errors:
-            click.echo(f"  {line}", err=True)
+        failed = ", ".join(
+            _failed("model", report.model) + [f for s in report.stages for f in _failed(f"stages.{s.name}", s.items)]
+        )
+        click.secho(f"\nThis run would not start; see above: {failed}.", fg="red", err=True)
         click.get_current_context().exit(1)
+
+
+def _failed(where: str, items: Sequence[PlanItem]) -> list[str]:
+    return [f"{where}: {item.label}" for item in items if item.status == "error"]
 
 
 def _items(items: Sequence[PlanItem]) -> None:
     width = max((len(item.label) for item in items), default=0)
     for item in items:
-        text = f"  {item.label:<{width}}  {MARKS[item.status]}{item.value}"
+        value = item.value.replace("\n", "\n" + " " * (width + 4))
+        text = f"  {item.label:<{width}}  {MARKS[item.status]}{value}"
         click.echo(click.style(text, fg=COLOURS[item.status]) if COLOURS[item.status] else text)

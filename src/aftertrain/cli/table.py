@@ -23,3 +23,12 @@ def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Non
         first = "".join(f"{cell:<{width + 2}}" for cell, width in zip(row, widths, strict=False))
         text = (first + f"\n{' ' * indent}".join(lines)).rstrip()
         click.echo(click.style(text, bold=True) if header and number == 0 else text)
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "promise"), counted(1200, "promise")
+    ('1 promise', '1,200 promises')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -18,6 +18,7 @@ from aftertrain.registry.tables import Plugin, Registry, Row
 from aftertrain.testing import plugin as plugin_promises
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing.examples import cases, example
+from aftertrain.testing.local import local_row
 from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked
 
 State = Literal["kept", "broken", "unchecked"]
@@ -46,7 +47,12 @@ class Claim:
     promise: Promise
 
     def __str__(self) -> str:
-        return f"{self.row.kind} {self.row.name}: {self.words}"
+        return f"{self.subject}: {self.words}"
+
+    @property
+    def subject(self) -> str:
+        """Kind and name of the component; a file in the current folder is called from there."""
+        return f"{self.row.kind} {self.row.name.replace(f'{Path.cwd()}/', './')}"
 
     @property
     def words(self) -> str:
@@ -60,10 +66,12 @@ class Claim:
             BrokenPromise: it is not kept.
             Unchecked: it cannot be checked here.
         """
-        with tempfile.TemporaryDirectory(prefix="aftertrain-check-") as name:
-            folder = Path(name)
-            settings = example(self.row.origin, self.row.kind, self.row.name, folder)
-            known = tuple(cases(self.row.origin, self.row.name))
+        with tempfile.TemporaryDirectory(prefix="aftertrain-check-") as temporary:
+            folder = Path(temporary)
+            # Beside a local file's class stand its own examples, by the name of the class.
+            name = self.row.name.rpartition(":")[2]
+            settings = example(self.row.origin, self.row.kind, name, folder)
+            known = tuple(cases(self.row.origin, name))
             try:
                 self.promise(Subject(self.row, self.registry, folder, settings, known))
             except MissingExtra as error:
@@ -88,14 +96,17 @@ def claims(plugin: str | None = None, *, registry: Registry | None = None) -> li
     """Every promise that applies to the components of one plugin, or of all.
 
     Args:
-        plugin: its entry-point name, or the name of its distribution.
+        plugin: its entry-point name, the name of its distribution, or `FILE.py:CLASS` for a class in a file.
         registry: what is installed, by default.
 
     Raises:
         UnknownName: no such plugin.
-        PluginError: it is broken, incompatible, blocked or clashing, or has no components.
+        PluginError: it is broken, incompatible, blocked or clashing, or has no components; the file cannot be used.
     """
     registry = registry if registry is not None else installed()
+    local = local_row(plugin) if plugin is not None else None
+    if local is not None:
+        return [Claim(local, registry, promise) for promise in promises(local.kind, packaged=False)]
     chosen = [_named(registry, plugin)] if plugin is not None else [p for p in registry.plugins if p.usable]
     return [Claim(row, registry, promise) for each in chosen for row in each.rows for promise in promises(row.kind)]
 
@@ -106,10 +117,15 @@ def findings(plugin: str, *, registry: Registry | None = None) -> Iterator[Findi
         yield claim.finding()
 
 
-def promises(kind: str) -> tuple[Promise, ...]:
-    """What a component of that kind promises."""
+def promises(kind: str, *, packaged: bool = True) -> tuple[Promise, ...]:
+    """What a component of that kind promises.
+
+    Args:
+        packaged: with what only a package can promise, which registers its components; a local file does not.
+    """
     own: tuple[Promise, ...] = importlib.import_module(f"aftertrain.testing.{kind}").PROMISES
-    return (*plugin_promises.PROMISES, *settings_promises.PROMISES, *own)
+    every = plugin_promises.PROMISES if packaged else plugin_promises.OF_A_CLASS
+    return (*every, *settings_promises.PROMISES, *own)
 
 
 def _named(registry: Registry, name: str) -> Plugin:

@@ -7,11 +7,13 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+from aftertrain.registry.load import load_file, local_files
 from aftertrain.testing.promise import BrokenPromise
 
 START_SECONDS = 60.0
@@ -48,7 +50,7 @@ def in_child(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(pickle.dumps((work, argument)), theirs), daemon=True)
+    child = context.Process(target=_child, args=(local_files(), pickle.dumps((work, argument)), theirs), daemon=True)
     child.start()
     theirs.close()
     started = False
@@ -78,8 +80,10 @@ def in_child(
         ours.close()
 
 
-def _child(pickled: bytes, pipe: Connection) -> None:
+def _child(files: Sequence[Path], pickled: bytes, pipe: Connection) -> None:
     try:
+        for file in files:
+            load_file(file)
         work, argument = pickle.loads(pickled)
         result = work(argument, lambda words: pipe.send(("doing", words)))
         pipe.send(("result", result))

@@ -75,7 +75,9 @@ def packing_changes_nothing(subject: Subject) -> None:
     loss = _loss(subject)
     atoms = make_atoms(loss.needs)
     whole = apply(loss, [atoms])
-    _same(whole, apply(loss, [[atom] for atom in atoms]), "in one micro-batch and in one for each atom")
+    single = apply(loss, [[atom] for atom in atoms])
+    _sums(whole, single, f"{loss.needs.atom}s")
+    _same(whole, single, "in one micro-batch and in one for each atom")
     _same(whole, apply(loss, [atoms[3:], atoms[:3]]), "in one micro-batch and in two, reordered")
     _same(whole, apply(loss, [atoms[::-1]]), "in order and reversed")
 
@@ -167,6 +169,20 @@ def _apply(loss: Loss[Any], seeds: Sequence[int]) -> list[Outcome]:
     from aftertrain.testing.batches import apply, make_atoms
 
     return apply(loss, [make_atoms(loss.needs, seed) for seed in seeds])
+
+
+def _sums(whole: Sequence[Outcome], single: Sequence[Outcome], atoms: str) -> None:
+    """The likeliest mistake by its name: dividing by the size of the micro-batch, as trainers elsewhere ask for."""
+    count = len(single)
+    for name in whole[0].output.terms:
+        a, b = (sum(part.output.terms[name].item() for part in parts) for parts in (whole, single))
+        averaged = not _close(a, b) and 0.5 * count <= b / a <= 2 * count if a else False
+        require(
+            not averaged,
+            f"term {name!r} is an average, it must be a sum: {count} {atoms} in one micro-batch give {a:.5g}, one "
+            f"by one they add up to {b:.5g}. A loss returns .sum(), not .mean(): aftertrain divides by the count of "
+            "the whole step, so that results do not depend on how it is cut into micro-batches",
+        )
 
 
 def _same(one: Sequence[Outcome], other: Sequence[Outcome], how: str) -> None:

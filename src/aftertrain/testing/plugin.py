@@ -44,9 +44,13 @@ def construction_is_light_and_picklable(subject: Subject) -> None:
     require(copy.settings == component.settings, "out of pickle it has other settings")
 
 
+OF_A_CLASS: tuple[Promise, ...] = (
+    targets_resolve,
+    construction_is_light_and_picklable,
+)
+"""What a class promises wherever it stands."""
 PROMISES: tuple[Promise, ...] = (
     registering_is_light,
     settings_import_no_torch,
-    targets_resolve,
-    construction_is_light_and_picklable,
+    *OF_A_CLASS,
 )
