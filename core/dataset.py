@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from aftertrain.core.component import Component
@@ -11,6 +12,21 @@ from aftertrain.core.records import Record
 from aftertrain.core.settings import Settings
 
 S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """Stands among the records for a row that makes none.
+
+    Attributes:
+        id: as a record's: unique, and known to `Dataset.where`.
+        reason: one word for counts: `unknown_role`, `not_json` …
+        message: what was expected and what was found, without where the row stands.
+    """
+
+    id: str
+    reason: str
+    message: str
 
 
 class Dataset(Component[S]):
@@ -34,6 +50,21 @@ class Dataset(Component[S]):
             DataError: a row does not fit; names file, line and field.
         """
 
+    def entries(self) -> Iterator[Any]:
+        """The records as iteration yields them, and in place of a row that makes none a `BadRow`.
+
+        Training reads this, so that bad rows can be counted and named together, or left out. By default iteration
+        itself, whose first bad row stops it.
+
+        Raises:
+            DataError: the data as a whole cannot be read.
+        """
+        return iter(self)
+
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data before training on it, a sentence each; told in the plan."""
+        return ()
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Hex digest of the *content* (the bytes of the files, or what the rows are generated from).
@@ -42,9 +73,9 @@ class Dataset(Component[S]):
         """
 
     def where(self, ids: Collection[str]) -> dict[str, str]:
-        """Where the records of these ids stand (`file:line`), for messages; those not known are absent. May be slow."""
+        """Where the rows of these ids stand (`file:line`), for messages; those not known are absent. May be slow."""
         return {}
 
     def __len__(self) -> int:
-        """Number of records; by default counted by iterating."""
-        return sum(1 for _ in self)
+        """Number of records and bad rows; by default counted by reading them."""
+        return sum(1 for _ in self.entries())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
@@ -163,6 +163,10 @@ class Stage(Component[S]):
             RunError: the stage has no such step, or does not train on rows that are known beforehand (the default).
         """
         raise RunError(f"stage {context.name!r} does not train on rows that are known before it runs")
+
+    def where(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Where the rows of these ids stand (`file:line`), for people; those not known are absent, by default all."""
+        return {}
 
     def trial(self, context: PlanContext, rows: int) -> Trial | None:
         """At most `rows` rows and all that would train on them, for `aftertrain check-invariants`; None by default.

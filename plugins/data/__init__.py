@@ -12,6 +12,8 @@ def aftertrain_register(registry: Registrar) -> None:
         "dataset", "jsonl", f"{HERE}.jsonl:Jsonl", f"{HERE}.settings:JsonlSettings", "a .jsonl or .jsonl.gz file"
     )
     registry.add("dataset", "parquet", f"{HERE}.parquet:Parquet", f"{HERE}.settings:ParquetSettings", "a parquet file")
+    registry.add("dataset", "csv", f"{HERE}.delimited:Csv", f"{HERE}.settings:CsvSettings", "a CSV file")
+    registry.add("dataset", "json", f"{HERE}.json_array:JsonArray", f"{HERE}.settings:JsonSettings", "a JSON array")
     registry.add(
         "dataset",
         "hub",

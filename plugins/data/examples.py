@@ -24,6 +24,20 @@ def jsonl(folder: Path) -> dict[str, Any]:
     return {"path": str(path)}
 
 
+def csv(folder: Path) -> dict[str, Any]:
+    """Two texts a line."""
+    path = folder / "rows.csv"
+    path.write_text("prompt,response\n" + "".join(f'What is {i} + 1?,"It is, then, {i + 1}."\n' for i in range(7)))
+    return {"path": str(path), "format": "prompt_response"}
+
+
+def json_array(folder: Path) -> dict[str, Any]:
+    """All rows as one array."""
+    path = folder / "rows.json"
+    path.write_text(json.dumps(ROWS, indent=2), encoding="utf-8")
+    return {"path": str(path)}
+
+
 def parquet(folder: Path) -> dict[str, Any]:
     """The same as a table."""
     import pyarrow
@@ -54,6 +68,8 @@ def mixture(folder: Path) -> dict[str, Any]:
 EXAMPLES = {
     ("dataset", "jsonl"): jsonl,
     ("dataset", "parquet"): parquet,
+    ("dataset", "csv"): csv,
+    ("dataset", "json"): json_array,
     ("dataset", "hub"): hub,
     ("dataset", "mixture"): mixture,
 }

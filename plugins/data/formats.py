@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from aftertrain.core.errors import DataError
 from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, Record, Role
+from aftertrain.plugins.data.columns import check_columns
+from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
 
 ROLES: dict[str, Role] = {
@@ -25,24 +26,6 @@ ROLES: dict[str, Role] = {
 """Names of roles, those of ShareGPT included."""
 SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row and where it stands (`file:line`)."""
-
-    where: str
-    values: Mapping[str, Any]
-
-    def fail(self, field: str, expected: str, found: object) -> NoReturn:
-        """Raise a `DataError` about one field."""
-        shown = "nothing" if found is None else f"{type(found).__name__} {str(found)[:60]!r}"
-        raise DataError(f"{self.where}: field {field!r}: expected {expected}, found {shown}")
-
-    def text(self, field: str) -> str:
-        """A field that must be a text."""
-        value = self.values.get(field)
-        return value if isinstance(value, str) else self.fail(field, "a text", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +43,29 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
     """The record of one row.
 
     Raises:
-        DataError: the row does not fit the format.
+        RowFault: the row does not fit the format.
     """
-    given = row.values.get("id")
-    name = str(given) if isinstance(given, str | int) and str(given) else f"{source}-{_digest(row.values)}"
-    context = _Context(row, {**FIELDS[settings.format], **settings.fields}, settings, name, source)
+    if row.broken is not None:
+        row.refuse(*row.broken)
+    check_columns(row, settings)
+    columns = {**FIELDS[settings.format], **settings.fields}
+    context = _Context(row, columns, settings, row_id(row, source), source)
     return CONVERTERS[settings.format](context)
+
+
+def row_id(row: Row, source: str) -> str:
+    """The row's own id, or one made of the data set's name and the row's content."""
+    given = row.values.get("id")
+    return str(given) if isinstance(given, str | int) and str(given) else f"{source}-{_digest(row.values)}"
 
 
 def _conversation(context: _Context) -> Conversation:
     column = context.columns["messages"]
     turns = parse_turns(context.row, column, context.row.values.get(column))
     if not any(turn.role == "assistant" for turn in turns):
-        context.row.fail(column, "at least one turn of the assistant", context.row.values[column])
+        context.row.fail(
+            column, "at least one turn of the assistant", context.row.values[column], reason="no_assistant_turn"
+        )
     return Conversation(context.id, turns, context.source, context.settings.license)
 
 
@@ -80,6 +73,18 @@ def _prompt_response(context: _Context) -> Conversation:
     turns = (
         Message("user", context.row.text(context.columns["prompt"])),
         Message("assistant", context.row.text(context.columns["response"])),
+    )
+    return Conversation(context.id, turns, context.source, context.settings.license)
+
+
+def _alpaca(context: _Context) -> Conversation:
+    """Instruction and input are one turn of the user, an empty line between them."""
+    column = context.columns["input"]
+    more = "" if context.row.values.get(column) is None else context.row.text(column)
+    asked = context.row.text(context.columns["instruction"])
+    turns = (
+        Message("user", f"{asked}\n\n{more}" if more.strip() else asked),
+        Message("assistant", context.row.text(context.columns["output"])),
     )
     return Conversation(context.id, turns, context.source, context.settings.license)
 
@@ -149,6 +154,7 @@ def _feedback(context: _Context) -> Feedback:
 CONVERTERS: dict[str, Callable[[_Context], Record]] = {
     "messages": _conversation,
     "prompt_response": _prompt_response,
+    "alpaca": _alpaca,
     "gsm8k": _gsm8k,
     "preference": _preference,
     "feedback": _feedback,
@@ -159,7 +165,7 @@ CONVERTERS: dict[str, Callable[[_Context], Record]] = {
 def parse_turns(row: Row, field: str, value: Any) -> tuple[Message, ...]:
     """`[{role, content}, …]` or ShareGPT's `[{from, value}, …]`."""
     if not isinstance(value, list) or not value:
-        row.fail(field, "a list of turns {role, content}", value)
+        row.fail(field, "a list of turns {role, content}", value, reason="no_turns" if value == [] else "")
     return tuple(_turn(row, f"{field}[{index}]", turn) for index, turn in enumerate(value))
 
 
@@ -180,7 +186,7 @@ def _turn(row: Row, field: str, turn: Any) -> Message:
         row.fail(field, "a turn {role, content}", turn)
     role, content = (turn.get("role", turn.get("from")), turn.get("content", turn.get("value")))
     if not isinstance(role, str) or role not in ROLES:
-        row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role)
+        row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role, reason="unknown_role")
     if turn.get("tool_calls"):
         row.fail(
             f"{field}.tool_calls", "a call written out in content, as the model is to write it", turn["tool_calls"]
@@ -211,8 +217,12 @@ def _split(
     while shared > 0 and not (chosen[shared].role == rejected[shared].role == "assistant"):
         shared -= 1
     if shared == 0:
-        row.fail(
-            field, "conversations that share a prompt and go on with the assistant", None if not chosen else chosen[0]
+        turn = next((i for i in range(shortest) if chosen[i] != rejected[i]), shortest)
+        who = chosen[turn].role if turn < len(chosen) else rejected[turn].role if turn < len(rejected) else "none"
+        row.refuse(
+            "no_shared_prompt",
+            f"field {field!r}: expected conversations that share a prompt and go on with the assistant; chosen and "
+            f"rejected differ at turn {turn + 1} ({who})",
         )
     return tuple(chosen[:shared]), tuple(chosen[shared:]), tuple(rejected[shared:])
 

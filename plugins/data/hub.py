@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from aftertrain.core.errors import DataError, Unreachable
-from aftertrain.plugins.data.formats import Row
+from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import HubSettings
 from aftertrain.plugins.data.table import Table
 

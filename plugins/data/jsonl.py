@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -9,13 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.formats import Row
+from aftertrain.plugins.data.row import Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
 from aftertrain.plugins.data.table import Table, file_digest
 
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 
 class Jsonl(Table[JsonlSettings]):
-    """One JSON object a line; blank lines are passed over."""
+    """One JSON object a line; blank lines are passed over, later ones that hold no object are broken rows.
+
+    A file whose first line holds none is something else, and is refused.
+    """
 
     Config = JsonlSettings
 
@@ -27,27 +33,56 @@ class Jsonl(Table[JsonlSettings]):
         return file_digest(Path(self.settings.path))
 
     def rows(self) -> Iterator[Row]:
-        path = self.settings.path
-        number = 0
+        path, number, first = self.settings.path, 0, True
         try:
             with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
                 for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield Row(f"{path}:{number}", _parse(line, f"{path}:{number}"))
+                    if not line.strip():
+                        continue
+                    row = _parse(line.removeprefix(codecs.BOM_UTF8) if first else line, f"{path}:{number}")
+                    if first and row.broken is not None:
+                        raise DataError(f"{row.where}: {_other_kind(line) or row.broken[1]}")
+                    first = False
+                    yield row
         except (OSError, EOFError, zlib.error) as error:
             where = f"{path}:{number + 1}" if number else path
             raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _parse(line: bytes, where: str) -> dict[str, object]:
+def _parse(line: bytes, where: str) -> Row:
     try:
-        value = json.loads(line.rstrip())
+        value = json.loads(line.rstrip().decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 at byte {error.start} of the line") from error
+        broken = ("not_utf8", f"not UTF-8 at byte {error.start} of the line")
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where}: not JSON: {error.msg} at column {error.colno}; one object per line is expected"
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
-    return value
+        broken = ("not_json", f"not JSON: {error.msg} at column {error.colno}; one object per line is expected")
+    except RecursionError:
+        broken = ("not_json", "not JSON that can be read: too many brackets within one another")
+    else:
+        if isinstance(value, dict):
+            return Row(where, value)
+        broken = ("not_an_object", f"expected a JSON object, found {described(value)}")
+    return Row(where, {"line": line.decode("utf-8", "replace")}, broken)
+
+
+def _other_kind(line: bytes) -> str:
+    """What a file is that begins with this line, and how to read it; empty where that cannot be told."""
+    if line.startswith(b"PAR1"):
+        return "this is a parquet file: write `use: parquet`"
+    if line.startswith(b"\x1f\x8b"):
+        return "the file is gzipped: give it a name that ends in .jsonl.gz"
+    if line.startswith(UTF16) or b"\0" in line[:4]:
+        return "the file is UTF-16; save it as UTF-8"
+    text = line.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+    if text.startswith("["):
+        return "looks like a JSON array, not one object a line: write `use: json`"
+    if text == "{" or (text.startswith("{") and not text.endswith("}") and text.endswith((",", "[", "{", ":"))):
+        return (
+            "looks like JSON over several lines; one object per line is expected: `jq -c . FILE > NEW.jsonl` "
+            "writes it so"
+        )
+    if "," in text and not text.startswith("{"):
+        return "looks like CSV: write `use: csv`"
+    if "\t" in text and not text.startswith("{"):
+        return 'looks like tab-separated columns: write `use: csv, delimiter: "\\t"`'
+    return ""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -42,9 +42,19 @@ class Mixture(Dataset[MixtureSettings]):
         return kinds.pop()
 
     def __iter__(self) -> Iterator[Any]:
+        return self._mixed(self._parts)
+
+    def entries(self) -> Iterator[Any]:
+        """Bad rows count towards their part's share."""
+        return self._mixed([part.entries() for part in self._parts])
+
+    def notes(self) -> Sequence[str]:
+        return [f"parts[{number}]: {note}" for number, part in enumerate(self._parts) for note in part.notes()]
+
+    def _mixed(self, parts: Sequence[Iterable[Any]]) -> Iterator[Any]:
         _ = self.record_type
         with Spool() as spool:
-            ends = [spool.extend(part) for part in self._parts]
+            ends = [spool.extend(part) for part in parts]
             sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
             picked = array("q")
             for number, (size, count) in enumerate(zip(sizes, self._counts(sizes), strict=True)):
@@ -58,8 +68,11 @@ class Mixture(Dataset[MixtureSettings]):
         """Where the parts' rows stand; the second and third of an id (`#2`) where the first does."""
         plain = {name: name.rpartition("#")[0] if "#" in name else name for name in ids}
         found: dict[str, str] = {}
+        wanted = {*plain, *plain.values()}
         for part in self._parts:
-            found |= part.where({*plain, *plain.values()})
+            found |= part.where(wanted)
+            if found.keys() >= plain.keys():
+                break
         return {name: found.get(name, found.get(plain[name], "")) for name in ids if {name, plain[name]} & found.keys()}
 
     def fingerprint(self) -> str:

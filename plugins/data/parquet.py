@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.formats import Row
+from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import ParquetSettings
 from aftertrain.plugins.data.table import Table, file_digest
 

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
 
-Format = Literal["messages", "prompt_response", "gsm8k", "preference", "feedback", "rlvr"]
+Format = Literal["messages", "prompt_response", "alpaca", "gsm8k", "preference", "feedback", "rlvr"]
 
 FIELDS: dict[str, dict[str, str]] = {
     "messages": {"messages": "messages"},
     "prompt_response": {"prompt": "prompt", "response": "response"},
+    "alpaca": {"instruction": "instruction", "input": "input", "output": "output"},
     "gsm8k": {"question": "question", "answer": "answer"},
     "preference": {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
     "feedback": {"prompt": "prompt", "completion": "completion", "label": "label"},
@@ -29,10 +30,10 @@ class TableSettings(Settings):
 
     format: Format = Field(
         "messages",
-        description="messages: a list of turns; prompt_response: two texts; gsm8k: question and worked answer; "
-        "preference: chosen and rejected, as turns, texts with a prompt, or transcripts with Human: and Assistant:; "
-        "feedback: a prompt, one completion and a label, true where it is good (KTO); "
-        "rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
+        description="messages: a list of turns; prompt_response: two texts; alpaca: an instruction, an input that may "
+        "be missing, and an output; gsm8k: question and worked answer; preference: chosen and rejected, as turns, "
+        "texts with a prompt, or transcripts with Human: and Assistant:; feedback: a prompt, one completion and a "
+        "label, true where it is good (KTO); rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
     )
     as_: Literal["conversation", "problem"] | None = Field(
         None,
@@ -70,6 +71,21 @@ class JsonlSettings(TableSettings):
 
 class ParquetSettings(TableSettings):
     """A parquet file."""
+
+    path: LocalPath = unhashed(description="File; its content and name enter the hash, its folder does not.")
+
+
+class CsvSettings(TableSettings):
+    """A CSV file whose first line names the columns; every value is a text."""
+
+    path: LocalPath = unhashed(description="File in UTF-8; its content and name enter the hash, its folder does not.")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        ",", description='What stands between columns; "\\t" in a .tsv file.'
+    )
+
+
+class JsonSettings(TableSettings):
+    """A file that is one JSON array of objects; it is read into memory as a whole."""
 
     path: LocalPath = unhashed(description="File; its content and name enter the hash, its folder does not.")
 

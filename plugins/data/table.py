@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aftertrain.core.dataset import Dataset
+from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, Feedback, PreferencePair, Problem, Record
-from aftertrain.plugins.data.formats import Row, record_of
+from aftertrain.plugins.data.formats import record_of, row_id
+from aftertrain.plugins.data.row import Row, RowFault
 from aftertrain.plugins.data.settings import TableSettings
 
 T = TypeVar("T", bound=TableSettings)
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=Record | BadRow)
+NOTED = 1_000
+"""Rows that are looked at for columns that nothing reads."""
 
 
 class Table(Dataset[T]):
@@ -29,10 +32,10 @@ class Table(Dataset[T]):
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
-        """All rows with where they stand.
+        """All rows with where they stand; a line that holds no row is a broken one.
 
         Raises:
-            DataError: the place cannot be read, or a row is not an object.
+            DataError: the place cannot be read.
         """
 
     @abstractmethod
@@ -57,22 +60,42 @@ class Table(Dataset[T]):
     def __iter__(self) -> Iterator[Any]:
         yield from unique(record_of(row, self.settings, self._source) for row in self._limited())
 
+    def entries(self) -> Iterator[Any]:
+        yield from unique(self._entry(row) for row in self._limited())
+
+    def notes(self) -> Sequence[str]:
+        """Names the columns that nothing reads, found in the first rows."""
+        read: set[str] = {"id"}
+        names: dict[str, None] = {}
+        for row in islice(self._limited(), NOTED):
+            if row.broken is None:
+                names |= dict.fromkeys(row.values)
+                self._entry(replace(row, values=_Watched(row.values, read)))
+        unread = [name for name in names if name not in read]
+        return [f"columns not read: {', '.join(unread)}"] if unread else []
+
     def where(self, ids: Collection[str]) -> dict[str, str]:
         """File and line of rows, by reading the file again up to the last of them."""
         wanted, found, place = set(ids), {}, ""
 
-        def records() -> Iterator[Record]:
+        def entries() -> Iterator[Record | BadRow]:
             nonlocal place
             for row in self._limited():
                 place = row.where
-                yield record_of(row, self.settings, self._source)
+                yield self._entry(row)
 
-        for record in unique(records()):
-            if record.id in wanted:
-                found[record.id] = place
+        for entry in unique(entries()):
+            if entry.id in wanted:
+                found[entry.id] = place
                 if len(found) == len(wanted):
                     break
         return found
+
+    def _entry(self, row: Row) -> Record | BadRow:
+        try:
+            return record_of(row, self.settings, self._source)
+        except RowFault as fault:
+            return BadRow(row_id(row, self._source), fault.reason, fault.message)
 
     def _limited(self) -> Iterator[Row]:
         number = 0
@@ -90,6 +113,22 @@ class Table(Dataset[T]):
     @property
     def _source(self) -> str:
         return self.settings.source or self.default_source
+
+
+class _Watched(dict[str, Any]):
+    """The values of a row, which note in `read` which of them are looked at."""
+
+    def __init__(self, values: Mapping[str, Any], read: set[str]) -> None:
+        super().__init__(values)
+        self._read = read
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._read.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self._read.add(key)
+        return super().__getitem__(key)
 
 
 def unique(records: Iterable[R]) -> Iterator[R]:

@@ -175,12 +175,12 @@ class Streamed(Feed):
 
     def _go_to(self, position: Position) -> None:
         self._position, self._window = position, None
-        self._rows = islice(self._data, position.window * self._window_rows, None)
+        self._rows = islice(self._data.entries(), position.window * self._window_rows, None)
 
     def _read(self) -> Samples | None:
         """The window of the position, which becomes the current one; None after the last row."""
         if self._rows is None:
-            self._rows = iter(self._data)
+            self._rows = self._data.entries()
         rules, batch, at = Rules.of(self._needs, self._settings.batch.learn), self._settings.batch, self._position
         rows = islice(self._rows, self._window_rows)
         store = Store(tokenised(self._tokenizer, rows, rules))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
-from aftertrain.core.dataset import Dataset
+from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
 from aftertrain.core.loss import Loss
@@ -20,9 +20,9 @@ from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules
-from aftertrain.plugins.training.samples import Samples, select
+from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
 from aftertrain.plugins.training.settings import TrainSettings
-from aftertrain.plugins.training.store import Store
+from aftertrain.plugins.training.store import Fault, Store
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     if settings.stream is not None:
         return _streamed(settings, context, loss, data, tokenizer, noun)
     try:
-        n_rows = len(data)
+        n_rows = _count(settings, data)
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
     stride = -(-n_rows // SAMPLE)
-    samples = _prepared(settings, loss, data, tokenizer, islice(data, 0, None, stride))
+    samples = _prepared(settings, loss, data, tokenizer, islice(data.entries(), 0, None, stride))
     seen = samples.n_rows
     kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
@@ -58,7 +58,8 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     scale = kept / len(samples.atoms)
     items = [
         PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
-        *_left_out(samples, seen),
+        *_notes(data),
+        *_left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         PlanItem(
             "tokens",
@@ -88,7 +89,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     assert settings.max_steps is not None
     window = settings.stream.window
     try:
-        samples = _prepared(settings, loss, data, tokenizer, islice(data, min(window, SAMPLE)))
+        samples = _prepared(settings, loss, data, tokenizer, islice(data.entries(), min(window, SAMPLE)))
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
     seen = samples.n_rows
@@ -98,7 +99,8 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     feed = Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
     return [
         PlanItem("rows", told),
-        *_left_out(samples, seen),
+        *_notes(data),
+        *_left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         *_memory(settings, context, loss, samples, feed.budget),
@@ -170,12 +172,33 @@ def _micro_batches(samples: Samples, per_step: int, budget: int) -> str:
     return "1 micro-batch" if n == 1 else f"about {n} micro-batches"
 
 
-def _left_out(samples: Samples, seen: int) -> Iterator[PlanItem]:
+def _count(settings: TrainSettings, data: Dataset[Any]) -> int:
+    """Rows in all. More than are tokenised for a plan are read here alone, so that none of the bad is passed over."""
+    bad: list[Fault] = []
+    number = -1
+    for number, entry in enumerate(data.entries()):
+        if isinstance(entry, BadRow):
+            bad.append(Fault(number, entry.id, entry.reason, entry.message))
+            if len(bad) >= ENOUGH:
+                refuse_unusable(bad, number + 1, settings.batch, data.where)
+    if number >= SAMPLE:
+        refuse_unusable(bad, number + 1, settings.batch, data.where)
+    return number + 1
+
+
+def _notes(data: Dataset[Any]) -> Iterator[PlanItem]:
+    for note in data.notes():
+        yield PlanItem("data", note)
+
+
+def _left_out(samples: Samples, seen: int, where: Where) -> Iterator[PlanItem]:
     for reason, ids in samples.dropped.items():
-        yield PlanItem("left out", f"{len(ids):,} of {seen:,}: {reason} (such as {ids[0]})", "warning")
+        (first,) = named(ids[:1], where)
+        yield PlanItem("left out", f"{len(ids):,} of {seen:,}: {reason}, such as {first}", "warning")
     if samples.truncated:
-        ids = samples.truncated
-        yield PlanItem("cut", f"{len(ids):,} of {seen:,} at batch.max_tokens (such as {ids[0]})", "warning")
+        (first,) = named(samples.truncated[:1], where)
+        cut = f"{len(samples.truncated):,} of {seen:,} at batch.max_tokens, such as {first}"
+        yield PlanItem("cut", cut, "warning")
 
 
 def _sampled(stride: int, seen: int) -> str:

@@ -131,7 +131,8 @@ def select(
         kept = fits | (learnt & tells)
     if not kept.any() and not may_be_empty:
         why = "; ".join(f"{reason}: {len(ids)}" for reason, ids in dropped.items())
-        raise DataError(f"no row is left to train on of {store.n_rows} ({why}); batch.max_tokens is {limit}")
+        first = "".join(f"\n{line}" for line in _fault_lines(store.faults[:1], where))
+        raise DataError(f"no row is left to train on of {store.n_rows} ({why}); batch.max_tokens is {limit}{first}")
     samples = _samples(store, kept, limit, dropped=dropped, truncated=truncated)
     if needs is None or needs.probes is None or not kept.any():
         return samples
@@ -149,17 +150,30 @@ def refuse_unusable(faults: Sequence[Fault], n_rows: int, batch: Batch, where: W
     """
     if batch.unusable == "drop" or not faults:
         return
-    shown = faults[:NAMED]
-    places = where([fault.id for fault in shown])
     counts = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in Counter(f.reason for f in faults).items())
-    lines = [f"{places[fault.id]}: {fault.message}" if fault.id in places else fault.message for fault in shown]
     more = f"\n… and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+    cure = ", or leave them out with batch.unusable: drop" if len(faults) < n_rows else ""
     read = f"{len(faults)} of {n_rows} rows" if len(faults) < ENOUGH else f"{len(faults)} of the first {n_rows} rows"
     raise DataError(
-        f"{read} cannot be trained on ({counts}): mend them, or leave them out with batch.unusable: drop\n"
-        + "\n".join(lines)
+        f"{read} cannot be trained on ({counts}): mend them{cure}\n"
+        + "\n".join(_fault_lines(faults[:NAMED], where))
         + more
     )
+
+
+def _fault_lines(faults: Sequence[Fault], where: Where) -> list[str]:
+    """What is wrong with each row, file and line before it; what was said of the row before is not said again."""
+    places = where([fault.id for fault in faults]) if faults else {}
+    before = ["", *(fault.message for fault in faults)]
+    told = ["the same" if fault.message == last else fault.message for fault, last in zip(faults, before, strict=False)]
+    starts = [places.get(fault.id, "" if repr(fault.id) in fault.message else fault.id) for fault in faults]
+    return [f"{start}: {words}" if start else words for start, words in zip(starts, told, strict=True)]
+
+
+def named(ids: Sequence[str], where: Where) -> list[str]:
+    """Ids, each with file and line where these are known."""
+    places = where(ids)
+    return [f"{name} ({places[name]})" if name in places else name for name in ids]
 
 
 def _samples(store: Store, kept: Any, limit: int, *, dropped: dict[str, list[str]], truncated: list[str]) -> Samples:

@@ -29,9 +29,9 @@ class Batch(Settings):
     )
     unusable: Literal["error", "drop"] = Field(
         "error",
-        description="What becomes of rows that teach nothing (chosen equals rejected, empty replies) or that the chat "
-        "template cannot render as a prompt and its reply: the stage stops and names them, or they are left out and "
-        "counted.",
+        description="What becomes of rows that are damaged or do not fit the format, that teach nothing (chosen equals "
+        "rejected, empty replies) or that the chat template cannot render as a prompt and its reply: the stage stops "
+        "and names them, or they are left out and counted.",
     )
     learn: Literal["all", "last"] = Field(
         "all", description="Which replies of a conversation are targets: all of the assistant's turns, or the last."

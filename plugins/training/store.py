@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from aftertrain.core.dataset import BadRow
 from aftertrain.core.packing import Atom, Segment
 from aftertrain.core.tokens import UnusableRow
 from aftertrain.plugins.training.rows import Rules, TrainingRecord, atoms_of
@@ -60,13 +61,16 @@ def schema() -> pa.Schema:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, records: Iterable[TrainingRecord], first: int, rules: Rules
+    tokenizer: PreTrainedTokenizerBase, records: Iterable[TrainingRecord | BadRow], first: int, rules: Rules
 ) -> pa.RecordBatch:
     """Tokenise records whose numbers in the data set go on from `first`."""
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {name: [] for name in schema().names}
     for number, record in enumerate(records, first):
+        if isinstance(record, BadRow):
+            _add(columns, row=number, sample_id=record.id, reason=record.reason, message=record.message)
+            continue
         try:
             atoms = atoms_of(tokenizer, record, number, rules)
         except UnusableRow as error:

@@ -104,7 +104,7 @@ class Supply:
                 self.told(rows)
 
         workers = self.settings.data_workers or available_cores()
-        yield from tokenised(tokenizer, data, rules, workers=workers, between=between)
+        yield from tokenised(tokenizer, data.entries(), rules, workers=workers, between=between)
 
     def _checked(self, batches: Iterable[pa.RecordBatch], where: Where) -> Iterator[pa.RecordBatch]:
         """The batches; a data set that is mostly unusable is refused before all of it is tokenised."""

@@ -19,6 +19,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
+from aftertrain.core.dataset import BadRow
 from aftertrain.core.errors import RunError
 from aftertrain.plugins.training.rows import Rules, TrainingRecord
 from aftertrain.plugins.training.store import encode, schema
@@ -44,7 +45,7 @@ def available_cores() -> int:
 
 def tokenised(
     tokenizer: PreTrainedTokenizerBase,
-    records: Iterable[TrainingRecord],
+    records: Iterable[TrainingRecord | BadRow],
     rules: Rules,
     *,
     workers: int = 1,
@@ -63,7 +64,7 @@ def tokenised(
     rows = iter(records)
     done = 0
 
-    def chunks(limit: int | None) -> Iterator[tuple[list[TrainingRecord], int]]:
+    def chunks(limit: int | None) -> Iterator[tuple[list[TrainingRecord | BadRow], int]]:
         first = done
         while limit is None or first < limit:
             if not (chunk := list(islice(rows, CHUNK))):
@@ -120,10 +121,10 @@ class _Pool:
             child.end()
         self._threads.shutdown(cancel_futures=True)
 
-    def submit(self, chunk: list[TrainingRecord], first: int) -> Future[pa.RecordBatch]:
+    def submit(self, chunk: list[TrainingRecord | BadRow], first: int) -> Future[pa.RecordBatch]:
         return self._threads.submit(self._work, chunk, first)
 
-    def _work(self, chunk: list[TrainingRecord], first: int) -> pa.RecordBatch:
+    def _work(self, chunk: list[TrainingRecord | BadRow], first: int) -> pa.RecordBatch:
         child = self._idle.get()
         try:
             return child.encode(chunk, first)
@@ -149,7 +150,7 @@ class _Child:
         self._to, self._from = self._process.stdin, self._process.stdout
         self._hello = pickle.dumps((tokenizer, rules))
 
-    def encode(self, chunk: list[TrainingRecord], first: int) -> pa.RecordBatch:
+    def encode(self, chunk: list[TrainingRecord | BadRow], first: int) -> pa.RecordBatch:
         import pyarrow as pa
 
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.outlook import outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
-from aftertrain.plugins.training.samples import Samples
+from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
 from aftertrain.plugins.training.trial import make_trial
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
     from aftertrain.core.invariants.trial import Trial
 
+FORMATS = {"Conversation": "messages", "PreferencePair": "preference", "Feedback": "feedback"}
+"""Which `format` of the built-in data sets makes which records."""
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
 
@@ -162,6 +164,9 @@ class Train(Stage[TrainSettings]):
                 feed.atoms(earlier)
         return [batch.with_masks(loss.needs.masks) for batch in pack(feed.atoms(step), feed.budget)]
 
+    def where(self, ids: Collection[str]) -> Mapping[str, str]:
+        return self._data().where(ids)
+
     def trial(self, context: PlanContext, rows: int) -> Trial:
         loss, data = self._loss(), self._data()
         if misfits := self._misfits(loss, data):
@@ -244,7 +249,8 @@ class Train(Stage[TrainSettings]):
             if self._head == "scalar" and step == 1:
                 for message in check_padding(model, tokenizer, samples):
                     warn(message)
-            _emit_left_out(context, samples, step)
+            # Places are looked for from the start of the data: for the windows of a stream that would be far each time.
+            _emit_left_out(context, samples, step, data.where if step == 1 else lambda ids: {})
 
         if settings.stream is not None:
             return Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name, told=window)
@@ -264,7 +270,7 @@ class Train(Stage[TrainSettings]):
         if first:
             for message in unknown:
                 warn(message)
-            _emit_left_out(context, samples)
+            _emit_left_out(context, samples, None, data.where)
             context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
         atoms = self._referenced(context, loss, samples, budget, context.folder)
         planned = Planned(settings, atoms, budget, context.seed, context.name)
@@ -319,7 +325,11 @@ class Train(Stage[TrainSettings]):
         found = []
         if data.record_type.__name__ not in needs.records:
             wanted = " or ".join(sorted(needs.records))
-            found.append(f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}")
+            formats = " or ".join(f"`format: {word}`" for kind, word in FORMATS.items() if kind in needs.records)
+            # Data sets of other plugins may know no formats.
+            tabular = type(self.settings.data.settings).model_fields.keys() & {"format", "parts"}
+            cure = f"; set {formats} of the data, if its rows are such" if formats and tabular else ""
+            found.append(f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}{cure}")
         if self.settings.validation is not None:
             held_out = self.builder.build(self.settings.validation.data).record_type.__name__
             if held_out not in needs.records:
@@ -367,10 +377,10 @@ def _figures(result: StepResult, term: str) -> dict[str, float]:
     }
 
 
-def _emit_left_out(context: StageContext, samples: Samples, step: int | None = None) -> None:
+def _emit_left_out(context: StageContext, samples: Samples, step: int | None, where: Where) -> None:
     counts = {reason: len(ids) for reason, ids in samples.dropped.items()}
     if samples.truncated:
         counts["truncated"] = len(samples.truncated)
     if counts:
         ids = [name for names in (*samples.dropped.values(), samples.truncated) for name in names]
-        context.emit("dropped", step, **counts, examples=ids[:5])
+        context.emit("dropped", step, **counts, examples=named(ids[:5], where))

@@ -50,7 +50,7 @@ def make_trial(
     builder = context.builder
     tokenizer = load_tokenizer(context.model, context.chat_template)
     first = FirstRows(builder.build(settings.data), rows * SPARE)
-    samples = prepare(tokenizer, first, settings.batch, loss.needs)
+    samples = prepare(tokenizer, first.entries(), settings.batch, loss.needs)
     check_fit(context.model, tokenizer, samples)
     atoms = samples.atoms[:rows]
     budget = samples.micro_tokens(settings.batch)
@@ -91,6 +91,9 @@ class FirstRows(Dataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return islice(self._whole, self._rows)
+
+    def entries(self) -> Iterator[Any]:
+        return islice(self._whole.entries(), self._rows)
 
     def fingerprint(self) -> str:
         return f"{self._whole.fingerprint()} first {self._rows}"

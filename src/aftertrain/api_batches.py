@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,14 @@ class StepBatches:
         stage: name of the stage.
         step: counted from 1.
         tokenizer: the stage's, to turn ids into text.
+        where: finds file and line of sample ids; those not known are absent.
     """
 
     stage: str
     step: int
     tokenizer: PreTrainedTokenizerBase
     batches: Sequence[PackedBatch]
+    where: Callable[[Collection[str]], Mapping[str, str]] = lambda ids: {}
 
 
 def step_batches(
@@ -67,4 +69,4 @@ def step_batches(
     model = str(find_model(job.recipe.model, job.base_folder, weights=False))
     context = PlanContext(stage, model, job.recipe.seed, job.builder, job.recipe.chat_template)
     batches = nodes[stage].batches(context, step)
-    return StepBatches(stage, step, load_tokenizer(model, job.recipe.chat_template), batches)
+    return StepBatches(stage, step, load_tokenizer(model, job.recipe.chat_template), batches, nodes[stage].where)

@@ -46,7 +46,11 @@ def test_learnt_tokens_are_marked_without_a_terminal(recipe: Path, capsys: pytes
     """Both steps of an epoch together show each row once, its reply and end token in marks."""
     pages = [shown(capsys, recipe, "--step", step) for step in (1, 2)]
     assert pages[0].startswith("first, step 1: 2 segments, ")
-    bodies = re.findall(r"── (\w) · source talks · \d+ tokens, \d+ learnt ─*\n(.*?<eos>⟧)", "".join(pages), re.DOTALL)
+    bodies = re.findall(
+        r"── (\w) · source talks · \d+ tokens, \d+ learnt · \S*talks.jsonl:\d ─*\n(.*?<eos>⟧)",
+        "".join(pages),
+        re.DOTALL,
+    )
     assert dict(bodies) == {
         "a": "<|user|>\nHi\n<|assistant|>\n⟦Ho\\x1b[2J<eos>⟧",
         "b": "<|user|>\nOne\n<|assistant|>\n⟦Two<eos>⟧",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +43,12 @@ def show_batch(  # noqa: PLR0917  click hands over options by name
     every = [(micro, batch, place) for micro, batch in enumerate(found.batches, 1) for place in range(batch.n_segments)]
     click.secho(f"{found.stage}, step {step}: {summary(found.batches)}", bold=coloured, color=coloured)
     shown = every if segments == 0 else every[:segments]
+    places = found.where([batch.sample_ids[place] for _, batch, place in shown])
     for micro, batch, place in shown:
         if place == 0:
             head = f"\nmicro-batch {micro} of {len(found.batches)}: {counted(batch.n_tokens, 'token')} in "
             click.secho(f"{head}{counted(batch.n_segments, 'segment')}, no padding", bold=coloured, color=coloured)
-        for line in segment_lines(found.tokenizer, batch, place, ids=ids, coloured=coloured):
+        for line in segment_lines(found.tokenizer, batch, place, places, ids=ids, coloured=coloured):
             click.echo(line, color=coloured)
     if len(shown) < len(every):
         click.echo(f"\n… and {counted(len(every) - len(shown), 'more segment')} (--segments 0 shows all)")
@@ -72,14 +73,23 @@ def counted(count: int, noun: str, plural: str = "s") -> str:
     return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
-def segment_lines(tokenizer: Any, batch: PackedBatch, place: int, *, ids: bool, coloured: bool) -> Iterator[str]:
+def segment_lines(
+    tokenizer: Any, batch: PackedBatch, place: int, places: Mapping[str, str], *, ids: bool, coloured: bool
+) -> Iterator[str]:
     """A segment: a heading, then its text or its tokens."""
     start = sum(batch.lengths[:place])
     tokens = batch.token_ids[start : start + batch.lengths[place]].tolist()
     learnt = batch.loss_mask[start : start + batch.lengths[place]].tolist()
     role = ROLES.get(int(batch.segments["role"][place]))
-    words = [batch.sample_ids[place], *([role] if role else []), f"source {batch.sources[place]}"]
+    name = batch.sample_ids[place]
+    words = [
+        name,
+        *([role] if role else []),
+        f"source {batch.sources[place]}",
+    ]
     heading = f"── {visible(' · '.join(words))} · {len(tokens):,} tokens, {sum(learnt):,} learnt "
+    if name in places:
+        heading += f"· {visible(places[name])} "
     yield click.style(f"{heading:─<78}", fg="cyan") if coloured else f"{heading:─<78}"
     if ids:
         for position, (token, target) in enumerate(zip(tokens, learnt, strict=True)):

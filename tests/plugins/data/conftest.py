@@ -15,11 +15,13 @@ from aftertrain.core.settings import Use
 
 def table() -> dict[str, tuple[type, type]]:
     """Component and settings by name."""
-    from aftertrain.plugins.data import hub, jsonl, mixture, parquet, settings
+    from aftertrain.plugins.data import delimited, hub, json_array, jsonl, mixture, parquet, settings
 
     return {
         "jsonl": (jsonl.Jsonl, settings.JsonlSettings),
         "parquet": (parquet.Parquet, settings.ParquetSettings),
+        "csv": (delimited.Csv, settings.CsvSettings),
+        "json": (json_array.JsonArray, settings.JsonSettings),
         "hub": (hub.Hub, settings.HubSettings),
         "mixture": (mixture.Mixture, settings.MixtureSettings),
     }

@@ -122,12 +122,12 @@ def test_verifiable_problems(dataset: Any, write: Any) -> None:
 
 
 MISFITS = [
-    ({"messages": "Hi"}, {}, "field 'messages': expected a list of turns {role, content}, found str 'Hi'"),
-    ({}, {}, "field 'messages': expected a list of turns {role, content}, found nothing"),
-    ({"messages": [USER]}, {}, "field 'messages': expected at least one turn of the assistant, found list"),
-    ({"messages": ["Hi"]}, {}, "field 'messages[0]': expected a turn {role, content}, found str 'Hi'"),
+    ({"messages": "Hi"}, {}, "field 'messages': expected a list of turns {role, content}, found the text 'Hi'"),
+    ({}, {}, "field 'messages' is missing; the row has no columns"),
+    ({"messages": [USER]}, {}, "field 'messages': expected at least one turn of the assistant, found a list [{"),
+    ({"messages": ["Hi"]}, {}, "field 'messages[0]': expected a turn {role, content}, found the text 'Hi'"),
     ({"messages": [{"role": "boss", "content": ""}]}, {}, "field 'messages[0].role': expected one of system, user"),
-    ({"messages": [{"role": "user"}]}, {}, "field 'messages[0].content': expected a text, found nothing"),
+    ({"messages": [{"role": "user"}]}, {}, "field 'messages[0].content': expected a text, found null or nothing"),
     (
         {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f"}]}]},
         {},
@@ -136,48 +136,65 @@ MISFITS = [
     (
         {**PAIRS["texts"], "chosen_rating": "4.5", "rejected_rating": 2},
         {"format": "preference"},
-        "field 'chosen_rating': expected a number, found str '4.5'",
+        "field 'chosen_rating': expected a number, found the text '4.5'",
     ),
     (
         {**PAIRS["texts"], "score_chosen": 4.5, "score_rejected": float("nan")},
         {"format": "preference"},
-        "field 'score_rejected': expected a number, found float 'nan'",
+        "field 'score_rejected': expected a number, found the number NaN",
     ),
     (
         {**PAIRS["texts"], "score_chosen": True, "score_rejected": 1},
         {"format": "preference"},
-        "field 'score_chosen': expected a number, found bool 'True'",
+        "field 'score_chosen': expected a number, found true",
     ),
-    ({"prompt": 3}, {"format": "prompt_response"}, "field 'prompt': expected a text, found int '3'"),
+    (
+        {"prompt": 3, "response": "a"},
+        {"format": "prompt_response"},
+        "field 'prompt': expected a text, found the number 3",
+    ),
     (
         {"question": "q", "answer": "four"},
         {"format": "gsm8k", "as": "problem"},
-        "field 'answer': expected a last line '#### number', found str 'four'",
+        "field 'answer': expected a last line '#### number', found the text 'four'",
     ),
-    ({"chosen": "a", "rejected": "b"}, {"format": "preference"}, "field 'prompt': expected a list of turns"),
+    (
+        {"chosen": "a", "rejected": "b"},
+        {"format": "preference"},
+        "field 'prompt': expected a list of turns {role, content}, found null or nothing; the row has: chosen, rej",
+    ),
     (
         {"prompt": "a", "completion": "b", "label": "good"},
         {"format": "feedback"},
-        "field 'label': expected true (desirable) or false (undesirable), found str 'good'",
+        "field 'label': expected true (desirable) or false (undesirable), found the text 'good'",
     ),
-    ({"prompt": "a", "label": True}, {"format": "feedback"}, "field 'completion': expected a list of turns"),
+    (
+        {"prompt": "a", "label": True},
+        {"format": "feedback"},
+        "field 'completion' is missing; the row has: prompt, label",
+    ),
     (
         {"prompt": "a", "completion": [USER], "label": True},
         {"format": "feedback"},
-        "field 'completion': expected a completion that ends with the assistant's turn, found str 'user'",
+        "field 'completion': expected a completion that ends with the assistant's turn, found the text 'user'",
     ),
     (
         {"chosen": [REPLY, USER], "rejected": [USER, REPLY]},
         {"format": "preference"},
-        "field 'chosen': expected conversations that share a prompt",
+        "field 'chosen': expected conversations that share a prompt and go on with the assistant; chosen and rejected "
+        "differ at turn 1 (assistant)",
     ),
     (
         {"messages": [USER], "ground_truth": "4", "dataset": "gms8k"},
         {"format": "rlvr"},
         "field 'dataset': expected one of MATH, gsm8k, ifeval, math (others are named in the setting verifiers), "
-        "found str 'gms8k'",
+        "found the text 'gms8k'",
     ),
-    ({"messages": [USER], "dataset": "gsm8k"}, {"format": "rlvr"}, "field 'ground_truth': expected a ground truth"),
+    (
+        {"messages": [USER], "dataset": "gsm8k"},
+        {"format": "rlvr"},
+        "field 'ground_truth' is missing; the row has: messages, dataset",
+    ),
 ]
 
 

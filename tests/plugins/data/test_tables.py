@@ -38,7 +38,34 @@ def parquet(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("use", "make"), [("jsonl", plain), ("jsonl", zipped), ("parquet", parquet), ("hub", plain)])
+def delimited(path: Path) -> Path:
+    import csv
+
+    path = path.with_suffix(".csv")
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["prompt", "response"])
+        writer.writeheader()
+        writer.writerows(ROWS)
+    return path
+
+
+def array(path: Path) -> Path:
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(ROWS, indent=2))
+    return path
+
+
+KINDS = [
+    ("jsonl", plain),
+    ("jsonl", zipped),
+    ("parquet", parquet),
+    ("csv", delimited),
+    ("json", array),
+    ("hub", plain),
+]
+
+
+@pytest.mark.parametrize(("use", "make"), KINDS)
 def test_every_kind_of_file_yields_the_same_records(
     use: str, make: Any, dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +127,7 @@ def test_ids_that_look_like_numbered_ones_stay_unique(dataset: Any, write: Any) 
     ("line", "message"),
     [
         ('{"prompt": "a" "b"}', ":2: not JSON: Expecting ',' delimiter at column 16; one object per line is expected"),
-        ("[1, 2]", ":2: expected a JSON object, found list"),
+        ("[1, 2]", ":2: expected a JSON object, found a list [1, 2]"),
         ("{", ":2: not JSON: Expecting property name enclosed in double quotes at column 2; one object per line is"),
     ],
 )

@@ -73,15 +73,16 @@ def test_a_row_that_teaches_nothing_stops_with_file_and_line(
 
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_or_it_is_left_out_and_counted(
-    case: str, bench: Callable[..., Any], rows: Callable[..., Any], merging_model: Path
+    case: str, bench: Callable[..., Any], rows: Callable[..., Any], merging_model: Path, tmp_path: Path
 ) -> None:
     loss, settings, good, bad, reason, _ = UNUSABLE[case]
     data = rows(good, bad, {**good, "id": "more"}, **settings)
     stage = bench("x", loss=loss, data=data, model=merging_model, batch={"unusable": "drop"})
     stage.run()
-    assert stage.of("dropped") == [{reason: 1, "examples": ["bad"]}]
+    example = f"bad ({tmp_path / 'rows.jsonl'}:2)"
+    assert stage.of("dropped") == [{reason: 1, "examples": [example]}]
     (left_out,) = [item for item in stage.plan() if item.label == "left out"]
-    assert (left_out.value, left_out.status) == (f"1 of 3: {reason} (such as bad)", "warning")
+    assert (left_out.value, left_out.status) == (f"1 of 3: {reason}, such as {example}", "warning")
 
 
 @pytest.fixture(scope="module")
@@ -116,22 +117,150 @@ def test_a_data_set_that_is_all_wrong_is_refused_early(
 
 
 MISFITS = [
-    ({"messages": []}, "field 'messages': expected a list of turns"),
-    ({"messages": [{"role": "boss", "content": "x"}]}, "field 'messages[0].role': expected one of system, user, "),
-    ({"messages": [{"role": "user", "content": "x"}]}, "field 'messages': expected at least one turn of the assistant"),
-    ({"messages": [{"role": "user", "content": 3}]}, "field 'messages[0].content': expected a text, found int '3'"),
+    ({"messages": []}, "no_turns", "field 'messages': expected a list of turns"),
+    (
+        {"messages": [{"role": "boss", "content": "x"}]},
+        "unknown_role",
+        "field 'messages[0].role': expected one of system, user, ",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "x"}]},
+        "no_assistant_turn",
+        "field 'messages': expected at least one turn of the assistant",
+    ),
+    (
+        {"messages": [{"role": "user", "content": 3}]},
+        "wrong_value",
+        "field 'messages[0].content': expected a text, found the number 3",
+    ),
+    (
+        {"messages": [{"role": "user", "content": None}]},
+        "missing_value",
+        "field 'messages[0].content': expected a text, found null or nothing",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("row", "message"), MISFITS)
+@pytest.mark.parametrize(("row", "reason", "message"), MISFITS)
 def test_a_row_of_another_form_names_file_line_and_field(
-    row: Any, message: str, bench: Callable[..., Any], rows: Callable[..., Any], tmp_path: Path
+    row: Any, reason: str, message: str, bench: Callable[..., Any], rows: Callable[..., Any], tmp_path: Path
 ) -> None:
-    stage = bench("x", loss=SFT, data=rows(GOOD, row), batch={"unusable": "drop"})
+    stage = bench("x", loss=SFT, data=rows(GOOD, row))
     for act in (stage.plan, stage.run):
         with pytest.raises(DataError) as caught:
             act()
-        assert str(caught.value).startswith(f"{tmp_path / 'rows.jsonl'}:2: {message}")
+        first, second = str(caught.value).splitlines()
+        assert first.startswith(f"1 of 2 rows cannot be trained on (1 {reason.replace('_', ' ')}): mend them, or leave")
+        assert second.startswith(f"{tmp_path / 'rows.jsonl'}:2: {message}")
+
+
+MANGLED = ['{"messages": [', "[]", "\udcff", *(json.dumps(row) for row, *_ in MISFITS)]
+COUNTS = {
+    "not_json": 1,
+    "not_an_object": 1,
+    "not_utf8": 1,
+    "no_turns": 1,
+    "unknown_role": 1,
+    "no_assistant_turn": 1,
+    "wrong_value": 1,
+    "missing_value": 1,
+}
+
+
+@pytest.fixture
+def mangled(tmp_path: Path) -> dict[str, Any]:
+    """Two good rows with eight bad ones between them, as the settings of a data set."""
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps(GOOD), *MANGLED, json.dumps({**GOOD, "id": "more"})]
+    path.write_text("".join(line + "\n" for line in lines), errors="surrogateescape")
+    return {"use": "jsonl", "path": str(path)}
+
+
+STREAM = {"stream": {"window": 4}, "max_steps": 1, "data_workers": 1}
+
+
+@pytest.mark.parametrize("more", [{}, STREAM], ids=["planned", "streamed"])
+def test_all_bad_rows_are_counted_and_named_at_once(
+    more: dict[str, Any], bench: Callable[..., Any], mangled: dict[str, Any], tmp_path: Path
+) -> None:
+    """A stream knows those of its window: the first four rows, three of them bad."""
+    stage = bench("x", loss=SFT, data=mangled, **more)
+    for act in (stage.plan, stage.run):
+        with pytest.raises(DataError) as caught:
+            act()
+        first, *others = str(caught.value).splitlines()
+        counts = list(COUNTS.items())[: 3 if more else None]
+        told = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in counts)
+        assert first.startswith(f"{len(counts)} of {4 if more else 10} rows cannot be trained on ({told}): mend them")
+        places = [line.partition(": ")[0] for line in others]
+        assert places == [f"{tmp_path / 'rows.jsonl'}:{number}" for number in range(2, 2 + len(counts))]
+
+
+@pytest.mark.parametrize("more", [{}, STREAM], ids=["planned", "streamed"])
+def test_or_they_are_left_out_and_counted(
+    more: dict[str, Any], bench: Callable[..., Any], mangled: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of a planned set in one event; of a stream in one for each window, here of four, four and two rows."""
+    batch = {"sequences": 2, "max_tokens": 128, "unusable": "drop"}
+    stage = bench("x", loss=SFT, data=mangled, batch=batch, **more)
+    stage.run()
+    events = stage.of("dropped")
+    assert len(events) == (3 if more else 1)
+    counts: dict[str, int] = {}
+    for event in events:
+        counts |= {reason: n for reason, n in event.items() if reason != "examples"}
+    assert counts == COUNTS
+    assert events[0]["examples"][0].endswith(f" ({tmp_path / 'rows.jsonl'}:2)")
+    left_out = [item.value for item in stage.plan() if item.label == "left out"]
+    assert left_out[0].startswith("1 of 4: not_json, such as rows-" if more else "1 of 10: not_json, such as rows-")
+    assert left_out[0].endswith(f" ({tmp_path / 'rows.jsonl'}:2)")
+    assert len(left_out) == (3 if more else 8)
+
+
+def test_a_bad_row_of_a_large_set_is_found_by_the_plan_that_tokenises_a_sample(
+    bench: Callable[..., Any], rows: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six rows two are tokenised, not the bad one."""
+    from aftertrain.plugins.training import outlook
+
+    monkeypatch.setattr(outlook, "SAMPLE", 2)
+    good = [{**GOOD, "id": str(i)} for i in range(5)]
+    stage = bench("x", loss=SFT, data=rows(good[0], {"messages": []}, *good[1:]))
+    with pytest.raises(DataError, match=r"^1 of 6 rows cannot be trained on \(1 no turns\)"):
+        stage.plan()
+
+
+def test_rows_that_are_all_of_another_form_are_told_once(
+    bench: Callable[..., Any], rows: Callable[..., Any], tmp_path: Path
+) -> None:
+    """With the setting that reads them, and no word of leaving them all out."""
+    data = rows(*({"conversations": GOOD["messages"], "n": i} for i in range(3)))
+    place = tmp_path / "rows.jsonl"
+    message = "field 'messages' is missing; the row has: conversations, n. Write `fields: {messages: conversations}`"
+    with pytest.raises(DataError) as caught:
+        bench("x", loss=SFT, data=data).plan()
+    first, *others = str(caught.value).splitlines()
+    assert first == "3 of 3 rows cannot be trained on (3 missing column): mend them"
+    assert others == [f"{place}:1: {message}", f"{place}:2: the same", f"{place}:3: the same"]
+    with pytest.raises(DataError) as caught:
+        bench("x", loss=SFT, data=data, batch={"unusable": "drop"}).plan()
+    assert str(caught.value).splitlines() == [
+        "no row is left to train on of 3 (missing_column: 3); batch.max_tokens is 2048",
+        f"{place}:1: {message}",
+    ]
+
+
+def test_the_plan_names_columns_that_nothing_reads(bench: Callable[..., Any], rows: Callable[..., Any]) -> None:
+    stage = bench("x", loss=SFT, data=rows(GOOD, {**GOOD, "prompt_id": 1, "split": "a"}))
+    assert [item.value for item in stage.plan() if item.label == "data"] == ["columns not read: prompt_id, split"]
+
+
+def test_a_loss_that_does_not_fit_names_the_format_to_set(bench: Callable[..., Any], rows: Callable[..., Any]) -> None:
+    (item,) = bench("x", loss=DPO, data=rows(GOOD)).plan()
+    assert item.value == (
+        "loss 'dpo' learns from PreferencePair, the data set yields Conversation; set `format: preference` of the "
+        "data, if its rows are such"
+    )
 
 
 LONG = "a b c d e f g h " * 8
@@ -156,7 +285,7 @@ def test_what_a_cut_would_make_useless_is_left_out(
     for policy, name in (("truncate", reason), ("drop", "overlong")):
         stage = bench(policy, loss=loss, data=data, batch={"max_tokens": 40, "overlong": policy})
         stage.run()
-        assert stage.of("dropped") == [{name: 1, "examples": ["bad"]}]
+        assert stage.of("dropped") == [{name: 1, "examples": [f"bad ({data['path']}:2)"]}]
         assert [(rows["rows"], rows["kept"]) for rows in stage.of("rows")] == [(2, 1)]
     with pytest.raises(DataError, match=r"rows.jsonl:2: sample 'bad' has \d+ tokens, batch.max_tokens is 40; raise it"):
         bench("error", loss=loss, data=data, batch={"max_tokens": 40, "overlong": "error"}).run()

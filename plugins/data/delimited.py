@@ -1,0 +1,45 @@
+"""CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from aftertrain.core.errors import DataError
+from aftertrain.plugins.data.row import Row
+from aftertrain.plugins.data.settings import CsvSettings
+from aftertrain.plugins.data.table import Table, file_digest
+
+LONGEST = 2**31 - 1
+"""Characters of a field; the library's own limit of 131,072 is too few for a long document."""
+
+
+class Csv(Table[CsvSettings]):
+    """Lines of a CSV file under a line of column names. Messages name the line in which a row ends."""
+
+    Config = CsvSettings
+
+    @property
+    def default_source(self) -> str:
+        return Path(self.settings.path).stem
+
+    def content(self) -> str:
+        return file_digest(Path(self.settings.path))
+
+    def rows(self) -> Iterator[Row]:
+        path, number = self.settings.path, 1
+        csv.field_size_limit(LONGEST)
+        try:
+            with Path(path).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file, delimiter=self.settings.delimiter, strict=True)
+                names = next(reader, [])
+                for values in reader:
+                    number = reader.line_num
+                    if len(values) == len(names):
+                        yield Row(f"{path}:{number}", dict(zip(names, values, strict=True)))
+                    elif values:
+                        broken = ("wrong_columns", f"expected {len(names)} values, found {len(values)}")
+                        yield Row(f"{path}:{number}", {"line": values}, broken)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}:{number}: cannot be read as CSV: {error}") from error

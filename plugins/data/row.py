@@ -1,0 +1,86 @@
+"""A row as it was read, and what is said of one that makes no record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from aftertrain.core.errors import DataError
+
+SHOWN = 60
+"""Characters of a value that a message shows."""
+
+
+class RowFault(DataError):
+    """A row that makes no record.
+
+    Attributes:
+        reason: one word for counts.
+        message: what is wrong with it, without where it stands.
+    """
+
+    def __init__(self, where: str, reason: str, message: str) -> None:
+        super().__init__(f"{where}: {message}")
+        self.where, self.reason, self.message = where, reason, message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.where, self.reason, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row and where it stands (`file:line`).
+
+    Attributes:
+        broken: reason and message of a line that holds no row; `values` then only tell such lines apart.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    broken: tuple[str, str] | None = None
+
+    def fail(self, field: str, expected: str, found: object, *, reason: str = "") -> NoReturn:
+        """Raise a `RowFault` about one field; by default its reason is `missing_value` or `wrong_value`."""
+        reason = reason or ("missing_value" if found is None else "wrong_value")
+        has = "" if "[" in field or field in self.values else f"; {self.columns}"
+        self.refuse(reason, f"field {field!r}: expected {expected}, found {described(found)}{has}")
+
+    def refuse(self, reason: str, message: str) -> NoReturn:
+        """Raise a `RowFault`."""
+        raise RowFault(self.where, reason, message)
+
+    def text(self, field: str) -> str:
+        """A field that must be a text."""
+        value = self.values.get(field)
+        return value if isinstance(value, str) else self.fail(field, "a text", value)
+
+    @property
+    def columns(self) -> str:
+        """The names of its columns, as part of a sentence."""
+        names = list(self.values)
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        return f"the row has: {', '.join(names[:20])}{more}" if names else "the row has no columns"
+
+
+def described(value: object) -> str:
+    """A value in words of JSON.
+
+    >>> described("4.5"), described(None), described(float("nan")), described([])
+    ("the text '4.5'", 'null or nothing', 'the number NaN', 'an empty list')
+    """
+    if value is None:
+        return "null or nothing"
+    if isinstance(value, str):
+        return f"the text {value[:SHOWN]!r}" if value else "an empty text"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {json.dumps(value)}"
+    if isinstance(value, list | dict):
+        noun = "list" if isinstance(value, list) else "object"
+        written = json.dumps(value, default=str, ensure_ascii=False)
+        short = written if len(written) <= SHOWN else f"{written[:SHOWN]}…"
+        return f"a{'n' if noun == 'object' else ''} {noun} {short}" if value else f"an empty {noun}"
+    return f"{type(value).__name__} {str(value)[:SHOWN]!r}"

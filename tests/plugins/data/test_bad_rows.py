@@ -1,0 +1,184 @@
+"""Rows and files that do not fit: what is said of them, and what stands for them among the records."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.core.dataset import BadRow
+from aftertrain.core.errors import DataError
+from aftertrain.core.records import Conversation, Message
+from aftertrain.plugins.data.row import RowFault
+
+TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+GOOD = {"id": "good", "messages": TALK}
+
+COLUMNS: list[tuple[dict[str, Any], str, str]] = [
+    ({"conversations": TALK}, "messages", "the row has: conversations. Write `fields: {messages: conversations}`"),
+    ({"mesages": TALK}, "messages", "the row has: mesages. Write `fields: {messages: mesages}`"),
+    (
+        {"instruction": "add", "input": "1, 2", "output": "3"},
+        "messages",
+        "the row has: instruction, input, output. These look like rows of the format alpaca: write `format: alpaca`",
+    ),
+    (
+        {"question": "a", "chosen_response": "b", "rejected_response": "c"},
+        "preference",
+        "the row has: question, chosen_response, rejected_response. Write `fields: {prompt: question, chosen: "
+        "chosen_response, rejected: rejected_response}`",
+    ),
+    (
+        {"question": "a", "chosen_response": "b", "rejected_response": "c"},
+        "messages",
+        "the row has: question, chosen_response, rejected_response. These look like rows of the format preference: "
+        "write `format: preference, fields: {prompt: question, chosen: chosen_response, rejected: rejected_response}`",
+    ),
+    (
+        {"prompt": "a", "completion": "b", "label": True},
+        "preference",
+        "the row has: prompt, completion, label. These look like rows of the format feedback: write `format: feedback`",
+    ),
+    (
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+        "messages",
+        "the row has: prompt, chosen, rejected. These look like rows of the format preference: write "
+        "`format: preference`",
+    ),
+    ({"question": "a", "answer": "b"}, "prompt_response", "Write `fields: {prompt: question, response: answer}`"),
+    ({"question": "a", "answer": "b #### 2"}, "messages", "write `format: gsm8k`"),
+    ({"a": 1, "b": 2}, "messages", "field 'messages' is missing; the row has: a, b"),
+]
+
+
+@pytest.mark.parametrize(("row", "given", "message"), COLUMNS)
+def test_missing_columns_are_told_with_the_setting_that_reads_them(
+    row: Any, given: str, message: str, dataset: Any, write: Any
+) -> None:
+    path = write([row])
+    with pytest.raises(DataError) as caught:
+        list(dataset("jsonl", path=str(path), format=given))
+    assert str(caught.value).startswith(f"{path}:1: field")
+    assert str(caught.value).endswith(message)
+
+
+@pytest.mark.parametrize(("row", "given", "message"), COLUMNS[:-1])
+def test_and_that_setting_does(row: Any, given: str, message: str, dataset: Any, write: Any) -> None:
+    """What the message writes between backticks, read as YAML, reads the row."""
+    import yaml
+
+    written = message[message.index("`") + 1 : -1]
+    # A mapping in braces inside is one more level than `format: a, fields: {…}` has outside.
+    settings = {"format": given, **yaml.safe_load("{" + written + "}")}
+    assert len(list(dataset("jsonl", path=str(write([row])), **settings))) == 1
+
+
+WHOLE = json.dumps([GOOD, GOOD])
+FILES: list[tuple[bytes, str]] = [
+    (json.dumps(GOOD).encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
+    (json.dumps(GOOD).encode("utf-16-le"), "the file is UTF-16; save it as UTF-8"),
+    (WHOLE.encode(), "looks like a JSON array, not one object a line: write `use: json`"),
+    (json.dumps([GOOD], indent=2).encode(), "looks like a JSON array, not one object a line: write `use: json`"),
+    (json.dumps(GOOD, indent=2).encode(), "looks like JSON over several lines; one object per line is expected: `jq "),
+    (b"prompt,response\na,b\n", "looks like CSV: write `use: csv`"),
+    (b"prompt\tresponse\na\tb\n", 'looks like tab-separated columns: write `use: csv, delimiter: "\\t"`'),
+    (b"PAR1\x15\x04", "this is a parquet file: write `use: parquet`"),
+    (b"\x1f\x8b\x08\x00\x00", "the file is gzipped: give it a name that ends in .jsonl.gz"),
+    (b"\nHello\n", "not JSON: Expecting value at column 1"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), FILES)
+def test_a_file_of_another_kind_is_refused_with_the_cure(
+    content: bytes, message: str, dataset: Any, tmp_path: Path
+) -> None:
+    """As a whole, also where bad rows are to be left out."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    line = 2 if content.startswith(b"\n") else 1
+    for read in (dataset("jsonl", path=str(path)), dataset("jsonl", path=str(path)).entries()):
+        with pytest.raises(DataError) as caught:
+            list(read)
+        assert str(caught.value).startswith(f"{path}:{line}: {message}")
+
+
+def test_a_byte_order_mark_is_no_text(dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert len(list(dataset("jsonl", path=str(path)))) == 1
+
+
+def test_bad_rows_stand_among_the_records(dataset: Any, write: Any) -> None:
+    """In their order, with ids that are unique and lead to their lines."""
+    path = write([GOOD, "{", {"messages": []}, {**GOOD, "id": "more"}, "{"])
+    data = dataset("jsonl", path=str(path))
+    found = list(data.entries())
+    assert [type(entry) for entry in found] == [Conversation, BadRow, BadRow, Conversation, BadRow]
+    assert [entry.reason for entry in found if isinstance(entry, BadRow)] == ["not_json", "no_turns", "not_json"]
+    assert found[2].message == "field 'messages': expected a list of turns {role, content}, found an empty list"
+    assert len(data) == len({entry.id for entry in found}) == 5
+    places = data.where([entry.id for entry in found])
+    assert [places[entry.id] for entry in found] == [f"{path}:{number}" for number in range(1, 6)]
+    with pytest.raises(DataError, match=f"^{path}:2: not JSON: "):
+        list(data)
+
+
+def test_bad_rows_of_a_mixture_are_its_own(dataset: Any, write: Any) -> None:
+    """They take part in the draw and are found in their files; what nothing reads is told of each part."""
+    parts = [write([GOOD, "{"], "a.jsonl"), write([{**GOOD, "id": "b", "n": 1}, {"messages": 1}], "b.jsonl")]
+    data = dataset("mixture", parts=[{"data": {"use": "jsonl", "path": str(path)}, "rows": 2} for path in parts])
+    bad = [entry for entry in data.entries() if isinstance(entry, BadRow)]
+    assert sorted(entry.reason for entry in bad) == ["not_json", "wrong_value"]
+    assert sorted(data.where([entry.id for entry in bad]).values()) == [f"{path}:2" for path in parts]
+    assert data.notes() == ["parts[1]: columns not read: n"]
+    with pytest.raises(DataError, match=f"^{parts[0]}:2: not JSON"):
+        list(data)
+
+
+def test_rows_of_tables_that_do_not_fit(dataset: Any, tmp_path: Path) -> None:
+    """A CSV line of too many values; an entry of an array that is no object."""
+    lines, array = tmp_path / "rows.csv", tmp_path / "rows.json"
+    lines.write_text('prompt,response\nWhy?,"So, because"\none,two,three\n')
+    array.write_text(json.dumps([{"prompt": "Why?", "response": "So, because"}, 3]))
+    for use, path, reason, message in (
+        ("csv", lines, "wrong_columns", "expected 2 values, found 3"),
+        ("json", array, "not_an_object", "expected an object, found the number 3"),
+    ):
+        good, bad = dataset(use, path=str(path), format="prompt_response").entries()
+        assert good.messages[1].content == "So, because"
+        assert (bad.reason, bad.message) == (reason, message)
+
+
+def test_tab_separated_columns(dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_text("prompt\tresponse\nWhy, sir?\tBecause\n")
+    (record,) = dataset("csv", path=str(path), format="prompt_response", delimiter="\t")
+    assert record.messages == (Message("user", "Why, sir?"), Message("assistant", "Because"))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        ({"instruction": "Add.", "input": "1, 2", "output": "3"}, "Add.\n\n1, 2"),
+        ({"instruction": "Add.", "input": "", "output": "3"}, "Add."),
+        ({"instruction": "Add.", "output": "3"}, "Add."),
+    ],
+)
+def test_alpaca(row: Any, asked: str, dataset: Any, write: Any) -> None:
+    (record,) = dataset("jsonl", path=str(write([{"id": "a", **row}])), format="alpaca")
+    assert record == Conversation("a", (Message("user", asked), Message("assistant", "3")), "rows")
+
+
+def test_prompts_that_differ_are_told_by_turn(dataset: Any, write: Any) -> None:
+    other = [{"role": "user", "content": "Hello"}, TALK[1]]
+    path = write([{"chosen": TALK, "rejected": other}])
+    with pytest.raises(DataError, match=r"chosen and rejected differ at turn 1 \(user\)$"):
+        list(dataset("jsonl", path=str(path), format="preference"))
+
+
+def test_a_fault_survives_the_way_between_processes() -> None:
+    fault = pickle.loads(pickle.dumps(RowFault("a:1", "no_turns", "nothing")))
+    assert (str(fault), fault.reason, fault.message) == ("a:1: nothing", "no_turns", "nothing")
