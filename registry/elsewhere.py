@@ -1,4 +1,4 @@
-"""Names that users of TRL, axolotl, LLaMA-Factory and open-instruct bring along, and what is set here in their place."""
+"""Names that users of TRL, axolotl, LLaMA-Factory and open-instruct bring along, and what stands in their place."""
 
 from __future__ import annotations
 

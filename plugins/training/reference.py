@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,20 +28,66 @@ from aftertrain.core.ranks import current
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.sources import source_digests
+from aftertrain.plugins.training.store import Ints, spans_of
 
 COLUMN = "reference_logprobs"
 FILE = "reference.safetensors"
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What is scored: atoms, tokens of each of their segments, and tokens of each atom."""
+
+    atoms: Sequence[Atom]
+    lengths: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, atoms: Sequence[Atom]) -> Tokens:
+        """Counted from the atoms themselves."""
+        lengths = [[len(segment.token_ids) for segment in atom] for atom in atoms]
+        whole = [length for atom in lengths for length in atom]
+        return cls(atoms, np.array(whole, dtype=np.int64), np.array([sum(atom) for atom in lengths], dtype=np.int64))
+
+
+class Referenced(Sequence[Atom]):
+    """Atoms with the column `reference_logprobs`, made when they are asked for.
+
+    Args:
+        column: float32, of all segments of all atoms, end to end.
+        sizes: tokens of each atom.
+    """
+
+    def __init__(self, atoms: Sequence[Atom], column: Tensor, sizes: Ints) -> None:
+        self._atoms, self._column = atoms, column
+        self._starts = np.append(0, np.cumsum(sizes))
+
+    def __len__(self) -> int:
+        return len(self._atoms)
+
+    @overload
+    def __getitem__(self, index: int) -> Atom: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Atom]: ...
+    def __getitem__(self, index: int | slice) -> Atom | list[Atom]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        atom = self._atoms[index]
+        own = self._column[self._starts[index] : self._starts[index + 1]]
+        parts = torch.split(own, [len(segment.token_ids) for segment in atom])
+        return [replace(segment, columns={COLUMN: part.tolist()}) for segment, part in zip(atom, parts, strict=True)]
+
+
 def with_reference(
-    atoms: Sequence[Atom],
+    samples: Tokens,
     folder: Path,
     key: str,
     budget: int,
     make_engine: Callable[[], Engine[Any]],
     *,
     warn: Callable[[str], None],
-) -> list[Atom]:
+) -> Referenced:
     """The atoms with the column `reference_logprobs`, from `folder/reference.safetensors` if it holds just these.
 
     Args:
@@ -49,17 +97,14 @@ def with_reference(
         warn: told why a file that is there does not serve.
     """
     path = folder / FILE
-    segments = [segment for atom in atoms for segment in atom]
-    n_tokens = sum(len(segment.token_ids) for segment in segments)
     ranks = current()
-    column = _read(path, key, n_tokens, warn)
+    column = _read(path, key, int(samples.sizes.sum()), warn)
     if ranks.any(column is None, "whether reference log-probs must be computed"):
-        column = _compute(segments, budget, make_engine())
+        column = _compute(samples, budget, make_engine())
         if ranks.first:
             _write(path, key, column)
     assert column is not None
-    parts = iter(torch.split(column, [len(segment.token_ids) for segment in segments]))
-    return [[replace(segment, columns={COLUMN: next(parts).tolist()}) for segment in atom] for atom in atoms]
+    return Referenced(samples.atoms, column, samples.sizes)
 
 
 def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budget: int) -> str:
@@ -73,23 +118,33 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budge
     chosen = engine.facts(str(model))
     facts = [model_digest(model), engine.settings.affecting(), chosen, code, versions, budget]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for atom in atoms:
-        for segment in atom:
-            digest.update(json.dumps([list(segment.token_ids), list(segment.loss_mask)]).encode())
+    for index in range(len(atoms)):
+        for ids, targets in spans_of(atoms, index):
+            digest.update(struct.pack("<2q", len(ids), len(targets)))
+            digest.update(ids.tobytes())
+            digest.update(targets.tobytes())
     return digest.hexdigest()
 
 
-def _compute(segments: Sequence[Segment], budget: int, engine: Engine[Any]) -> Tensor:
+def _compute(samples: Tokens, budget: int, engine: Engine[Any]) -> Tensor:
     """Every rank scores its share of the micro-batches, which are the same for any number of ranks."""
-    sizes = [len(segment.token_ids) for segment in segments]
+    ends = np.cumsum(samples.lengths)
+    starts = ends - samples.lengths
+    first_tokens = np.cumsum(samples.sizes) - samples.sizes
     ranks = current()
-    column = torch.zeros(sum(sizes))
-    parts = torch.split(column, sizes)
-    for group in group_by_budget(sizes, budget)[ranks.rank :: ranks.size]:
-        scores = engine.score(collate([segments[i] for i in group]), ("logprobs",), grad=False)
+    column = torch.zeros(int(ends[-1]))
+
+    def segment(number: int) -> Segment:
+        atom = int(np.searchsorted(first_tokens, starts[number], side="right")) - 1
+        first = int(np.searchsorted(starts, first_tokens[atom]))
+        return samples.atoms[atom][number - first]
+
+    for group in group_by_budget(samples.lengths.tolist(), budget)[ranks.rank :: ranks.size]:
+        scores = engine.score(collate([segment(i) for i in group]), ("logprobs",), grad=False)
         assert scores.logprobs is not None
-        for i, part in zip(group, torch.split(scores.logprobs.cpu(), [sizes[i] for i in group]), strict=True):
-            parts[i].copy_(part)
+        parts = torch.split(scores.logprobs.cpu(), samples.lengths[group].tolist())
+        for i, part in zip(group, parts, strict=True):
+            column[starts[i] : ends[i]] = part
     ranks.add([column], "the reference log-probs")
     return column
 
@@ -123,4 +178,4 @@ def _read(path: Path, key: str, n_tokens: int, warn: Callable[[str], None]) -> T
 
 
 def _checksum(column: Tensor) -> str:
-    return hashlib.sha256(column.contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(column.contiguous().numpy().data).hexdigest()

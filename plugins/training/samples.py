@@ -137,9 +137,7 @@ def select(
     if needs is None or needs.probes is None or not kept.any():
         return samples
     probed = with_probes(samples.atoms, limit)
-    segments = np.array([len(segment.token_ids) for atom in probed for segment in atom], np.int64)
-    sizes = np.array([sum(len(segment.token_ids) for segment in atom) for atom in probed], np.int64)
-    return replace(samples, atoms=probed, lengths=segments, sizes=sizes)
+    return replace(samples, atoms=probed, lengths=probed.lengths, sizes=probed.sizes)
 
 
 def refuse_unusable(faults: Sequence[Fault], n_rows: int, batch: Batch, where: Where) -> None:

@@ -5,11 +5,12 @@ Each Arrow row is a segment, or a data row that cannot be used. Targets are kept
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,6 +198,11 @@ class Store:
         part, place = self._find(index)
         return part.segment(place, limit)
 
+    def span(self, index: int) -> Span:
+        """Tokens and targets of one segment, as views into the store."""
+        part, place = self._find(index)
+        return part.span(place)
+
     def _find(self, index: int) -> tuple[_Part, int]:
         number = int(np.searchsorted(self._ends, index, side="right"))
         part = self._parts[number]
@@ -207,7 +213,35 @@ class Store:
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-class Atoms(Sequence[Atom]):
+class Span(NamedTuple):
+    """Tokens of a segment, and bounds `[start, stop)` of its runs of targets one after the other, both int32."""
+
+    token_ids: NDArray[np.int32]
+    targets: NDArray[np.int32]
+
+    def cut(self, limit: int) -> Span:
+        """The first `limit` tokens."""
+        inside = self.targets[: 2 * int(np.searchsorted(self.targets[0::2], limit))]
+        return Span(self.token_ids[:limit], np.minimum(inside, limit))
+
+
+class SpannedAtoms(Sequence[Atom]):
+    """Atoms whose tokens can be looked at without a Python object for each."""
+
+    @abstractmethod
+    def spans_of(self, index: int) -> list[Span]:
+        """Of each segment of an atom."""
+
+
+def spans_of(atoms: Sequence[Atom], index: int) -> list[Span]:
+    """Of each segment of one of any atoms."""
+    if isinstance(atoms, SpannedAtoms):
+        return atoms.spans_of(index)
+    found = atoms[index]
+    return [Span(np.array(each.token_ids, np.int32), np.array(_runs(each.loss_mask), np.int32)) for each in found]
+
+
+class Atoms(SpannedAtoms):
     """Some atoms of a store, made into segments when they are asked for."""
 
     def __init__(self, store: Store, chosen: Ints, limit: int) -> None:
@@ -224,9 +258,14 @@ class Atoms(Sequence[Atom]):
     def __getitem__(self, index: int | slice) -> Atom | Atoms:
         if isinstance(index, slice):
             return Atoms(self._store, self._chosen[index], self._limit)
+        return [self._store.segment(i, self._limit) for i in self._segments(index)]
+
+    def spans_of(self, index: int) -> list[Span]:
+        return [self._store.span(i).cut(self._limit) for i in self._segments(index)]
+
+    def _segments(self, index: int) -> range:
         atom = int(self._chosen[index])
-        span = range(int(self._bounds[atom]), int(self._bounds[atom + 1]))
-        return [self._store.segment(i, self._limit) for i in span]
+        return range(int(self._bounds[atom]), int(self._bounds[atom + 1]))
 
 
 class _Part:
@@ -279,10 +318,15 @@ class _Part:
         found = self._batch.column("source").dictionary_encode()
         return found.dictionary.to_pylist(), np.asarray(found.indices, dtype=np.int64)
 
+    def span(self, place: int) -> Span:
+        return Span(
+            self._tokens[self._offsets[place] : self._offsets[place + 1]],
+            self._runs[self._run_offsets[place] : self._run_offsets[place + 1]],
+        )
+
     def segment(self, place: int, limit: int) -> Segment:
-        ids = self._tokens[self._offsets[place] : self._offsets[place + 1]][:limit]
+        ids, runs = self.span(place).cut(limit)
         mask = np.zeros(len(ids), np.bool_)
-        runs = self._runs[self._run_offsets[place] : self._run_offsets[place + 1]]
         for start, stop in runs.reshape(-1, 2):
             mask[start:stop] = True
         column = self._batch.column

@@ -24,7 +24,7 @@ from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.outlook import outlook
 from aftertrain.plugins.training.picture import picture
-from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
+from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
 from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
@@ -311,7 +311,7 @@ class Train(Stage[TrainSettings]):
 
         key = reference_key(Path(model.path), self._engine(), samples.atoms, budget)
         return with_reference(
-            samples.atoms,
+            Tokens(samples.atoms, samples.lengths, samples.sizes),
             folder,
             key,
             budget,

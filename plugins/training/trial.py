@@ -21,7 +21,7 @@ from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.fit import check_fit
-from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
+from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
@@ -145,6 +145,7 @@ def _reference(
         raise RunError(f"the cached reference is not accepted again: {message}")
 
     def referenced(folder: Path) -> list[Atom]:
-        return with_reference(atoms, folder, reference_key(model, engine(), atoms, budget), budget, loaded, warn=refuse)
+        key = reference_key(model, engine(), atoms, budget)
+        return with_reference(Tokens.of(atoms), folder, key, budget, loaded, warn=refuse)[:]
 
     return referenced

@@ -44,7 +44,7 @@ def test_each_prompt_gets_another_rows_reply_and_each_reply_is_used_once() -> No
         assert reply != [200 + i, 201 + i]
         replies.append(reply)
     assert sorted(replies) == [[200 + i, 201 + i] for i in range(20)]
-    assert found == with_probes(atoms, 10)
+    assert list(found) == list(with_probes(atoms, 10))
 
 
 def test_rows_of_one_prompt_never_answer_each_other() -> None:
@@ -67,6 +67,22 @@ def test_a_probe_is_cut_at_the_longest_sample() -> None:
     atoms = [sample("a", [1] * 6, [50]), sample("b", [2], [60] * 6)]
     (_, probe), _ = with_probes(atoms, 8)
     assert parts(probe) == ([1] * 6, [60, 60])
+
+
+def test_probes_are_seen_without_being_made() -> None:
+    """Lengths, sizes and spans are those of the segments, of atoms of one and of two, also where a probe is cut."""
+    single = [sample(str(i), [100 + i] * (i + 1), [200 + i] * (7 - i)) for i in range(6)]
+    for atoms in (single, [[*a, *b] for a, b in zip(single[::2], single[1::2], strict=True)]):
+        probed = with_probes(atoms, 9)
+        segments = [segment for atom in probed for segment in atom]
+        assert probed.lengths.tolist() == [len(segment.token_ids) for segment in segments]
+        assert probed.sizes.tolist() == [sum(len(segment.token_ids) for segment in atom) for atom in probed]
+        spans = [span for i in range(len(probed)) for span in probed.spans_of(i)]
+        assert [span.token_ids.tolist() for span in spans] == [list(segment.token_ids) for segment in segments]
+        for span, segment in zip(spans, segments, strict=True):
+            (start, stop) = span.targets.tolist()
+            assert [start <= i < stop for i in range(len(span.token_ids))] == list(segment.loss_mask)
+    assert max(probed.lengths) == 9
 
 
 def test_a_pair_is_two_rows_for_a_loss_of_single_replies(tiny_model: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,12 +16,17 @@ from safetensors.torch import load_file, save_file
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.packing import Atom, Segment
-from aftertrain.plugins.training.reference import COLUMN, FILE, reference_key, with_reference
+from aftertrain.plugins.training.reference import COLUMN, FILE, Tokens, reference_key, with_reference
 
 ATOMS: list[Atom] = [
     [Segment("a", [3, 4, 5], [False, True, True]), Segment("b", [3, 6], [False, True])],
     [Segment("c", [7, 8, 9, 10], [False, False, True, True])],
 ]
+
+
+def tokens_of(atoms: Sequence[Atom]) -> Tokens:
+    lengths = [[len(segment.token_ids) for segment in atom] for atom in atoms]
+    return Tokens(atoms, np.array([n for each in lengths for n in each]), np.array([sum(each) for each in lengths]))
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Cache:
 
     def load(self, key: str, atoms: Sequence[Atom] = ATOMS) -> list[list[float]]:
         made: Any = self
-        found = with_reference(atoms, self.folder, key, 6, lambda: made, warn=self.warnings.append)
+        found = with_reference(tokens_of(atoms), self.folder, key, 6, lambda: made, warn=self.warnings.append)
         return [list(segment.columns[COLUMN]) for atom in found for segment in atom]
 
     def tamper(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
