@@ -88,7 +88,8 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = _PLAINER.get(detail["type"], message)
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], _QUOTED.findall(detail['ctx']['expected']))}"
+        offered = _QUOTED.findall(detail["ctx"]["expected"])
+        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], offered)}"
     if detail["type"] == UNION:
         return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], detail['ctx']['literals'])}"
     if detail["type"] in _BOUNDS:

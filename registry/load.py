@@ -153,9 +153,7 @@ def _load(row: Row, target: str) -> Any:
 
 def _check_interface(kind: str, found: Any, where: str) -> None:
     if not (isinstance(found, type) and issubclass(found, interface(kind))):
-        raise PluginError(
-            f"{where} is not a subclass of {KINDS[kind].interface.replace(':', '.')}, so it is no {kind}"
-        )
+        raise PluginError(f"{where} is not a subclass of {KINDS[kind].interface.replace(':', '.')}, so it is no {kind}")
 
 
 def interface(kind: str) -> type[Component[Any]]:

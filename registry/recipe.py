@@ -203,7 +203,8 @@ def _unknown_template(tree: Tree) -> list[Issue]:
     given = tree.child("chat_template")
     if given is None or not isinstance(given.value, str) or given.value in TEMPLATES:
         return []
-    return [Issue(_place(tree, ["chat_template"])[0], "chat_template", unknown("chat template", given.value, TEMPLATES))]
+    place = _place(tree, ["chat_template"])[0]
+    return [Issue(place, "chat_template", unknown("chat template", given.value, TEMPLATES))]
 
 
 def _unknown_parents(tree: Tree) -> list[Issue]:
