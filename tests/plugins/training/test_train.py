@@ -214,7 +214,8 @@ def test_overlong_rows_are_counted(overlong: str, rows: int, bench: Callable[...
     stage.run()
     (event,) = stage.of("dropped")
     name = {"drop": "overlong", "truncate": "truncated"}[overlong]
-    assert event == {name: 5, "examples": ["sum-2", "sum-5", "sum-8", "sum-10", "sum-11"]}
+    examples = [f"sum-{number} ({conversations}:{number + 1})" for number in (2, 5, 8, 10, 11)]
+    assert event == {name: 5, "examples": examples}
     plan = {item.label: item for item in stage.plan()}
     assert plan["1 step"].value.startswith(f"{rows} conversations ≈ ")
     assert plan["left out" if overlong == "drop" else "cut"].status == "warning"
@@ -255,7 +256,10 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(
 
 def test_a_loss_that_does_not_fit_the_data_is_an_error_before_the_run(bench: Callable[..., Any], pairs: Path) -> None:
     stage = bench("misfit", loss={"use": "sft"}, data=data_for("dpo", pairs, pairs))
-    message = "loss 'sft' learns from Conversation, the data set yields PreferencePair"
+    message = (
+        "loss 'sft' learns from Conversation, the data set yields PreferencePair; set `format: messages` of the data, "
+        "if its rows are such"
+    )
     assert [(item.value, item.status) for item in stage.plan()] == [(message, "error")]
     with pytest.raises(RunError, match=message):
         stage.run()
