@@ -144,20 +144,27 @@ def test_a_hanging_plugin_is_named_with_the_way_to_block_it(
     install: Install, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """The plugin waits until the watchdog has spoken, so that no clock decides the test."""
-    wait = """
-import logging, threading
-spoken = threading.Event()
-class Listen(logging.Handler):
-    def emit(self, record): spoken.set()
-logging.getLogger("aftertrain.registry.discovery").addHandler(listen := Listen())
-assert spoken.wait(60)
-logging.getLogger("aftertrain.registry.discovery").removeHandler(listen)
+    spoken = tmp_path / "spoken"
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            spoken.touch()
+
+    wait = f"""
+import pathlib, time
+end = time.monotonic() + 60
+while not pathlib.Path({str(spoken)!r}).exists():
+    assert time.monotonic() < end
+    time.sleep(0.01)
 """
+    log, listener = logging.getLogger("aftertrain.registry.discovery"), Listener()
     with caplog.at_level(logging.WARNING):
+        log.addHandler(listener)
         registry = discover([install(registering(("loss", "acme/margin"), before=wait))], patience=0.01)
-        deadline = time.monotonic() + 10  # the watchdog's record passes the plugin's handler before it comes here
+        deadline = time.monotonic() + 10  # the watchdog's record passes the listener before it comes to caplog
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.01)
+        log.removeHandler(listener)
     assert only(registry).usable
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
