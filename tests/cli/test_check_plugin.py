@@ -120,7 +120,6 @@ class Same(Verifier[Settings]):
 """
 
 
-@pytest.mark.slow
 def test_a_verifier_in_a_file_is_tried_in_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

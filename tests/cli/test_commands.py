@@ -153,6 +153,43 @@ def test_show_tells_origin_settings_types_and_defaults(capsys: pytest.CaptureFix
     assert "Did you mean 'dpo'?" in capsys.readouterr().err
 
 
+def test_show_tells_nested_settings_below_their_mapping(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "stage", "train"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    names = [row[0] for row in rows]
+    batch = names.index("batch")
+    assert rows[batch][1:3] == ["mapping", "{…}"]
+    assert rows[batch + 1][:6] == ["sequences", "integer", "128", "Conversations", "or", "preference"]
+    assert rows[names.index("lr")][:4] == ["lr", "number", "required", "Peak"]
+
+
+def test_show_tells_the_defaults_that_the_setting_around_them_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stage `online` samples 2,048 tokens, the class of its setting says 256."""
+    assert main(["show", "stage", "online"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "max_new_tokens " in line]
+    assert rows[0][:3] == ["max_new_tokens", "integer", "2048"]
+
+
+def test_plan_tells_a_failed_check_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "name: x\nmodel: package:aftertrain.plugins.quickstart/model\nstages:\n"
+        "  a: {use: train, loss: sft, data: {use: jsonl, path: no.jsonl, format: messages}, optimizer: {lr: 1}}\n"
+    )
+    assert main(["plan", str(recipe), "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.out.count(f"{tmp_path / 'no.jsonl'}: cannot be read") == 1
+    assert said.err == "\nThis run would not start; see above: stages.a: data.\n"
+
+
+def test_lines_of_a_plan_stay_in_their_column(capsys: pytest.CaptureFixture[str]) -> None:
+    from aftertrain.cli.plan import _items
+    from aftertrain.core.stage import PlanItem
+
+    _items([PlanItem("rows", "one\ntwo", "error"), PlanItem("a label", "x")])
+    assert capsys.readouterr().out == "  rows     error: one\n           two\n  a label  x\n"
+
+
 def test_schema_is_written_for_editors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "schema.json"
     assert main(["schema", "--out", str(out)]) == 0
