@@ -44,6 +44,7 @@ class _Head:
     wanted: tuple[Score, ...]
     chunk: int
     compute: torch.dtype
+    into_grad: bool
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`[n, vocabulary]` in float32 (float64 for a float64 model), a fresh tensor."""
@@ -78,6 +79,7 @@ def token_scores(
     softcap: float | None = None,
     scale: float = 1.0,
     chunk: int | None = None,
+    into_grad: bool = False,
 ) -> TokenScores:
     """Score each token under the distribution predicted at the token before it.
 
@@ -93,6 +95,8 @@ def token_scores(
         softcap: logits become `softcap * tanh(logits / softcap)`.
         scale: logits are multiplied by it first.
         chunk: tokens whose logits exist at one time; by default as many as make `LOGITS` numbers.
+        into_grad: add the weight's gradient to its `grad` where it has one, instead of handing autograd another of the
+            head's size. For a caller of `backward` without hooks on the weight; never for `torch.autograd.grad`.
 
     Returns:
         float32 `[N]` scores (float64 for float64 hidden states), differentiable in `hidden`, `weight` and `bias`.
@@ -106,6 +110,7 @@ def token_scores(
         wanted=tuple(name for name in OF_LOGITS if name in set(wants)),
         chunk=max(1, LOGITS // len(weight)) if chunk is None else chunk,
         compute=torch.get_autocast_dtype(kind) if autocast else hidden.dtype,
+        into_grad=into_grad,
     )
     rows = torch.nonzero(mask).squeeze(1)
     with torch.autocast(kind, enabled=False):
@@ -152,7 +157,9 @@ class _Scores(torch.autograd.Function):
         head: _Head = ctx.head
         into_hidden, into_weight, into_bias, *_ = ctx.needs_input_grad
         grad_hidden = torch.zeros_like(hidden) if into_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=top.dtype) if into_weight else None
+        held = weight.grad if head.into_grad and weight.is_leaf else None
+        in_place = held is not None and held.dtype == top.dtype and into_weight
+        grad_weight = (held if in_place else torch.zeros_like(weight, dtype=top.dtype)) if into_weight else None
         grad_bias = torch.zeros_like(bias, dtype=top.dtype) if into_bias else None
         cast = weight.to(head.compute)
         wanted = any(grad is not None for grad in grads)
@@ -183,7 +190,7 @@ class _Scores(torch.autograd.Function):
                 grad_bias += (d.t().to(factor.dtype) @ factor).squeeze(1)
         return (
             grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_weight is None or in_place else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
             None,
             None,

@@ -152,7 +152,8 @@ def score_packed(
 
     Args:
         share_prefixes: compute what the segments of a group begin with once.
-        lean: keep for the backward pass notes of what is cheap to make (see `core.lean`).
+        lean: keep for the backward pass notes of what is cheap to make (see `core.lean`), and let the head add its
+            gradient in place (see `token_scores`).
 
     Raises:
         ModelError: the head has not what is wanted, or a segment is longer than the model takes.
@@ -180,6 +181,7 @@ def score_packed(
         softcap=own.softcap,
         scale=own.scale,
         chunk=chunk,
+        into_grad=lean,
     )
 
 

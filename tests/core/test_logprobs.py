@@ -234,3 +234,20 @@ def test_the_same_bits_each_time() -> None:
         return [*scores.filled().values(), *torch.autograd.grad(total, [given_["hidden"], given_["weight"]])]
 
     assert all(torch.equal(one, other) for one, other in zip(once(), once(), strict=True))
+
+
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_a_gradient_added_in_place_is_the_same(chunk: int) -> None:
+    """Into a grad that is there, twice: the weight's gradient is what autograd would have added up."""
+    found = []
+    for into_grad in (False, True):
+        given_ = problem(17)
+        for factor in (1.0, 2.0):
+            scores = token_scores(wants=("logprobs",), chunk=chunk, into_grad=into_grad, **given_)
+            assert scores.logprobs is not None
+            (factor * scores.logprobs.sum()).backward()
+        found.append((given_["weight"].grad, given_["hidden"].grad))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+    single = problem(17)
+    (3.0 * token_scores(wants=("logprobs",), **single).logprobs.sum()).backward()  # type: ignore[union-attr]
+    torch.testing.assert_close(found[1][0], single["weight"].grad, atol=1e-5, rtol=1e-5)
