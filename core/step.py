@@ -121,7 +121,10 @@ def train_step(
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature)
         batch = packed.to(scores.device)
-        output = loss(batch, scores)
+        try:
+            output = loss(batch, scores)
+        except NumericsError as error:  # of the whole step's statistics, which are the same on every rank
+            raise NumericsError(f"step {step}: {error}") from error
         for term, numerator in output.terms.items():
             value = float(numerator.detach())
             if not math.isfinite(value):

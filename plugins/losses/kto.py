@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
 from aftertrain.plugins.losses.settings import KTOSettings
 
@@ -67,4 +69,10 @@ class KTO(Loss[KTOSettings]):
         if not self.wants_statistics:
             return 0.0
         total, count = batch.statistics["kl"]
-        return max(0.0, float(total) / max(float(count), 1.0))
+        kl = float(total) / max(float(count), 1.0)
+        if not math.isfinite(kl):  # max(0, NaN) is 0; of an infinite one the loss is finite, and its gradient zero
+            raise NumericsError(
+                f"kto: the KL estimate is {kl}: some prompt with another row's reply has no finite log-probability, by "
+                "the model or by its reference; set kl: none to do without the estimate"
+            )
+        return max(0.0, kl)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from math import exp
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from aftertrain.core.batch import TokenScores
+from aftertrain.core.errors import NumericsError
 from aftertrain.plugins.losses.kto import KTO
 
 GOOD, BAD = [-1.0, -2.0], [-3.0]
@@ -53,6 +55,15 @@ def test_rewards_are_measured_from_the_kl(
     expected = (1 - sigmoid(2 * (1 - kl))) + (1 - sigmoid(2 * (kl + 0.5)))
     assert output.terms["policy"].item() == pytest.approx(expected)
     assert float(output.metrics["kl"].sum) / 2 == pytest.approx(kl)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_kl_that_is_not_finite_is_an_error(bad: float, build: Callable[..., Any], packed: Callable[..., Any]) -> None:
+    """max(0, NaN) is 0: the step went on as if there were no KL."""
+    columns = {"reference_logprobs": REFERENCE}
+    batch, logprobs = packed([GOOD, BAD], paired=False, columns=columns, label=[1.0, 0.0])
+    with pytest.raises(NumericsError, match=f"kto: the KL estimate is {bad}"):
+        build(KTO)(batch.with_statistics({"kl": torch.tensor([bad, 2.0])}), TokenScores(logprobs=logprobs))
 
 
 def test_filler_probes_are_not_in_the_kl(build: Callable[..., Any], packed: Callable[..., Any]) -> None:
