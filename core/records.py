@@ -16,10 +16,15 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        learn: false makes a turn of the assistant context, which is no target.
+    """
 
     role: Role
     content: str
+    learn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

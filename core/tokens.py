@@ -7,16 +7,14 @@ by id, so that pad = eos is harmless.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertrain.core.errors import DataError, ModelError
-from aftertrain.core.records import Message
+from aftertrain.core.records import Message, Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,16 +42,17 @@ FIXED_DATE = (
 TEMPLATES = {"tulu": TULU_TEMPLATE}
 
 Learn = Literal["all", "last"]
-WORD = re.compile(r"[A-Za-z0-9]+")
-THOUGHTS = "</think>"
-"""Templates of reasoning models leave out what stands before it in all turns but the last."""
+THOUGHT = "<think>"
+"""Where some templates begin a reply; they write it into the prompt."""
+HISTORY = "learn only from each conversation's last reply (batch.learn: last)"
+"""What to do about a template that rewrites replies once the conversation goes on."""
 
 
 class UnusableRow(DataError):
     """A row that cannot be trained on, though it is well formed.
 
     Attributes:
-        reason: one word for counts: `no_target`, `turn_left_out`, `prompt_not_a_prefix`, `template` …
+        reason: one word for counts: `no_prompt`, `no_target`, `turn_left_out`, `prompt_not_a_prefix`, `template` …
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -100,15 +99,6 @@ def load_tokenizer(
     return tokenizer
 
 
-def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of all that decides how it renders and tokenises: vocabulary, merges, special tokens, chat template."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.dumps(sorted(tokenizer.get_vocab().items())) if backend is None else backend.to_str()
-    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
-    facts = [type(tokenizer).__name__, rules, special, tokenizer.chat_template, str(TODAY)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generation_prompt: bool) -> list[int]:
     """Token ids of a conversation under the chat template, no special token added twice."""
     return _ids(tokenizer, render_text(tokenizer, messages, generation_prompt=generation_prompt))
@@ -118,10 +108,17 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
     """Text of a conversation under the chat template.
 
     Raises:
-        UnusableRow: the template refuses the conversation (a role that it does not know, turns that do not alternate).
+        UnusableRow: there is no turn, or the template refuses the conversation (a role that it does not know, turns
+            that do not alternate).
     """
     from jinja2 import TemplateError
 
+    if not messages:
+        raise UnusableRow(
+            "no_prompt",
+            "the conversation begins with the assistant, whose turn answers nothing; give that turn weight: 0, which "
+            "makes it context, or put a turn before it",
+        )
     turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
@@ -132,7 +129,7 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
                 turns, chat_template=template, tokenize=False, add_generation_prompt=generation_prompt
             )
         )
-    except TemplateError as error:
+    except (TemplateError, ValueError) as error:
         roles = ", ".join(message.role for message in messages)
         raise UnusableRow("template", f"the chat template refuses the turns {roles}: {error}") from error
 
@@ -155,28 +152,38 @@ def tokenise(
 
     Raises:
         UnusableRow: there is nothing to learn, a rendered prompt is not a token prefix of the conversation, or the
-            template refuses a turn or leaves one out.
+            template refuses a turn, leaves one out, or writes a target otherwise than it stands.
     """
     try:
         text = render_text(tokenizer, messages, generation_prompt=False)
-        _check_whole(messages, text)
-        return _targets(tokenizer, messages, _ids(tokenizer, text), learn_from, learn)
+        _check_whole(tokenizer, messages)
+        return _targets(tokenizer, messages, text, learnt_turns(messages, learn_from, learn))
     except UnusableRow as error:
         raise UnusableRow(error.reason, f"sample {sample_id!r}: {error}" if sample_id else str(error)) from error
 
 
-def _targets(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int], learn_from: int, learn: Learn
-) -> Tokenised:
+def learnt_turns(messages: Sequence[Message], learn_from: int, learn: Learn) -> list[int]:
+    """Numbers of the turns that are targets; `tokenise` says what the arguments mean."""
     replies = [i for i, message in enumerate(messages) if message.role == "assistant" and i >= learn_from]
+    return [i for i in (replies[-1:] if learn == "last" else replies) if messages[i].learn]
+
+
+def _targets(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], text: str, replies: Sequence[int]
+) -> Tokenised:
+    ids = _ids(tokenizer, text)
     mask = [False] * len(ids)
-    for index in replies[-1:] if learn == "last" else replies:
-        start = _prompt_length(tokenizer, messages[:index], ids)
-        if index == len(messages) - 1:
+    for index in replies:
+        last = index == len(messages) - 1
+        prompt = render_text(tokenizer, messages[:index], generation_prompt=True)
+        answered = text if last else render_text(tokenizer, messages[: index + 1], generation_prompt=False)
+        start = _prompt_length(_ids(tokenizer, prompt), ids, last)
+        _check_said(prompt, answered, messages[index], index)
+        if last:
             stop = _through_end_token(tokenizer, ids, start, len(ids))
             del ids[stop:], mask[stop:]
         else:
-            stop = _end_of_turn(tokenizer, messages[: index + 1], ids, start)
+            stop = _end_of_turn(tokenizer, _ids(tokenizer, answered), ids, start, messages[: index + 1])
         mask[start:stop] = [True] * (stop - start)
     if not any(mask[1:]):
         raise UnusableRow("no_target", "it has no assistant turn to learn from")
@@ -224,35 +231,76 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _check_whole(messages: Sequence[Message], text: str) -> None:
-    """Every turn's longest word must be in the rendered text: some templates pass over roles that they do not know."""
-    for number, message in enumerate(messages):
-        words = WORD.findall(message.content.rpartition(THOUGHTS)[2])
-        if words and max(words, key=len) not in text:
-            raise UnusableRow("turn_left_out", f"the chat template leaves out turn {number} (role {message.role})")
+def _check_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> None:
+    """Some templates pass over turns: of roles that they do not know, say. The model would never see those."""
+    template = str(tokenizer.get_chat_template())
+    for number in _left_out(tokenizer, template, tuple(message.role for message in messages)):
+        if messages[number].content.strip():
+            role = messages[number].role
+            raise UnusableRow("turn_left_out", f"the chat template leaves out turn {number} (role {role})")
 
 
-def _prompt_length(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int]) -> int:
-    prefix = render(tokenizer, messages, generation_prompt=True)
-    if ids[: len(prefix)] != prefix:
-        at = next((i for i, (a, b) in enumerate(zip(prefix, ids, strict=False)) if a != b), len(ids))
+@lru_cache(maxsize=1024)
+def _left_out(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[Role, ...]) -> tuple[int, ...]:
+    """Turns that do not come through. By marks in place of contents: a short one stands in any text by chance.
+
+    Args:
+        template: the tokenizer's at this moment; part of the key.
+    """
+    marks = [f"qx{number}xq" for number in range(len(roles))]
+    turns = [Message(role, mark) for role, mark in zip(roles, marks, strict=True)]
+    text = render_text(tokenizer, turns, generation_prompt=False)
+    return tuple(number for number, mark in enumerate(marks) if mark not in text)
+
+
+def _check_said(prompt: str, answered: str, reply: Message, number: int) -> None:
+    """A target must stand in the rendered text as it is, white space apart.
+
+    Templates of reasoning models leave out a reply's thoughts. In a turn that is context they do so at inference too; a
+    target would teach to answer without any.
+    """
+    given, rendered, said = ("".join(text.split()) for text in (prompt, answered, reply.content))
+    if given.endswith(THOUGHT):
+        said = said.removeprefix(THOUGHT)
+    if said not in rendered.removeprefix(given):
+        raise UnusableRow(
+            "turn_left_out",
+            f"the chat template leaves out or rewrites part of turn {number} (role assistant), which is to be learnt; "
+            "where it takes the thoughts out of replies, it cannot teach them: use another template, or data without",
+        )
+
+
+def _prompt_length(prompt: list[int], ids: list[int], last: bool) -> int:
+    if ids[: len(prompt)] != prompt:
+        at = next((i for i, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), len(ids))
         raise UnusableRow(
             "prompt_not_a_prefix",
             "the tokenised prompt is not a prefix of the tokenised conversation "
-            f"(they part at token {at}); the chat template renders a prompt differently once it is answered",
+            f"(they part at token {at}); the chat template renders a prompt differently once it is answered"
+            + ("" if last else f"; {HISTORY}"),
         )
-    return len(prefix)
+    return len(prompt)
 
 
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], ids: list[int], start: int) -> int:
-    """End of an inner assistant turn: through its eos, or the common prefix where the template has none."""
-    whole = render(tokenizer, messages, generation_prompt=False)
-    common = next((i for i, (a, b) in enumerate(zip(whole, ids, strict=False)) if a != b), min(len(whole), len(ids)))
-    if common <= start:
+def _end_of_turn(
+    tokenizer: PreTrainedTokenizerBase, answered: list[int], ids: list[int], start: int, messages: Sequence[Message]
+) -> int:
+    """End of an inner assistant turn: through its eos, or the common prefix where the template has none.
+
+    Args:
+        answered: the conversation up to this turn, as the template renders it while nothing follows.
+    """
+    shortest = min(len(answered), len(ids))
+    common = next((i for i, (a, b) in enumerate(zip(answered, ids, strict=False)) if a != b), shortest)
+    rest = answered[common:]
+    closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(messages[-1].content.rstrip())
+    if closed and rest[-1:] == [tokenizer.eos_token_id]:
+        del rest[-1]  # Phi 3's end of the whole text, after the reply's own end mark
+    if common <= start or str(tokenizer.decode(rest)).strip():
         raise UnusableRow(
             "reply_rewritten",
             f"the chat template renders the reply in turn {len(messages) - 1} differently once the conversation goes "
-            "on; learn only from each conversation's last reply (batch.learn: last)",
+            f"on; {HISTORY}",
         )
     return _through_end_token(tokenizer, ids, start, common)
 

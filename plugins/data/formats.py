@@ -24,6 +24,19 @@ ROLES: dict[str, Role] = {
     "gpt": "assistant",
 }
 """Names of roles, those of ShareGPT included."""
+REFUSED = {
+    "tool_calls": "a call written out in content, as the model is to write it",
+    "function_call": "a call written out in content, as the model is to write it",
+    "reasoning_content": "thoughts written out in content (<think>…</think>), as the model is to write them",
+    "thinking": "thoughts written out in content (<think>…</think>), as the model is to write them",
+}
+"""Fields of a turn that would have to be learnt or read by the model, and where they are to stand."""
+NOTHING: tuple[Any, ...] = (None, [], {}, "", "[]", "null")
+"""What stands in such a field of a row that has none."""
+TOOLS = ("tools", "functions")
+"""Fields of a row that describe tools, which would have to stand in the prompt."""
+WEIGHTS = ("weight", "train")
+"""Fields of a turn that say whether it is learnt: OpenAI's and axolotl's."""
 SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
 
@@ -47,6 +60,9 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
     """
     if row.broken is not None:
         row.refuse(*row.broken)
+    for field in TOOLS:
+        if row.values.get(field) not in NOTHING:
+            row.fail(field, "tools written out in the system turn, as the model is to read them", row.values[field])
     check_columns(row, settings)
     columns = {**FIELDS[settings.format], **settings.fields}
     context = _Context(row, columns, settings, row_id(row, source), source)
@@ -124,15 +140,17 @@ def _preference(context: _Context) -> PreferencePair:
     row, columns = context.row, context.columns
     chosen, rejected = (_reply(row, columns[side]) for side in ("chosen", "rejected"))
     given = row.values.get(columns["prompt"])
-    prompt: tuple[Message, ...] = ()
     if given is None and len(chosen) == 1 and columns["prompt"] not in row.values:
         given = row.values.get("conversations", row.values.get("messages"))
-    if len(chosen) > 1 or len(rejected) > 1:
+    whole = len(chosen) > 1 or len(rejected) > 1
+    prompt = () if whole and not given else _prompt(row, columns["prompt"], given)
+    if whole:
+        chosen = _after(row, columns["chosen"], prompt, chosen)
+        rejected = _after(row, columns["rejected"], prompt, rejected)
         prompt, chosen, rejected = _split(row, columns["chosen"], chosen, rejected)
-    elif isinstance(given, str):
-        prompt = (Message("user", given),)
-    else:
-        prompt = parse_turns(row, columns["prompt"], given)
+    for side, reply in (("chosen", chosen), ("rejected", rejected)):
+        if reply[-1].role != "assistant":
+            row.fail(columns[side], "turns that end with the assistant's", reply[-1].role)
     return PreferencePair(
         context.id, prompt, chosen, rejected, context.source, _margin(row), license=context.settings.license
     )
@@ -142,7 +160,7 @@ def _feedback(context: _Context) -> Feedback:
     row, columns = context.row, context.columns
     reply = _reply(row, columns["completion"])
     given = row.values.get(columns["prompt"])
-    prompt = (Message("user", given),) if isinstance(given, str) else parse_turns(row, columns["prompt"], given)
+    prompt = _prompt(row, columns["prompt"], given)
     if reply[-1].role != "assistant":
         row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
     label = row.values.get(columns["label"])
@@ -187,13 +205,43 @@ def _turn(row: Row, field: str, turn: Any) -> Message:
     role, content = (turn.get("role", turn.get("from")), turn.get("content", turn.get("value")))
     if not isinstance(role, str) or role not in ROLES:
         row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role, reason="unknown_role")
-    if turn.get("tool_calls"):
-        row.fail(
-            f"{field}.tool_calls", "a call written out in content, as the model is to write it", turn["tool_calls"]
-        )
+    for name, expected in REFUSED.items():
+        if turn.get(name) not in NOTHING:
+            row.fail(f"{field}.{name}", expected, turn[name])
     if not isinstance(content, str):
         row.fail(f"{field}.content", "a text", content)
-    return Message(ROLES[role], content)
+    return Message(ROLES[role], content, _learn(row, field, turn, ROLES[role]))
+
+
+def _learn(row: Row, field: str, turn: Mapping[str, Any], role: Role) -> bool:
+    """Whether a turn of the assistant is a target: it is, unless its weight is 0."""
+    said = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
+    for name, value in said.items():
+        if value not in (0, 1):
+            row.fail(f"{field}.{name}", "1 (learnt) or 0 (context); turns cannot be weighted otherwise", value)
+        if value and role != "assistant":
+            row.fail(f"{field}.{name}", f"0 or nothing: turns of the role {role} are never learnt", value)
+    if len({bool(value) for value in said.values()}) > 1:
+        row.fail(f"{field}.{WEIGHTS[0]}", f"what {WEIGHTS[1]} says too ({turn[WEIGHTS[1]]})", turn[WEIGHTS[0]])
+    return all(said.values())
+
+
+def _prompt(row: Row, field: str, given: Any) -> tuple[Message, ...]:
+    """A text is one turn of the user."""
+    return (Message("user", given),) if isinstance(given, str) else parse_turns(row, field, given)
+
+
+def _after(row: Row, field: str, prompt: Sequence[Message], turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A side of a pair as a whole conversation: it has the row's prompt in it, or goes on from it."""
+    asked = [(turn.role, turn.content.strip()) for turn in prompt]
+    there = [(turn.role, turn.content.strip()) for turn in turns]
+    if turns[0].role in ("assistant", "tool"):
+        return (*prompt, *turns)
+    if any(there[i : i + len(asked)] == asked for i in range(len(there))):
+        return turns
+    if turns[0].role == "user" and prompt[-1].role in ("system", "assistant"):
+        return (*prompt, *turns)
+    row.fail(field, "turns that have the row's prompt in them or go on from it with the assistant", turns[0].content)
 
 
 def _reply(row: Row, field: str) -> tuple[Message, ...]:

@@ -57,7 +57,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     total = total_steps(settings, plan)
     scale = kept / len(samples.atoms)
     items = [
-        PlanItem("rows", f"{n_rows:,} {rows} from {settings.data.name}" + _sampled(stride, seen)),
+        PlanItem("rows", f"{_counted(n_rows, rows)} from {settings.data.name}" + _sampled(stride, seen)),
         *_notes(data),
         *_left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
@@ -67,8 +67,8 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         ),
         _step(settings, samples, samples.micro_tokens(settings.batch), noun),
         *_memory(settings, context, loss, samples, samples.micro_tokens(settings.batch)),
-        PlanItem("1 epoch", f"{about}{plan.steps_per_epoch:,} steps"),
-        PlanItem("all", f"{about}{total:,} steps, {settings.epochs} × the data" + _capped(settings, plan)),
+        PlanItem("1 epoch", f"{about}{_counted(plan.steps_per_epoch, 'steps')}"),
+        PlanItem("all", f"{about}{_counted(total, 'steps')}, {settings.epochs} × the data" + _capped(settings, plan)),
         PlanItem("learning rate", _rates(settings, total)),
     ]
     if COLUMN in loss.needs.columns:
@@ -104,7 +104,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
         *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         *_memory(settings, context, loss, samples, feed.budget),
-        PlanItem("all", f"{settings.max_steps:,} steps"),
+        PlanItem("all", _counted(settings.max_steps, "steps")),
         PlanItem("learning rate", _rates(settings, settings.max_steps)),
     ]
 
@@ -134,7 +134,7 @@ def _step(settings: TrainSettings, samples: Samples, budget: int, noun: str, per
     per_step = per_step or min(settings.batch.sequences, len(samples.atoms))
     return PlanItem(
         "1 step",
-        f"{per_step} {noun} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens in "
+        f"{_counted(per_step, noun)} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens in "
         f"{_micro_batches(samples, per_step, budget)} of at most {budget:,} tokens",
     )
 
@@ -214,4 +214,13 @@ def _rates(settings: TrainSettings, total: int) -> str:
     optimizer = settings.optimizer
     rates = [optimizer.rate(step, total) for step in range(total)]
     peak = max(range(total), key=rates.__getitem__)
-    return f"{rates[0]:.3g} at step 1, {rates[peak]:.3g} at step {peak + 1}, {rates[-1]:.3g} at step {total}"
+    return ", ".join(f"{rates[step]:.3g} at step {step + 1}" for step in sorted({0, peak, total - 1}))
+
+
+def _counted(n: int, nouns: str) -> str:
+    """A number and its noun.
+
+    >>> _counted(1, "replies"), _counted(1, "pairs"), _counted(2, "steps")
+    ('1 reply', '1 pair', '2 steps')
+    """
+    return f"{n:,} {nouns if n != 1 else {'replies': 'reply'}.get(nouns, nouns.removesuffix('s'))}"

@@ -11,7 +11,7 @@ from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
 from aftertrain.core.loss import Needs
 from aftertrain.core.packing import Atom, Segment
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import Learn, UnusableRow, tokenise
+from aftertrain.core.tokens import Learn, UnusableRow, learnt_turns, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,11 +49,13 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
         UnusableRow: nothing can be learnt from it, or it cannot be rendered as a prompt and its reply.
     """
     if isinstance(record, Conversation):
-        _check_replies(record, rules.learn)
+        _check_replies(record, record.messages, 0, rules.learn)
         return [[_segment(tokenizer, record, record.messages, 0, rules.learn, group=number)]]
     shared = len(record.prompt)
     if isinstance(record, Feedback):
         turns, label = (*record.prompt, *record.reply), float(record.desirable)
+        if record.desirable:
+            _check_replies(record, turns, shared, rules.learn)
         return [[_segment(tokenizer, record, turns, shared, rules.learn, group=number, label=label)]]
     if rules.margins and (record.margin is None or not math.isfinite(record.margin)):
         raise UnusableRow(
@@ -61,6 +63,7 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
             f"pair {record.id!r} of {record.source} has margin {record.margin}; the loss wants the difference of two "
             "ratings: give the rows a margin, or score_chosen and score_rejected, or set margin: false",
         )
+    _check_replies(record, (*record.prompt, *record.chosen), shared, rules.learn)
     chosen, rejected = (
         _segment(
             tokenizer,
@@ -80,11 +83,11 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
     return [[chosen, rejected]] if rules.pairs else [[chosen], [rejected]]
 
 
-def _check_replies(record: Conversation, learn: Learn) -> None:
-    """An empty reply teaches nothing but to stop at once."""
-    replies = [message.content for message in record.messages if message.role == "assistant"]
-    if replies and not any(reply.strip() for reply in (replies[-1:] if learn == "last" else replies)):
-        raise UnusableRow("empty_reply", f"sample {record.id!r}: every reply to learn is empty")
+def _check_replies(record: TrainingRecord, messages: Sequence[Message], learn_from: int, learn: Learn) -> None:
+    """An empty reply teaches nothing but to stop at once. As a rejected or undesirable one, it teaches not to."""
+    for number in learnt_turns(messages, learn_from, learn):
+        if not messages[number].content.strip():
+            raise UnusableRow("empty_reply", f"sample {record.id!r}: turn {number} is to be learnt and is empty")
 
 
 def _segment(

@@ -11,8 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aftertrain.core.errors import DataError, ModelError
+from aftertrain.core.fingerprint import fingerprint
 from aftertrain.core.records import Message
-from aftertrain.core.tokens import UnusableRow, fingerprint, load_tokenizer, render_text, template_checks, tokenise
+from aftertrain.core.tokens import UnusableRow, load_tokenizer, render_text, template_checks, tokenise
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + eos_token + '\n' }}{% endfor %}"
@@ -218,7 +219,132 @@ def test_a_template_that_rewrites_history_can_learn_the_last_reply(tiny_model: P
     assert message.endswith("learn only from each conversation's last reply (batch.learn: last)")
     assert learnt(tokenizer, TALK, learn="last") == ["<think>\n\n</think>\n\nSee you.<eos>"]
     thought = [*TALK[1:3], TALK[3], Message("assistant", "<think>perhaps</think>See you.")]
-    assert learnt(tokenizer, thought, learn="last") == ["<think>\n\n</think>\n\nSee you.<eos>"]
+    reason, message = unusable(tokenizer, thought, learn="last")
+    assert reason == "turn_left_out"
+    assert "leaves out or rewrites part of turn 3 (role assistant), which is to be learnt" in message
+
+
+TRIMMING = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' }}{% if m['role'] == 'assistant' %}"
+    "{{ m['content'] if loop.last else m['content'] | trim }}{{ eos_token }}"
+    "{% else %}{{ m['content'] }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""Trims replies once the conversation goes on."""
+
+FORGETFUL = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' }}{% if m['role'] == 'assistant' %}"
+    "{{ m['content'].split('</think>')[-1] + eos_token }}{% else %}{{ m['content'] + '\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""DeepSeek-R1-Distill's: no turn keeps its thoughts, not even the last."""
+
+LATE = FORGETFUL.replace(
+    "m['content'].split('</think>')[-1] +", "(m['content'] if loop.last else m['content'].split('</think>')[-1]) +"
+)
+"""Takes the thoughts out of all replies but the last."""
+
+
+@pytest.mark.parametrize(
+    ("template", "reply"),
+    [
+        (TRIMMING, "Hello. "),
+        (LATE, "It is <think>2 + 2</think>It is 4."),
+        (THINKING, "<b>4</b>"),
+        (NO_TOOLS.replace("(eos_token if", "(eos_token if loop.last and"), "Hello."),
+    ],
+    ids=["trimmed", "thoughts", "same beginning", "end token of the last alone"],
+)
+def test_an_inner_reply_that_the_template_changes_partway_is_refused(
+    template: str, reply: str, tiny_model: Path
+) -> None:
+    """It was learnt up to where the two renderings part: cut, and without the end token."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = template
+    talk = [Message("user", "2 + 2?"), Message("assistant", reply), Message("user", "Ok"), Message("assistant", "Yes")]
+    reason, message = unusable(tokenizer, talk)
+    assert reason == "reply_rewritten"
+    assert message.endswith("learn only from each conversation's last reply (batch.learn: last)")
+    assert learnt(tokenizer, talk, learn="last")[0].endswith("Yes<eos>")
+
+
+def test_a_mark_at_the_end_of_the_whole_text_is_no_rewriting(tiny_model: Path) -> None:
+    """Phi 3's: each reply has an end mark, and the whole text the end token."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+    )
+    assert learnt(tokenizer, TALK) == ["Hello.<|end|>\n", "See you.<|end|>\n<eos>"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "left_out"),
+    [
+        ([Message("system", "You are a helpful assistant."), *TALK[1:3]], 0),
+        ([Message("system", "简短。"), *TALK[1:3]], 0),
+        ([*TALK[1:3], Message("tool", "4"), Message("assistant", "It is 4, or 4.")], 2),
+    ],
+    ids=["a word of another turn's", "not ASCII", "a short one"],
+)
+def test_a_turn_left_out_is_seen_whatever_it_says(turns: list[Message], left_out: int, tiny_model: Path) -> None:
+    """The check looked for the turn's longest ASCII word, anywhere in the text."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = NO_TOOLS
+    reason, message = unusable(tokenizer, turns)
+    assert (reason, f"leaves out turn {left_out} (role {turns[left_out].role})" in message) == ("turn_left_out", True)
+    blank = [Message(turn.role, " " if i == left_out else turn.content) for i, turn in enumerate(turns)]
+    assert learnt(tokenizer, blank)
+
+
+def test_a_template_that_escapes_a_tool_s_answer_leaves_nothing_out(tiny_model: Path) -> None:
+    """Llama 3.1's writes it as JSON."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = FORGETFUL.replace("{{ m['content'] + '\n' }}", "{{ (m['content'] | tojson) + '\n' }}")
+    call = [*TALK[1:3], Message("tool", 'a "b"\nc'), Message("assistant", "So.")]
+    assert learnt(tokenizer, call) == ["Hello.<eos>", "So.<eos>"]
+
+
+def test_thoughts_may_go_from_context_but_not_from_what_is_learnt(tiny_model: Path) -> None:
+    """A template that strips all thoughts taught a reasoning model to answer without any."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = FORGETFUL
+    first = [Message("user", "2 + 2?"), Message("assistant", "<think>2 and 2</think>4")]
+    talk = [*first, Message("user", "Sure?"), Message("assistant", "Yes")]
+    assert unusable(tokenizer, first)[0] == "turn_left_out"
+    reason, message = unusable(tokenizer, talk)
+    assert (reason, "part of turn 1 (role assistant)" in message) == ("turn_left_out", True)
+    assert learnt(tokenizer, talk, learn="last") == ["Yes<eos>"]
+
+
+def test_thoughts_that_begin_in_the_prompt_are_learnt(tiny_model: Path) -> None:
+    """Qwen 3 Thinking's and DeepSeek R1's prompts end with the mark that opens the thoughts."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = FORGETFUL.replace("m['content'].split('</think>')[-1]", "m['content']").replace(
+        "add_generation_prompt %}{{ '<|assistant|>\n'", "add_generation_prompt %}{{ '<|assistant|>\n<think>\n'"
+    )
+    talk = [*TALK[1:2], Message("assistant", "<think>\nhm\n</think>\nHo")]
+    assert learnt(tokenizer, talk) == ["hm\n</think>\nHo<eos>"]
+
+
+def test_a_turn_marked_as_context_is_not_learnt(tokenizer: Any) -> None:
+    talk = [*TALK[:2], Message("assistant", "Hello.", learn=False), *TALK[3:]]
+    assert learnt(tokenizer, talk) == ["See you.<eos>"]
+    talk = [*TALK[:4], Message("assistant", "See you.", learn=False)]
+    assert learnt(tokenizer, talk) == ["Hello.<eos>"]
+    assert unusable(tokenizer, talk, learn="last")[0] == "no_target"
+
+
+@pytest.mark.parametrize("template", [None, CHATML])
+def test_a_conversation_that_begins_with_the_assistant_has_no_prompt(template: str | None, tiny_model: Path) -> None:
+    """It came to an error of transformers' own, which no policy for unusable rows knew."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    tokenizer.chat_template = template or tokenizer.chat_template
+    reason, message = unusable(tokenizer, TALK[2:])
+    assert reason == "no_prompt"
+    assert message.startswith("sample 'x': the conversation begins with the assistant, whose turn answers nothing")
+    assert learnt(tokenizer, TALK[2:], learn="last") == ["See you.<eos>"]
+    assert learnt(tokenizer, [Message("assistant", "Hello.", learn=False), *TALK[3:]]) == ["See you.<eos>"]
 
 
 def test_only_the_last_reply(tokenizer: Any) -> None:
@@ -243,6 +369,34 @@ def test_a_fingerprint_tells_tokenizers_and_templates_apart(tiny_model: Path, tm
     other_template = fingerprint(one)
     one.add_tokens(["<more>"])
     assert len({plain, other_template, fingerprint(one)}) == 3
+
+
+def test_a_fingerprint_knows_whether_special_tokens_in_texts_are_split(tiny_model: Path) -> None:
+    """The ids of `a <eos> b` differ by it."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    before = fingerprint(tokenizer)
+    tokenizer.split_special_tokens = True
+    assert fingerprint(tokenizer) != before
+
+
+def test_a_fingerprint_of_a_slow_tokenizer_knows_its_files(tmp_path: Path) -> None:
+    """One vocabulary and two lists of merges, which cut `ab` into one token or two."""
+    from transformers import CTRLTokenizer
+
+    def save(name: str, merge: str) -> Any:
+        folder = tmp_path / name
+        folder.mkdir()
+        words = ["<unk>", "a@@", "b", "ab"]
+        (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+        (folder / "merges.txt").write_text(f"#version: 0.2\n{merge}\n")
+        return CTRLTokenizer.from_pretrained(str(folder))
+
+    one, same, other = save("one", "a b</w>"), save("same", "a b</w>"), save("other", "b a</w>")
+    assert one.tokenize("ab") != other.tokenize("ab")
+    assert one.get_vocab() == other.get_vocab()
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    one.save_pretrained(tmp_path / "again")
+    assert fingerprint(CTRLTokenizer.from_pretrained(str(tmp_path / "again"))) == fingerprint(one)
 
 
 GENERATION = (

@@ -81,6 +81,53 @@ def test_preference_of_longer_talks_splits_where_they_part(dataset: Any, write: 
     assert [message.content for message in record.chosen] == ["Ho", "Bye", "A"]
 
 
+ASK, MORE = {"role": "user", "content": "Ask"}, {"role": "user", "content": "More"}
+SYSTEM = {"role": "system", "content": "Be rude."}
+GOOD, BAD = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "before", "expected"),
+    [
+        ([SYSTEM, ASK], [REPLY, MORE], ["Be rude.", "Ask", "Ho", "More"]),
+        ("Ask", [REPLY, MORE], ["Ask", "Ho", "More"]),
+        ([SYSTEM], [ASK], ["Be rude.", "Ask"]),
+        ([ASK, REPLY], [MORE], ["Ask", "Ho", "More"]),
+        ([SYSTEM, ASK], [SYSTEM, ASK, REPLY, MORE], ["Be rude.", "Ask", "Ho", "More"]),
+        ("More", [SYSTEM, ASK, REPLY, MORE], ["Be rude.", "Ask", "Ho", "More"]),
+        ("Ask ", [ASK], ["Ask"]),
+        ("", [ASK], ["Ask"]),
+    ],
+)
+def test_a_prompt_stands_before_longer_replies(
+    prompt: Any, before: list[Any], expected: list[str], dataset: Any, write: Any
+) -> None:
+    """It was thrown away where a side holds more than its last reply; here it is there once, however it is given."""
+    row = {"prompt": prompt, "chosen": [*before, GOOD], "rejected": [*before, BAD]}
+    record = one(dataset, write([row]), format="preference")
+    assert [message.content for message in record.prompt] == expected
+    assert [message.content for message in (*record.chosen, *record.rejected)] == ["good", "bad"]
+
+
+def test_a_side_of_two_replies_follows_the_prompt(dataset: Any, write: Any) -> None:
+    row = {"prompt": "Ask", "chosen": [REPLY, MORE, GOOD], "rejected": [BAD]}
+    record = one(dataset, write([row]), format="preference")
+    assert [len(side) for side in (record.prompt, record.chosen, record.rejected)] == [1, 3, 1]
+
+
+@pytest.mark.parametrize(("field", "off", "on"), [("weight", 0, 1), ("weight", 0.0, None), ("train", False, True)])
+def test_a_turn_s_weight_says_whether_it_is_learnt(field: str, off: Any, on: Any, dataset: Any, write: Any) -> None:
+    turns = [{**USER, field: None}, {**REPLY, field: off}, USER, {**REPLY, field: on}]
+    record = one(dataset, write([{"messages": turns}]))
+    assert [message.learn for message in record.messages] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("nothing", [None, [], "", "[]"])
+def test_no_tools_are_no_tools(nothing: Any, dataset: Any, write: Any) -> None:
+    turns = [USER, {**REPLY, "tool_calls": nothing, "reasoning_content": ""}]
+    assert one(dataset, write([{"messages": turns, "tools": nothing}])).messages == (HI, HO)
+
+
 def test_equal_replies_stay_a_pair(dataset: Any, write: Any) -> None:
     record = one(dataset, write([{"chosen": [USER, REPLY], "rejected": [USER, REPLY]}]), format="preference")
     assert (record.prompt, record.chosen, record.rejected) == ((HI,), (HO,), (HO,))
@@ -132,6 +179,41 @@ MISFITS = [
         {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f"}]}]},
         {},
         "field 'messages[1].tool_calls': expected a call written out in content, as the model is to write it, found",
+    ),
+    (
+        {"messages": [USER, {**REPLY, "reasoning_content": "hm"}]},
+        {},
+        "field 'messages[1].reasoning_content': expected thoughts written out in content (<think>…</think>), as",
+    ),
+    (
+        {"messages": [USER, REPLY], "tools": [{"name": "f"}]},
+        {},
+        "field 'tools': expected tools written out in the system turn, as the model is to read them, found list",
+    ),
+    (
+        {"messages": [USER, {**REPLY, "weight": 0.5}]},
+        {},
+        "field 'messages[1].weight': expected 1 (learnt) or 0 (context); turns cannot be weighted otherwise, found",
+    ),
+    (
+        {"messages": [{**USER, "train": True}, REPLY]},
+        {},
+        "field 'messages[0].train': expected 0 or nothing: turns of the role user are never learnt, found bool 'True'",
+    ),
+    (
+        {"messages": [USER, {**REPLY, "train": True, "weight": 0}]},
+        {},
+        "field 'messages[1].weight': expected what train says too (True), found int '0'",
+    ),
+    (
+        {"prompt": "Ask", "chosen": [USER, REPLY], "rejected": [USER, REPLY]},
+        {"format": "preference"},
+        "field 'chosen': expected turns that have the row's prompt in them or go on from it with the assistant, found",
+    ),
+    (
+        {"chosen": [USER, REPLY, USER], "rejected": [USER, REPLY]},
+        {"format": "preference"},
+        "field 'chosen': expected turns that end with the assistant's, found str 'user'",
     ),
     (
         {**PAIRS["texts"], "chosen_rating": "4.5", "rejected_rating": 2},

@@ -35,7 +35,7 @@ def rows(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 UNUSABLE = {
-    "empty reply": (SFT, {}, GOOD, talk(" \n"), "empty_reply", "sample 'bad': every reply to learn is empty"),
+    "empty reply": (SFT, {}, GOOD, talk(" \n"), "empty_reply", "sample 'bad': turn 1 is to be learnt and is empty"),
     "chosen = rejected": (
         DPO,
         {"format": "preference"},

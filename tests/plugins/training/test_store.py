@@ -109,6 +109,22 @@ def test_faults_stand_beside_good_rows(tokenizer: Any, tmp_path: Path) -> None:
     assert (found.n_rows, len(found), found.sample_id(0)) == (3, 1, "good")
 
 
+def test_no_empty_reply_is_learnt_as_a_good_one(tokenizer: Any) -> None:
+    """An empty inner reply and an empty chosen one taught to stop at once; an empty rejected one teaches not to."""
+    feedback = [
+        Feedback(name, (turn("user", "Hi"),), (turn("assistant", ""),), name == "good", "marks")
+        for name in ("good", "bad")
+    ]
+    context = Message("assistant", "", learn=False)
+    skipped = Conversation("skipped", (turn("user", "Hi"), context, *talk("", "Yes").messages), "talks")
+    records = [talk("inner", "", "Yes"), pair("chosen", ""), pair("rejected", "Yes", ""), *feedback, skipped]
+    found = Store([store.encode(tokenizer, records, 0, Rules())])
+    assert [(f.id, f.reason) for f in found.faults] == [(n, "empty_reply") for n in ("inner", "chosen", "good")]
+    assert found.faults[0].message == "sample 'inner': turn 1 is to be learnt and is empty"
+    last = Store([store.encode(tokenizer, records[:1], 0, Rules(learn="last"))])
+    assert not last.faults
+
+
 def test_where_a_pair_differs(tokenizer: Any) -> None:
     """`differs` is the first place at which the two replies' tokens part."""
     found = Store([store.encode(tokenizer, [pair("p", "aaa b", "aaa c"), talk("t", "x")], 0, Rules())])
