@@ -185,7 +185,7 @@ def specs(arguments: argparse.Namespace, tiny_model: str) -> Iterator[tuple[str,
         threads=arguments.threads,
         max_length=1024,
         micro_tokens=arguments.micro_tokens,
-        selective=arguments.selective,
+        mode=arguments.mode,
     )
     for case in arguments.only:
         if case == "overhead":
@@ -211,7 +211,12 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=5, help="measured steps of each case")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--selective", action="store_true", help="ours with activation_checkpointing: selective")
+    parser.add_argument(
+        "--mode",
+        choices=("lean", "none", "selective", "full"),
+        default="lean",
+        help="what ours keeps for the backward pass: as it does by itself, as transformers does, or checkpoints",
+    )
     add_options(parser, "2 steps of 8 rows")
     arguments = parser.parse_args()
     if odd := set(arguments.only) - set(CASES):

@@ -30,7 +30,8 @@ class Spec:
         steps: steps, the first a warm-up.
         max_length: tokens of the longest sample, and of TRL's packed bins.
         micro_tokens: our packing budget.
-        selective: whether ours repeats cheap activations (`activation_checkpointing: selective`).
+        mode: what ours keeps for the backward pass: `lean` (as it does by itself), `none` (as transformers does),
+            `selective` or `full` (the settings of `activation_checkpointing`).
     """
 
     case: str
@@ -42,7 +43,7 @@ class Spec:
     threads: int
     max_length: int
     micro_tokens: int
-    selective: bool = False
+    mode: str = "lean"
 
     @property
     def kind(self) -> str:

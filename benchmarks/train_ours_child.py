@@ -57,8 +57,16 @@ def _loss(spec: Spec) -> Loss[Any]:
     return RewardModel(RewardModelSettings(), builder)
 
 
+def settings_of(mode: str) -> TorchSettings:
+    """Of the engine, for a mode of `Spec`."""
+    if mode == "selective":
+        return TorchSettings(device="cpu", lean=False, activation_checkpointing="selective")
+    return TorchSettings(device="cpu", lean=mode == "lean", activation_checkpointing=mode == "full")
+
+
 def _engine(spec: Spec, *, train: bool) -> TorchEngine:
-    engine = TorchEngine(TorchSettings(device="cpu", activation_checkpointing=spec.selective and "selective"), None)  # type: ignore[arg-type]
+    builder: Any = None
+    engine = TorchEngine(settings_of(spec.mode), builder)
     optimizer = AdamW(max_grad_norm=1.0) if train else None
     engine.load(spec.model, head="scalar" if spec.kind == "reward" else "lm", optimizer=optimizer)
     return engine

@@ -18,6 +18,7 @@ from aftertrain.core import attention
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import ModelError
+from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
@@ -167,6 +168,9 @@ def score_packed(
         prefixes = shared_prefixes(batch.token_ids.cpu(), batch.lengths, batch.segments["group"].tolist())
     with notebook() if lean and torch.is_grad_enabled() else nullcontext():
         hidden = hidden_states(model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, kernel)
+    if lean and torch.is_grad_enabled() and hidden.device.type == "cpu":
+        # Memory is largest from here on; the layers left holes.
+        give_back()
     if head == "scalar":
         return TokenScores(values=values(model, hidden))
     own = lm_head(model)

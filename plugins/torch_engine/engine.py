@@ -108,7 +108,7 @@ class TorchEngine(Engine[TorchSettings]):
     ) -> TokenScores:
         batch = batch.to(self._model.device)
         with torch.set_grad_enabled(grad), self._precision():
-            scores = score_packed(
+            return score_packed(
                 self._model,
                 self._head,
                 batch,
@@ -119,13 +119,12 @@ class TorchEngine(Engine[TorchSettings]):
                 kernel=self._kernel,
                 lean=self._lean,
             )
-        if grad and self._model.device.type == "cpu":
-            # The backward pass, where memory is largest, begins without the forward pass's holes.
-            give_back()
-        return scores
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
         (numerator / denominator).backward()  # type: ignore[no-untyped-call]
+        if self._model.device.type == "cpu":
+            # What the layers kept lies in holes now, in which the next forward pass would not all fit.
+            give_back()
 
     def step(self, learning_rate: float) -> StepReport:
         assert self._optimizer is not None, "the model was loaded without an optimizer"
