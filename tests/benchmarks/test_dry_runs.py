@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -57,3 +58,13 @@ def test_every_trainer_of_trl_has_our_losses(tmp_path: Path, tiny_model: Path, s
     differences = {row["name"]: row["ours"] for row in rows if "difference" in row["name"]}
     assert list(differences) == [f"{case}: largest difference of losses" for case in cases]
     assert max(differences.values()) < 1e-5, differences
+
+
+def test_growth_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two curves that double: the last point of the larger lies at the top, 190 below is the axis."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from growth_plot import Curve, draw
+
+    drawn = ElementTree.fromstring(draw([1, 2], "size", [("rate", [Curve("a", [4, 8]), Curve("b", [2, 4])])]))
+    points = [line.get("points") for line in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert points == ["62.0,129.0 362.0,34.0", "62.0,176.5 362.0,129.0"]
