@@ -290,7 +290,7 @@ def test_the_plan_says_what_a_step_is(bench: Callable[..., Any], conversations: 
 def test_the_plan_says_what_a_micro_batch_takes(
     bench: Callable[..., Any], conversations: Path, tiny_model: Path
 ) -> None:
-    """By hand for hidden 32, feed-forward 48, 4 heads of 8, 2 for keys, 2 layers, in float32 without checkpointing.
+    """F23 by hand for hidden 32, feed-forward 48, 4 heads of 8, 2 for keys, 2 layers, in float32.
 
     Norms 2·(3·32 + 1), attention 32 + 2·16 + 32 + 4 + 32, feed-forward 4·48: 518 numbers a token and layer; without
     what is cheap to make 2·(32 + 1) + 32 + 2·16 + 32 + 4 + 2·48 = 262.
