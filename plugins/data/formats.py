@@ -222,7 +222,8 @@ def _learn(row: Row, field: str, turn: Mapping[str, Any], role: Role) -> bool:
         if value and role != "assistant":
             row.fail(f"{field}.{name}", f"0 or nothing: turns of the role {role} are never learnt", value)
     if len({bool(value) for value in said.values()}) > 1:
-        row.fail(f"{field}.{WEIGHTS[0]}", f"what {WEIGHTS[1]} says too ({turn[WEIGHTS[1]]})", turn[WEIGHTS[0]])
+        other = json.dumps(turn[WEIGHTS[1]])
+        row.fail(f"{field}.{WEIGHTS[0]}", f"what {WEIGHTS[1]} says too ({other})", turn[WEIGHTS[0]])
     return all(said.values())
 
 

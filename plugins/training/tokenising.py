@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -171,7 +171,8 @@ class _Child:
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._to.close()
+        with suppress(OSError):  # what is still to be written to it goes nowhere
+            self._to.close()
         self._from.close()
 
 

@@ -188,7 +188,7 @@ MISFITS = [
     (
         {"messages": [USER, REPLY], "tools": [{"name": "f"}]},
         {},
-        "field 'tools': expected tools written out in the system turn, as the model is to read them, found list",
+        "field 'tools': expected tools written out in the system turn, as the model is to read them, found a list",
     ),
     (
         {"messages": [USER, {**REPLY, "weight": 0.5}]},
@@ -198,12 +198,12 @@ MISFITS = [
     (
         {"messages": [{**USER, "train": True}, REPLY]},
         {},
-        "field 'messages[0].train': expected 0 or nothing: turns of the role user are never learnt, found bool 'True'",
+        "field 'messages[0].train': expected 0 or nothing: turns of the role user are never learnt, found true",
     ),
     (
         {"messages": [USER, {**REPLY, "train": True, "weight": 0}]},
         {},
-        "field 'messages[1].weight': expected what train says too (True), found int '0'",
+        "field 'messages[1].weight': expected what train says too (true), found the number 0",
     ),
     (
         {"prompt": "Ask", "chosen": [USER, REPLY], "rejected": [USER, REPLY]},
@@ -213,7 +213,7 @@ MISFITS = [
     (
         {"chosen": [USER, REPLY, USER], "rejected": [USER, REPLY]},
         {"format": "preference"},
-        "field 'chosen': expected turns that end with the assistant's, found str 'user'",
+        "field 'chosen': expected turns that end with the assistant's, found the text 'user'",
     ),
     (
         {**PAIRS["texts"], "chosen_rating": "4.5", "rejected_rating": 2},
