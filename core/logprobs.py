@@ -133,12 +133,15 @@ class _Scores(torch.autograd.Function):
         cast = weight.to(head.compute)
         parts: list[dict[str, Tensor]] = []
         kept: Tensor | None = None
+        scratch: Tensor | None = None
         for start in range(0, len(rows), head.chunk) or (0,):
             at = slice(start, start + head.chunk)
             z = head.logits(hidden.index_select(0, rows[at] - 1).to(head.compute), cast, bias)
             block = max(1, BLOCK // z.shape[1]) if z.device.type == "cpu" else max(1, len(z))
+            if scratch is None:
+                scratch = torch.empty_like(z[:block])
             blocks = zip(torch.split(z, block), torch.split(ids[at], block), strict=True)
-            parts += [_reduce(rows_of, ids_of, head.wanted) for rows_of, ids_of in blocks]
+            parts += [_reduce(rows_of, ids_of, head.wanted, scratch) for rows_of, ids_of in blocks]
             kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))
@@ -198,8 +201,12 @@ class _Scores(torch.autograd.Function):
         )
 
 
-def _reduce(z: Tensor, ids: Tensor, wanted: tuple[Score, ...]) -> dict[str, Tensor]:
-    """`[n, vocabulary]` logits, shifted in place by their largest, to one `[n]` vector per score."""
+def _reduce(z: Tensor, ids: Tensor, wanted: tuple[Score, ...], scratch: Tensor) -> dict[str, Tensor]:
+    """`[n, vocabulary]` logits, shifted in place by their largest, to one `[n]` vector per score.
+
+    `scratch` takes the exponentials of all blocks in turn. One allocated for each would leave a hole that the block's
+    results pin and that glibc before 2.38 cannot use again, so that the heap would grow by a block each time.
+    """
     found: dict[str, Tensor] = {}
     if "hits" in wanted:
         top, at = z.max(-1)
@@ -207,7 +214,7 @@ def _reduce(z: Tensor, ids: Tensor, wanted: tuple[Score, ...]) -> dict[str, Tens
     else:
         top = z.amax(-1)
     z -= top.unsqueeze(1)
-    e = z.exp()
+    e = torch.exp(z, out=scratch[: len(z)])
     total = e.sum(-1)
     log_sum = total.log()
     found |= {"top": top, "log_sum": log_sum}
