@@ -106,15 +106,7 @@ def train_step(
     """
     needs = loss.needs
     first = next(iter(engines.values()))
-    batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
-    batches, seen = split_probes(batches, needs)
-    counts = count_units(batches, needs.per, first)
-    for term, count in counts.items():
-        if count <= 0:
-            raise NumericsError(f"step {step}: the batch holds no {needs.per[term]} to learn from (term {term!r})")
-    if loss.wants_statistics:
-        statistics = _statistics(engines, loss, seen, temperature)
-        batches = [batch.with_statistics(statistics) for batch in batches]
+    batches, counts = _ready(engines, loss, batches, temperature, progress, f"step {step}: the batch holds")
     sums = dict.fromkeys(needs.per, 0.0)
     found: list[str] = []
     metrics = Accumulator()
@@ -169,15 +161,7 @@ def measure(
     """
     needs = loss.needs
     first = next(iter(engines.values()))
-    batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
-    batches, seen = split_probes(batches, needs)
-    counts = count_units(batches, needs.per, first)
-    for term, count in counts.items():
-        if count <= 0:
-            raise NumericsError(f"no {needs.per[term]} to measure the loss on (term {term!r})")
-    if loss.wants_statistics:
-        statistics = _statistics(engines, loss, seen, temperature)
-        batches = [batch.with_statistics(statistics) for batch in batches]
+    batches, counts = _ready(engines, loss, batches, temperature, progress, "these rows hold")
     sums = dict.fromkeys(needs.per, 0.0)
     metrics = Accumulator()
     for packed in batches:
@@ -189,6 +173,32 @@ def measure(
         metrics.add(output.metrics)
     totals = first.reduce(sums)
     return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(first)
+
+
+def _ready(  # noqa: PLR0917  what a step has
+    engines: Engines,
+    loss: Loss[Any],
+    batches: Sequence[PackedBatch],
+    temperature: float,
+    progress: float,
+    holder: str,
+) -> tuple[Sequence[PackedBatch], dict[str, float]]:
+    """The micro-batches as the loss wants them, and for each term how many units there are over all ranks.
+
+    Args:
+        holder: begins the message where there are none.
+    """
+    needs = loss.needs
+    batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
+    batches, seen = split_probes(batches, needs)
+    counts = count_units(batches, needs.per, next(iter(engines.values())))
+    for term, count in counts.items():
+        if count <= 0:
+            raise NumericsError(f"{holder} no {needs.per[term]} to learn from (term {term!r})")
+    if loss.wants_statistics:
+        statistics = _statistics(engines, loss, seen, temperature)
+        batches = [batch.with_statistics(statistics) for batch in batches]
+    return batches, counts
 
 
 def split_probes(batches: Sequence[PackedBatch], needs: Needs) -> tuple[Sequence[PackedBatch], Sequence[PackedBatch]]:
