@@ -28,5 +28,5 @@ class DeepSpeedSettings(Settings):
         description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits.",
     )
     activation_checkpointing: bool = unhashed(
-        False, description="Recompute each layer in the backward pass: about a third more time for much less memory."
+        False, description="Recompute each layer in the backward pass: up to a third more time for much less memory."
     )

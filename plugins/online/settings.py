@@ -135,8 +135,9 @@ class OnlineSettings(StageSettings):
     reward: RewardSettings = Field(RewardSettings(), description="From verdicts to rewards.")
     unjudgeable: Unjudgeable = Field(
         "stop",
-        description="What becomes of problems whose ground truth their verifier cannot read, found before the first "
-        "reply: stop ends the run, drop leaves them out and counts them, keep warns (each reply is then an error).",
+        description="What becomes of problems that no reply could be judged by (a ground truth that cannot be read, a "
+        "resource that is not installed), found before the first reply: stop ends the run, drop leaves them out and "
+        "counts them, keep warns (each reply is then an error).",
     )
     verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
     kl: KLSettings = Field(KLSettings(), description="Penalty for leaving the model the stage starts from.")

@@ -60,7 +60,7 @@ class TorchSettings(Settings):
     activation_checkpointing: bool | Literal["selective"] = unhashed(
         False,
         description="Compute activations again in the backward pass instead of keeping them. true keeps only what "
-        "enters each layer: about a third more time for much less memory. selective keeps the results of matrix "
+        "enters each layer: up to a third more time for much less memory. selective keeps the results of matrix "
         "products and attention and repeats the cheap rest: about half the memory.",
     )
     lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights; null trains all.")

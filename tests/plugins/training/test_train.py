@@ -295,8 +295,6 @@ def test_the_plan_says_what_a_micro_batch_takes(
     Norms 2·(3·32 + 1), attention 32 + 2·16 + 32 + 4 + 32, feed-forward 4·48: 518 numbers a token and layer; without
     what is cheap to make 2·(32 + 1) + 32 + 2·16 + 32 + 4 + 2·48 = 262.
     """
-    from safetensors.torch import load_file
-
     stage = bench("plan", loss={"use": "sft"}, data={"use": "jsonl", "path": str(conversations)})
     items = {item.label: item.value for item in stage.plan()}
     tokens = int(items["activations"].split()[1])
