@@ -7,6 +7,7 @@ import io
 import re
 import string
 from itertools import pairwise
+from operator import methodcaller
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, ascii_letters, without_punctuation
 from aftertrain.plugins.instructions.ifbench.count import DIGITS
@@ -105,7 +106,7 @@ def multiples(text: str) -> bool:
 
 def reverse_newline(text: str) -> bool:
     """From the line with `Zimbabwe` on, at least 52 lines, each not after the one before it in the alphabet."""
-    lines = [line for line in (line.strip(EDGES) for line in text.split("\n")) if line]
+    lines = list(filter(None, map(methodcaller("strip", EDGES), text.split("\n"))))
     start = next((place for place, line in enumerate(lines) if "Zimbabwe" in line), len(lines))
     folded = list(map(ascii_letters, lines[start:]))
     return len(folded) >= AFRICAN_LINES and folded == sorted(folded, reverse=True)

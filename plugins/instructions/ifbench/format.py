@@ -35,7 +35,14 @@ def emoji(text: str) -> bool:
 
 
 def line_indent(text: str) -> bool:
-    """Each line is indented by more spaces than the one before, some blank lines left out (see `_lines_kept`)."""
+    """Each line is indented by more spaces than the one before, some blank lines left out (see `_lines_kept`).
+
+    At least half of the lines are kept, and k lines each deeper than the last hold k (k - 1) / 2 spaces or more: a text
+    shorter than that is answered without a walk through its lines.
+    """
+    kept = (text.count("\n") + 1) // 2
+    if kept * (kept - 1) // 2 > len(text):
+        return False
     depths = (len(line) - len(line.lstrip(" ")) for line in _lines_kept(text.split("\n")))
     return all(first < second for first, second in pairwise(depths))
 
