@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.tokens import TODAY
+from aftertrain.core.chat import TODAY
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

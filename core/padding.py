@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import ModelError
 from aftertrain.core.quiet import quiet
-from aftertrain.core.tokens import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase

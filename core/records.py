@@ -1,11 +1,13 @@
 """Data in flight: small frozen records with stable ids. Standard library only.
 
 Every record keeps `source` (which data set it came from) so that metrics, contamination reports and reward routing can
-be told per source, and `license` where the data set states one.
+be told per source, `license` where the data set states one, and `tools`: JSON schemas of the functions that the
+assistant may call, as the chat template is to show them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,16 +17,38 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the assistant asks for, with a JSON object of arguments."""
+
+    name: str
+    arguments: Mapping[str, JSON]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
 
     Attributes:
         learn: false makes a turn of the assistant context, which is no target.
+        reasoning: the assistant's thoughts where they do not stand in `content`; the chat template puts them there.
+        tool_calls: what the assistant asks for, after `content`.
+        tool_call_id: of a turn of the role `tool`: the call that it answers.
+        name: of a turn of the role `tool`: the function that it answers for.
     """
 
     role: Role
     content: str
     learn: bool = True
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is said, thought or asked for."""
+        return not (self.content.strip() or self.reasoning.strip() or self.tool_calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +59,7 @@ class Conversation:
     messages: tuple[Message, ...]
     source: str
     license: str | None = None
+    tools: tuple[JSON, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,7 @@ class PreferencePair:
     source: str
     margin: float | None = None
     license: str | None = None
+    tools: tuple[JSON, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +90,7 @@ class Feedback:
     desirable: bool
     source: str
     license: str | None = None
+    tools: tuple[JSON, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +110,7 @@ class Problem:
     checks: tuple[Check, ...]
     source: str
     license: str | None = None
+    tools: tuple[JSON, ...] = ()
 
 
 Record = Conversation | PreferencePair | Feedback | Problem

@@ -80,7 +80,7 @@ class StageContext:
         emit: writes events. A step's events come before the checkpoint of that step is saved, so that a kill between
             the two loses none of them.
         stopping: true when the user asked to stop: save a checkpoint and raise `Interrupted`.
-        chat_template: named template that replaces the tokenizer's own (see `core.tokens.load_tokenizer`).
+        chat_template: named template that replaces the tokenizer's own (see `core.chat.load_tokenizer`).
     """
 
     name: str

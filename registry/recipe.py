@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aftertrain.core.chat import TEMPLATES
 from aftertrain.core.errors import Issue, RecipeError, UnknownName, unknown
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.stage import BASE
-from aftertrain.core.tokens import TEMPLATES
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.document import COMMAND_LINE, Tree, override, read_on

@@ -66,7 +66,7 @@ def _tokenizer():  # noqa: ANN202 (its type would import transformers at collect
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from aftertrain.core.tokens import TULU_TEMPLATE
+    from aftertrain.core.chat import TULU_TEMPLATE
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.stage import PlanItem
-from aftertrain.core.tokens import load_tokenizer, template_checks
+from aftertrain.core.template_checks import template_checks
 
 TRAINING_BYTES = {"weights": 4, "gradients": 4, "AdamW moments": 8}
 """Bytes a parameter when training in float32; activations come on top."""

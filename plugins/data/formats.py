@@ -7,37 +7,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, Record, Role
+from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, Record
 from aftertrain.plugins.data.columns import check_columns
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
+from aftertrain.plugins.data.tools import parse_tools
+from aftertrain.plugins.data.turns import SPEAKER, parse_transcript, parse_turn, parse_turns
 
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "human": "user",
-    "gpt": "assistant",
-}
-"""Names of roles, those of ShareGPT included."""
-REFUSED = {
-    "tool_calls": "a call written out in content, as the model is to write it",
-    "function_call": "a call written out in content, as the model is to write it",
-    "reasoning_content": "thoughts written out in content (<think>…</think>), as the model is to write them",
-    "thinking": "thoughts written out in content (<think>…</think>), as the model is to write them",
-}
-"""Fields of a turn that would have to be learnt or read by the model, and where they are to stand."""
-NOTHING: tuple[Any, ...] = (None, [], {}, "", "[]", "null")
-"""What stands in such a field of a row that has none."""
-TOOLS = ("tools", "functions")
-"""Fields of a row that describe tools, which would have to stand in the prompt."""
-WEIGHTS = ("weight", "train")
-"""Fields of a turn that say whether it is learnt: OpenAI's and axolotl's."""
-SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
 
 
@@ -60,13 +39,12 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
     """
     if row.broken is not None:
         row.refuse(*row.broken)
-    for field in TOOLS:
-        if row.values.get(field) not in NOTHING:
-            row.fail(field, "tools written out in the system turn, as the model is to read them", row.values[field])
     check_columns(row, settings)
     columns = {**FIELDS[settings.format], **settings.fields}
     context = _Context(row, columns, settings, row_id(row, source), source)
-    return CONVERTERS[settings.format](context)
+    record = CONVERTERS[settings.format](context)
+    tools = parse_tools(row)
+    return replace(record, tools=tools) if tools else record
 
 
 def row_id(row: Row, source: str) -> str:
@@ -180,53 +158,6 @@ CONVERTERS: dict[str, Callable[[_Context], Record]] = {
 }
 
 
-def parse_turns(row: Row, field: str, value: Any) -> tuple[Message, ...]:
-    """`[{role, content}, …]` or ShareGPT's `[{from, value}, …]`."""
-    if not isinstance(value, list) or not value:
-        row.fail(field, "a list of turns {role, content}", value, reason="no_turns" if value == [] else "")
-    return tuple(_turn(row, f"{field}[{index}]", turn) for index, turn in enumerate(value))
-
-
-def parse_transcript(row: Row, field: str, text: str) -> tuple[Message, ...]:
-    """Anthropic's `\\n\\nHuman: … \\n\\nAssistant: …`."""
-    parts = SPEAKER.split(text)
-    if parts[0].strip() or len(parts) < 3:
-        row.fail(field, "a transcript that starts with 'Human:'", text)
-    speakers = {"Human": "user", "Assistant": "assistant"}
-    return tuple(
-        Message("user" if speakers[who] == "user" else "assistant", said.strip())
-        for who, said in zip(parts[1::2], parts[2::2], strict=True)
-    )
-
-
-def _turn(row: Row, field: str, turn: Any) -> Message:
-    if not isinstance(turn, dict):
-        row.fail(field, "a turn {role, content}", turn)
-    role, content = (turn.get("role", turn.get("from")), turn.get("content", turn.get("value")))
-    if not isinstance(role, str) or role not in ROLES:
-        row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role, reason="unknown_role")
-    for name, expected in REFUSED.items():
-        if turn.get(name) not in NOTHING:
-            row.fail(f"{field}.{name}", expected, turn[name])
-    if not isinstance(content, str):
-        row.fail(f"{field}.content", "a text", content)
-    return Message(ROLES[role], content, _learn(row, field, turn, ROLES[role]))
-
-
-def _learn(row: Row, field: str, turn: Mapping[str, Any], role: Role) -> bool:
-    """Whether a turn of the assistant is a target: it is, unless its weight is 0."""
-    said = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
-    for name, value in said.items():
-        if value not in (0, 1):
-            row.fail(f"{field}.{name}", "1 (learnt) or 0 (context); turns cannot be weighted otherwise", value)
-        if value and role != "assistant":
-            row.fail(f"{field}.{name}", f"0 or nothing: turns of the role {role} are never learnt", value)
-    if len({bool(value) for value in said.values()}) > 1:
-        other = json.dumps(turn[WEIGHTS[1]])
-        row.fail(f"{field}.{WEIGHTS[0]}", f"what {WEIGHTS[1]} says too ({other})", turn[WEIGHTS[0]])
-    return all(said.values())
-
-
 def _prompt(row: Row, field: str, given: Any) -> tuple[Message, ...]:
     """A text is one turn of the user."""
     return (Message("user", given),) if isinstance(given, str) else parse_turns(row, field, given)
@@ -252,7 +183,7 @@ def _reply(row: Row, field: str) -> tuple[Message, ...]:
             return parse_transcript(row, field, value)
         return (Message("assistant", value),)
     if isinstance(value, dict):
-        return (_turn(row, field, value),)
+        return (parse_turn(row, field, value),)
     return parse_turns(row, field, value)
 
 

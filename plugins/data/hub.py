@@ -44,7 +44,7 @@ class Hub(Table[HubSettings]):
 
     def rows(self) -> Iterator[Row]:
         for number, row in enumerate(self._table, 1):
-            yield Row(f"{self.settings.path}:{self.settings.split}:row {number}", row)
+            yield Row(f"{self.settings.path}:{self.settings.split}:row {number}", row, columnar=True)
 
     @cached_property
     def _table(self) -> HubDataset:

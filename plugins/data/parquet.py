@@ -33,6 +33,6 @@ class Parquet(Table[ParquetSettings]):
                 for batch in file.iter_batches():
                     for row in batch.to_pylist():
                         number += 1
-                        yield Row(f"{path}:row {number}", row)
+                        yield Row(f"{path}:row {number}", row, columnar=True)
         except (OSError, pyarrow.ArrowException) as error:
             raise DataError(f"{path}: cannot be read as parquet: {error}") from error

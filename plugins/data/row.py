@@ -35,11 +35,13 @@ class Row:
 
     Attributes:
         broken: reason and message of a line that holds no row; `values` then only tell such lines apart.
+        columnar: it comes from a table of typed columns, where what is missing in an object is null.
     """
 
     where: str
     values: Mapping[str, Any]
     broken: tuple[str, str] | None = None
+    columnar: bool = False
 
     def fail(self, field: str, expected: str, found: object, *, reason: str = "") -> NoReturn:
         """Raise a `RowFault` about one field; by default its reason is `missing_value` or `wrong_value`."""

@@ -13,10 +13,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
-from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.prompts import context_window, encode, prompt_text, too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aftertrain.core.chat import check_whole, render_text
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.eval_task import Instance
-from aftertrain.core.tokens import render_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,7 +36,9 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, instance: Instance) -> str:
     if not instance.chat:
         return "".join(message.content for message in messages)
     begun = messages[-1].role == "assistant"
-    text = render_text(tokenizer, messages[:-1] if begun else messages, generation_prompt=True)
+    turns = messages[:-1] if begun else messages
+    check_whole(tokenizer, turns)
+    text = render_text(tokenizer, turns, generation_prompt=True)
     return text + messages[-1].content if begun else text
 
 

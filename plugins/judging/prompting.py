@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.chat import load_tokenizer, render_text
 from aftertrain.core.errors import ModelError
 from aftertrain.core.records import Message, Verdict
 from aftertrain.core.run.base_model import find_model
-from aftertrain.core.tokens import load_tokenizer, render_text
 from aftertrain.plugins.judging.settings import AskingSettings
 
 if TYPE_CHECKING:

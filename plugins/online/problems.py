@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.chat import UnusableRow, check_whole, render
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, ModelError, unknown
 from aftertrain.core.records import Problem
-from aftertrain.core.tokens import render
 from aftertrain.plugins.online.settings import OnlineSettings
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def load_prompts(
 
     Raises:
         DataError: a record is no Problem, a check names no reward, a problem has no check, two have one id, no
-            problem is left, or `checks` names a check that no problem has.
+            problem is left, the chat template leaves out part of a prompt, or `checks` names a check that no problem
+            has.
     """
     kept, dropped, seen, checked = [], dict[str, list[str]](), set[str](), set[str]()
     for record in data:
@@ -76,7 +77,8 @@ def load_prompts(
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
-        ids = tuple(render(tokenizer, record.prompt, generation_prompt=True))
+        _check_prompt(tokenizer, record)
+        ids = tuple(render(tokenizer, record.prompt, generation_prompt=True, tools=record.tools))
         over = [reason for reason, limit in limits.items() if len(ids) > limit]
         if over:
             dropped.setdefault(over[0], []).append(record.id)
@@ -89,6 +91,13 @@ def load_prompts(
         why = "; ".join(f"{len(names)} dropped: {reason}" for reason, names in dropped.items())
         raise DataError(f"data set {name!r} has no problems to train on{f' ({why})' if why else ''}")
     return Prompts(kept, dropped)
+
+
+def _check_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem) -> None:
+    try:
+        check_whole(tokenizer, problem.prompt, problem.tools)
+    except UnusableRow as error:
+        raise DataError(f"problem {problem.id!r}: {error}") from error
 
 
 def _with_rewards(problem: Problem, rewards: Collection[str], checks: Mapping[str, str]) -> Problem:

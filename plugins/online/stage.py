@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Artifact
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
-from aftertrain.core.tokens import load_tokenizer, template_faults
+from aftertrain.core.template_checks import template_faults
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from aftertrain.core.chat import load_tokenizer, render
 from aftertrain.core.invariants.trial import Trial
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, Segment
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext
-from aftertrain.core.tokens import load_tokenizer, render
 from aftertrain.plugins.online.models import build_loss
 from aftertrain.plugins.online.settings import OnlineSettings
 
@@ -36,7 +36,7 @@ def make_trial(settings: OnlineSettings, context: PlanContext, rows: int) -> Tri
     loss: Loss[Any] = build_loss(settings, builder)
     tokenizer = load_tokenizer(context.model, context.chat_template)
     prompts = [
-        tuple(render(tokenizer, record.prompt, generation_prompt=True))
+        tuple(render(tokenizer, record.prompt, generation_prompt=True, tools=record.tools))
         for record in islice(builder.build(settings.data), rows)
     ]
     return Trial(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
@@ -15,7 +16,6 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext, PlanItem
-from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.reference import COLUMN

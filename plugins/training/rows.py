@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
+from aftertrain.core.chat import UnusableRow
 from aftertrain.core.loss import Needs
 from aftertrain.core.packing import Atom, Segment
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import Learn, UnusableRow, learnt_turns, tokenise
+from aftertrain.core.tokens import Learn, learnt_turns, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,7 +41,7 @@ class Rules:
 
 
 def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number: int, rules: Rules) -> list[Atom]:
-    """The atoms of one record: one, or two where a pair's replies are learnt singly.
+    """The atoms of one record: one, two where a pair's replies are learnt singly, or one for each reply to learn.
 
     Args:
         number: the record's place in the data set, which its segments carry as their group.
@@ -50,6 +51,10 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
     """
     if isinstance(record, Conversation):
         _check_replies(record, record.messages, 0, rules.learn)
+        if rules.learn == "each":
+            ends = learnt_turns(record.messages, 0, "each") or [len(record.messages) - 1]
+            talks = [record.messages[: end + 1] for end in ends]
+            return [[_segment(tokenizer, record, talk, 0, "last", group=number)] for talk in talks]
         return [[_segment(tokenizer, record, record.messages, 0, rules.learn, group=number)]]
     shared = len(record.prompt)
     if isinstance(record, Feedback):
@@ -86,7 +91,7 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
 def _check_replies(record: TrainingRecord, messages: Sequence[Message], learn_from: int, learn: Learn) -> None:
     """An empty reply teaches nothing but to stop at once. As a rejected or undesirable one, it teaches not to."""
     for number in learnt_turns(messages, learn_from, learn):
-        if not messages[number].content.strip():
+        if messages[number].empty:
             raise UnusableRow("empty_reply", f"sample {record.id!r}: turn {number} is to be learnt and is empty")
 
 
@@ -98,5 +103,5 @@ def _segment(
     learn: Learn,
     **facts: Any,
 ) -> Segment:
-    tokens = tokenise(tokenizer, messages, learn_from=learn_from, learn=learn, sample_id=record.id)
+    tokens = tokenise(tokenizer, messages, learn_from=learn_from, learn=learn, tools=record.tools, sample_id=record.id)
     return Segment(record.id, tokens.token_ids, tokens.loss_mask, record.source, **facts)

@@ -33,8 +33,11 @@ class Batch(Settings):
         "rejected, empty replies) or that the chat template cannot render as a prompt and its reply: the stage stops "
         "and names them, or they are left out and counted.",
     )
-    learn: Literal["all", "last"] = Field(
-        "all", description="Which replies of a conversation are targets: all of the assistant's turns, or the last."
+    learn: Literal["all", "last", "each"] = Field(
+        "all",
+        description="Which replies of a conversation are targets: all of the assistant's turns in one sample, the last "
+        "alone, or each in a sample of its own that ends with it, rendered as at inference: for templates that rewrite "
+        "earlier replies (Qwen 3 takes their thoughts out). A sample then counts in sequences.",
     )
 
     @model_validator(mode="after")

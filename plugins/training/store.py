@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from aftertrain.core.chat import UnusableRow
 from aftertrain.core.dataset import BadRow
 from aftertrain.core.packing import Atom, Segment
-from aftertrain.core.tokens import UnusableRow
 from aftertrain.plugins.training.rows import Rules, TrainingRecord, atoms_of
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
@@ -14,11 +15,11 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
-from aftertrain.core.records import Artifact, ArtifactType
+from aftertrain.core.records import Artifact, ArtifactType, Conversation
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
-from aftertrain.core.tokens import load_tokenizer, template_faults
+from aftertrain.core.template_checks import template_faults
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
@@ -336,6 +337,11 @@ class Train(Stage[TrainSettings]):
                 found.append(
                     f"loss {name!r} learns from {' or '.join(sorted(needs.records))}, validation yields {held_out}"
                 )
+        if self.settings.batch.learn == "each" and data.record_type is not Conversation:
+            found.append(
+                f"batch.learn: each makes samples of a conversation's replies, the data set yields "
+                f"{data.record_type.__name__}; use all or last"
+            )
         if self.settings.stream is not None and COLUMN in needs.columns:
             found.append(f"loss {name!r} needs a reference, which is computed for all rows at once; set stream: null")
         if others := sorted(needs.columns - {COLUMN}):

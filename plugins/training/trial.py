@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.component import Component
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
@@ -19,7 +20,6 @@ from aftertrain.core.records import Record
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import PlanContext, Stage
-from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
 from aftertrain.plugins.training.samples import prepare

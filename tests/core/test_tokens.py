@@ -10,10 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from aftertrain.core.chat import UnusableRow, load_tokenizer, render_text
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.fingerprint import fingerprint
 from aftertrain.core.records import Message
-from aftertrain.core.tokens import UnusableRow, load_tokenizer, render_text, template_checks, tokenise
+from aftertrain.core.template_checks import template_checks
+from aftertrain.core.tokens import tokenise
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + eos_token + '\n' }}{% endfor %}"
@@ -216,7 +218,7 @@ def test_a_template_that_rewrites_history_can_learn_the_last_reply(tiny_model: P
     tokenizer.chat_template = THINKING
     reason, message = unusable(tokenizer, TALK)
     assert reason == "reply_rewritten"
-    assert message.endswith("learn only from each conversation's last reply (batch.learn: last)")
+    assert "learn each reply as a sample of its own (batch.learn: each)" in message
     assert learnt(tokenizer, TALK, learn="last") == ["<think>\n\n</think>\n\nSee you.<eos>"]
     thought = [*TALK[1:3], TALK[3], Message("assistant", "<think>perhaps</think>See you.")]
     reason, message = unusable(tokenizer, thought, learn="last")
@@ -264,7 +266,7 @@ def test_an_inner_reply_that_the_template_changes_partway_is_refused(
     talk = [Message("user", "2 + 2?"), Message("assistant", reply), Message("user", "Ok"), Message("assistant", "Yes")]
     reason, message = unusable(tokenizer, talk)
     assert reason == "reply_rewritten"
-    assert message.endswith("learn only from each conversation's last reply (batch.learn: last)")
+    assert "learn each reply as a sample of its own (batch.learn: each)" in message
     assert learnt(tokenizer, talk, learn="last")[0].endswith("Yes<eos>")
 
 

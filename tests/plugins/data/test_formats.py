@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem
+from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, ToolCall
 from aftertrain.plugins.data.settings import JsonlSettings
 
 USER, REPLY = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
@@ -128,6 +130,72 @@ def test_no_tools_are_no_tools(nothing: Any, dataset: Any, write: Any) -> None:
     assert one(dataset, write([{"messages": turns, "tools": nothing}])).messages == (HI, HO)
 
 
+F = {"name": "f", "description": "?", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}
+FUNCTION = {"type": "function", "function": F}
+CALLED = {"name": "f", "arguments": {"x": 2}}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"tools": [FUNCTION]}, {"tools": [F]}, {"tools": json.dumps([FUNCTION])}, {"functions": [F]}],
+    ids=["transformers", "bare", "text", "OpenAI's older"],
+)
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": 2}}}],
+        },
+        {"content": "", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": '{"x": 2}'}}]},
+        {"tool_calls": '[{"id": "1", "name": "f", "arguments": {"x": 2}}]'},
+    ],
+    ids=["OpenAI's", "arguments as text", "all as text"],
+)
+def test_tools_and_calls_of_several_makes_are_one(row: Any, turn: Any, dataset: Any, write: Any) -> None:
+    turns = [
+        USER,
+        {"role": "assistant", **turn},
+        {"role": "tool", "content": "4", "tool_call_id": "1", "name": "f"},
+        REPLY,
+    ]
+    record = one(dataset, write([{"messages": turns, **row}]))
+    assert record.tools == (FUNCTION,)
+    call = Message("assistant", "", tool_calls=(ToolCall("f", {"x": 2}, "1"),))
+    assert record.messages == (HI, call, Message("tool", "4", tool_call_id="1", name="f"), HO)
+
+
+def test_an_older_call_is_a_call(dataset: Any, write: Any) -> None:
+    turns = [USER, {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}]
+    assert one(dataset, write([{"messages": turns}])).messages[1].tool_calls == (ToolCall("f", {}),)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_thoughts_stand_beside_the_content(name: str, dataset: Any, write: Any) -> None:
+    record = one(dataset, write([{"messages": [USER, {**REPLY, name: "hm"}]}]))
+    assert record.messages == (HI, Message("assistant", "Ho", reasoning="hm"))
+
+
+def test_problems_and_pairs_have_tools_too(dataset: Any, write: Any) -> None:
+    pair = one(dataset, write([{**PAIRS["texts"], "tools": [F]}]), format="preference")
+    problem = one(dataset, write([{**GSM, "tools": [F]}]), format="gsm8k", **{"as": "problem"})
+    assert pair.tools == problem.tools == (FUNCTION,)
+
+
+def test_columns_fill_no_gaps_of_tools_and_calls(dataset: Any, tmp_path: Path) -> None:
+    """A table gives each call of a column the arguments of all its calls, null where it has none."""
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    calls = [{"name": "f", "arguments": {"x": 2}}, {"name": "g", "arguments": {"y": {"z": [1]}}}]
+    turns = [{**USER, "tool_calls": None}, {"role": "assistant", "content": "", "tool_calls": calls}]
+    path = tmp_path / "rows.parquet"
+    write_table(pyarrow.Table.from_pylist([{"messages": turns, "tools": [F, {"name": "g"}]}]), path)
+    (record,) = dataset("parquet", path=str(path))
+    assert record.messages[1].tool_calls == (ToolCall("f", {"x": 2}), ToolCall("g", {"y": {"z": [1]}}))
+    assert record.tools == (FUNCTION, {"type": "function", "function": {"name": "g"}})
+
+
 def test_equal_replies_stay_a_pair(dataset: Any, write: Any) -> None:
     record = one(dataset, write([{"chosen": [USER, REPLY], "rejected": [USER, REPLY]}]), format="preference")
     assert (record.prompt, record.chosen, record.rejected) == ((HI,), (HO,), (HO,))
@@ -176,19 +244,44 @@ MISFITS = [
     ({"messages": [{"role": "boss", "content": ""}]}, {}, "field 'messages[0].role': expected one of system, user"),
     ({"messages": [{"role": "user"}]}, {}, "field 'messages[0].content': expected a text, found null or nothing"),
     (
-        {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f"}]}]},
+        {"messages": [USER, {**REPLY, "tool_calls": [{"function": "f"}]}]},
         {},
-        "field 'messages[1].tool_calls': expected a call written out in content, as the model is to write it, found",
+        "field 'messages[1].tool_calls[0]': expected a call {id, function: {name, arguments}}, found an object",
     ),
     (
-        {"messages": [USER, {**REPLY, "reasoning_content": "hm"}]},
+        {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f", "arguments": "[1]"}]}]},
         {},
-        "field 'messages[1].reasoning_content': expected thoughts written out in content (<think>…</think>), as",
+        "field 'messages[1].tool_calls[0].arguments': expected an object of arguments, or a text of its JSON",
     ),
     (
-        {"messages": [USER, REPLY], "tools": [{"name": "f"}]},
+        {"messages": [USER, {**REPLY, "tool_calls": [{"name": "f", "arguments": "{x"}]}]},
         {},
-        "field 'tools': expected tools written out in the system turn, as the model is to read them, found a list",
+        "field 'messages[1].tool_calls[0].arguments': expected JSON (Expecting property name",
+    ),
+    (
+        {"messages": [{**USER, "tool_calls": [{"name": "f"}]}, REPLY]},
+        {},
+        "field 'messages[0].role': expected assistant: only its turns have thoughts and calls, found the text 'user'",
+    ),
+    (
+        {"messages": [USER, {**REPLY, "reasoning_content": ["hm"]}]},
+        {},
+        "field 'messages[1].reasoning_content': expected a text, found a list",
+    ),
+    (
+        {"messages": [USER, {**REPLY, "reasoning_content": "hm", "thinking": "ha"}]},
+        {},
+        "field 'messages[1].thinking': expected what reasoning_content says too, found the text 'ha'",
+    ),
+    (
+        {"messages": [USER, REPLY], "tools": {"name": "f"}},
+        {},
+        "field 'tools': expected a list of tools, found an object",
+    ),
+    (
+        {"messages": [USER, REPLY], "tools": [{"type": "function"}]},
+        {},
+        "field 'tools[0]': expected a tool {type: function, function: {name, description, parameters}}, found an",
     ),
     (
         {"messages": [USER, {**REPLY, "weight": 0.5}]},

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.eval_task import Instance
 from aftertrain.core.records import Message
-from aftertrain.core.tokens import load_tokenizer
 from aftertrain.plugins.evaluation.prompts import context_window, encode, encode_choices, prompt_text, too_long
 from aftertrain.plugins.evaluation.runner import fit_prompt
 

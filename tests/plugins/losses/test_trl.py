@@ -49,9 +49,9 @@ def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ours(policy: Path, tiny_model: Path, build: Callable[..., Any]) -> Callable[..., float]:
     """`ours(Loss, records, head=…, **settings)`: our loss of all records as one step."""
+    from aftertrain.core.chat import load_tokenizer
     from aftertrain.core.packing import pack
     from aftertrain.core.step import count_units, score_batch
-    from aftertrain.core.tokens import load_tokenizer
     from aftertrain.plugins.torch_engine.engine import TorchEngine
     from aftertrain.plugins.torch_engine.settings import TorchSettings
     from aftertrain.plugins.training.samples import prepare

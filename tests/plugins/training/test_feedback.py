@@ -86,7 +86,7 @@ def test_probes_are_seen_without_being_made() -> None:
 
 
 def test_a_pair_is_two_rows_for_a_loss_of_single_replies(tiny_model: Path) -> None:
-    from aftertrain.core.tokens import load_tokenizer
+    from aftertrain.core.chat import load_tokenizer
 
     tokenizer = load_tokenizer(str(tiny_model))
     yes, no = (Message("assistant", "Yes"),), (Message("assistant", "No"),)

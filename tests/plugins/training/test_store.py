@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aftertrain.core.chat import UnusableRow, load_tokenizer
 from aftertrain.core.errors import RunError
 from aftertrain.core.packing import Segment
-from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import load_tokenizer
+from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, ToolCall
 from aftertrain.plugins.training import store, tokenising
 from aftertrain.plugins.training.rows import Rules, atoms_of
 from aftertrain.plugins.training.samples import prepare
@@ -179,3 +179,35 @@ def test_a_cut_sample_has_the_limit_and_no_more(tokenizer: Any) -> None:
     assert samples.n_tokens == len(short.token_ids) + 15
     assert samples.n_targets == sum(short.loss_mask) + sum(long.loss_mask) < sum(short.loss_mask) + sum(uncut.loss_mask)
     assert samples.truncated == ["long"]
+
+
+def test_each_reply_is_a_sample_that_ends_with_it(tokenizer: Any) -> None:
+    """Three replies, the second of which is context: two samples, which share the row's number and id."""
+    turns = [turn for reply in ("A", "B b", "C") for turn in (Message("user", "Hi"), Message("assistant", reply))]
+    turns[3] = Message("assistant", "B b", learn=False)
+    atoms = atoms_of(tokenizer, Conversation("row", tuple(turns), "talks"), 7, Rules(learn="each"))
+    texts = [tokenizer.decode(segment.token_ids) for (segment,) in atoms]
+    targets = [
+        tokenizer.decode([t for t, m in zip(segment.token_ids, segment.loss_mask, strict=True) if m])
+        for (segment,) in atoms
+    ]
+    assert targets == ["A<eos>", "C<eos>"]
+    assert texts[1].startswith(texts[0])
+    assert "B b<eos>" in texts[1]
+    assert {(segment.sample_id, segment.group) for (segment,) in atoms} == {("row", 7)}
+
+
+@pytest.mark.parametrize("learn", ["all", "each"])
+def test_a_conversation_without_a_target_is_unusable(learn: Any, tokenizer: Any) -> None:
+    silent = Conversation("row", (Message("user", "Hi"), Message("assistant", "Ho", learn=False)), "talks")
+    with pytest.raises(UnusableRow) as caught:
+        atoms_of(tokenizer, silent, 0, Rules(learn=learn))
+    assert caught.value.reason == "no_target"
+
+
+def test_a_call_is_no_empty_reply(tokenizer: Any) -> None:
+    """A turn of calls alone has no content. (The tiny model's template would leave the call out, and is refused.)"""
+    call = Message("assistant", "", tool_calls=(ToolCall("f", {}),))
+    with pytest.raises(UnusableRow) as caught:
+        atoms_of(tokenizer, Conversation("row", (Message("user", "Hi"), call), "talks"), 0, Rules())
+    assert caught.value.reason == "call_left_out"

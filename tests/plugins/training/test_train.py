@@ -66,7 +66,7 @@ def test_a_bad_template_is_told_of_without_a_plan(
     bench: Callable[..., Any], conversations: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Only `plan` looked: a run trained on replies without an end, or on two BOS tokens, and said nothing."""
-    from aftertrain.core.tokens import load_tokenizer
+    from aftertrain.core.chat import load_tokenizer
 
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     tokenizer = load_tokenizer(str(tiny_model))
@@ -265,6 +265,17 @@ def test_a_loss_that_does_not_fit_the_data_is_an_error_before_the_run(bench: Cal
         stage.run()
 
 
+def test_each_reply_of_a_pair_is_no_sample(bench: Callable[..., Any], pairs: Path) -> None:
+    stage = bench("misfit", loss={"use": "dpo"}, data=data_for("dpo", pairs, pairs), batch={"learn": "each"})
+    assert [(item.value, item.status) for item in stage.plan()] == [
+        (
+            "batch.learn: each makes samples of a conversation's replies, the data set yields PreferencePair; use all "
+            "or last",
+            "error",
+        )
+    ]
+
+
 def test_the_plan_says_what_a_step_is(bench: Callable[..., Any], conversations: Path) -> None:
     stage = bench(
         "plan",
@@ -318,8 +329,8 @@ def test_a_plan_that_cannot_predict_memory_says_so(bench: Callable[..., Any], co
 
 def test_pairs_learn_from_the_reply_only(bench: Callable[..., Any], tmp_path: Path) -> None:
     """An assistant's turn inside the shared prompt is context: the pair's targets start after it."""
+    from aftertrain.core.chat import load_tokenizer
     from aftertrain.core.records import Message, PreferencePair
-    from aftertrain.core.tokens import load_tokenizer
     from aftertrain.plugins.training.samples import prepare
     from aftertrain.plugins.training.settings import Batch
 
