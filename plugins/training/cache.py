@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.run.checkpoint import digest, fsync
-from aftertrain.plugins.training.store import Store, read, write
+from aftertrain.plugins.training.columns import write
+from aftertrain.plugins.training.store import Store, read
 
 if TYPE_CHECKING:
     import pyarrow as pa

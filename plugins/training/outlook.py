@@ -16,13 +16,14 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext, PlanItem
+from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
 from aftertrain.plugins.training.settings import TrainSettings
-from aftertrain.plugins.training.store import Fault, Store
+from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from aftertrain.core.packing import group_by_budget
 from aftertrain.plugins.training.feed import batch_plan, total_steps
 from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings
-from aftertrain.plugins.training.store import Ints
+from aftertrain.plugins.training.spans import Ints
 
 BINS = 24
 STEPS = 50

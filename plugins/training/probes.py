@@ -13,7 +13,7 @@ import numpy as np
 from aftertrain.core.batch import PROBE
 from aftertrain.core.errors import DataError
 from aftertrain.core.packing import Atom, Segment
-from aftertrain.plugins.training.store import Ints, Span, SpannedAtoms, spans_of
+from aftertrain.plugins.training.spans import Ints, Span, SpannedAtoms, spans_of
 
 
 class Probed(SpannedAtoms):

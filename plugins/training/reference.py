@@ -28,7 +28,7 @@ from aftertrain.core.ranks import current
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.sources import source_digests
-from aftertrain.plugins.training.store import Ints, spans_of
+from aftertrain.plugins.training.spans import Ints, spans_of
 
 COLUMN = "reference_logprobs"
 FILE = "reference.safetensors"

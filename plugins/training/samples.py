@@ -12,10 +12,12 @@ import numpy as np
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
 from aftertrain.core.packing import Atom
+from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.probes import with_probes
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.settings import Batch
-from aftertrain.plugins.training.store import Atoms, Fault, Ints, Store
+from aftertrain.plugins.training.spans import Ints
+from aftertrain.plugins.training.store import Atoms, Store
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:

@@ -1,118 +1,21 @@
-"""Tokenised rows as Arrow record batches, in memory or memory-mapped: ten million rows are no Python objects.
-
-Each Arrow row is a segment, or a data row that cannot be used. Targets are kept as runs `[start, stop)`.
-"""
+"""Tokenised rows in memory or memory-mapped: ten million rows are no Python objects."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertrain.core.chat import UnusableRow
-from aftertrain.core.dataset import BadRow
 from aftertrain.core.packing import Atom, Segment
-from aftertrain.plugins.training.rows import Rules, TrainingRecord, atoms_of
+from aftertrain.plugins.training.columns import faults_of, schema
+from aftertrain.plugins.training.spans import Ints, Span, SpannedAtoms
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerBase
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A row that cannot be used: its number in the data set (from 0), id, one word for counts, and what is wrong."""
-
-    row: int
-    id: str
-    reason: str
-    message: str
-
-
-@lru_cache(maxsize=1)
-def schema() -> pa.Schema:
-    """Columns of a batch. `differs` is the first token in which a pair's segments differ, 0 for a single one."""
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            ("row", pa.int64()),
-            ("starts", pa.bool_()),
-            ("sample_id", pa.string()),
-            ("source", pa.string()),
-            ("token_ids", pa.list_(pa.int32())),
-            ("targets", pa.list_(pa.int32())),
-            ("role", pa.int8()),
-            ("label", pa.float32()),
-            ("margin", pa.float64()),
-            ("differs", pa.int32()),
-            ("largest_id", pa.int32()),
-            ("reason", pa.string()),
-            ("message", pa.string()),
-        ]
-    )
-
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase, records: Iterable[TrainingRecord | BadRow], first: int, rules: Rules
-) -> pa.RecordBatch:
-    """Tokenise records whose numbers in the data set go on from `first`."""
-    import pyarrow as pa
-
-    columns: dict[str, list[Any]] = {name: [] for name in schema().names}
-    for number, record in enumerate(records, first):
-        if isinstance(record, BadRow):
-            _add(columns, row=number, sample_id=record.id, reason=record.reason, message=record.message)
-            continue
-        try:
-            atoms = atoms_of(tokenizer, record, number, rules)
-        except UnusableRow as error:
-            _add(columns, row=number, sample_id=record.id, reason=error.reason, message=str(error))
-            continue
-        for atom in atoms:
-            differs = _differs(atom)
-            for place, segment in enumerate(atom):
-                _add(
-                    columns,
-                    row=number,
-                    starts=place == 0,
-                    sample_id=segment.sample_id,
-                    source=segment.source,
-                    token_ids=segment.token_ids,
-                    targets=_runs(segment.loss_mask),
-                    role=segment.role,
-                    label=segment.label,
-                    margin=segment.margin,
-                    differs=differs,
-                    largest_id=max(segment.token_ids),
-                )
-    return pa.RecordBatch.from_pydict(columns, schema=schema())
-
-
-def faults_of(batch: pa.RecordBatch) -> Iterator[Fault]:
-    """The rows of a batch that cannot be used."""
-    if batch.column("reason").null_count == len(batch):
-        return
-    for row in batch.select(["row", "sample_id", "reason", "message"]).to_pylist():
-        if row["reason"] is not None:
-            yield Fault(row["row"], row["sample_id"], row["reason"], row["message"])
-
-
-def write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    """Batches as an Arrow file."""
-    import pyarrow as pa
-
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
 
 
 def read(path: Path) -> Store:
@@ -211,34 +114,6 @@ class Store:
     def _column(self, name: str) -> Ints:
         found = [getattr(part, name) for part in self._parts]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-class Span(NamedTuple):
-    """Tokens of a segment, and bounds `[start, stop)` of its runs of targets one after the other, both int32."""
-
-    token_ids: NDArray[np.int32]
-    targets: NDArray[np.int32]
-
-    def cut(self, limit: int) -> Span:
-        """The first `limit` tokens."""
-        inside = self.targets[: 2 * int(np.searchsorted(self.targets[0::2], limit))]
-        return Span(self.token_ids[:limit], np.minimum(inside, limit))
-
-
-class SpannedAtoms(Sequence[Atom]):
-    """Atoms whose tokens can be looked at without a Python object for each."""
-
-    @abstractmethod
-    def spans_of(self, index: int) -> list[Span]:
-        """Of each segment of an atom."""
-
-
-def spans_of(atoms: Sequence[Atom], index: int) -> list[Span]:
-    """Of each segment of one of any atoms."""
-    if isinstance(atoms, SpannedAtoms):
-        return atoms.spans_of(index)
-    found = atoms[index]
-    return [Span(np.array(each.token_ids, np.int32), np.array(_runs(each.loss_mask), np.int32)) for each in found]
 
 
 class Atoms(SpannedAtoms):
@@ -344,24 +219,3 @@ class _Part:
 
 def _lists(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return column.values.to_numpy(), column.offsets.to_numpy()
-
-
-def _add(columns: dict[str, list[Any]], **values: Any) -> None:
-    for name, column in columns.items():
-        column.append(values.get(name))
-
-
-def _runs(mask: Sequence[bool]) -> list[int]:
-    """Bounds of the runs of targets; the first token, which nothing precedes, is none."""
-    marks = np.zeros(len(mask) + 2, np.int8)
-    marks[1:-1] = mask
-    marks[1] = 0
-    found: list[int] = np.flatnonzero(np.diff(marks)).tolist()
-    return found
-
-
-def _differs(atom: Atom) -> int:
-    if len(atom) == 1:
-        return 0
-    one, other = (segment.token_ids for segment in atom)
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -16,10 +16,11 @@ from aftertrain.core.run.lineage import components
 from aftertrain.core.run.sources import source_digests
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
+from aftertrain.plugins.training.columns import Fault, faults_of
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, refuse_unusable, select
 from aftertrain.plugins.training.settings import TrainSettings
-from aftertrain.plugins.training.store import Fault, Store, faults_of
+from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import available_cores, tokenised
 
 if TYPE_CHECKING:

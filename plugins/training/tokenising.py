@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import BadRow
 from aftertrain.core.errors import RunError
+from aftertrain.plugins.training.columns import encode, schema
 from aftertrain.plugins.training.rows import Rules, TrainingRecord
-from aftertrain.plugins.training.store import encode, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,9 @@ from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.records import Conversation, Message
 from aftertrain.plugins.training import cache, supply
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
+from aftertrain.plugins.training.columns import encode
 from aftertrain.plugins.training.rows import Rules
-from aftertrain.plugins.training.store import encode, read
+from aftertrain.plugins.training.store import read
 
 PARTS: dict[str, Any] = {"data": "d", "tokenizer": "t", "rules": {"learn": "all"}, "code": {"m": "1"}}
 

@@ -14,11 +14,13 @@ from aftertrain.core.chat import UnusableRow, load_tokenizer
 from aftertrain.core.errors import RunError
 from aftertrain.core.packing import Segment
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, ToolCall
-from aftertrain.plugins.training import store, tokenising
+from aftertrain.plugins.training import tokenising
+from aftertrain.plugins.training.columns import encode, write
 from aftertrain.plugins.training.rows import Rules, atoms_of
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import Batch
-from aftertrain.plugins.training.store import Atoms, Store
+from aftertrain.plugins.training.spans import runs_of
+from aftertrain.plugins.training.store import Atoms, Store, read
 from aftertrain.plugins.training.tokenising import tokenised
 
 
@@ -70,9 +72,9 @@ RECORDS = [
 def test_segments_come_back_as_they_were_tokenised(tokenizer: Any, rules: Rules, tmp_path: Path) -> None:
     """From memory, and from a memory-mapped file of several batches."""
     expected = [plain(atom) for i, record in enumerate(RECORDS) for atom in atoms_of(tokenizer, record, i, rules)]
-    batches = [store.encode(tokenizer, [record], i, rules) for i, record in enumerate(RECORDS)]
-    store.write(tmp_path / "rows.arrow", batches)
-    for one in (Store(batches), store.read(tmp_path / "rows.arrow")):
+    batches = [encode(tokenizer, [record], i, rules) for i, record in enumerate(RECORDS)]
+    write(tmp_path / "rows.arrow", batches)
+    for one in (Store(batches), read(tmp_path / "rows.arrow")):
         atoms = Atoms(one, np.arange(len(one.atom_starts)), 10**6)
         assert [plain(atom) for atom in atoms] == expected
         assert one.n_rows == len(RECORDS)
@@ -85,7 +87,7 @@ def test_segments_come_back_as_they_were_tokenised(tokenizer: Any, rules: Rules,
 
 @given(st.lists(st.booleans(), max_size=40))
 def test_runs_hold_any_mask(mask: list[bool]) -> None:
-    runs = store._runs(mask)
+    runs = runs_of(mask)
     assert runs == sorted(set(runs))
     rebuilt = [
         any(start <= i < stop for start, stop in zip(runs[::2], runs[1::2], strict=True)) for i in range(len(mask))
@@ -96,11 +98,11 @@ def test_runs_hold_any_mask(mask: list[bool]) -> None:
 def test_faults_stand_beside_good_rows(tokenizer: Any, tmp_path: Path) -> None:
     """A batch of one good and one unusable row, and one of an unusable row alone."""
     batches = [
-        store.encode(tokenizer, [pair("same", "x", "x"), talk("good", "G")], 0, Rules()),
-        store.encode(tokenizer, [talk("mute", " ")], 2, Rules()),
+        encode(tokenizer, [pair("same", "x", "x"), talk("good", "G")], 0, Rules()),
+        encode(tokenizer, [talk("mute", " ")], 2, Rules()),
     ]
-    store.write(tmp_path / "rows.arrow", batches)
-    found = store.read(tmp_path / "rows.arrow")
+    write(tmp_path / "rows.arrow", batches)
+    found = read(tmp_path / "rows.arrow")
     assert [(f.row, f.id, f.reason) for f in found.faults] == [
         (0, "same", "chosen_equals_rejected"),
         (2, "mute", "empty_reply"),
@@ -118,16 +120,16 @@ def test_no_empty_reply_is_learnt_as_a_good_one(tokenizer: Any) -> None:
     context = Message("assistant", "", learn=False)
     skipped = Conversation("skipped", (turn("user", "Hi"), context, *talk("", "Yes").messages), "talks")
     records = [talk("inner", "", "Yes"), pair("chosen", ""), pair("rejected", "Yes", ""), *feedback, skipped]
-    found = Store([store.encode(tokenizer, records, 0, Rules())])
+    found = Store([encode(tokenizer, records, 0, Rules())])
     assert [(f.id, f.reason) for f in found.faults] == [(n, "empty_reply") for n in ("inner", "chosen", "good")]
     assert found.faults[0].message == "sample 'inner': turn 1 is to be learnt and is empty"
-    last = Store([store.encode(tokenizer, records[:1], 0, Rules(learn="last"))])
+    last = Store([encode(tokenizer, records[:1], 0, Rules(learn="last"))])
     assert not last.faults
 
 
 def test_where_a_pair_differs(tokenizer: Any) -> None:
     """`differs` is the first place at which the two replies' tokens part."""
-    found = Store([store.encode(tokenizer, [pair("p", "aaa b", "aaa c"), talk("t", "x")], 0, Rules())])
+    found = Store([encode(tokenizer, [pair("p", "aaa b", "aaa c"), talk("t", "x")], 0, Rules())])
     chosen, rejected = found.segment(0, 10**6).token_ids, found.segment(1, 10**6).token_ids
     at = next(i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b)
     assert found.differs.tolist() == [at, at, 0]
@@ -171,7 +173,7 @@ def test_a_cut_sample_has_the_limit_and_no_more(tokenizer: Any) -> None:
     records = [talk("short", "a"), talk("long", "a b c d e f")]
     samples = prepare(tokenizer, records, Batch(max_tokens=15, overlong="truncate"))
     short, long = (atom[0] for atom in samples.atoms)
-    whole = store.encode(tokenizer, records, 0, Rules())
+    whole = encode(tokenizer, records, 0, Rules())
     uncut = Store([whole]).segment(1, 10**6)
     assert long.token_ids == uncut.token_ids[:15]
     assert long.loss_mask == uncut.loss_mask[:15]
