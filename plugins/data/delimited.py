@@ -9,23 +9,16 @@ from pathlib import Path
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import CsvSettings
-from aftertrain.plugins.data.table import Table, file_digest
+from aftertrain.plugins.data.table import FileTable
 
 LONGEST = 2**31 - 1
 """Characters of a field; the library's own limit of 131,072 is too few for a long document."""
 
 
-class Csv(Table[CsvSettings]):
+class Csv(FileTable[CsvSettings]):
     """Lines of a CSV file under a line of column names. Messages name the line in which a row ends."""
 
     Config = CsvSettings
-
-    @property
-    def default_source(self) -> str:
-        return Path(self.settings.path).stem
-
-    def content(self) -> str:
-        return file_digest(Path(self.settings.path))
 
     def rows(self) -> Iterator[Row]:
         path, number = self.settings.path, 1

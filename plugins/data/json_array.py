@@ -9,20 +9,13 @@ from pathlib import Path
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import Row, described
 from aftertrain.plugins.data.settings import JsonSettings
-from aftertrain.plugins.data.table import Table, file_digest
+from aftertrain.plugins.data.table import FileTable
 
 
-class JsonArray(Table[JsonSettings]):
+class JsonArray(FileTable[JsonSettings]):
     """One JSON array of objects, however its lines are broken. Rows are counted from 1 in messages."""
 
     Config = JsonSettings
-
-    @property
-    def default_source(self) -> str:
-        return Path(self.settings.path).stem
-
-    def content(self) -> str:
-        return file_digest(Path(self.settings.path))
 
     def rows(self) -> Iterator[Row]:
         path = self.settings.path

@@ -12,12 +12,12 @@ from pathlib import Path
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
-from aftertrain.plugins.data.table import Table, file_digest
+from aftertrain.plugins.data.table import FileTable
 
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class Jsonl(Table[JsonlSettings]):
+class Jsonl(FileTable[JsonlSettings]):
     """One JSON object a line; blank lines are passed over, later ones that hold no object are broken rows.
 
     A file whose first line holds none is something else, and is refused.
@@ -28,9 +28,6 @@ class Jsonl(Table[JsonlSettings]):
     @property
     def default_source(self) -> str:
         return Path(self.settings.path).name.split(".")[0]
-
-    def content(self) -> str:
-        return file_digest(Path(self.settings.path))
 
     def rows(self) -> Iterator[Row]:
         path, number, first = self.settings.path, 0, True

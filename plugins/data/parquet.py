@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import ParquetSettings
-from aftertrain.plugins.data.table import Table, file_digest
+from aftertrain.plugins.data.table import FileTable
 
 
-class Parquet(Table[ParquetSettings]):
+class Parquet(FileTable[ParquetSettings]):
     """One parquet file, read batch by batch. Rows are counted from 1 in messages."""
 
     Config = ParquetSettings
-
-    @property
-    def default_source(self) -> str:
-        return Path(self.settings.path).stem
-
-    def content(self) -> str:
-        return file_digest(Path(self.settings.path))
 
     def rows(self) -> Iterator[Row]:
         import pyarrow

@@ -61,7 +61,13 @@ class TableSettings(Settings):
         return self
 
 
-class JsonlSettings(TableSettings):
+class FileSettings(TableSettings):
+    """A file of rows."""
+
+    path: LocalPath = unhashed(description="File; its content and name enter the hash, its folder does not.")
+
+
+class JsonlSettings(FileSettings):
     """A file of JSON lines."""
 
     path: LocalPath = unhashed(
@@ -69,13 +75,11 @@ class JsonlSettings(TableSettings):
     )
 
 
-class ParquetSettings(TableSettings):
+class ParquetSettings(FileSettings):
     """A parquet file."""
 
-    path: LocalPath = unhashed(description="File; its content and name enter the hash, its folder does not.")
 
-
-class CsvSettings(TableSettings):
+class CsvSettings(FileSettings):
     """A CSV file whose first line names the columns; every value is a text."""
 
     path: LocalPath = unhashed(description="File in UTF-8; its content and name enter the hash, its folder does not.")
@@ -84,10 +88,8 @@ class CsvSettings(TableSettings):
     )
 
 
-class JsonSettings(TableSettings):
+class JsonSettings(FileSettings):
     """A file that is one JSON array of objects; it is read into memory as a whole."""
-
-    path: LocalPath = unhashed(description="File; its content and name enter the hash, its folder does not.")
 
 
 class HubSettings(TableSettings):

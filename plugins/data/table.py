@@ -16,9 +16,10 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, Feedback, PreferencePair, Problem, Record
 from aftertrain.plugins.data.formats import record_of, row_id
 from aftertrain.plugins.data.row import Row, RowFault
-from aftertrain.plugins.data.settings import TableSettings
+from aftertrain.plugins.data.settings import FileSettings, TableSettings
 
 T = TypeVar("T", bound=TableSettings)
+F = TypeVar("F", bound=FileSettings)
 R = TypeVar("R", bound=Record | BadRow)
 NOTED = 1_000
 """Rows that are looked at for columns that nothing reads."""
@@ -113,6 +114,17 @@ class Table(Dataset[T]):
     @property
     def _source(self) -> str:
         return self.settings.source or self.default_source
+
+
+class FileTable(Table[F]):
+    """Rows of one file, named after it."""
+
+    @property
+    def default_source(self) -> str:
+        return Path(self.settings.path).stem
+
+    def content(self) -> str:
+        return file_digest(Path(self.settings.path))
 
 
 class _Watched(dict[str, Any]):
