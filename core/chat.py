@@ -115,6 +115,7 @@ def render_text(
     Raises:
         UnusableRow: there is no turn, or the template refuses the conversation (a role that it does not know, turns
             that do not alternate).
+        ModelError: there is no chat template.
     """
     from jinja2 import TemplateError
 
@@ -124,6 +125,8 @@ def render_text(
             "the conversation begins with the assistant, whose turn answers nothing; give that turn weight: 0, which "
             "makes it context, or put a turn before it",
         )
+    if tokenizer.chat_template is None:
+        raise ModelError("the tokenizer has no chat template; set chat_template: tulu in the recipe")
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = FIXED_DATE + template

@@ -40,7 +40,7 @@ class Dataset(Component[S]):
     @property
     @abstractmethod
     def record_type(self) -> type[Record]:
-        """`Conversation`, `PreferencePair`, `Feedback` or `Problem`: what iteration yields."""
+        """`Conversation`, `Document`, `PreferencePair`, `Feedback` or `Problem`: what iteration yields."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:

@@ -29,7 +29,8 @@ class Needs:
     """What a loss must be given.
 
     Attributes:
-        records: names of the record types it trains on: `Conversation`, `PreferencePair`, `Feedback`, `Problem`.
+        records: names of the record types it trains on: `Conversation`, `Document`, `PreferencePair`, `Feedback`,
+            `Problem`.
         scores: fields of `TokenScores` that must be filled.
         columns: token columns the stage must supply: `reference_logprobs`, `old_logprobs`, `advantages` …
         atom: the packer never splits an atom across micro-batches.

@@ -63,6 +63,16 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A plain text, all of which is learnt; no chat template is put around it."""
+
+    id: str
+    text: str
+    source: str
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PreferencePair:
     """Two replies to one prompt. `chosen` and `rejected` hold only the turns after `prompt`.
 
@@ -113,7 +123,7 @@ class Problem:
     tools: tuple[JSON, ...] = ()
 
 
-Record = Conversation | PreferencePair | Feedback | Problem
+Record = Conversation | Document | PreferencePair | Feedback | Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,27 @@ def tokenise(
         raise UnusableRow(error.reason, f"sample {sample_id!r}: {error}" if sample_id else str(error)) from error
 
 
+def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, *, sample_id: str = "") -> Tokenised:
+    """Token ids of a plain text, of which all but the first are targets, its end token too.
+
+    The tokenizer's own start token comes first and one end token last, whether or not they are written in the text.
+
+    Raises:
+        UnusableRow: the text is blank.
+    """
+    if not text.strip():
+        raise UnusableRow("empty_text", f"sample {sample_id!r}: the text is empty")
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    ids = list(tokenizer(text, verbose=False)["input_ids"])
+    if bos is not None and ids[:2] == [bos, bos]:
+        del ids[0]
+    while ids[-2:] == [eos, eos]:
+        del ids[-1]
+    if ids[-1] != eos:
+        ids.append(eos)
+    return Tokenised(tuple(ids), (False, *[True] * (len(ids) - 1)))
+
+
 def learnt_turns(messages: Sequence[Message], learn_from: int, learn: Learn) -> list[int]:
     """Numbers of the turns that are targets; `tokenise` says what the arguments mean."""
     replies = [i for i, message in enumerate(messages) if message.role == "assistant" and i >= learn_from]

@@ -17,6 +17,7 @@ ALIASES = {
     "response": ("completion", "answer", "output", "reply"),
     "question": ("prompt", "problem", "query"),
     "answer": ("solution", "response", "completion"),
+    "text": ("content", "document", "body", "raw"),
     "chosen": ("chosen_response", "response_chosen", "preferred", "accepted", "winner"),
     "rejected": ("rejected_response", "response_rejected", "dispreferred", "loser"),
     "completion": ("response", "answer", "output", "reply"),

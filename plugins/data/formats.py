@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aftertrain.core.records import Check, Conversation, Feedback, Message, PreferencePair, Problem, Record
+from aftertrain.core.records import Check, Conversation, Document, Feedback, Message, PreferencePair, Problem, Record
 from aftertrain.plugins.data.columns import check_columns
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
@@ -44,7 +44,11 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
     context = _Context(row, columns, settings, row_id(row, source), source)
     record = CONVERTERS[settings.format](context)
     tools = parse_tools(row)
-    return replace(record, tools=tools) if tools else record
+    if not tools:
+        return record
+    if isinstance(record, Document):
+        row.fail("tools", "nothing: no chat template would show them beside a text", row.values.get("tools"))
+    return replace(record, tools=tools)
 
 
 def row_id(row: Row, source: str) -> str:
@@ -81,6 +85,11 @@ def _alpaca(context: _Context) -> Conversation:
         Message("assistant", context.row.text(context.columns["output"])),
     )
     return Conversation(context.id, turns, context.source, context.settings.license)
+
+
+def _text(context: _Context) -> Document:
+    text = context.row.text(context.columns["text"])
+    return Document(context.id, text, context.source, context.settings.license)
 
 
 def _gsm8k(context: _Context) -> Conversation | Problem:
@@ -152,6 +161,7 @@ CONVERTERS: dict[str, Callable[[_Context], Record]] = {
     "prompt_response": _prompt_response,
     "alpaca": _alpaca,
     "gsm8k": _gsm8k,
+    "text": _text,
     "preference": _preference,
     "feedback": _feedback,
     "rlvr": _rlvr,

@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
 
-Format = Literal["messages", "prompt_response", "alpaca", "gsm8k", "preference", "feedback", "rlvr"]
+Format = Literal["messages", "prompt_response", "alpaca", "gsm8k", "text", "preference", "feedback", "rlvr"]
 
 FIELDS: dict[str, dict[str, str]] = {
     "messages": {"messages": "messages"},
     "prompt_response": {"prompt": "prompt", "response": "response"},
     "alpaca": {"instruction": "instruction", "input": "input", "output": "output"},
     "gsm8k": {"question": "question", "answer": "answer"},
+    "text": {"text": "text"},
     "preference": {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
     "feedback": {"prompt": "prompt", "completion": "completion", "label": "label"},
     "rlvr": {"messages": "messages", "ground_truth": "ground_truth", "dataset": "dataset"},
@@ -31,9 +32,10 @@ class TableSettings(Settings):
     format: Format = Field(
         "messages",
         description="messages: a list of turns; prompt_response: two texts; alpaca: an instruction, an input that may "
-        "be missing, and an output; gsm8k: question and worked answer; preference: chosen and rejected, as turns, "
-        "texts with a prompt, or transcripts with Human: and Assistant:; feedback: a prompt, one completion and a "
-        "label, true where it is good (KTO); rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
+        "be missing, and an output; gsm8k: question and worked answer; text: a plain text, all of which is learnt, "
+        "without a chat template; preference: chosen and rejected, as turns, texts with a prompt, or transcripts with "
+        "Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good (KTO); rlvr: "
+        "turns with a ground truth and the name of its verifier (Tülu 3).",
     )
     as_: Literal["conversation", "problem"] | None = Field(
         None,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
-from aftertrain.core.records import Conversation, Feedback, PreferencePair, Problem, Record
+from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair, Problem, Record
 from aftertrain.plugins.data.formats import record_of, row_id
 from aftertrain.plugins.data.row import Row, RowFault
 from aftertrain.plugins.data.settings import FileSettings, TableSettings
@@ -56,7 +56,7 @@ class Table(Dataset[T]):
             return Feedback
         if self.settings.format == "rlvr" or self.settings.as_ == "problem":
             return Problem
-        return Conversation
+        return Document if self.settings.format == "text" else Conversation
 
     def __iter__(self) -> Iterator[Any]:
         yield from unique(record_of(row, self.settings, self._source) for row in self._limited())

@@ -20,7 +20,7 @@ class ConfidencePenalty(Loss[ConfidencePenaltySettings]):
     def needs(self) -> Needs:
         """Entropies."""
         per = {"policy": UNITS[self.settings.reduction]}
-        return Needs(records=frozenset({"Conversation"}), scores=frozenset({"entropy"}), per=per)
+        return Needs(records=frozenset({"Conversation", "Document"}), scores=frozenset({"entropy"}), per=per)
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """See the class."""

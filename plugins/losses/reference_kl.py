@@ -22,7 +22,9 @@ class ReferenceKL(Loss[ReferenceKLSettings]):
     def needs(self) -> Needs:
         """The reference's log-probs."""
         per = {"policy": UNITS[self.settings.reduction]}
-        return Needs(records=frozenset({"Conversation"}), columns=frozenset({"reference_logprobs"}), per=per)
+        return Needs(
+            records=frozenset({"Conversation", "Document"}), columns=frozenset({"reference_logprobs"}), per=per
+        )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """See the class."""

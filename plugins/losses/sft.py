@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+RECORDS = frozenset({"Conversation", "Document"})
+
+
 class SFT(Loss[SFTSettings]):
     """Negative log-likelihood of the target tokens, and a regularizer: L + λ·R (F11).
 
@@ -41,22 +44,28 @@ class SFT(Loss[SFTSettings]):
             return None
         name, mine = self.settings.regularizer.name, {"policy": UNITS[self.settings.reduction]}
         built: Loss[Any] = self.builder.build(self.settings.regularizer)
-        if dict(built.needs.per) != mine or "Conversation" not in built.needs.records or built.needs.probes:
+        if dict(built.needs.per) != mine or not RECORDS & built.needs.records or built.needs.probes:
             raise RunError(
                 f"regularizer {name!r} learns from {' or '.join(sorted(built.needs.records))} and is divided by "
                 f"{dict(built.needs.per)}; beside sft with reduction {self.settings.reduction} it must learn from "
-                f"Conversation and be divided by {mine}: give it the same reduction"
+                f"{' or '.join(sorted(RECORDS))} and be divided by {mine}: give it the same reduction"
             )
         return built
 
     @property
     def needs(self) -> Needs:
         """Those of the likelihood and of the regularizer."""
-        own = Needs(records=frozenset({"Conversation"}), per={"policy": UNITS[self.settings.reduction]})
+        own = Needs(records=RECORDS, per={"policy": UNITS[self.settings.reduction]})
         if self._regularizer is None:
             return own
         other = self._regularizer.needs
-        return replace(own, scores=own.scores | other.scores, columns=other.columns, masks=other.masks)
+        return replace(
+            own,
+            records=own.records & other.records,
+            scores=own.scores | other.scores,
+            columns=other.columns,
+            masks=other.masks,
+        )
 
     @property
     def wants_statistics(self) -> bool:

@@ -181,7 +181,7 @@ class Streamed(Feed):
         """The window of the position, which becomes the current one; None after the last row."""
         if self._rows is None:
             self._rows = self._data.entries()
-        rules, batch, at = Rules.of(self._needs, self._settings.batch.learn), self._settings.batch, self._position
+        rules, batch, at = Rules.of(self._needs, self._settings.batch), self._settings.batch, self._position
         rows = islice(self._rows, self._window_rows)
         store = Store(tokenised(self._tokenizer, rows, rules))
         if store.n_rows == 0:

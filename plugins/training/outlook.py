@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
@@ -20,7 +19,7 @@ from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.reference import COLUMN
-from aftertrain.plugins.training.rows import Rules
+from aftertrain.plugins.training.rows import Rules, tokenizer_for
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.store import Store
@@ -29,6 +28,7 @@ from aftertrain.plugins.training.tokenising import tokenised
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ROWS = {"PreferencePair": "pairs", "Feedback": "replies", "Document": "texts"}
 SAMPLE = 10_000
 """Rows that `plan` tokenises; more are sampled evenly."""
 
@@ -40,9 +40,9 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         DataError: a row cannot be used.
         ModelError: the tokenizer cannot be used, or does not fit the model.
     """
-    rows = {"PreferencePair": "pairs", "Feedback": "replies"}.get(data.record_type.__name__, "conversations")
+    rows = ROWS.get(data.record_type.__name__, "conversations")
     noun = "replies" if rows == "pairs" and loss.needs.atom == "segment" else rows
-    tokenizer = load_tokenizer(context.model, context.chat_template)
+    tokenizer = tokenizer_for(data, context.model, context.chat_template)
     if settings.stream is not None:
         return _streamed(settings, context, loss, data, tokenizer, noun)
     try:
@@ -117,7 +117,7 @@ def _prepared(
     tokenizer: PreTrainedTokenizerBase,
     records: Iterable[Any],
 ) -> Samples:
-    rules = Rules.of(loss.needs, settings.batch.learn)
+    rules = Rules.of(loss.needs, settings.batch)
     return select(Store(tokenised(tokenizer, records, rules)), settings.batch, loss.needs, data.where)
 
 

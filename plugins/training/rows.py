@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
-from aftertrain.core.chat import UnusableRow
+from aftertrain.core.chat import UnusableRow, load_tokenizer
+from aftertrain.core.dataset import Dataset
 from aftertrain.core.loss import Needs
 from aftertrain.core.packing import Atom, Segment
-from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import Learn, learnt_turns, tokenise
+from aftertrain.core.records import Conversation, Document, Feedback, Message, PreferencePair
+from aftertrain.core.tokens import Learn, learnt_turns, tokenise, tokenise_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TrainingRecord = Conversation | Feedback | PreferencePair
+    from aftertrain.plugins.training.settings import Batch
+
+TrainingRecord = Conversation | Document | Feedback | PreferencePair
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,26 @@ class Rules:
         pairs: a preference pair is one atom of two segments; otherwise its replies are two atoms.
         margins: a pair without a finite margin is unusable.
         learn: which of a conversation's replies are targets.
+        split: longest piece of a text, in tokens; None leaves texts whole.
     """
 
     pairs: bool = True
     margins: bool = False
     learn: Learn = "all"
+    split: int | None = None
 
     @classmethod
-    def of(cls, needs: Needs | None, learn: Learn = "all") -> Rules:
-        """Those of a loss."""
-        return cls(learn=learn) if needs is None else cls(needs.atom == "pair", needs.margins, learn)
+    def of(cls, needs: Needs | None, batch: Batch) -> Rules:
+        """Those of a loss under the user's settings."""
+        split = batch.max_tokens if batch.overlong == "split" else None
+        if needs is None:
+            return cls(learn=batch.learn, split=split)
+        return cls(needs.atom == "pair", needs.margins, batch.learn, split)
+
+
+def tokenizer_for(data: Dataset[Any], folder: str, chat_template: str | None) -> PreTrainedTokenizerBase:
+    """A model folder's tokenizer; plain texts need none that has a chat template."""
+    return load_tokenizer(folder, chat_template, needs_template=data.record_type is not Document)
 
 
 def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number: int, rules: Rules) -> list[Atom]:
@@ -49,6 +62,8 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
     Raises:
         UnusableRow: nothing can be learnt from it, or it cannot be rendered as a prompt and its reply.
     """
+    if isinstance(record, Document):
+        return _pieces(tokenizer, record, number, rules.split)
     if isinstance(record, Conversation):
         _check_replies(record, record.messages, 0, rules.learn)
         if rules.learn == "each":
@@ -88,6 +103,18 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
     return [[chosen, rejected]] if rules.pairs else [[chosen], [rejected]]
 
 
+def _pieces(tokenizer: PreTrainedTokenizerBase, record: Document, number: int, longest: int | None) -> list[Atom]:
+    """A text as it is, or cut; what is left of a single token teaches nothing and goes."""
+    tokens = tokenise_text(tokenizer, record.text, sample_id=record.id)
+    step = longest or len(tokens.token_ids)
+    pieces = (tokens.token_ids[start : start + step] for start in range(0, len(tokens.token_ids), step))
+    return [
+        [Segment(record.id, ids, (False, *[True] * (len(ids) - 1)), record.source, group=number)]
+        for ids in pieces
+        if len(ids) > 1
+    ]
+
+
 def _check_replies(record: TrainingRecord, messages: Sequence[Message], learn_from: int, learn: Learn) -> None:
     """An empty reply teaches nothing but to stop at once. As a rejected or undesirable one, it teaches not to."""
     for number in learnt_turns(messages, learn_from, learn):
@@ -97,7 +124,7 @@ def _check_replies(record: TrainingRecord, messages: Sequence[Message], learn_fr
 
 def _segment(
     tokenizer: PreTrainedTokenizerBase,
-    record: TrainingRecord,
+    record: Conversation | Feedback | PreferencePair,
     messages: Sequence[Message],
     learn_from: int,
     learn: Learn,

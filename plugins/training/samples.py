@@ -92,7 +92,7 @@ def prepare(
     Raises:
         DataError: see `select`.
     """
-    rows = Store(tokenised(tokenizer, records, Rules.of(needs, batch.learn)))
+    rows = Store(tokenised(tokenizer, records, Rules.of(needs, batch)))
     return select(rows, batch, needs)
 
 

@@ -24,8 +24,10 @@ class Batch(Settings):
         description="Tokens packed into one micro-batch: the setting to lower when memory runs out. It moves results "
         "only by rounding. null is 8192, or what the longest sample (pair) needs if that is more.",
     )
-    overlong: Literal["drop", "truncate", "error"] = Field(
-        "drop", description="What becomes of longer samples: left out, cut at the end, or refused. Always counted."
+    overlong: Literal["drop", "truncate", "split", "error"] = Field(
+        "drop",
+        description="What becomes of longer samples: left out, cut at the end, or refused. Always counted. split cuts "
+        "texts (format: text) into samples of max_tokens, of which nothing is lost.",
     )
     unusable: Literal["error", "drop"] = Field(
         "error",

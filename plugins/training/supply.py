@@ -64,7 +64,7 @@ class Supply:
         return select(self._store(tokenizer, data, needs), self.settings.batch, needs, data.where)
 
     def _store(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], needs: Needs) -> Store:
-        rules = Rules.of(needs, self.settings.batch.learn)
+        rules = Rules.of(needs, self.settings.batch)
         key = self.key(tokenizer, data, rules)
 
         def make() -> Iterable[pa.RecordBatch]:

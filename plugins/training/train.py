@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
@@ -15,7 +14,7 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
-from aftertrain.core.records import Artifact, ArtifactType, Conversation
+from aftertrain.core.records import Artifact, ArtifactType, Conversation, Document, Record
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
@@ -26,6 +25,7 @@ from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.outlook import outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
+from aftertrain.plugins.training.rows import tokenizer_for
 from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
@@ -38,8 +38,13 @@ if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
     from aftertrain.core.invariants.trial import Trial
 
-FORMATS = {"Conversation": "messages", "PreferencePair": "preference", "Feedback": "feedback"}
+FORMATS = {"Conversation": "messages", "Document": "text", "PreferencePair": "preference", "Feedback": "feedback"}
 """Which `format` of the built-in data sets makes which records."""
+ONLY: tuple[tuple[str, str, type[Record], str, str], ...] = (
+    ("learn", "each", Conversation, "makes samples of a conversation's replies", "all or last"),
+    ("overlong", "split", Document, "cuts plain texts", "drop, truncate or error"),
+)
+"""Settings of `batch` that fit one kind of record: field, word, kind, what it does, and what others to use."""
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
 
@@ -82,9 +87,9 @@ class Train(Stage[TrainSettings]):
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
         model = context.inputs["model"]
-        tokenizer = load_tokenizer(model.path, context.chat_template)
+        tokenizer = tokenizer_for(data, model.path, context.chat_template)
         latest = context.checkpoints.latest()
-        faults = template_faults(tokenizer)
+        faults = [] if data.record_type is Document else template_faults(tokenizer)
         if latest is None:
             for fault in faults:
                 context.emit("warning", message=fault)
@@ -122,7 +127,7 @@ class Train(Stage[TrainSettings]):
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         items += outlook(self.settings, context, loss, data)
         if self.settings.validation is not None:
-            tokenizer = load_tokenizer(context.model, context.chat_template)
+            tokenizer = tokenizer_for(data, context.model, context.chat_template)
             items.append(validation_item(self.settings.validation, len(self._held_out(tokenizer, loss).atoms)))
         return items
 
@@ -133,12 +138,12 @@ class Train(Stage[TrainSettings]):
         if misfits := self._misfits(loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
         if self.settings.stream is None:
-            tokenizer = load_tokenizer(context.model, context.chat_template)
+            tokenizer = tokenizer_for(data, context.model, context.chat_template)
             samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
             check_fit(context.model, tokenizer, samples)
             samples.micro_tokens(self.settings.batch)
         if self.settings.validation is not None:
-            tokenizer = load_tokenizer(context.model, context.chat_template)
+            tokenizer = tokenizer_for(data, context.model, context.chat_template)
             check_fit(context.model, tokenizer, self._held_out(tokenizer, loss, stopping=stopping))
 
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
@@ -150,7 +155,7 @@ class Train(Stage[TrainSettings]):
                 f"stage {context.name!r}: the model in training composes the batches, so that none is known before; "
                 "set compose: null to see rows as they are shuffled"
             )
-        tokenizer = load_tokenizer(context.model, context.chat_template)
+        tokenizer = tokenizer_for(data, context.model, context.chat_template)
         feed: Feed
         if self.settings.stream is not None:
             feed = Streamed(self.settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
@@ -320,6 +325,13 @@ class Train(Stage[TrainSettings]):
             warn=lambda message: context.emit("warning", message=message),
         )
 
+    def _records(self, data: Dataset[Any]) -> list[tuple[str, type[Record]]]:
+        """What is trained on and what is measured on, with the records of each."""
+        found = [("the data set", data.record_type)]
+        if self.settings.validation is not None:
+            found.append(("validation", self.builder.build(self.settings.validation.data).record_type))
+        return found
+
     def _misfits(self, loss: Loss[Any], data: Dataset[Any]) -> list[str]:
         """Why this loss cannot be trained on this data by this stage."""
         needs, name = loss.needs, self.settings.loss.name
@@ -337,11 +349,13 @@ class Train(Stage[TrainSettings]):
                 found.append(
                     f"loss {name!r} learns from {' or '.join(sorted(needs.records))}, validation yields {held_out}"
                 )
-        if self.settings.batch.learn == "each" and data.record_type is not Conversation:
-            found.append(
-                f"batch.learn: each makes samples of a conversation's replies, the data set yields "
-                f"{data.record_type.__name__}; use all or last"
-            )
+        found += [
+            f"batch.{field}: {word} {does}, {what} yields {record.__name__}; use {others}"
+            for field, word, kind, does, others in ONLY
+            if getattr(self.settings.batch, field) == word
+            for what, record in self._records(data)
+            if record is not kind
+        ]
         if self.settings.stream is not None and COLUMN in needs.columns:
             found.append(f"loss {name!r} needs a reference, which is computed for all rows at once; set stream: null")
         if others := sorted(needs.columns - {COLUMN}):

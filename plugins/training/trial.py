@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.component import Component
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
@@ -22,6 +21,7 @@ from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
+from aftertrain.plugins.training.rows import tokenizer_for
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
@@ -48,8 +48,9 @@ def make_trial(
         DataError: a row cannot be used, or none is left.
     """
     builder = context.builder
-    tokenizer = load_tokenizer(context.model, context.chat_template)
-    first = FirstRows(builder.build(settings.data), rows * SPARE)
+    data = builder.build(settings.data)
+    tokenizer = tokenizer_for(data, context.model, context.chat_template)
+    first = FirstRows(data, rows * SPARE)
     samples = prepare(tokenizer, first.entries(), settings.batch, loss.needs)
     check_fit(context.model, tokenizer, samples)
     atoms = samples.atoms[:rows]

@@ -20,7 +20,7 @@ TOLERANCE = 2e-5
 def needs_are_well_formed(subject: Subject) -> None:
     """`needs` names known records and scores, and says of each term what divides it."""
     needs = _loss(subject).needs
-    strange = needs.records - {"Conversation", "PreferencePair", "Feedback", "Problem"}
+    strange = needs.records - {"Conversation", "Document", "PreferencePair", "Feedback", "Problem"}
     require(needs.records and not strange, f"needs.records is {set(needs.records)}")
     unknown = needs.scores - {"logprobs", "entropy", "log_sum_p2", "values"}
     require(not unknown, f"needs.scores has {set(unknown)}, which no engine fills")

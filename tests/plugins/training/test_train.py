@@ -257,8 +257,8 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(
 def test_a_loss_that_does_not_fit_the_data_is_an_error_before_the_run(bench: Callable[..., Any], pairs: Path) -> None:
     stage = bench("misfit", loss={"use": "sft"}, data=data_for("dpo", pairs, pairs))
     message = (
-        "loss 'sft' learns from Conversation, the data set yields PreferencePair; set `format: messages` of the data, "
-        "if its rows are such"
+        "loss 'sft' learns from Conversation or Document, the data set yields PreferencePair; set `format: messages` or "
+        "`format: text` of the data, if its rows are such"
     )
     assert [(item.value, item.status) for item in stage.plan()] == [(message, "error")]
     with pytest.raises(RunError, match=message):

@@ -92,7 +92,7 @@ def test_other_losses_are_measured_too(bench: Callable[..., Any], pairs: Path, l
 def test_what_cannot_be_used_is_told_before_training(
     bench: Callable[..., Any], conversations: Path, pairs: Path, held_out: Path
 ) -> None:
-    with pytest.raises(RunError, match="learns from Conversation, validation yields PreferencePair"):
+    with pytest.raises(RunError, match="learns from Conversation or Document, validation yields PreferencePair"):
         bench("x", loss=SFT, data=jsonl(conversations), validation={"data": jsonl(pairs, format="preference")}).run()
     with held_out.open("a") as file:
         file.write('{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": ""}]}\n')
