@@ -100,7 +100,7 @@ ELSEWHERE: dict[str, Here] = {
     "train_file": _DATA,
     "dataset_mixer": Here(("data",), "{use: mixture, parts: …}"),
     "dataset_mixer_list": Here(("data",), "{use: mixture, parts: …}"),
-    "dataset_text_field": Here(("data", "fields"), "{text: …}, with format: text"),
+    "dataset_text_field": Here(("data.fields",), "{text: …}, with format: text"),
     "dataset_num_proc": _WORKERS,
     "preprocessing_num_workers": _WORKERS,
     "save_steps": Here(("checkpoint_every",)),
