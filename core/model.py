@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +27,6 @@ from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-PROBE_TOLERANCE = 1e-3
-"""Largest difference in nats (float32) between packed scores and the model's own."""
-PROBE_WINDOW = 3
-"""A sliding window that ends inside the probe's segments."""
-KERNEL_TOLERANCE = 0.05
-"""Largest difference between two attention kernels' states in bfloat16, as a share of their norm."""
-PLAIN: Kernel = "sdpa"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,122 +264,6 @@ def length_limit(config: PretrainedConfig) -> tuple[int, str] | None:
     return None if limit is None else (int(limit), "its max_position_embeddings")
 
 
-def probe(model: PreTrainedModel, head: Head) -> None:
-    """Compare packed scores of two short segments with the model's own, each alone, under its eager attention.
-
-    Catches every family whose layers mix packed segments or whose head does more than `lm_head` knows. A sliding window
-    is tried too, narrowed to fit in the segments: some families have theirs in the mask alone, which packing replaces.
-
-    Raises:
-        ModelError: they differ, or the family cannot compute packed scores at all.
-    """
-    lengths = (5, 8)
-    window = _window(model)
-    with _narrowed(model, sum(lengths)):
-        worst = _difference(model, head, lengths)
-    if math.isnan(worst) and (broken := _not_finite(model)):
-        raise ModelError(f"{type(model).__name__}: weights are NaN or infinite: {', '.join(broken[:5])}")
-    if not worst <= PROBE_TOLERANCE:
-        raise ModelError(
-            f"{type(model).__name__} cannot be trained packed: its own scores of a probe differ from the packed ones "
-            f"by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
-        )
-    if window is None:
-        return
-    with _narrowed(model, PROBE_WINDOW):
-        worst = _difference(model, head, lengths)
-    if not worst <= PROBE_TOLERANCE:
-        raise ModelError(
-            f"{type(model).__name__} cannot be trained packed: its sliding window (sliding_window: {window}) does not "
-            f"reach packed attention; with a window of {PROBE_WINDOW} its own scores of a probe differ from the packed "
-            f"ones by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
-        )
-
-
-def _not_finite(model: PreTrainedModel) -> list[str]:
-    """Names of weights that hold a NaN or an infinity."""
-    return [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
-
-
-def _difference(model: PreTrainedModel, head: Head, lengths: Sequence[int]) -> float:
-    """Largest difference between packed scores of segments and the model's own of each alone.
-
-    Before a scalar head each segment ends in the end-of-sequence token, as trained ones do.
-    """
-    config = model.config.get_text_config()
-    pad, eos = config.pad_token_id, config.eos_token_id
-    ids = torch.tensor([i for i in range(3, 3 + sum(lengths) + 1) if i != pad][: sum(lengths)])
-    ids = (ids % config.vocab_size).to(model.device)
-    if head == "scalar" and eos is not None:
-        ids[torch.tensor(lengths).cumsum(0) - 1] = eos[0] if isinstance(eos, list) else eos
-    positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
-    with torch.no_grad():
-        try:
-            hidden = hidden_states(model, ids, positions, lengths)
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{type(model).__name__} cannot be trained packed: it cannot do without its own attention "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        packed = _probed(model, head, hidden, ids, positions)
-        model.set_attn_implementation("eager")
-        alone = torch.cat([_own_scores(model, head, part) for part in ids.split(list(lengths))])
-        model.set_attn_implementation(attention.NAME)
-    if head == "scalar":
-        packed = packed[torch.tensor(lengths).cumsum(0) - 1]
-    return float((packed - alone).abs().max())
-
-
-def _windowed(model: PreTrainedModel) -> list[Any]:
-    """Configurations and layers that hold a sliding window: some families read the one, some the other."""
-    parts = {id(part): part for module in model.modules() for part in (module, getattr(module, "config", None))}
-    found = {}
-    for part in [*parts.values(), model.config.get_text_config()]:
-        size = getattr(part, "sliding_window", None)
-        if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-            found[id(part)] = part
-    return list(found.values())
-
-
-def _window(model: PreTrainedModel) -> int | None:
-    """The narrowest sliding window in the model, or None."""
-    return min((part.sliding_window for part in _windowed(model)), default=None)
-
-
-@contextmanager
-def _narrowed(model: PreTrainedModel, size: int) -> Iterator[None]:
-    """Every sliding window of the model is `size` inside."""
-    own = [(part, part.sliding_window) for part in _windowed(model)]
-    try:
-        for part, _ in own:
-            part.sliding_window = size
-        yield
-    finally:
-        for part, before in own:
-            part.sliding_window = before
-
-
-def probe_kernel(model: PreTrainedModel, kernel: Kernel) -> None:
-    """Compare the states of two short segments under `kernel` with those under SDPA, both in bfloat16.
-
-    Raises:
-        ModelError: they differ by more than rounding.
-    """
-    lengths = (9, 40)
-    ids = torch.arange(sum(lengths), device=model.device) % model.config.get_text_config().vocab_size
-    positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
-    with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
-        one, other = (hidden_states(model, ids, positions, lengths, kernel=each) for each in (kernel, PLAIN))
-    difference = float((one - other).float().norm() / other.float().norm())
-    if not difference <= KERNEL_TOLERANCE:
-        raise ModelError(
-            f"{type(model).__name__}: attention by {kernel!r} differs from SDPA's by {difference:.2g} of its norm (at "
-            f"most {KERNEL_TOLERANCE} is allowed); use engine.attention: sdpa"
-        )
-
-
 def compile_layers(model: PreTrainedModel) -> None:
     """Compile each layer; attention's moves between tokens and slots stay out of the graph.
 
@@ -408,25 +283,6 @@ def _draw_head(layer: nn.Linear, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     std = (layer.in_features + 1) ** -0.5
     layer.weight.data = torch.normal(0.0, std, layer.weight.shape, generator=generator)
-
-
-def _probed(model: PreTrainedModel, head: Head, hidden: Tensor, ids: Tensor, positions: Tensor) -> Tensor:
-    if head == "scalar":
-        return values(model, hidden)
-    own = lm_head(model)
-    scores = token_scores(
-        hidden, own.weight, ids, positions > 0, ("logprobs",), bias=own.bias, scale=own.scale, softcap=own.softcap
-    )
-    assert scores.logprobs is not None
-    return scores.logprobs
-
-
-def _own_scores(model: PreTrainedModel, head: Head, ids: Tensor) -> Tensor:
-    logits: Tensor = model(input_ids=ids.unsqueeze(0), use_cache=False).logits[0].float()
-    if head == "scalar":
-        return logits
-    found = logits[:-1].log_softmax(-1).gather(1, ids[1:].unsqueeze(1)).squeeze(1)
-    return torch.cat([found.new_zeros(1), found])
 
 
 def _article(head: Head) -> str:

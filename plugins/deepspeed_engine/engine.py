@@ -16,7 +16,8 @@ from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Score
-from aftertrain.core.model import device_of, load_model, probe, write_model
+from aftertrain.core.model import device_of, load_model, write_model
+from aftertrain.core.probing import probe
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state

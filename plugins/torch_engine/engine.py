@@ -23,12 +23,11 @@ from aftertrain.core.model import (
     compile_layers,
     device_of,
     load_model,
-    probe,
-    probe_kernel,
     score_packed,
     write_model,
 )
 from aftertrain.core.padding import check_base
+from aftertrain.core.probing import probe, probe_kernel
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
