@@ -29,6 +29,11 @@ KINDS: dict[str, Kind] = {
         Kind("generator", "aftertrain.core.generator:Generator", "prompt ids + sampling -> completions"),
         Kind("eval_task", "aftertrain.core.eval_task:EvalTask", "instances, prompts, scoring and aggregation"),
         Kind("engine", "aftertrain.core.engine:Engine", "holds a model: packed forward, backward, step, save, load"),
+        Kind(
+            "head_kernel",
+            "aftertrain.core.head_kernel:HeadKernel",
+            "hidden states + LM head -> per-token scores, in place of our own function",
+        ),
         Kind("stage", "aftertrain.core.stage:Stage", "one step of a recipe: inputs -> artifact"),
         Kind("observer", "aftertrain.core.observer:Observer", "watches a run's events; may not break it"),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,10 @@ from aftertrain.core import attention
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import ModelError
+from aftertrain.core.head_kernel import HeadKernel, LMHead
+from aftertrain.core.head_scores import head_scores
 from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
-from aftertrain.core.logprobs import token_scores
 from aftertrain.core.loss import Score
 from aftertrain.core.notes import notebook
 from aftertrain.core.padding import reward_padding
@@ -27,16 +27,6 @@ from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-
-@dataclass(frozen=True, slots=True)
-class LMHead:
-    """How a family turns hidden states into logits: `softcap * tanh(scale * (weight @ hidden + bias) / softcap)`."""
-
-    weight: Tensor
-    bias: Tensor | None
-    scale: float
-    softcap: float | None
 
 
 def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
@@ -82,6 +72,18 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
         parameter.data = parameter.data.clone()
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+def skeleton(config: PretrainedConfig, head: Head) -> PreTrainedModel:
+    """The model's layers by name and shape, without memory for their weights."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kind: Any = AutoModelForCausalLM
+    if head == "scalar":
+        kind, config.num_labels = AutoModelForSequenceClassification, 1
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = kind.from_config(config)
+    return model
 
 
 def lm_head(model: PreTrainedModel) -> LMHead:
@@ -139,6 +141,7 @@ def score_packed(
     share_prefixes: bool = False,
     kernel: Kernel = "sdpa",
     lean: bool = False,
+    head_kernel: HeadKernel[Any] | None = None,
 ) -> TokenScores:
     """`Engine.score` of a model on its own device, under the caller's precision and gradient mode.
 
@@ -146,6 +149,7 @@ def score_packed(
         share_prefixes: compute what the segments of a group begin with once.
         lean: keep for the backward pass notes of what is cheap to make (see `core.lean`), and let the head add its
             gradient in place (see `token_scores`).
+        head_kernel: makes those of an lm head's scores that it knows (see `head_scores`).
 
     Raises:
         ModelError: the head has not what is wanted, or a segment is longer than the model takes.
@@ -164,19 +168,16 @@ def score_packed(
         give_back()
     if head == "scalar":
         return TokenScores(values=values(model, hidden))
-    own = lm_head(model)
-    return token_scores(
+    return head_scores(
         hidden,
-        own.weight,
+        lm_head(model),
         batch.token_ids,
         batch.scored_mask(),
         wanted,
-        bias=own.bias,
         temperature=temperature,
-        softcap=own.softcap,
-        scale=own.scale,
         chunk=chunk,
         into_grad=lean,
+        kernel=head_kernel,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor
 from aftertrain.core import attention
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import ModelError
+from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.head_scores import head_scores
 from aftertrain.core.layout import Kernel
 from aftertrain.core.logprobs import token_scores
-from aftertrain.core.model import hidden_states, lm_head, values
+from aftertrain.core.model import hidden_states, lm_head, skeleton, values
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference in nats (float32) between packed scores and the model's own."""
@@ -143,6 +146,48 @@ def probe_kernel(model: PreTrainedModel, kernel: Kernel) -> None:
             f"{type(model).__name__}: attention by {kernel!r} differs from SDPA's by {difference:.2g} of its norm (at "
             f"most {KERNEL_TOLERANCE} is allowed); use engine.attention: sdpa"
         )
+
+
+def probe_head(model: PreTrainedModel, kernel: HeadKernel[Any], dtype: torch.dtype) -> None:
+    """Compare a head kernel's log-probabilities and gradients of a few tokens with `token_scores`, in `dtype`.
+
+    Raises:
+        ModelError: it refuses this head, or they differ by more than rounding.
+    """
+    own = lm_head(model)
+    kernel.check(own, model.device, dtype)
+    draw = torch.Generator().manual_seed(0)
+    n, (vocabulary, width) = 9, own.weight.shape
+    # As wide as norms leave states, so that some tokens are likely and most are not.
+    hidden = torch.randn(n + 1, width, generator=draw).to(model.device, dtype).requires_grad_()
+    ids = torch.randint(vocabulary, (n + 1,), generator=draw).to(model.device)
+    direction = torch.randn(n + 1, generator=draw).to(model.device)
+    mask = torch.arange(n + 1, device=model.device) > 0
+    weight = own.weight.detach().to(dtype, copy=True).requires_grad_()
+    head = replace(own, weight=weight)
+    found = []
+    with torch.enable_grad():
+        for each in (kernel, None):
+            logprobs = head_scores(hidden, head, ids, mask, ("logprobs",), kernel=each).logprobs
+            assert logprobs is not None
+            found.append([logprobs.detach(), *torch.autograd.grad((logprobs * direction).sum(), (hidden, weight))])
+    parts = ("log-probabilities", "states' gradient", "head's gradient")
+    for what, one, other in zip(parts, *found, strict=True):
+        difference = float((one - other).float().norm() / other.float().norm())
+        if not difference <= KERNEL_TOLERANCE:
+            raise ModelError(
+                f"{type(model).__name__}: engine.head_kernel {type(kernel).__name__} differs from our head by "
+                f"{difference:.2g} of the norm of the {what} (at most {KERNEL_TOLERANCE} is allowed); leave it out"
+            )
+
+
+def preflight_head(kernel: HeadKernel[Any], config: PretrainedConfig, device: torch.device, dtype: torch.dtype) -> None:
+    """Whether a head kernel can serve a model of this configuration, without its weights.
+
+    Raises:
+        ModelError: it cannot. MissingExtra: its package is not installed.
+    """
+    kernel.check(lm_head(skeleton(config, "lm")), device, dtype)
 
 
 def _probed(model: PreTrainedModel, head: Head, hidden: Tensor, ids: Tensor, positions: Tensor) -> Tensor:

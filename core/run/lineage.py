@@ -77,7 +77,7 @@ def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, st
 def components(use: Use[Any]) -> Iterator[Use[Any]]:
     """A component and all those nested in its settings, without the ones that cannot change the result."""
     yield use
-    yield from _nested(use.settings)
+    yield from nested(use.settings)
 
 
 def changes(old: Mapping[str, Any] | None, new: Lineage) -> list[str]:
@@ -97,20 +97,21 @@ def changes(old: Mapping[str, Any] | None, new: Lineage) -> list[str]:
     return lines or ["nothing changed"]
 
 
-def _nested(value: Any) -> Iterator[Use[Any]]:
+def nested(value: Any) -> Iterator[Use[Any]]:
+    """All components that settings, or a value of them, name, without the ones that cannot change the result."""
     if isinstance(value, Use):
         yield from components(value)
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             extra = field.json_schema_extra
             if not (isinstance(extra, dict) and extra.get(IGNORED_BY_HASH)):
-                yield from _nested(getattr(value, name))
+                yield from nested(getattr(value, name))
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _nested(item)
+            yield from nested(item)
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
-            yield from _nested(item)
+            yield from nested(item)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -15,9 +15,10 @@ from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import NumericsError
+from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
 from aftertrain.core.model import device_of, load_model, write_model
-from aftertrain.core.probing import probe
+from aftertrain.core.probing import preflight_head, probe, probe_head
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
@@ -41,6 +42,14 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     _scorer: Any
     _engine: Any
 
+    def preflight(self, model: str, *, head: Head = "lm") -> None:
+        from transformers import AutoConfig
+
+        device = device_of(self.settings.device, current().local)
+        if head == "lm" and (head_kernel := self._made_head_kernel()) is not None:
+            config = AutoConfig.from_pretrained(model)
+            preflight_head(head_kernel, config, device, getattr(torch, self.settings.dtype))
+
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         self._ranks = current()
         self._model = load_model(model, head, seed)
@@ -48,17 +57,24 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
         self._device = self._model.device
         probe(self._model, head)
         self._n_parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        head_kernel = self._made_head_kernel() if head == "lm" else None
+        if head_kernel is not None:
+            probe_head(self._model, head_kernel, getattr(torch, self.settings.dtype))
         self._model.requires_grad_(optimizer is not None)
+        scorer = Scorer(self._model, head, self.settings, head_kernel).eval()
         if optimizer is None:
-            self._engine, self._scorer = None, Scorer(self._model, head, self.settings)
+            self._engine, self._scorer = None, scorer
             return
         if self.settings.activation_checkpointing:
             checkpoint_layers(self._model)
-        self._engine = wrap(self._model, head, self.settings, optimizer, self._ranks)
+        self._engine = wrap(self._model, scorer, optimizer, self._ranks)
         self._scorer = self._engine
 
     def facts(self, model: str) -> dict[str, str]:
-        return {"device": device_of(self.settings.device, current().local).type}
+        found = {"device": device_of(self.settings.device, current().local).type}
+        if (head_kernel := self._made_head_kernel()) is not None:
+            found["head kernel's version"] = head_kernel.version
+        return found
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
@@ -108,6 +124,10 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     @property
     def n_parameters(self) -> int:
         return self._n_parameters
+
+    def _made_head_kernel(self) -> HeadKernel[Any] | None:
+        use = self.settings.head_kernel
+        return None if use is None else self.builder.build(use)
 
     def _whole(self, parameter: Tensor) -> Any:
         if self._engine is None or self.settings.zero != 3:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from aftertrain.core.settings import PositiveInt, Settings, unhashed
+from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 
 
 class DeepSpeedSettings(Settings):
@@ -25,7 +26,13 @@ class DeepSpeedSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one.")
     chunk: PositiveInt | None = Field(
         None,
-        description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits.",
+        description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits. A "
+        "head_kernel cuts its work by itself: then this is for the scores that it does not make.",
+    )
+    head_kernel: Use[HeadKernel[Any]] | None = Field(
+        None,
+        description="Kernel that makes the LM head's scores on a GPU: liger, cut_cross_entropy or a plugin's; null "
+        "takes our own function, which rounds least. A scalar head has none.",
     )
     activation_checkpointing: bool = unhashed(
         False, description="Recompute each layer in the backward pass: up to a third more time for much less memory."

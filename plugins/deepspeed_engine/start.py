@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import MissingExtra, RunError
+from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
 from aftertrain.core.model import adamw, lm_head, score_packed
 from aftertrain.core.ranks import Ranks
@@ -32,9 +33,11 @@ ONE_GROUP = 10**15
 class Scorer(nn.Module):
     """Scores as one module's forward, so that DeepSpeed gathers the weights it uses and no others."""
 
-    def __init__(self, model: PreTrainedModel, head: Head, settings: DeepSpeedSettings) -> None:
+    def __init__(
+        self, model: PreTrainedModel, head: Head, settings: DeepSpeedSettings, head_kernel: HeadKernel[Any] | None
+    ) -> None:
         super().__init__()
-        self.model, self.head, self.settings = model, head, settings
+        self.model, self.head, self.settings, self.head_kernel = model, head, settings, head_kernel
 
     def forward(self, batch: PackedBatch, wants: Iterable[Score], temperature: float) -> dict[str, Tensor]:
         """The scores by name: DeepSpeed looks for tensors in dictionaries."""
@@ -42,12 +45,18 @@ class Scorer(nn.Module):
         bfloat16 = self.settings.dtype == "bfloat16"
         with torch.autocast(device, dtype=torch.bfloat16) if bfloat16 else nullcontext():
             return score_packed(
-                self.model, self.head, batch, wants, temperature=temperature, chunk=self.settings.chunk
+                self.model,
+                self.head,
+                batch,
+                wants,
+                temperature=temperature,
+                chunk=self.settings.chunk,
+                head_kernel=self.head_kernel,
             ).filled()
 
 
-def wrap(model: PreTrainedModel, head: Head, settings: DeepSpeedSettings, optimizer: AdamW, ranks: Ranks) -> Any:
-    """A DeepSpeed engine; its optimizer's learning rate is 0 until the first step.
+def wrap(model: PreTrainedModel, scorer: Scorer, optimizer: AdamW, ranks: Ranks) -> Any:
+    """A DeepSpeed engine around a scorer of `model`; its optimizer's learning rate is 0 until the first step.
 
     Raises:
         MissingExtra: DeepSpeed is not installed.
@@ -65,7 +74,7 @@ def wrap(model: PreTrainedModel, head: Head, settings: DeepSpeedSettings, optimi
     if model.device.type == "cpu":
         # Its shared-memory reduction is compiled at first use, which takes minutes; gloo serves.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    scorer = Scorer(model, head, settings).eval()
+    head, settings = scorer.head, scorer.settings
     # DeepSpeed calls torch's collectives by names that torch has since renamed.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     with ranks.together("DeepSpeed to share out the model"):

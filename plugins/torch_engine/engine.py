@@ -15,6 +15,7 @@ from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import NumericsError
+from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel
 from aftertrain.core.lean import make_lean
@@ -27,7 +28,7 @@ from aftertrain.core.model import (
     write_model,
 )
 from aftertrain.core.padding import check_base
-from aftertrain.core.probing import probe, probe_kernel
+from aftertrain.core.probing import probe, probe_head, probe_kernel
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
@@ -52,6 +53,7 @@ class TorchEngine(Engine[TorchSettings]):
     _model: PreTrainedModel
     _head: Head
     _kernel: Kernel
+    _head_kernel: HeadKernel[Any] | None
     _folder: str
     _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
@@ -62,7 +64,7 @@ class TorchEngine(Engine[TorchSettings]):
         return "adapter" if self.settings.lora is not None and self.settings.lora.save == "adapter" else "model"
 
     def preflight(self, model: str, *, head: Head = "lm") -> None:
-        preflight(self.settings, model, head)
+        preflight(self.settings, model, head, self._made_head_kernel())
 
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
         self._head = head
@@ -76,6 +78,9 @@ class TorchEngine(Engine[TorchSettings]):
         probe(self._model, head)
         if self._kernel != "sdpa":
             probe_kernel(self._model, self._kernel)
+        self._head_kernel = self._made_head_kernel() if head == "lm" else None
+        if self._head_kernel is not None:
+            probe_head(self._model, self._head_kernel, getattr(torch, self.settings.dtype))
         self._model.requires_grad_(optimizer is not None)
         if optimizer is not None:
             if self._lean:
@@ -97,10 +102,13 @@ class TorchEngine(Engine[TorchSettings]):
 
         device = device_of(self.settings.device, current().local)
         config = AutoConfig.from_pretrained(model).get_text_config()
-        return {
+        found = {
             "device": device.type,
             "attention": choose_kernel(self.settings.attention, device, self.settings.dtype, config),
         }
+        if (head_kernel := self._made_head_kernel()) is not None:
+            found["head kernel's version"] = head_kernel.version
+        return found
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
@@ -117,6 +125,7 @@ class TorchEngine(Engine[TorchSettings]):
                 share_prefixes=self.settings.share_prefixes,
                 kernel=self._kernel,
                 lean=self._lean,
+                head_kernel=self._head_kernel,
             )
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
@@ -168,7 +177,7 @@ class TorchEngine(Engine[TorchSettings]):
         read_state(folder, self._model, self._optimizer)
 
     def memory(self, config: Any, parameters: int, tokens: int, targets: int) -> dict[str, int]:
-        if self.settings.lora is not None or self.settings.compile:
+        if self.settings.lora is not None or self.settings.compile or self.settings.head_kernel is not None:
             return {}
         width = 4 if self.settings.dtype == "float32" else 2
         checkpointing = self.settings.activation_checkpointing
@@ -190,6 +199,10 @@ class TorchEngine(Engine[TorchSettings]):
     @property
     def _lora(self) -> Lora | None:
         return self.settings.lora if self._optimizer is not None else None
+
+    def _made_head_kernel(self) -> HeadKernel[Any] | None:
+        use = self.settings.head_kernel
+        return None if use is None else self.builder.build(use)
 
     @property
     def _lean(self) -> bool:

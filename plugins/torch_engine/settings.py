@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from aftertrain.core.settings import PositiveInt, Settings, unhashed
+from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 
 
 class Lora(Settings):
@@ -40,7 +41,13 @@ class TorchSettings(Settings):
     )
     chunk: PositiveInt | None = Field(
         None,
-        description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits.",
+        description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits. A "
+        "head_kernel cuts its work by itself: then this is for the scores that it does not make.",
+    )
+    head_kernel: Use[HeadKernel[Any]] | None = Field(
+        None,
+        description="Kernel that makes the LM head's scores on a GPU: liger, cut_cross_entropy or a plugin's; null "
+        "takes our own function, which rounds least. A scalar head has none.",
     )
     share_prefixes: bool = Field(
         True,

@@ -27,6 +27,7 @@ from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
 from aftertrain.core.ranks import current
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
+from aftertrain.core.run.lineage import nested
 from aftertrain.core.run.sources import source_digests
 from aftertrain.plugins.training.spans import Ints, spans_of
 
@@ -114,7 +115,8 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budge
     transformers, every sample's tokens and masks (and with them rows, tokenizer and template), and the packing budget.
     """
     versions = {name: version(name) for name in ("torch", "transformers")}
-    code = source_digests([type(engine), Segment])
+    parts = [type(engine.builder.build(use)) for use in nested(engine.settings)]
+    code = source_digests([type(engine), Segment, *parts])
     chosen = engine.facts(str(model))
     facts = [model_digest(model), engine.settings.affecting(), chosen, code, versions, budget]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,11 @@ from pydantic import ConfigDict, Field
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.errors import ModelError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.events import Event
-from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
+from aftertrain.core.head_kernel import HeadKernel, LMHead
+from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.observer import Observer
 from aftertrain.core.records import Completion, Conversation, Message, Verdict, VerificationCase
 from aftertrain.core.settings import Settings
@@ -315,3 +317,42 @@ class UnclosableObserver(GoodObserver):
 
     def close(self) -> None:
         self.stages[-1]
+
+
+class GoodKernel(HeadKernel[Nothing]):
+    """All logits at once."""
+
+    Config = Nothing
+
+    def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
+        """Takes everything."""
+
+    def __call__(
+        self, hidden: torch.Tensor, head: LMHead, ids: torch.Tensor, wants: Set[Score], *, temperature: float
+    ) -> Mapping[Score, torch.Tensor]:
+        logits = hidden.float() @ head.weight.T
+        logits = (logits if head.bias is None else logits + head.bias) * head.scale
+        logits = logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
+        return {"logprobs": -torch.nn.functional.cross_entropy(logits / temperature, ids, reduction="none")}
+
+
+class HotKernel(GoodKernel):
+    """Forgets the temperature."""
+
+    def __call__(self, *arguments: Any, temperature: float) -> Mapping[Score, torch.Tensor]:
+        return super().__call__(*arguments, temperature=1.0)
+
+
+class MeanKernel(GoodKernel):
+    """Right values; to each token goes the mean of what comes back."""
+
+    def __call__(self, *arguments: Any, temperature: float) -> Mapping[Score, torch.Tensor]:
+        found = super().__call__(*arguments, temperature=temperature)["logprobs"]
+        return {"logprobs": found.mean() + (found - found.mean()).detach()}
+
+
+class DistantKernel(GoodKernel):
+    """Runs on no machine."""
+
+    def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
+        raise ModelError("it needs a device that nobody has")

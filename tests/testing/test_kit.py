@@ -11,6 +11,7 @@ from aftertrain.registry.tables import Origin, Plugin, Registry, Row
 from aftertrain.testing import BrokenPromise, Claim, Subject, Unchecked, claims
 from aftertrain.testing import dataset as dataset_promises
 from aftertrain.testing import eval_task as task_promises
+from aftertrain.testing import head_kernel as kernel_promises
 from aftertrain.testing import loss as loss_promises
 from aftertrain.testing import observer as observer_promises
 from aftertrain.testing import plugin as plugin_promises
@@ -48,6 +49,7 @@ def subject(kind: str, component: str, folder: Path, settings: str = "Nothing") 
         ("dataset", "GoodDataset"),
         ("eval_task", "GoodTask"),
         ("observer", "GoodObserver"),
+        ("head_kernel", "GoodKernel"),
     ],
 )
 def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_path: Path) -> None:
@@ -85,6 +87,16 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
         (dataset_promises.it_is_the_same_in_another_process, "ProcessFingerprint", "finds the fingerprint"),
         (task_promises.instances_are_not_empty, "EmptyTask", "it has no instances"),
         (task_promises.scoring_is_total, "PartialTask", "no 'right' in"),
+        (
+            kernel_promises.scores_are_those_of_our_head,
+            "HotKernel",
+            r"a scaled head at temperature 0\.7 in torch\.float32 on .*: logprobs differs by",
+        ),
+        (
+            kernel_promises.gradients_are_each_tokens_own,
+            "MeanKernel",
+            "a plain head in .*: gradient of states by logprobs differs by",
+        ),
         (observer_promises.it_takes_every_event, "MeddlingObserver", "it changes the event 'run_started'"),
     ],
 )
@@ -143,6 +155,13 @@ def test_a_heavy_registering_module_is_caught(tmp_path: Path, monkeypatch: pytes
     object.__setattr__(heavy.row.origin, "module", "heavy_plugin")
     with pytest.raises(BrokenPromise, match="importing heavy_plugin imports pydantic; move such imports"):
         plugin_promises.registering_is_light(heavy)
+
+
+def test_a_kernel_that_refuses_this_machine_is_unchecked(tmp_path: Path) -> None:
+    distant = subject("head_kernel", "DistantKernel", tmp_path)
+    for promise in kernel_promises.PROMISES:
+        finding = Claim(distant.row, distant.registry, promise).finding()
+        assert (finding.state, finding.message) == ("unchecked", "it needs a device that nobody has")
 
 
 def test_what_has_no_example_is_unchecked(tmp_path: Path) -> None:
