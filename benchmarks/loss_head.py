@@ -3,12 +3,13 @@
     python benchmarks/loss_head.py                         # this machine's CPU, float32, 2,048 tokens
     python benchmarks/loss_head.py --device cuda --tokens 16384 --dtype bfloat16
 
-Ours (`core.logprobs.token_scores`) beside four others, as far as they are installed and run on the device: full logits
-with torch's cross-entropy; the same in chunks under torch's activation checkpointing (what a trainer writes first);
-TRL's chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses. Qwen3-0.6B's shape: hidden 1,024,
-vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread is used, memory is
-VmHWM above what was held before the first pass (hidden states, head and their gradients included beforehand). GPU:
-seconds of the device, memory is the allocator's peak above the same.
+Ours (`core.logprobs.token_scores`) beside others, as far as they are installed and run on the device: full logits with
+torch's cross-entropy; the same in chunks under torch's activation checkpointing (what a trainer writes first); TRL's
+chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses, each as its package has it (one sum; cut
+filters gradients) and as our `head_kernel` (a score and a gradient for each token, no filter). Qwen3-0.6B's shape:
+hidden 1,024, vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread is
+used, memory is VmHWM above what was held before the first pass (hidden states, head and their gradients included
+beforehand). GPU: seconds of the device, memory is the allocator's peak above the same.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,25 @@ def _cut(hidden: Any, weight: Any, ids: Any) -> Any:
     return -linear_cross_entropy(hidden, weight, ids, reduction="sum")
 
 
+def _kernel(name: str) -> Pass:
+    """One of our head kernels, which give a log-probability for each token."""
+
+    @cache
+    def made() -> Any:
+        from aftertrain.testing.build import build
+
+        return build("head_kernel", name)
+
+    def run(hidden: Any, weight: Any, ids: Any) -> Any:
+        from aftertrain.core.head_kernel import LMHead
+
+        head = LMHead(weight, None, 1.0, None)
+        made().check(head, hidden.device, hidden.dtype)
+        return made()(hidden, head, ids, {"logprobs"}, temperature=1.0)["logprobs"].sum()
+
+    return run
+
+
 HEADS: dict[str, Pass] = {
     "ours": _ours,
     "full logits": _full,
@@ -82,8 +103,10 @@ HEADS: dict[str, Pass] = {
     "trl": _trl,
     "liger": _liger,
     "cut-cross-entropy": _cut,
+    "head_kernel liger": _kernel("liger"),
+    "head_kernel cut_cross_entropy": _kernel("cut_cross_entropy"),
 }
-GPU_ONLY = {"liger", "cut-cross-entropy"}
+GPU_ONLY = {name for name in HEADS if "liger" in name or "cut" in name}
 
 
 def child(head: str, arguments: argparse.Namespace) -> None:

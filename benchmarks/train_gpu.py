@@ -32,6 +32,7 @@ from table import add_options
 
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch
 from aftertrain.core.engine import AdamW
+from aftertrain.core.errors import MissingExtra
 from aftertrain.core.layout import PackedLayout, shared_prefixes
 from aftertrain.core.packing import Segment, collate
 from aftertrain.core.step import train_step
@@ -39,7 +40,7 @@ from aftertrain.plugins.losses.dpo import DPO
 from aftertrain.plugins.losses.settings import DPOSettings, SFTSettings
 from aftertrain.plugins.losses.sft import SFT
 from aftertrain.plugins.torch_engine.engine import TorchEngine
-from aftertrain.plugins.torch_engine.settings import TorchSettings
+from aftertrain.testing.build import build
 
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3-0.6b": (
@@ -93,12 +94,15 @@ class Case:
     tokens: int
     checkpointing: bool | str = False
     compile: bool = False
+    head_kernel: str | None = None
 
     @property
     def label(self) -> str:
         """What the row is called."""
         extra = f", checkpointing {self.checkpointing}" if self.checkpointing else ""
-        return f"{self.model} {self.loss} {self.tokens}{extra}{', compiled' if self.compile else ''}"
+        extra += ", compiled" if self.compile else ""
+        extra += f", head {self.head_kernel}" if self.head_kernel else ""
+        return f"{self.model} {self.loss} {self.tokens}{extra}"
 
 
 CASES = (
@@ -112,6 +116,9 @@ CASES = (
     Case("llama-3.2-1b", "sft", 16_384, compile=True),
     Case("llama-3.2-1b", "dpo", 16_384),
     Case("llama-3.2-1b", "sft", 65_536, checkpointing="selective"),
+    Case("qwen3-0.6b", "sft", 16_384, head_kernel="liger"),
+    Case("qwen3-0.6b", "sft", 16_384, head_kernel="cut_cross_entropy"),
+    Case("qwen3-0.6b", "dpo", 16_384, head_kernel="liger"),
 )
 
 
@@ -168,14 +175,16 @@ def run(case: Case, folder: str, device: str, *, steps: int, peak: float, longes
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder)
-    settings = TorchSettings(
-        device=device,  # type: ignore[arg-type]
+    engine = build(
+        "engine",
+        "torch",
+        device=device,
         dtype="bfloat16",
-        activation_checkpointing=case.checkpointing,  # type: ignore[arg-type]
+        activation_checkpointing=case.checkpointing,
         compile=case.compile,
+        head_kernel=case.head_kernel,
     )
     builder: Any = None
-    engine = TorchEngine(settings, builder)
     loss: Any = SFT(SFTSettings(reduction="token_mean"), builder)
     if case.loss == "dpo":
         loss = DPO(DPOSettings(beta=0.1), builder)
@@ -202,6 +211,8 @@ def run(case: Case, folder: str, device: str, *, steps: int, peak: float, longes
         result.note = f"attention {engine._kernel}"
     except torch.OutOfMemoryError:
         result.note = "out of memory"
+    except MissingExtra as error:
+        result.note = f"left out: {error}"
     if gpu:
         result.gib = torch.cuda.max_memory_allocated() / 2**30
         del engine
@@ -250,7 +261,7 @@ def main() -> None:
                 results.append(Result(case.label, note="left out: no time left"))
                 continue
             if arguments.dry_run:
-                case = replace(case, model="tiny", tokens=256, compile=False)  # noqa: PLW2901
+                case = replace(case, model="tiny", tokens=256, compile=False, head_kernel=None)  # noqa: PLW2901
             folder = random_model(case.model, Path(parent))
             result = run(case, folder, device, steps=arguments.steps, peak=arguments.peak, longest=longest)
             results.append(result)

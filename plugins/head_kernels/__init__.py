@@ -19,5 +19,5 @@ def aftertrain_register(registry: Registrar) -> None:
         "cut_cross_entropy",
         "aftertrain.plugins.head_kernels.cut_cross_entropy:CutCrossEntropy",
         "aftertrain.plugins.head_kernels.settings:CutCrossEntropySettings",
-        "Apple's cut cross-entropy: no logits in memory, bfloat16 only, gradients added up in 16 bits",
+        "Apple's cut cross-entropy: no logits in memory; gradients added up in 16 bits, in another order each run",
     )

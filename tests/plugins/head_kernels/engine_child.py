@@ -1,10 +1,13 @@
 """Training steps of a tiny model with Liger's head and with ours, in Triton's interpreter.
 
-python engine_child.py MODEL OUT    writes OUT: {case: {before: weights, who: {loss, weights}}}, who is liger and ours
+python engine_child.py MODEL OUT ENGINE_JSON
+
+writes OUT: {case: {before: weights, who: {loss, weights}}}, who is liger and ours; ENGINE_JSON is a recipe's engine.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,9 @@ def pairs() -> PackedBatch:
     return collate(found)
 
 
-def main(model: str, out: str) -> None:
+def main(model: str, out: str, settings: str) -> None:
+    engine_settings = json.loads(settings)
+    use = engine_settings.pop("use")
     singles = collate([segment(0, 9), segment(1, 14, group=1)])
     penalised = {"regularizer": "confidence_penalty"}
     cases = {"sft": ({}, singles), "sft with entropy": (penalised, singles), "dpo": ({}, pairs())}
@@ -43,7 +48,7 @@ def main(model: str, out: str) -> None:
     for name, (options, batch) in cases.items():
         found[name] = {}
         for who, kernel in (("ours", None), ("liger", "liger")):
-            engine = build("engine", "torch", device="cpu", head_kernel=kernel)
+            engine = build("engine", use, device="cpu", head_kernel=kernel, **engine_settings)
             # A large eps, so that rounding of a gradient stays rounding of the step.
             engine.load(model, optimizer=AdamW(eps=1.0))
             found[name]["before"] = {key: weight.clone() for key, weight in engine.weights()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -80,10 +81,13 @@ def test_a_kernel_on_a_gpu(name: str) -> None:
 
 @needs_packages
 @pytest.mark.slow
-def test_training_steps_are_those_of_our_head(tmp_path: Path, tiny_model: Path) -> None:
-    """An SFT and a DPO step of the torch engine with and without `liger`, float32: losses and weights."""
+@pytest.mark.parametrize("engine", [{"use": "torch"}, {"use": "deepspeed", "zero": 3}], ids=["torch", "zero 3"])
+def test_training_steps_are_those_of_our_head(engine: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
+    """SFT and DPO steps with and without `liger`, float32: losses and weights."""
+    if engine["use"] == "deepspeed":
+        pytest.importorskip("deepspeed", reason="the extra 'deepspeed' is not installed")
     out = tmp_path / "found.pt"
-    child("engine_child.py", str(tiny_model), str(out))
+    child("engine_child.py", str(tiny_model), str(out), json.dumps(engine))
     for name, found in torch.load(out).items():
         assert found["liger"]["loss"] == pytest.approx(found["ours"]["loss"], rel=1e-6), name
         moved = 0.0
