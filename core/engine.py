@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -64,6 +64,10 @@ class Engine(Component[S]):
         Raises:
             AftertrainError: the machine lacks a device or package, or the model a layer, that the settings ask for.
         """
+
+    def notes(self) -> Sequence[str]:
+        """What a user should know of these settings before a run, a sentence each; told in plan and events."""
+        return ()
 
     @abstractmethod
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:

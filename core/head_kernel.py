@@ -7,7 +7,7 @@ gradient of each token under whatever a loss sends back to it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -51,6 +51,11 @@ class HeadKernel(Component[S]):
     def version(self) -> str:
         """Version of the package whose numbers these are; scores that are kept on disk serve only under the same."""
         return ""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know before training with it, a sentence each: where bits differ from run to run, say."""
+        return ()
 
     @abstractmethod
     def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,10 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     @property
     def n_parameters(self) -> int:
         return self._n_parameters
+
+    def notes(self) -> Sequence[str]:
+        kernel = self._made_head_kernel()
+        return () if kernel is None else kernel.notes
 
     def _made_head_kernel(self) -> HeadKernel[Any] | None:
         use = self.settings.head_kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,13 @@ class CutCrossEntropy(HeadKernel[CutCrossEntropySettings]):
     @property
     def version(self) -> str:
         return version("cut-cross-entropy")
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return (
+            "cut_cross_entropy adds gradients up in the order in which a GPU's blocks finish: runs of one seed, and "
+            "resumed ones, differ by rounding",
+        )
 
     def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
         require("cut_cross_entropy", "cut-cross-entropy", "cut-cross-entropy", device)

@@ -72,7 +72,8 @@ class Online(Stage[OnlineSettings]):
         """See `plan_items`; the loss is checked against what the stage supplies."""
         build_loss(self.settings, self.builder)
         prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
-        return plan_items(self.settings, prompts)
+        notes = [PlanItem("engine", note, "warning") for note in self._notes()]
+        return notes + plan_items(self.settings, prompts)
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
         """See `make_trial`."""
@@ -101,6 +102,9 @@ class Online(Stage[OnlineSettings]):
         pool = shared_pool(self.settings.verification)
         return {name: isolate(verifier, pool) for name, verifier in built.items()}
 
+    def _notes(self) -> Sequence[str]:
+        return self.builder.build(self.settings.engine).notes()
+
     def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
         folder = context.model if isinstance(context, PlanContext) else context.inputs["model"].path
         return load_tokenizer(folder, context.chat_template)
@@ -126,6 +130,7 @@ class _Training:
     def __init__(self, stage: Online, context: StageContext) -> None:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
+        self.notes = stage._notes()
         self.tokenizer = stage._tokenizer(context)
         self.verifiers = stage._verifiers()
         self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer, self.verifiers)
@@ -149,8 +154,8 @@ class _Training:
     def run(self) -> Artifact:
         done = self._restore()
         if done == 0:
-            for fault in template_faults(self.tokenizer):
-                self.context.emit("warning", 0, message=fault)
+            for message in (*template_faults(self.tokenizer), *self.notes):
+                self.context.emit("warning", 0, message=message)
             if self.prompts.dropped:
                 self.context.emit("dropped", 0, **self.prompts.dropped_event())
         try:

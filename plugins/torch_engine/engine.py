@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -199,6 +199,10 @@ class TorchEngine(Engine[TorchSettings]):
     @property
     def _lora(self) -> Lora | None:
         return self.settings.lora if self._optimizer is not None else None
+
+    def notes(self) -> Sequence[str]:
+        kernel = self._made_head_kernel()
+        return () if kernel is None else kernel.notes
 
     def _made_head_kernel(self) -> HeadKernel[Any] | None:
         use = self.settings.head_kernel

@@ -90,10 +90,10 @@ class Train(Stage[TrainSettings]):
         tokenizer = tokenizer_for(data, model.path, context.chat_template)
         latest = context.checkpoints.latest()
         faults = [] if data.record_type is Document else template_faults(tokenizer)
-        if latest is None:
-            for fault in faults:
-                context.emit("warning", message=fault)
         engine = self._engine()
+        if latest is None:
+            for message in (*faults, *engine.notes()):
+                context.emit("warning", message=message)
         feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
         validation = self._validation(context, tokenizer, loss)
         engine.load(
@@ -125,6 +125,7 @@ class Train(Stage[TrainSettings]):
             self._engine().preflight(context.model, head=self._head)
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
+        items += [PlanItem("engine", note, "warning") for note in self._engine().notes()]
         items += outlook(self.settings, context, loss, data)
         if self.settings.validation is not None:
             tokenizer = tokenizer_for(data, context.model, context.chat_template)

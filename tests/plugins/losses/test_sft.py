@@ -115,5 +115,5 @@ def test_the_distance_from_the_reference(
 
 def test_a_regularizer_of_another_unit_is_refused(build: Callable[..., Any]) -> None:
     use = Use("loss", ConfidencePenalty, ConfidencePenaltySettings())
-    with pytest.raises(RunError, match=r"must learn from Conversation or Document and be divided by \{'policy': 'token'\}"):
+    with pytest.raises(RunError, match=r"learn from Conversation or Document and be divided by \{'policy': 'token'\}"):
         _ = build(SFT, reduction="token_mean", regularizer=use).needs

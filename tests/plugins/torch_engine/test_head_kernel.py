@@ -45,6 +45,17 @@ def engine(kernel: Any, **settings: Any) -> TorchEngine:
     return TorchEngine(TorchSettings(device="cpu", head_kernel=use, **settings), Only(kernel))
 
 
+def test_what_a_kernel_cannot_promise_is_told() -> None:
+    """Sums in the order in which blocks finish are other bits in every run."""
+    from aftertrain.plugins.head_kernels.cut_cross_entropy import CutCrossEntropy
+    from aftertrain.plugins.head_kernels.settings import CutCrossEntropySettings
+
+    (note,) = engine(CutCrossEntropy(CutCrossEntropySettings(), None)).notes()  # type: ignore[arg-type]
+    assert note.endswith("runs of one seed, and resumed ones, differ by rounding")
+    assert not engine(Recording()).notes()
+    assert not engine(None).notes()
+
+
 def test_a_wrong_gradient_is_found_when_the_model_is_loaded(tiny_model: Path) -> None:
     wrong = MeanKernel(Nothing(), None)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"engine\.head_kernel MeanKernel differs from our head by .* of the norm of"):

@@ -257,12 +257,24 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(
 def test_a_loss_that_does_not_fit_the_data_is_an_error_before_the_run(bench: Callable[..., Any], pairs: Path) -> None:
     stage = bench("misfit", loss={"use": "sft"}, data=data_for("dpo", pairs, pairs))
     message = (
-        "loss 'sft' learns from Conversation or Document, the data set yields PreferencePair; set `format: messages` or "
-        "`format: text` of the data, if its rows are such"
+        "loss 'sft' learns from Conversation or Document, the data set yields PreferencePair; set `format: messages` "
+        "or `format: text` of the data, if its rows are such"
     )
     assert [(item.value, item.status) for item in stage.plan()] == [(message, "error")]
     with pytest.raises(RunError, match=message):
         stage.run()
+
+
+def test_what_an_engine_has_to_say_is_in_the_plan_and_among_the_events(
+    bench: Callable[..., Any], conversations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aftertrain.plugins.torch_engine.engine import TorchEngine
+
+    monkeypatch.setattr(TorchEngine, "notes", lambda self: ("bits differ",))
+    stage = bench("notes", loss={"use": "sft"}, data={"use": "jsonl", "path": str(conversations)}, max_steps=1)
+    assert [item.value for item in stage.plan() if item.status == "warning"] == ["bits differ"]
+    stage.run()
+    assert [event["message"] for event in stage.of("warning")] == ["bits differ"]
 
 
 def test_each_reply_of_a_pair_is_no_sample(bench: Callable[..., Any], pairs: Path) -> None:
