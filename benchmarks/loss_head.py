@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from table import Row, add_options, show
-from train_child import MARK, Sample, forget_peak, resident, say
+from train_child import MARK, Sample, available, forget_peak, resident, say
 
 Pass = Callable[[Any, Any, Any], Any]
 """Hidden states `[N, H]`, head `[V, H]` and ids `[N]` to the sum of the log-probabilities of the ids."""
@@ -151,6 +151,16 @@ def child(head: str, arguments: argparse.Namespace) -> None:
     )
 
 
+def too_large(head: str, arguments: argparse.Namespace) -> str:
+    """Why a head cannot be tried here: full logits stand in memory three times, twice of them in float32."""
+    if head != "full logits" or arguments.device != "cpu":
+        return ""
+    narrow = 2 if arguments.dtype == "bfloat16" else 4
+    need = arguments.tokens * arguments.vocabulary * (narrow + 4 + 4)
+    free = available()
+    return f"needs {need / 2**30:.0f} GiB, {free / 2**30:.0f} GiB are free" if need > 0.9 * free else ""
+
+
 def measured(head: str, words: list[str]) -> dict[str, Any] | str:
     """What a process of this head said, or the last line of why it could not."""
     command = [sys.executable, str(Path(__file__)), *words, "--head", head]
@@ -191,6 +201,9 @@ def main() -> None:
     for name in list(HEADS)[1:]:
         if name in GPU_ONLY and arguments.device == "cpu":
             print(f"{name}: left out, needs a GPU")
+            continue
+        if reason := too_large(name, arguments):
+            print(f"{name}: left out, {reason}")
             continue
         other = measured(name, words)
         if isinstance(other, str):

@@ -72,6 +72,13 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def available() -> int:
+    """Bytes of memory that programs may still take."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+    assert found is not None
+    return int(found.group(1)) * 1024
+
+
 def resident(field: str = "VmRSS") -> int:
     """Bytes of this process in memory now, or at its peak since `forget_peak` (`VmHWM`)."""
     found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from pathlib import Path
 from growth_plot import Curve, draw
 from table import Row, add_options, show
 from train import Step, measure, tiny
-from train_child import Spec, conversations
+from train_child import Spec, available, conversations
 
 SIZES = (1, 2, 4, 8, 16, 32)
 MEAN = 190
@@ -65,13 +64,6 @@ def compare(spec: Spec, thousands: int) -> tuple[list[Row], str]:
         if way != best
     ]
     return rows, best
-
-
-def available() -> int:
-    """Bytes of memory that programs may still take."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    assert found is not None
-    return int(found.group(1)) * 1024
 
 
 def _rate(steps: list[Step], side: str) -> float:
