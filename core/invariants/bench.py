@@ -23,6 +23,8 @@ REFERENCE = "reference_logprobs"
 SHIFT = 0.3
 """Nats, standard deviation by which the reference is moved: where policy and reference are equal all pairs are, and
 faults that depend on their differences would not show."""
+SHORTEST = 2
+"""Rows of which what every row would show is measured: one beside another."""
 Scores = list[dict[str, Tensor]]
 """Scores of each segment, by name."""
 
@@ -101,6 +103,13 @@ class Bench:
         """Places in `flat` of the segments of each atom."""
         numbers = iter(range(len(self.flat)))
         return [[next(numbers) for _ in atom] for atom in self.atoms]
+
+    @cached_property
+    def small(self) -> list[Segment]:
+        """The shortest rows, in order, for what every row would show."""
+        sizes = [sum(len(segment.token_ids) for segment in atom) for atom in self.atoms]
+        shortest = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))[:SHORTEST]
+        return [segment for i in sorted(shortest) for segment in self.atoms[i]]
 
     @cached_property
     def base(self) -> Outcome:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,12 +21,19 @@ from aftertrain.core.invariants.steps import check_accumulation, check_filler, c
 from aftertrain.core.invariants.trial import Trial
 
 
-def check(trial: Trial, folder: Path, *, together: Together | None = None) -> Iterator[Finding]:
+def check(
+    trial: Trial,
+    folder: Path,
+    *,
+    together: Together | None = None,
+    on_start: Callable[[str], None] = lambda invariant: None,
+) -> Iterator[Finding]:
     """One finding for each of `INVARIANTS`, in their order, as they come.
 
     Args:
         folder: scratch, empty.
         together: see `shares.Together`; None leaves ranks out.
+        on_start: told each invariant when its check begins.
 
     Raises:
         ModelError: the models cannot be loaded.
@@ -47,7 +56,10 @@ def check(trial: Trial, folder: Path, *, together: Together | None = None) -> It
         "resume": lambda: check_resume(bench),
     }
     for name in INVARIANTS:
-        yield _tried(name, checks[name], trial)
+        on_start(name)
+        started = time.perf_counter()
+        finding = _tried(name, checks[name], trial)
+        yield replace(finding, seconds=time.perf_counter() - started)
 
 
 def _tried(name: str, run: Callable[[], Finding], trial: Trial) -> Finding:

@@ -70,6 +70,7 @@ class Finding:
         invariant: its name in `INVARIANTS`.
         compared: what was, with units and numbers.
         note: where the deviation is largest, why it is broken or not checked; facts worth knowing.
+        seconds: that the check took.
     """
 
     invariant: str
@@ -78,6 +79,7 @@ class Finding:
     note: str = ""
     failed: bool = False
     unchecked: bool = False
+    seconds: float = 0.0
 
     @property
     def state(self) -> State:
@@ -95,4 +97,5 @@ class Finding:
             "compared": self.compared,
             "measures": [{**asdict(measure), "holds": measure.holds} for measure in self.measures],
             "note": self.note,
+            "seconds": round(self.seconds, 1),
         }

@@ -41,16 +41,16 @@ class PlainModel:
         self.model.eval().to(device)
         self.scalar = scalar
         self.gradients: dict[str, Tensor] = {}
+        self._known: dict[tuple[int, ...], dict[str, Tensor]] = {}
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:
-        """As `Engine.score`."""
+        """As `Engine.score`, at one temperature for good; what is known of a sample is not computed again."""
         batch = batch.to(self.model.device)
+        samples, wanted = torch.split(batch.token_ids, list(batch.lengths)), set(wants)
         with torch.set_grad_enabled(grad):
-            parts = [
-                self._alone(ids, temperature, set(wants)) for ids in torch.split(batch.token_ids, list(batch.lengths))
-            ]
+            parts = [self._scores(ids, temperature, wanted, grad=grad) for ids in samples]
         kept = torch.ones_like(batch.loss_mask) if self.scalar else batch.scored_mask()
         whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return TokenScores(**{name: torch.where(kept, value, 0.0) for name, value in whole.items()})
@@ -69,6 +69,15 @@ class PlainModel:
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
         """As `Engine.reduce` in one process."""
         return dict(sums)
+
+    def _scores(self, ids: Tensor, temperature: float, wants: set[Score], *, grad: bool) -> dict[str, Tensor]:
+        key = tuple(ids.tolist())
+        known = self._known.get(key, {})
+        if not grad and known.keys() >= wants:
+            return {name: known[name] for name in wants}
+        made = self._alone(ids, temperature, wants)
+        self._known[key] = {name: score.detach() for name, score in made.items()}
+        return made
 
     def _alone(self, ids: Tensor, temperature: float, wants: set[Score]) -> dict[str, Tensor]:
         """Scores `[n]` of one sample, the first token's 0."""

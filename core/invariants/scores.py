@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aftertrain.core.invariants.bench import Bench, Scores
 from aftertrain.core.invariants.finding import TOLERANCES, Finding, Measure, NotChecked
 from aftertrain.core.invariants.outcome import PROBE, gradient_measure, loss_measure, outcome
@@ -27,14 +29,12 @@ def check_neighbours(bench: Bench) -> Finding:
     """A sample's scores do not depend on which samples, how long, lie before and after it."""
     if len(bench.places) < 2:
         raise NotChecked("there is only one row")
-    turned = [*bench.places[1:], bench.places[0]]
-    pairs = [[*after, *here] for here, after in zip(bench.places, turned, strict=True)]
-    beside = bench.scores(pairs)
+    beside = bench.scores([[place for here in reversed(pair) for place in here] for pair in _pairs(bench.places)])
     measure = score_measure(beside, bench.together, bench.precision)
     lengths = [len(segment.token_ids) for segment in bench.flat]
     compared = (
         f"{_names(bench)} of {len(bench.flat)} samples of {min(lengths)} to {max(lengths)} tokens, "
-        "each behind one other row and packed with all"
+        "two rows at a time, turned round, and packed with all"
     )
     return Finding("neighbours", compared, (measure,), _worst(bench, beside, bench.together, measure))
 
@@ -48,10 +48,9 @@ def check_chunked(bench: Bench) -> Finding:
     models = plain_models(trial, engines)
     precision = f"{bench.precision} plain"
     ours = bench.scores(bench.packed, engines=engines)
-    theirs = bench.scores(bench.packed, engines=models)  # type: ignore[arg-type]
-    measures = [score_measure(ours, theirs, precision)]
     stepped, plain = outcome(trial, bench.batches, engines), plain_outcome(trial, bench.batches, models)
-    measures.append(loss_measure(stepped, plain, precision))
+    theirs = bench.scores(bench.packed, engines=models)  # type: ignore[arg-type]
+    measures = [score_measure(ours, theirs, precision), loss_measure(stepped, plain, precision)]
     note = _worst(bench, ours, theirs, measures[0])
     if stepped.gradients.keys() == plain.gradients.keys() and not _adapted(bench):
         gradient, name = gradient_measure(stepped, plain, precision)
@@ -63,6 +62,12 @@ def check_chunked(bench: Bench) -> Finding:
     how = f"logits {chunk} tokens at a time" if several else "the engine's scores"
     compared = f"{how} against transformers' own forward of each sample, {scored:,} scored tokens"
     return Finding("chunked", compared, tuple(measures), note)
+
+
+def _pairs(places: Sequence[list[int]]) -> list[Sequence[list[int]]]:
+    """Rows by twos, so that each has one neighbour; of an odd number the last has two."""
+    ends = [*range(2, len(places) - 1, 2), len(places)]
+    return [places[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def score_measure(ours: Scores, theirs: Scores, precision: str) -> Measure:

@@ -13,10 +13,10 @@ from aftertrain.core.invariants.bench import Bench
 from aftertrain.core.invariants.finding import Finding, Measure, NotChecked
 from aftertrain.core.invariants.outcome import Outcome, outcome
 from aftertrain.core.invariants.steps import step_measures
-from aftertrain.core.packing import pack_share
+from aftertrain.core.packing import pack, pack_share
 from aftertrain.core.ranks import current
 
-RANKS = 2
+RANKS, UNEVEN = 2, 3
 Together = Callable[[Path], None]
 """Has `write_share` run by two ranks of new processes, with the folder that it is given.
 
@@ -41,7 +41,7 @@ def write_share(bench: Bench) -> None:
 
 
 def check_ranks(bench: Bench, together: Together | None) -> Finding:
-    """All rows dealt out to two ranks; and one row, so that the other rank has none."""
+    """A few rows dealt out to two ranks; and one row, so that the other rank has none."""
     if "ranks" in bench.trial.untried:
         raise NotChecked(bench.trial.untried["ranks"])
     if together is None:
@@ -59,7 +59,7 @@ def check_ranks(bench: Bench, together: Together | None) -> Finding:
     worst: dict[str, Measure] = {}
     note = ""
     for name, rows in _steps(bench).items():
-        alone = outcome(bench.trial, pack_share([bench.atoms[i] for i in rows], bench.trial.budget, rank=0, ranks=1))
+        alone = outcome(bench.trial, pack([bench.atoms[i] for i in rows], bench.trial.budget))
         shared = _read(folder / name)
         measures, where = step_measures(shared, alone, bench.precision)
         for measure in measures:
@@ -68,12 +68,15 @@ def check_ranks(bench: Bench, together: Together | None) -> Finding:
                 worst[measure.name] = measure
         if where:
             note = f"with {name}: {where}"
-    compared = f"loss, metrics and gradient of steps on {len(bench.atoms)} rows and on one, by {RANKS} processes"
+    compared = f"loss, metrics and gradient of a step on {' and of one on '.join(_steps(bench))}, by {RANKS} processes"
     return Finding("ranks", compared, tuple(worst.values()), note)
 
 
 def _steps(bench: Bench) -> dict[str, list[int]]:
-    return {"all rows": list(range(len(bench.atoms))), "one row": [0]}
+    """Rows of each step: some that two ranks cannot share evenly, and one, so that a rank has none. Short ones do."""
+    sizes = [sum(len(segment.token_ids) for segment in atom) for atom in bench.atoms]
+    shortest = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))[:UNEVEN]
+    return {f"{len(shortest)} rows": sorted(shortest), "one row": shortest[:1]}
 
 
 def _read(folder: Path) -> Outcome:

@@ -37,6 +37,7 @@ class Trial:
             where it cannot run alone.
         untried: why an invariant (by name) is not checked here.
         chat_template: named template that replaces the tokenizer's own, for the rehearsal.
+        only: the trial of some of the atoms, by their places; None where the rows are to be taken as they are.
     """
 
     about: str
@@ -53,6 +54,7 @@ class Trial:
     rehearsal: Callable[[], Stage[Any]] | None = None
     untried: Mapping[str, str] = field(default_factory=dict)
     chat_template: str | None = None
+    only: Callable[[Sequence[int]], Trial] | None = None
 
     def engines(self, optimizer: AdamW | None, **changed: Any) -> dict[str, Engine[Any]]:
         """The models that the loss trains, loaded anew.

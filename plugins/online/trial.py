@@ -39,20 +39,25 @@ def make_trial(settings: OnlineSettings, context: PlanContext, rows: int) -> Tri
         tuple(render(tokenizer, record.prompt, generation_prompt=True, tools=record.tools))
         for record in islice(builder.build(settings.data), rows)
     ]
-    return Trial(
-        about=f"{len(prompts)} problems of {settings.data.name} with made-up replies, log-probs and advantages, "
-        f"loss {settings.loss.name}",
-        atoms=_atoms(prompts, loss, context.seed),
-        budget=max(settings.batch.micro_tokens, *(2 * (len(prompt) + LONGEST) for prompt in prompts)),
-        make_loss=lambda: build_loss(settings, builder),
-        engine=settings.engine,
-        builder=builder,
-        models=dict.fromkeys(loss.needs.per, context.model),
-        seed=sub_seed(context.seed, context.name, "critic head"),
-        temperature=settings.sampling.temperature,
-        made_up=loss.needs.columns,
-        untried=UNTRIED,
-    )
+
+    def trial(prompts: Sequence[tuple[int, ...]]) -> Trial:
+        return Trial(
+            about=f"{len(prompts)} problems of {settings.data.name} with made-up replies, log-probs and advantages, "
+            f"loss {settings.loss.name}",
+            atoms=_atoms(prompts, loss, context.seed),
+            budget=max(settings.batch.micro_tokens, *(2 * (len(prompt) + LONGEST) for prompt in prompts)),
+            make_loss=lambda: build_loss(settings, builder),
+            engine=settings.engine,
+            builder=builder,
+            models=dict.fromkeys(loss.needs.per, context.model),
+            seed=sub_seed(context.seed, context.name, "critic head"),
+            temperature=settings.sampling.temperature,
+            made_up=loss.needs.columns,
+            untried=UNTRIED,
+            only=lambda places: trial([prompts[place] for place in places]),
+        )
+
+    return trial(prompts)
 
 
 def _atoms(prompts: Sequence[tuple[int, ...]], loss: Loss[Any], seed: int) -> list[Atom]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,10 +50,9 @@ def make_trial(
     builder = context.builder
     data = builder.build(settings.data)
     tokenizer = tokenizer_for(data, context.model, context.chat_template)
-    first = FirstRows(data, rows * SPARE)
+    first = SomeRows(data, range(rows * SPARE))
     samples = prepare(tokenizer, first.entries(), settings.batch, loss.needs)
     check_fit(context.model, tokenizer, samples)
-    atoms = samples.atoms[:rows]
     budget = samples.micro_tokens(settings.batch)
     (term,) = loss.needs.per
     noun = "pairs" if loss.needs.atom == "pair" else "samples"
@@ -61,53 +60,63 @@ def make_trial(
     def engine() -> Engine[Any]:
         return builder.build(settings.engine)
 
-    def rehearsal() -> Stage[Any]:
-        return stage(_shortened(settings, rows), FewRows(builder, settings.data, rows * SPARE))
+    def trial(atoms: Sequence[Atom]) -> Trial:
+        numbers = sorted({segment.group for atom in atoms for segment in atom})
 
-    return Trial(
-        about=f"{len(atoms)} {noun} of {settings.data.name}, loss {settings.loss.name}",
-        atoms=atoms,
-        budget=budget,
-        make_loss=lambda: builder.build(settings.loss),
-        engine=settings.engine,
-        builder=builder,
-        models={term: context.model},
-        seed=sub_seed(context.seed, context.name, "head"),
-        reference=_reference(Path(context.model), engine, atoms, budget) if COLUMN in loss.needs.columns else None,
-        rehearsal=rehearsal,
-        chat_template=context.chat_template,
-    )
+        def rehearsal() -> Stage[Any]:
+            return stage(_shortened(settings, len(atoms)), FewRows(builder, settings.data, numbers))
+
+        return Trial(
+            about=f"{len(atoms)} {noun} of {settings.data.name}, loss {settings.loss.name}",
+            atoms=atoms,
+            budget=budget,
+            make_loss=lambda: builder.build(settings.loss),
+            engine=settings.engine,
+            builder=builder,
+            models={term: context.model},
+            seed=sub_seed(context.seed, context.name, "head"),
+            reference=_reference(Path(context.model), engine, atoms, budget) if COLUMN in loss.needs.columns else None,
+            rehearsal=rehearsal,
+            chat_template=context.chat_template,
+            only=lambda places: trial([atoms[place] for place in places]),
+        )
+
+    return trial(samples.atoms[:rows])
 
 
-class FirstRows(Dataset[Any]):
-    """The first rows of another data set."""
+class SomeRows(Dataset[Any]):
+    """Some rows of another data set, by their numbers, which count from 0."""
 
-    def __init__(self, whole: Dataset[Any], rows: int) -> None:
+    def __init__(self, whole: Dataset[Any], numbers: Sequence[int]) -> None:
         super().__init__(whole.settings, whole.builder)
-        self._whole, self._rows = whole, rows
+        self._whole, self._numbers = whole, numbers
 
     @property
     def record_type(self) -> type[Record]:
         return self._whole.record_type
 
     def __iter__(self) -> Iterator[Any]:
-        return islice(self._whole, self._rows)
+        return self._of(self._whole)
 
     def entries(self) -> Iterator[Any]:
-        return islice(self._whole.entries(), self._rows)
+        return self._of(self._whole.entries())
 
     def fingerprint(self) -> str:
-        return f"{self._whole.fingerprint()} first {self._rows}"
+        return f"{self._whole.fingerprint()} rows {','.join(map(str, self._numbers))}"
 
     def where(self, ids: Collection[str]) -> dict[str, str]:
         return self._whole.where(ids)
 
+    def _of(self, rows: Iterable[Any]) -> Iterator[Any]:
+        wanted = frozenset(self._numbers)
+        return (row for number, row in enumerate(islice(rows, max(self._numbers) + 1)) if number in wanted)
+
 
 class FewRows:
-    """A builder that gives only the first rows of one data set."""
+    """A builder that gives only some rows of one data set."""
 
-    def __init__(self, builder: Builder, data: Use[Dataset[Any]], rows: int) -> None:
-        self._builder, self._data, self._rows = builder, data, rows
+    def __init__(self, builder: Builder, data: Use[Dataset[Any]], numbers: Sequence[int]) -> None:
+        self._builder, self._data, self._numbers = builder, data, numbers
 
     def build(self, use: Use[T]) -> T:
         """As `Builder.build`."""
@@ -115,11 +124,14 @@ class FewRows:
         if use is not self._data:
             return made
         assert isinstance(made, Dataset)
-        return FirstRows(made, self._rows)  # type: ignore[return-value]
+        return SomeRows(made, self._numbers)  # type: ignore[return-value]
 
 
 def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
-    """Two steps more than are compared, each of a third of the rows; no checkpoint but where it is stopped."""
+    """Two steps more than are compared, each of a third of the rows; no checkpoint but where it is stopped.
+
+    Held-out rows are left out: there may be many, and none is trained on.
+    """
     stream = settings.stream
     return settings.model_copy(
         update={
@@ -128,6 +140,7 @@ def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
             "epochs": END + 2,
             "max_steps": END + 2,
             "stream": None if stream is None else stream.model_copy(update={"window": max(2, rows // 2)}),
+            "validation": None,
             "data_workers": 1,
             "checkpoint_every": 10 * END,
         }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from aftertrain.core.invariants.finding import Finding
     from aftertrain.core.invariants.trial import Trial
     from aftertrain.core.run.runner import Job
+    from aftertrain.core.stage import PlanContext, Stage
 
-ROWS = 8
 SHARE = "AFTERTRAIN_INVARIANTS_SHARE"
 """Environment variable of the ranks that check one step together: the folder for what comes of it."""
 
@@ -55,9 +55,10 @@ def check_invariants(
     overrides: Iterable[str] | Mapping[str, Any] = (),
     *,
     stage: str | None = None,
-    rows: int = ROWS,
+    rows: int | None = None,
     ranks: bool = True,
     on_finding: Callable[[str, str, Finding | None], None] = lambda stage, about, finding: None,
+    on_start: Callable[[str], None] = lambda invariant: None,
 ) -> list[StageInvariants]:
     """Measure that packing, chunks, accumulation, order, ranks, caches and resuming change nothing in a recipe.
 
@@ -67,9 +68,11 @@ def check_invariants(
     Args:
         recipe: a file, the name of a shipped recipe, or what `load_recipe` gave (then without ranks).
         stage: its name; None checks every stage that trains.
-        rows: conversations or pairs of each stage's data that are tried.
+        rows: conversations or pairs of each stage's data that are tried, the first; None takes 8, or for a large model
+            on a CPU as many of the shorter ones as a check of some minutes has time for.
         ranks: start two processes for the invariant `ranks`.
         on_finding: told stage, what it is about and each finding as it comes; None when a stage begins.
+        on_start: told each invariant when its check begins.
 
     Raises:
         UnknownName: there is no such stage.
@@ -87,14 +90,14 @@ def check_invariants(
                 from aftertrain.core.invariants.check import check
 
                 together = _together(recipe, overrides, name, rows) if ranks else None
-                for finding in check(trial, folder, together=together):
+                for finding in check(trial, folder, together=together, on_start=on_start):
                     on_finding(name, about, finding)
                     findings.append(finding)
             found.append(StageInvariants(name, about, tuple(findings)))
     return found
 
 
-def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int) -> None:
+def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int | None) -> None:
     """One rank's part of the invariant `ranks`, in a process that `check_invariants` started."""
     from aftertrain.core.invariants.bench import Bench
     from aftertrain.core.invariants.shares import write_share as write
@@ -109,7 +112,7 @@ def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int) ->
 
 
 def _trials(
-    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str | None, rows: int
+    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str | None, rows: int | None
 ) -> Iterator[tuple[str, Trial | None, str]]:
     from aftertrain.api import _job
     from aftertrain.core.run.base_model import find_model
@@ -129,7 +132,7 @@ def _trials(
     for name in chosen:
         node = nodes[name]
         context = PlanContext(name, model, job.recipe.seed, job.builder, job.recipe.chat_template)
-        trial = node.stage.trial(context, rows)
+        trial = _trial(node.stage, context, rows)
         if trial is None:
             why = (
                 "trains no model" if not _trains(node.stage) else "hands over nothing that could be checked (no trial)"
@@ -140,24 +143,39 @@ def _trials(
             yield name, trial, about
 
 
+def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:
+    if rows is not None:
+        return stage.trial(context, rows)
+    from aftertrain.core.invariants.work import POOL, ROWS, lightened
+
+    trial = stage.trial(context, POOL)
+    if trial is None or trial.only is None:
+        return stage.trial(context, ROWS)
+    return lightened(trial)
+
+
 def _trains(stage: Any) -> bool:
     return stage.output in ("model", "reward_model")
 
 
 def _together(
-    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str, rows: int
+    recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str, rows: int | None
 ) -> Callable[[Path], None]:
     """Runs this very check's `write_share` in two ranks."""
     from aftertrain.core.invariants.finding import NotChecked
     from aftertrain.core.invariants.shares import RANKS
 
     def run(folder: Path) -> None:
+        from torch import get_num_threads
+
         from aftertrain.launch.crew import launch
 
         if isinstance(recipe, LoadedRecipe):
             raise NotChecked("other processes load a recipe from its file; give check_invariants the file")
-        words = list(_words(overrides))
-        command = ["check-invariants", "--stage", stage, "--rows", str(rows), "--", str(recipe), *words]
+        # More threads than cores wait for each other: a step takes ten times as long.
+        words = [*_words(overrides), f"threads={max(1, get_num_threads() // RANKS)}"]
+        number = [] if rows is None else ["--rows", str(rows)]
+        command = ["check-invariants", "--stage", stage, *number, "--", str(recipe), *words]
         try:
             with _environment(SHARE, str(folder)):
                 status = launch(command, RANKS, folder)

@@ -12,10 +12,10 @@ import pytest
 from aftertrain import api_invariants
 from aftertrain.api_invariants import StageInvariants, _environment
 from aftertrain.cli import main
-from aftertrain.cli.check_invariants import show_finding
+from aftertrain.cli.check_invariants import show_finding, show_start
 from aftertrain.core.invariants.finding import INVARIANTS, Finding, Measure
 
-KEPT = Finding("packed", "scores of 9 tokens", (Measure("scores", 1.25e-7, 2e-5),))
+KEPT = Finding("packed", "scores of 9 tokens", (Measure("scores", 1.25e-7, 2e-5),), seconds=12.34)
 BROKEN = Finding("resume", "a checkpoint", (Measure("tensors", 3.0, 0.0), Measure("metrics", 0.0, 0.0)), "differ: w")
 LEFT = Finding("ranks", note="left out (--no-ranks)", unchecked=True)
 
@@ -35,12 +35,25 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "",
         "sft 8 rows",
-        "invariant largest deviation tolerance compared",
-        "packed holds scores 1.2e-07 scores 2e-05 scores of 9 tokens",
-        "resume BROKEN tensors 3 bits a checkpoint",
+        "invariant time largest deviation tolerance compared",
+        "packed holds 12.3 s scores 1.2e-07 scores 2e-05 scores of 9 tokens",
+        "resume BROKEN 0.0 s tensors 3 bits a checkpoint",
         "metrics 0 bits differ: w",
-        "ranks not checked left out (--no-ranks)",
+        "ranks not checked 0.0 s left out (--no-ranks)",
     ]
+
+
+def test_a_terminal_shows_what_is_being_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_start("packed")
+    assert not capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_start("packed")
+    show_finding("sft", "8 rows", KEPT)
+    running, row = capsys.readouterr().out.split("\r\033[K")
+    assert running.split() == ["packed", "…"]
+    assert row.startswith("packed ")
 
 
 def test_status_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,11 +66,11 @@ def test_status_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
     monkeypatch.setattr(api_invariants, "check_invariants", check)
     assert main(["check-invariants", "r.yaml", "a=1", "--stage", "sft", "--rows", "3", "--no-ranks"]) == 0
-    del asked["on_finding"]
+    del asked["on_finding"], asked["on_start"]
     assert asked == {"recipe": "r.yaml", "overrides": ("a=1",), "stage": "sft", "rows": 3, "ranks": False}
     found.append(StageInvariants("dpo", "8 pairs", (BROKEN, LEFT)))
     assert main(["check-invariants", "r.yaml", "--json", str(tmp_path / "table.json")]) == 1
-    assert capsys.readouterr().out.endswith("1 hold, 1 broken, 1 not checked\nBROKEN: dpo: resume\n")
+    assert capsys.readouterr().out.endswith("1 hold, 1 broken, 1 not checked in 12 s\nBROKEN: dpo: resume\n")
     table = json.loads((tmp_path / "table.json").read_text())
     assert [stage["stage"] for stage in table["stages"]] == ["sft", "dpo"]
     assert table["stages"][1]["findings"][0] == {
@@ -70,6 +83,7 @@ def test_status_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
             {"name": "metrics", "deviation": 0.0, "tolerance": 0.0, "holds": True},
         ],
         "note": "differ: w",
+        "seconds": 0.0,
     }
 
 

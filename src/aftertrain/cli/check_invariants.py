@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +15,23 @@ if TYPE_CHECKING:
     from aftertrain.core.invariants.finding import Finding
 
 COLOURS = {"holds": "green", "broken": "red", "not checked": "yellow"}
-WIDTHS = (13, 11, 26, 26)
-HEADER = ("invariant", "", "largest deviation", "tolerance", "compared")
-INDENT = sum(WIDTHS) + 2 * len(WIDTHS)
+WIDTHS = (13, 11, 7, 26, 26)
+HEADER = ("invariant", "", "time", "largest deviation", "tolerance", "compared")
 
 
 @click.command("check-invariants")
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1, metavar="[PATH=VALUE]...")
 @click.option("--stage", metavar="NAME", help="Only this stage; by default every stage that trains.")
-@click.option("--rows", type=click.IntRange(min=1), default=8, show_default=True, help="Rows of each stage's data.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    help="Take the first so many rows of each stage's data; by default 8, or short ones for a large model on a CPU.",
+)
 @click.option("--ranks/--no-ranks", default=True, help="Start two processes to compare one rank with two.")
 @click.option("--json", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write the table for machines.")
 def check_invariants(
-    *, recipe: str, overrides: tuple[str, ...], stage: str | None, rows: int, ranks: bool, out: Path | None
+    *, recipe: str, overrides: tuple[str, ...], stage: str | None, rows: int | None, ranks: bool, out: Path | None
 ) -> None:
     """Measure what must not change a training step, on RECIPE's own model, loss, engine and rows.
 
@@ -42,21 +46,31 @@ def check_invariants(
         api_invariants.write_share(recipe, overrides, stage, rows)
         return
     found = api_invariants.check_invariants(
-        recipe, overrides, stage=stage, rows=rows, ranks=ranks, on_finding=show_finding
+        recipe, overrides, stage=stage, rows=rows, ranks=ranks, on_finding=show_finding, on_start=show_start
     )
     broken = [f"{one.stage}: {finding.invariant}" for one in found for finding in one.broken]
     if out is not None:
         plain = {"recipe": recipe, "overrides": list(overrides), "stages": [one.dump() for one in found]}
         out.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     counts = {state: sum(f.state == state for one in found for f in one.findings) for state in COLOURS}
-    click.echo(f"\n{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked")
+    took = sum(finding.seconds for one in found for finding in one.findings)
+    told = f"{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked"
+    click.echo(f"\n{told} in {took:.0f} s")
     if broken:
         click.secho(f"BROKEN: {', '.join(broken)}", fg="red", bold=True)
         click.get_current_context().exit(1)
 
 
+def show_start(invariant: str) -> None:
+    """On a terminal what is being measured, until its row takes the place."""
+    if sys.stdout.isatty():
+        click.echo(f"{invariant:<{WIDTHS[0]}}  …", nl=False)
+
+
 def show_finding(stage: str, about: str, finding: Finding | None) -> None:
     """One row of the table, or a stage's heading."""
+    if sys.stdout.isatty():
+        click.echo("\r\033[K", nl=False)
     if finding is None:
         click.secho(f"\n{stage}", bold=True, nl=False)
         click.echo(f"  {about}")
@@ -73,11 +87,11 @@ def show_finding(stage: str, about: str, finding: Finding | None) -> None:
     ]
     for number in range(max(len(lines), len(text))):
         deviation, tolerance = lines[number] if number < len(lines) else ("", "")
-        first, mark = (finding.invariant, state) if number == 0 else ("", "")
+        first, mark, took = (finding.invariant, state, f"{finding.seconds:.1f} s") if number == 0 else ("", "", "")
         shown = text[number] if number < len(text) else ""
         click.echo(f"{first:<{WIDTHS[0]}}  ", nl=False)
         click.secho(f"{mark:<{WIDTHS[1]}}", fg=COLOURS[finding.state], nl=False)
-        click.echo(f"  {deviation:<{WIDTHS[2]}}  {tolerance:<{WIDTHS[3]}}  {shown}".rstrip())
+        click.echo(f"  {took:>{WIDTHS[2]}}  {deviation:<{WIDTHS[3]}}  {tolerance:<{WIDTHS[4]}}  {shown}".rstrip())
 
 
 def figure(value: float) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from aftertrain.api_invariants import check_invariants
 from aftertrain.core.invariants.finding import INVARIANTS
+from aftertrain.plugins.training.composed import Composed
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.resolve import SettingsResolver
@@ -83,3 +84,14 @@ def test_bfloat16_and_adapters(settings: dict[str, Any], recipe: Callable[..., s
 def test_a_stream_resumes(recipe: Callable[..., str]) -> None:
     (found,) = check_invariants(recipe("sft", stream={"window": 3}, max_steps=9), ranks=False, rows=4)
     assert not found.broken, [finding.dump() for finding in found.broken]
+
+
+@pytest.mark.slow
+def test_batches_that_the_model_composes_resume(recipe: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped inside a pool, whose division the checkpoint holds; without it the rest is divided by other weights."""
+    path = recipe("sft", compose={"pool": 4})
+    (found,) = check_invariants(path, ranks=False)
+    assert not found.broken, [finding.dump() for finding in found.broken]
+    monkeypatch.setattr(Composed, "restore", lambda self, folder: None)
+    (found,) = check_invariants(path, ranks=False)
+    assert [finding.invariant for finding in found.broken] == ["resume"]
