@@ -51,6 +51,7 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """`[1, heads, N, dim]` query and `[1, kv_heads, N, dim]` key, value to `[1, N, heads, dim]`."""
     packed = _refused(module, query, attention_mask, packed, is_causal=is_causal, others=others)
+    packed.attended += 1
     if packed.kernel != "sdpa":
         q, k, v = query[0], key[0], value[0]
         flat = attend_flat(packed, q, k, v, scaling, window=sliding_window, softcap=softcap)

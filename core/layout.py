@@ -71,6 +71,7 @@ class PackedLayout:
         shapes: (segments, longest) of each group of slots.
         alone: whether `sdpa` has a call for each segment instead of slots.
         masks: what a kernel makes of the segments and keeps for the next layer, by sliding window.
+        attended: how many times layers have attended by it.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class PackedLayout:
     ) -> None:
         self.lengths, self.kernel, self._device = tuple(lengths), kernel, device
         self.masks: dict[int | None, Any] = {}
+        self.attended = 0
         self.alone = device.type == "cpu" and sum(lengths) >= SHORT * len(lengths)
         own, places, copies = _shared(lengths, prefixes or [Prefix(i, 0) for i in range(len(lengths))])
         self.n_own = len(own)

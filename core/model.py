@@ -122,6 +122,11 @@ def hidden_states(  # noqa: PLR0917
 ) -> Tensor:
     """Last hidden states `[N, hidden]` of packed tokens; what segments share is computed once."""
     layout = PackedLayout(lengths, token_ids.device, prefixes=prefixes, kernel=kernel)
+    return states_of(model, token_ids, position_ids, layout)
+
+
+def states_of(model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, layout: PackedLayout) -> Tensor:
+    """The same, of tokens that are laid out already."""
     if layout.places is not None:
         token_ids, position_ids = token_ids[layout.own], position_ids[layout.own]
     output = model.base_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,19 @@ from aftertrain.core.engine import Head
 from aftertrain.core.errors import ModelError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.head_scores import head_scores
-from aftertrain.core.layout import Kernel
+from aftertrain.core.layout import Kernel, PackedLayout
 from aftertrain.core.logprobs import token_scores
-from aftertrain.core.model import hidden_states, lm_head, skeleton, values
+from aftertrain.core.model import hidden_states, lm_head, skeleton, states_of, values
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference in nats (float32) between packed scores and the model's own, or share of a head kernel's norm."""
+APART = 1e-5
+"""Largest share of their norm by which a segment's states may move when another segment beside it is another text."""
+LENGTHS = (5, 8)
+"""Tokens of the probe's segments."""
 PROBE_WINDOW = 3
 """A sliding window that ends inside the probe's segments."""
 KERNEL_TOLERANCE = 0.05
@@ -41,10 +45,10 @@ def probe(model: PreTrainedModel, head: Head) -> None:
     Raises:
         ModelError: they differ, or the family cannot compute packed scores at all.
     """
-    lengths = (5, 8)
+    _check_apart(model)
     window = _window(model)
-    with _narrowed(model, sum(lengths)):
-        worst = _difference(model, head, lengths)
+    with _narrowed(model, sum(LENGTHS)):
+        worst = _difference(model, head)
     if math.isnan(worst) and (broken := _not_finite(model)):
         raise ModelError(f"{type(model).__name__}: weights are NaN or infinite: {', '.join(broken[:5])}")
     if not worst <= PROBE_TOLERANCE:
@@ -55,7 +59,7 @@ def probe(model: PreTrainedModel, head: Head) -> None:
     if window is None:
         return
     with _narrowed(model, PROBE_WINDOW):
-        worst = _difference(model, head, lengths)
+        worst = _difference(model, head)
     if not worst <= PROBE_TOLERANCE:
         raise ModelError(
             f"{type(model).__name__} cannot be trained packed: its sliding window (sliding_window: {window}) does not "
@@ -64,39 +68,77 @@ def probe(model: PreTrainedModel, head: Head) -> None:
         )
 
 
+def _check_apart(model: PreTrainedModel) -> None:
+    """A segment's states must not depend on what stands before it, however small the model's weights are.
+
+    Raises:
+        ModelError: they do.
+    """
+    first, second = LENGTHS
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = torch.arange(3, 3 + first + second, device=model.device) % vocabulary
+    positions = torch.cat([torch.arange(n, device=model.device) for n in LENGTHS])
+    other = ids.clone()
+    other[:first] = ids[:first].flip(0)
+    with torch.no_grad():
+        one, two = (_packed_states(model, each, positions)[first:] for each in (ids, other))
+    moved = float((one - two).norm() / one.norm().clamp(min=torch.finfo(one.dtype).tiny))
+    if moved > APART:
+        raise ModelError(
+            f"{type(model).__name__} cannot be trained packed: packed samples see one another (the states of a probe "
+            f"move by {moved:.2g} of their norm with the text beside it)"
+        )
+
+
+def _packed_states(model: PreTrainedModel, ids: Tensor, positions: Tensor) -> Tensor:
+    """Hidden states of the probe's segments.
+
+    Raises:
+        ModelError: the family's layers have an attention of their own.
+    """
+    layout = PackedLayout(LENGTHS, ids.device)
+    try:
+        states = states_of(model, ids, positions, layout)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot be trained packed: it cannot do without its own attention "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not layout.attended:
+        raise ModelError(
+            f"{type(model).__name__} cannot be trained packed: its layers do not attend through transformers' "
+            "AttentionInterface, so that packed samples would see one another"
+        )
+    return states
+
+
 def _not_finite(model: PreTrainedModel) -> list[str]:
     """Names of weights that hold a NaN or an infinity."""
     return [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
 
 
-def _difference(model: PreTrainedModel, head: Head, lengths: Sequence[int]) -> float:
+def _difference(model: PreTrainedModel, head: Head) -> float:
     """Largest difference between packed scores of segments and the model's own of each alone.
 
     Before a scalar head each segment ends in the end-of-sequence token, as trained ones do.
     """
     config = model.config.get_text_config()
     pad, eos = config.pad_token_id, config.eos_token_id
-    ids = torch.tensor([i for i in range(3, 3 + sum(lengths) + 1) if i != pad][: sum(lengths)])
+    ids = torch.tensor([i for i in range(3, 3 + sum(LENGTHS) + 1) if i != pad][: sum(LENGTHS)])
     ids = (ids % config.vocab_size).to(model.device)
     if head == "scalar" and eos is not None:
-        ids[torch.tensor(lengths).cumsum(0) - 1] = eos[0] if isinstance(eos, list) else eos
-    positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
+        ids[torch.tensor(LENGTHS).cumsum(0) - 1] = eos[0] if isinstance(eos, list) else eos
+    positions = torch.cat([torch.arange(n) for n in LENGTHS]).to(model.device)
     with torch.no_grad():
-        try:
-            hidden = hidden_states(model, ids, positions, lengths)
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{type(model).__name__} cannot be trained packed: it cannot do without its own attention "
-                f"({type(error).__name__}: {error})"
-            ) from error
+        hidden = _packed_states(model, ids, positions)
         packed = _probed(model, head, hidden, ids, positions)
         model.set_attn_implementation("eager")
-        alone = torch.cat([_own_scores(model, head, part) for part in ids.split(list(lengths))])
+        alone = torch.cat([_own_scores(model, head, part) for part in ids.split(list(LENGTHS))])
         model.set_attn_implementation(attention.NAME)
     if head == "scalar":
-        packed = packed[torch.tensor(lengths).cumsum(0) - 1]
+        packed = packed[torch.tensor(LENGTHS).cumsum(0) - 1]
     return float((packed - alone).abs().max())
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from aftertrain.core.batch import PROBE, PackedBatch, TokenScores, Unit
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.loss import Loss, Needs, Ratio, Score
+from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.ranks import current
 
 Engines = Mapping[str, Engine[Any]]
@@ -113,14 +113,15 @@ def train_step(
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature)
         batch = packed.to(scores.device)
+        refused = ""
         try:
             output = loss(batch, scores)
-        except NumericsError as error:  # of the whole step's statistics, which are the same on every rank
-            raise NumericsError(f"step {step}: {error}") from error
+        except NumericsError as error:
+            refused, output = str(error), LossOutput(_not_numbers(scores, needs.per))
         for term, numerator in output.terms.items():
             value = float(numerator.detach())
             if not math.isfinite(value):
-                found.append(f"loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
+                found.append(refused or f"loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
                 # The gradient of every rank must fail, not only that of the rank which holds the sample.
                 numerator = numerator * math.nan  # noqa: PLW2901
             engines[term].backward(numerator, counts[term])
@@ -134,7 +135,7 @@ def train_step(
             names = [name for batch in batches for name in batch.sample_ids]
             # An engine refuses on every rank or on none, so that all ranks meet here.
             every = current().gather((found, names), "what is not finite")
-            told = "; ".join(line for lines, _ in every for line in lines)
+            told = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
             told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
     totals = first.reduce({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
@@ -157,20 +158,28 @@ def measure(
     """Each term's loss, and the metrics, over all of these micro-batches and ranks; nothing is learnt from them.
 
     Raises:
-        NumericsError: a term has nothing to divide by.
+        NumericsError: a term has nothing to divide by, or the loss refuses what it is given.
     """
     needs = loss.needs
     first = next(iter(engines.values()))
     batches, counts = _ready(engines, loss, batches, temperature, progress, "these rows hold")
     sums = dict.fromkeys(needs.per, 0.0)
+    found: list[str] = []
     metrics = Accumulator()
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature, grad=False)
-        with torch.no_grad():
-            output = loss(packed.to(scores.device), scores)
+        try:
+            with torch.no_grad():
+                output = loss(packed.to(scores.device), scores)
+        except NumericsError as error:
+            found.append(str(error))
+            continue
         for term, numerator in output.terms.items():
             sums[term] += float(numerator)
         metrics.add(output.metrics)
+    told = dict.fromkeys(line for lines in current().gather(found, "what is not finite") for line in lines)
+    if told:
+        raise NumericsError("; ".join(told))
     totals = first.reduce(sums)
     return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(first)
 
@@ -225,6 +234,15 @@ def _statistics(
         name: value.new_tensor([flat[f"{name}/{i}"] for i in range(value.numel())]).view(value.shape)
         for name, value in sums.items()
     }
+
+
+def _not_numbers(scores: TokenScores, terms: Iterable[str]) -> dict[str, Tensor]:
+    """NaN for each term, with a gradient: what a loss refuses on one rank must fail on all, at the engine's step."""
+    made = scores.filled()
+    values = made.pop("values", None)
+    others = [score for score in made.values() if score.requires_grad]
+    sources = {term: [values] if term == "value" and values is not None else others for term in terms}
+    return {term: torch.stack([score.sum() for score in found]).sum() * math.nan for term, found in sources.items()}
 
 
 def _number(value: Tensor | float) -> float:

@@ -18,7 +18,7 @@ from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
 from aftertrain.core.packing import Segment, collate
 from aftertrain.core.settings import Settings
-from aftertrain.core.step import Accumulator, train_step
+from aftertrain.core.step import Accumulator, measure, train_step
 
 
 class Line(Engine[Settings]):
@@ -150,6 +150,25 @@ def test_a_loss_that_is_not_finite_names_step_and_sample() -> None:
 
     with pytest.raises(NumericsError, match=r"step 7: loss 'policy' is nan; samples: c$"):
         train_step({"policy": Broken()}, Sum(), [collate(SEGMENTS)], {"policy": 0.1}, step=7)
+
+
+def test_what_a_loss_refuses_leaves_nothing_behind() -> None:
+    """The gradients of the micro-batches before it were left for the next step to add to."""
+
+    class Picky(Sum):
+        def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
+            if "c" in batch.sample_ids:
+                raise NumericsError("no number fits c")
+            return super().__call__(batch, scores)
+
+    engine = Line()
+    batches = [collate([segment]) for segment in SEGMENTS]
+    with pytest.raises(NumericsError, match=r"^step 3: no number fits c$"):
+        train_step({"policy": engine}, Picky(), batches, {"policy": 0.1}, step=3)
+    after = train_step({"policy": engine}, Sum(), batches, {"policy": 0.1}, step=4)
+    assert after == train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=4)
+    with pytest.raises(NumericsError, match=r"^no number fits c$"):
+        measure({"policy": engine}, Picky(), batches)
 
 
 def test_a_step_without_targets_is_an_error() -> None:

@@ -145,3 +145,50 @@ def test_copies_that_drift_apart_are_noticed(tmp_path: Path) -> None:
     script = tmp_path / "drift.py"
     script.write_text(DRIFT)
     start.run_ranks(script, [], 2)
+
+
+REFUSED = """
+import sys
+from aftertrain.core.engine import AdamW
+from aftertrain.core.errors import NumericsError
+from aftertrain.core.loss import Loss, LossOutput, Needs
+from aftertrain.core.packing import Segment, collate
+from aftertrain.core.ranks import joined
+from aftertrain.core.settings import Settings
+from aftertrain.core.step import measure, train_step
+from aftertrain.plugins.torch_engine.engine import TorchEngine
+from aftertrain.plugins.torch_engine.settings import TorchSettings
+
+class Picky(Loss[Settings]):
+    needs = Needs(records=frozenset({"Conversation"}))
+
+    def __call__(self, batch, scores):
+        if "bad" in batch.sample_ids:
+            raise NumericsError("no number fits bad")
+        return LossOutput({"policy": -scores.logprobs.sum()})
+
+with joined() as ranks:
+    engine = TorchEngine(TorchSettings(device="cpu"), None)
+    engine.load(sys.argv[1], optimizer=AdamW())
+    names = [["a", "b"], ["c", "bad", "d"]][ranks.rank]
+    batches = [collate([Segment(name, [5, 6, 7], [False, True, True])]) for name in names]
+    loss = Picky(Settings(), None)
+    for refused in (
+        lambda: train_step({"policy": engine}, loss, batches, {"policy": 0.1}, step=1),
+        lambda: measure({"policy": engine}, loss, batches),
+    ):
+        try:
+            refused()
+        except NumericsError as error:
+            assert "no number fits bad" in str(error), error
+        else:
+            raise AssertionError("not refused")
+"""
+
+
+@pytest.mark.slow
+def test_what_a_loss_refuses_on_one_rank_is_refused_on_all(tiny_model: Path, tmp_path: Path) -> None:
+    """The other rank waited for gradients that never came."""
+    script = tmp_path / "refused.py"
+    script.write_text(REFUSED)
+    start.run_ranks(script, [str(tiny_model)], 2)

@@ -252,6 +252,23 @@ def test_a_window_longer_than_the_probe_is_accepted_and_left_as_it_is(
     torch.testing.assert_close(engine.score(batch, grad=False).logprobs[1:], expected, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_a_family_with_an_attention_of_its_own_is_refused_however_small_its_weights(
+    scale: float, tmp_path: Path, make_engine: Callable[..., Any]
+) -> None:
+    """Bloom's samples saw one another; with fresh weights that moved log-probs by less than the probe's tolerance."""
+    from transformers import AutoModelForCausalLM, BloomConfig
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(scale if weight.ndim > 1 else 1.0)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="BloomForCausalLM cannot be trained packed: its layers do not attend through"):
+        make_engine(tmp_path)
+
+
 def test_a_family_that_needs_its_own_mask_is_refused_by_name(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
     """MPT adds its position biases to a mask that packing has not."""
     from transformers import MptConfig
