@@ -41,7 +41,8 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         ModelError: the tokenizer cannot be used, or does not fit the model.
     """
     rows = ROWS.get(data.record_type.__name__, "conversations")
-    noun = "replies" if rows == "pairs" and loss.needs.atom == "segment" else rows
+    singly = rows == "pairs" and loss.needs.atom == "segment"
+    noun = "replies" if singly or settings.batch.learn == "each" else rows
     tokenizer = tokenizer_for(data, context.model, context.chat_template)
     if settings.stream is not None:
         return _streamed(settings, context, loss, data, tokenizer, noun)
@@ -60,7 +61,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     items = [
         PlanItem("rows", f"{_counted(n_rows, rows)} from {settings.data.name}" + _sampled(stride, seen)),
         *_notes(data),
-        *_left_out(samples, seen, data.where),
+        *left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         PlanItem(
             "tokens",
@@ -101,7 +102,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     return [
         PlanItem("rows", told),
         *_notes(data),
-        *_left_out(samples, seen, data.where),
+        *left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         *_memory(settings, context, loss, samples, feed.budget),
@@ -192,14 +193,15 @@ def _notes(data: Dataset[Any]) -> Iterator[PlanItem]:
         yield PlanItem("data", note)
 
 
-def _left_out(samples: Samples, seen: int, where: Where) -> Iterator[PlanItem]:
+def left_out(samples: Samples, seen: int, where: Where, *, of: str = "") -> Iterator[PlanItem]:
+    """Rows that are left out or cut, for `aftertrain plan`."""
     for reason, ids in samples.dropped.items():
         (first,) = named(ids[:1], where)
-        yield PlanItem("left out", f"{len(ids):,} of {seen:,}: {reason}, such as {first}", "warning")
+        yield PlanItem(f"{of}left out", f"{len(ids):,} of {seen:,}: {reason}, such as {first}", "warning")
     if samples.truncated:
         (first,) = named(samples.truncated[:1], where)
         cut = f"{len(samples.truncated):,} of {seen:,} at batch.max_tokens, such as {first}"
-        yield PlanItem("cut", cut, "warning")
+        yield PlanItem(f"{of}cut", cut, "warning")
 
 
 def _sampled(stride: int, seen: int) -> str:

@@ -63,6 +63,12 @@ class Samples:
         """Tokens of one pass, prompts and probes included."""
         return int(self.sizes.sum())
 
+    def first(self, count: int | None) -> Samples:
+        """The first atoms alone; what was found of the others is kept."""
+        sizes = self.sizes[:count]
+        segments = int(np.searchsorted(self.lengths.cumsum(), sizes.sum(), side="left")) + 1
+        return replace(self, atoms=self.atoms[:count], lengths=self.lengths[:segments], sizes=sizes)
+
     def micro_tokens(self, batch: Batch) -> int:
         """The packing budget.
 

@@ -79,7 +79,9 @@ class ValidationSettings(Settings):
 
     data: Use[Dataset[Any]] = Field(description="The records, of the kind that the loss learns from.")
     every: PositiveInt = Field(100, description="Optimizer steps between two measurements; the last step has one.")
-    rows: PositiveInt | None = Field(None, description="Only the first so many that can be used; null: all.")
+    rows: PositiveInt | None = Field(
+        None, description="Only the first so many that can be used (replies under learn: each); null: all."
+    )
 
 
 class TrainSettings(StageSettings):

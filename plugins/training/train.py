@@ -22,7 +22,7 @@ from aftertrain.core.template_checks import template_faults
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
-from aftertrain.plugins.training.outlook import outlook
+from aftertrain.plugins.training.outlook import left_out, outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
 from aftertrain.plugins.training.rows import tokenizer_for
@@ -30,7 +30,7 @@ from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
 from aftertrain.plugins.training.trial import make_trial
-from aftertrain.plugins.training.validation import Validation, validation_item
+from aftertrain.plugins.training.validation import PREFIX, Validation, validation_item
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,7 +95,7 @@ class Train(Stage[TrainSettings]):
             for message in (*faults, *engine.notes()):
                 context.emit("warning", message=message)
         feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
-        validation = self._validation(context, tokenizer, loss)
+        validation = self._validation(context, tokenizer, loss, first=latest is None)
         engine.load(
             model.path,
             head=self._head,
@@ -129,7 +129,10 @@ class Train(Stage[TrainSettings]):
         items += outlook(self.settings, context, loss, data)
         if self.settings.validation is not None:
             tokenizer = tokenizer_for(data, context.model, context.chat_template)
-            items.append(validation_item(self.settings.validation, len(self._held_out(tokenizer, loss).atoms)))
+            held_out = self._held_out(tokenizer, loss)
+            items.append(validation_item(self.settings, len(held_out.atoms)))
+            where = self.builder.build(self.settings.validation.data).where
+            items += left_out(held_out, held_out.n_rows, where, of="validation, ")
         return items
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
@@ -205,6 +208,7 @@ class Train(Stage[TrainSettings]):
             rows = feed.atoms(step)
             batches = pack_share(rows, feed.budget, rank=ranks.rank, ranks=ranks.size)
             rate = settings.optimizer.rate(step - 1, total, len(rows) / settings.batch.sequences)
+            figures: dict[str, Any] = {}
             try:
                 result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
             except NumericsError as error:
@@ -215,19 +219,17 @@ class Train(Stage[TrainSettings]):
             else:
                 skipped = 0
                 seconds = time.perf_counter() - started
-                held_out = {}
-                if validation is not None and validation.due(step, total):
-                    held_out = validation.figures(engine, loss, progress=step / total)
-                context.emit(
-                    "metrics",
-                    step,
+                timing = {"seconds": seconds, "tokens_per_second": result.tokens / seconds}
+                figures = {
                     **_figures(result, term),
                     **feed.figures(step),
-                    **held_out,
-                    epoch=feed.epoch(step),
-                    micro_batches=len(batches),
-                    timing={"seconds": seconds, "tokens_per_second": result.tokens / seconds},
-                )
+                    "micro_batches": len(batches),
+                    "timing": timing,
+                }
+            if validation is not None and validation.due(step, total):
+                figures |= validation.figures(engine, loss, progress=step / total)
+            if figures:
+                context.emit("metrics", step, **figures, epoch=feed.epoch(step))
             context.emit("progress", step, done=step, total=total, unit="steps")
             stop = ranks.any(context.stopping(), f"whether to stop after step {step}")
             if stop or (step % settings.checkpoint_every == 0 and step < total):
@@ -252,10 +254,11 @@ class Train(Stage[TrainSettings]):
             context.emit("warning", message=message)
 
         def window(samples: Samples, step: int) -> None:
-            check_fit(model, tokenizer, samples)
-            if self._head == "scalar" and step == 1:
-                for message in check_padding(model, tokenizer, samples):
-                    warn(message)
+            unknown = check_fit(model, tokenizer, samples)
+            if self._head == "scalar":
+                unknown += check_padding(model, tokenizer, samples)
+            for message in unknown if step == 1 else ():
+                warn(message)
             # Places are looked for from the start of the data: for the windows of a stream that would be far each time.
             _emit_left_out(context, samples, step, data.where if step == 1 else lambda ids: {})
 
@@ -284,19 +287,23 @@ class Train(Stage[TrainSettings]):
         return planned if settings.compose is None else Composed(planned, settings.compose, engine)
 
     def _validation(
-        self, context: StageContext, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any]
+        self, context: StageContext, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any], *, first: bool
     ) -> Validation | None:
-        """The held-out rows, with a reference where the loss needs one."""
+        """The held-out rows, with a reference where the loss needs one. On the `first` attempt events tell of them."""
         chosen = self.settings.validation
         if chosen is None:
             return None
         samples = self._held_out(tokenizer, loss, folder=context.folder, stopping=context.stopping)
-        check_fit(context.inputs["model"].path, tokenizer, samples)
-        budget = samples.micro_tokens(self.settings.batch)
+        unknown = check_fit(context.inputs["model"].path, tokenizer, samples)
+        if first:
+            for message in unknown:
+                context.emit("warning", message=f"validation: {message}")
+            _emit_left_out(context, samples, None, self.builder.build(chosen.data).where, prefix=PREFIX)
+        used = samples.first(chosen.rows)
+        budget = used.micro_tokens(self.settings.batch)
         folder = context.folder / "validation"
         folder.mkdir(exist_ok=True)
-        atoms = self._referenced(context, loss, samples, budget, folder)
-        return Validation(chosen, atoms[: chosen.rows], budget)
+        return Validation(chosen, self._referenced(context, loss, used, budget, folder), budget)
 
     def _held_out(self, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any], **supply: Any) -> Samples:
         assert self.settings.validation is not None
@@ -398,10 +405,13 @@ def _figures(result: StepResult, term: str) -> dict[str, float]:
     }
 
 
-def _emit_left_out(context: StageContext, samples: Samples, step: int | None, where: Where) -> None:
+def _emit_left_out(
+    context: StageContext, samples: Samples, step: int | None, where: Where, *, prefix: str = ""
+) -> None:
     counts = {reason: len(ids) for reason, ids in samples.dropped.items()}
     if samples.truncated:
         counts["truncated"] = len(samples.truncated)
     if counts:
         ids = [name for names in (*samples.dropped.values(), samples.truncated) for name in names]
-        context.emit("dropped", step, **counts, examples=named(ids[:5], where))
+        told = {prefix + reason: count for reason, count in counts.items()}
+        context.emit("dropped", step, **told, examples=named(ids[:5], where))

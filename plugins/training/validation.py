@@ -11,15 +11,18 @@ from aftertrain.core.packing import Atom, pack_share
 from aftertrain.core.ranks import current
 from aftertrain.core.stage import PlanItem
 from aftertrain.core.step import measure
-from aftertrain.plugins.training.settings import ValidationSettings
+from aftertrain.plugins.training.settings import TrainSettings, ValidationSettings
 
 PREFIX = "validation_"
 
 
-def validation_item(settings: ValidationSettings, rows: int) -> PlanItem:
+def validation_item(settings: TrainSettings, rows: int) -> PlanItem:
     """What is measured and when, for `aftertrain plan`."""
-    used = rows if settings.rows is None else min(rows, settings.rows)
-    return PlanItem("validation", f"on {used:,} rows every {settings.every:,} steps and after the last")
+    chosen = settings.validation
+    assert chosen is not None
+    used = rows if chosen.rows is None else min(rows, chosen.rows)
+    noun = "replies" if settings.batch.learn == "each" else "rows"
+    return PlanItem("validation", f"on {used:,} {noun} every {chosen.every:,} steps and after the last")
 
 
 class Validation:

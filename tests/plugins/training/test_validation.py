@@ -99,3 +99,62 @@ def test_what_cannot_be_used_is_told_before_training(
     stage = bench("x", loss=SFT, data=jsonl(conversations), validation={"data": jsonl(held_out)})
     with pytest.raises(DataError, match=r"held_out\.jsonl:6"):
         stage.stage.check_data(stage.plan_context(), lambda: False)
+
+
+def test_held_out_rows_that_are_left_out_are_told(
+    bench: Callable[..., Any], conversations: Path, held_out: Path
+) -> None:
+    """Three of eight vanished: the plan spoke of five rows, and no event of the others."""
+    long = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "9" * 400}]}
+    with held_out.open("a") as file:
+        file.write("no JSON\n")
+        file.write('{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": ""}]}\n')
+        file.write(json.dumps(long))
+    stage = bench(
+        "stage",
+        loss=SFT,
+        data=jsonl(conversations),
+        validation={"data": jsonl(held_out)},
+        batch={"sequences": 4, "max_tokens": 128, "unusable": "drop"},
+        max_steps=1,
+    )
+    left_out = [item.value for item in stage.plan() if item.label == "validation, left out"]
+    assert sorted(value.split(", ")[0] for value in left_out) == [
+        "1 of 8: empty_reply",
+        "1 of 8: not_json",
+        "1 of 8: overlong",
+    ]
+    stage.run()
+    (dropped,) = stage.of("dropped")
+    counts = {name: count for name, count in dropped.items() if name != "examples"}
+    assert counts == {"validation_not_json": 1, "validation_empty_reply": 1, "validation_overlong": 1}
+    assert stage.of("metrics")[0]["validation_rows"] == 5
+
+
+def test_a_reference_is_computed_for_the_rows_that_are_measured(bench: Callable[..., Any], pairs: Path) -> None:
+    data = jsonl(pairs, format="preference")
+    sizes = []
+    for rows in (2, 4):
+        stage = bench(f"{rows}", loss={"use": "dpo"}, data=data, validation={"data": data, "rows": rows}, max_steps=1)
+        stage.run()
+        (file,) = (stage.folder / "validation").glob("*.safetensors")
+        sizes.append(sum(tensor.numel() for tensor in load_file(file).values()))
+    assert 0 < sizes[0] < sizes[1]
+
+
+def test_the_last_step_is_measured_though_it_is_skipped(
+    bench: Callable[..., Any], conversations: Path, held_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aftertrain.core.errors import NumericsError
+    from aftertrain.plugins.training import train
+
+    def refuse(*args: Any, **more: Any) -> None:
+        raise NumericsError("not finite")
+
+    monkeypatch.setattr(train, "train_step", refuse)
+    held = {"data": jsonl(held_out)}
+    stage = bench("x", loss=SFT, data=jsonl(conversations), validation=held, max_steps=2, on_nonfinite="skip")
+    stage.run()
+    (figures,) = stage.of("metrics")
+    assert figures["validation_rows"] == 5
+    assert "loss" not in figures
