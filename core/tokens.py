@@ -115,7 +115,7 @@ def _targets(talk: _Talk, replies: Sequence[int]) -> Tokenised:
     mask = [False] * len(ids)
     for index in replies:
         prompt, answered = talk.before(index), whole if index == end else talk.through(index)
-        start = _prompt_length(talk.ids(prompt), ids, index == end)
+        start = _prompt_length(talk.ids(prompt), ids, _cure(prompt, last=index == end))
         _check_said(prompt, answered, talk.messages[index], index)
         if index == end:
             stop = _through_end_token(talk.tokenizer, ids, start, len(ids))
@@ -149,16 +149,22 @@ def _check_said(prompt: str, answered: str, reply: Message, number: int) -> None
         )
 
 
-def _prompt_length(prompt: list[int], ids: list[int], last: bool) -> int:
+def _prompt_length(prompt: list[int], ids: list[int], cure: str) -> int:
     if ids[: len(prompt)] != prompt:
         at = next((i for i, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), len(ids))
         raise UnusableRow(
             "prompt_not_a_prefix",
             "the tokenised prompt is not a prefix of the tokenised conversation "
-            f"(they part at token {at}); the chat template renders a prompt differently once it is answered"
-            + ("" if last else f"; {HISTORY}"),
+            f"(they part at token {at}); the chat template renders a prompt differently once it is answered{cure}",
         )
     return len(prompt)
+
+
+def _cure(prompt: str, *, last: bool) -> str:
+    """What may help where a prompt that reads so is no prefix of its conversation."""
+    if prompt.rstrip().endswith(THOUGHT):
+        return f"; a reply begins in its thoughts here ({THOUGHT}): give it reasoning_content, or use another template"
+    return "" if last else f"; {HISTORY}"
 
 
 def _end_of_turn(talk: _Talk, answered: list[int], ids: list[int], start: int, turn: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
-from aftertrain.core.errors import NumericsError
+from aftertrain.core.errors import MissingExtra, NumericsError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
 from aftertrain.core.model import device_of, load_model, write_model
@@ -45,6 +46,8 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     def preflight(self, model: str, *, head: Head = "lm") -> None:
         from transformers import AutoConfig
 
+        if find_spec("deepspeed") is None:
+            raise MissingExtra("deepspeed", "deepspeed", "the engine 'deepspeed'")
         device = device_of(self.settings.device, current().local)
         if head == "lm" and (head_kernel := self._made_head_kernel()) is not None:
             config = AutoConfig.from_pretrained(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -18,9 +18,6 @@ from aftertrain.core.quiet import quiet
 from aftertrain.core.ranks import current
 from aftertrain.plugins.torch_engine.lora import add_adapters
 from aftertrain.plugins.torch_engine.settings import TorchSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def preflight(settings: TorchSettings, folder: str, head: Head, head_kernel: HeadKernel[Any] | None) -> None:

@@ -80,8 +80,8 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
     if rules.margins and (record.margin is None or not math.isfinite(record.margin)):
         raise UnusableRow(
             "no_margin",
-            f"pair {record.id!r} of {record.source} has margin {record.margin}; the loss wants the difference of two "
-            "ratings: give the rows a margin, or score_chosen and score_rejected, or set margin: false",
+            f"the pair has margin {record.margin}; the loss wants the difference of two ratings: "
+            "give the rows a margin, or score_chosen and score_rejected, or set margin: false",
         )
     _check_replies(record, (*record.prompt, *record.chosen), shared, rules.learn)
     chosen, rejected = (

@@ -163,6 +163,16 @@ def test_llama_3_1_learns_a_call() -> None:
     ]
 
 
+@pytest.mark.parametrize("template", ["deepseekv3", "nemotron_3_nano"])
+def test_a_prompt_that_opens_the_thoughts_wants_replies_with_thoughts(template: str) -> None:
+    """It was said only that the prompt is no prefix, which nobody could do anything about."""
+    turns, _ = TALKS["plain"]
+    with pytest.raises(
+        UnusableRow, match=r"begins in its thoughts here \(<think>\): give it reasoning_content, or use"
+    ):
+        tokenise(tokenizer_of(template, "<|im_end|>"), turns)
+
+
 def test_a_template_that_wants_arguments_as_text_is_given_text() -> None:
     """DeepSeek V3's puts them together with `+`; an object was a TypeError of its own."""
     tokenizer = tokenizer_of("deepseekv3", "<｜end▁of▁sentence｜>")
