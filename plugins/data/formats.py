@@ -12,7 +12,7 @@ from typing import Any
 
 from aftertrain.core.records import Check, Conversation, Document, Feedback, Message, PreferencePair, Problem, Record
 from aftertrain.plugins.data.columns import check_columns
-from aftertrain.plugins.data.row import Row
+from aftertrain.plugins.data.row import Row, encodable
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
 from aftertrain.plugins.data.tools import parse_tools
 from aftertrain.plugins.data.turns import SPEAKER, parse_transcript, parse_turn, parse_turns
@@ -39,6 +39,7 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
     """
     if row.broken is not None:
         row.refuse(*row.broken)
+    row.check_unicode("", row.values)
     check_columns(row, settings)
     columns = {**FIELDS[settings.format], **settings.fields}
     context = _Context(row, columns, settings, row_id(row, source), source)
@@ -52,9 +53,10 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
 
 
 def row_id(row: Row, source: str) -> str:
-    """The row's own id, or one made of the data set's name and the row's content."""
+    """The row's own id, or one made of the data set's name and the row's content; one that UTF-8 can hold."""
     given = row.values.get("id")
-    return str(given) if isinstance(given, str | int) and str(given) else f"{source}-{_digest(row.values)}"
+    own = str(given) if isinstance(given, str | int) else ""
+    return own if own and encodable(own) == own else f"{source}-{_digest(row.values)}"
 
 
 def _conversation(context: _Context) -> Conversation:

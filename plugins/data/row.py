@@ -58,6 +58,24 @@ class Row:
         value = self.values.get(field)
         return value if isinstance(value, str) else self.fail(field, "a text", value)
 
+    def check_unicode(self, field: str, value: object) -> None:
+        """See that the texts within a value can be written as UTF-8; of the row as a whole where the field is "".
+
+        Half of a surrogate pair cannot, though JSON may hold one as an escape; no tokenizer takes it.
+
+        Raises:
+            RowFault: one of them cannot (`not_unicode`).
+        """
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            self.refuse(
+                "not_unicode",
+                f"field {_unencodable(field, value)!r}: expected Unicode text, found half of a surrogate pair "
+                f"(\\u{ord(error.object[error.start]):04x}); write the character whole, take it out, or put \\ufffd in "
+                "its place",
+            )
+
     @property
     def columns(self) -> str:
         """The names of its columns, as part of a sentence."""
@@ -83,6 +101,32 @@ def described(value: object) -> str:
     if isinstance(value, list | dict):
         noun = "list" if isinstance(value, list) else "object"
         written = json.dumps(value, default=str, ensure_ascii=False)
-        short = written if len(written) <= SHOWN else f"{written[:SHOWN]}…"
+        short = encodable(written if len(written) <= SHOWN else f"{written[:SHOWN]}…")
         return f"a{'n' if noun == 'object' else ''} {noun} {short}" if value else f"an empty {noun}"
     return f"{type(value).__name__} {str(value)[:SHOWN]!r}"
+
+
+def encodable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot hold, so that any message can be printed and kept.
+
+    >>> encodable("\\ud83d!")
+    '\\\\ud83d!'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _unencodable(field: str, value: object) -> str:
+    """The place of the first text within a value that UTF-8 cannot hold, names in objects included."""
+    # What is left is a list, as values may be nested more deeply than calls.
+    left = [(field, value)]
+    while left:
+        place, value = left.pop()
+        if isinstance(value, str) and encodable(value) != value:
+            return place
+        if isinstance(value, Mapping):
+            for name, held in reversed(list(value.items())):
+                inner = f"{place}.{name}" if place else name
+                left += [(inner, held), (inner, name)]
+        elif isinstance(value, list | tuple):
+            left += [(f"{place}[{i}]", value[i]) for i in reversed(range(len(value)))]
+    return field

@@ -15,7 +15,7 @@ from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair, Problem, Record
 from aftertrain.plugins.data.formats import record_of, row_id
-from aftertrain.plugins.data.row import Row, RowFault
+from aftertrain.plugins.data.row import Row, RowFault, encodable
 from aftertrain.plugins.data.settings import FileSettings, TableSettings
 
 T = TypeVar("T", bound=TableSettings)
@@ -72,7 +72,7 @@ class Table(Dataset[T]):
             if row.broken is None:
                 names |= dict.fromkeys(row.values)
                 self._entry(replace(row, values=_Watched(row.values, read)))
-        unread = [name for name in names if name not in read]
+        unread = [encodable(name) for name in names if name not in read]
         return [f"columns not read: {', '.join(unread)}"] if unread else []
 
     def where(self, ids: Collection[str]) -> dict[str, str]:

@@ -66,9 +66,11 @@ def _parsed(row: Row, field: str, value: Any) -> Any:
     if not isinstance(value, str):
         return _without_gaps(value) if row.columnar else value
     try:
-        return json.loads(value)
+        parsed = json.loads(value)
     except ValueError as error:
         row.fail(field, f"JSON ({error})", value)
+    row.check_unicode(field, parsed)
+    return parsed
 
 
 def _without_gaps(value: Any) -> Any:

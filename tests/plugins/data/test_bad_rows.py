@@ -182,3 +182,43 @@ def test_prompts_that_differ_are_told_by_turn(dataset: Any, write: Any) -> None:
 def test_a_fault_survives_the_way_between_processes() -> None:
     fault = pickle.loads(pickle.dumps(RowFault("a:1", "no_turns", "nothing")))
     assert (str(fault), fault.reason, fault.message) == ("a:1: nothing", "no_turns", "nothing")
+
+
+HALF = "\ud83d"
+TEXTS: list[tuple[dict[str, Any], str]] = [
+    ({"messages": [TALK[0], {"role": "assistant", "content": f"Ho {HALF}"}]}, "messages[1].content"),
+    ({**GOOD, "id": HALF}, "id"),
+    ({**GOOD, "meta": {"tags": ["fine", HALF]}}, "meta.tags[1]"),
+    ({**GOOD, "meta": {HALF: 1}}, "meta.\\ud83d"),
+    ({**GOOD, "tools": json.dumps([{"name": "f", "description": HALF}])}, "tools[0].description"),
+]
+
+
+@pytest.mark.parametrize(("row", "field"), TEXTS)
+def test_half_a_surrogate_pair_is_no_text(row: Any, field: str, dataset: Any, write: Any) -> None:
+    """Valid JSON that no tokenizer takes and no table holds; also where it stands within a text of JSON."""
+    path = write([GOOD, row])
+    data = dataset("jsonl", path=str(path))
+    good, bad = data.entries()
+    assert isinstance(good, Conversation)
+    assert (bad.reason, bad.message) == (
+        "not_unicode",
+        f"field '{field}': expected Unicode text, found half of a surrogate pair (\\ud83d); write the character "
+        "whole, take it out, or put \\ufffd in its place",
+    )
+    assert (bad.id + bad.message).encode()
+    assert data.where([bad.id]) == {bad.id: f"{path}:2"}
+    with pytest.raises(DataError, match=f"^{path}:2: field "):
+        list(data)
+
+
+def test_pairs_of_surrogates_are_text(dataset: Any, write: Any) -> None:
+    (record,) = dataset("jsonl", path=str(write([{**GOOD, "id": "\ud83d\ude00"}])))
+    assert record.id == "\U0001f600"
+
+
+def test_what_is_said_of_half_a_pair_can_be_printed(dataset: Any, write: Any) -> None:
+    """Of a line that holds no object, and of the name of a column that nothing reads."""
+    data = dataset("jsonl", path=str(write([{**GOOD, HALF: 1}, [HALF]])))
+    assert list(data.entries())[1].message == 'expected a JSON object, found a list ["\\ud83d"]'
+    assert data.notes() == ["columns not read: messages, \\ud83d"]
