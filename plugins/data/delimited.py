@@ -30,7 +30,7 @@ class Csv(FileTable[CsvSettings]):
                 for values in reader:
                     number = reader.line_num
                     if len(values) == len(names):
-                        yield Row(f"{path}:{number}", dict(zip(names, values, strict=True)))
+                        yield Row(f"{path}:{number}", dict(zip(names, values, strict=True)), textual=True)
                     elif values:
                         broken = ("wrong_columns", f"expected {len(names)} values, found {len(values)}")
                         yield Row(f"{path}:{number}", {"line": values}, broken)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -152,10 +151,8 @@ def _feedback(context: _Context) -> Feedback:
     prompt = _prompt(row, columns["prompt"], given)
     if reply[-1].role != "assistant":
         row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
-    label = row.values.get(columns["label"])
-    if not isinstance(label, bool) and label not in (0, 1):
-        row.fail(columns["label"], "true (desirable) or false (undesirable)", label)
-    return Feedback(context.id, prompt, reply, bool(label), context.source, context.settings.license)
+    label = row.truth(columns["label"], "true (desirable) or false (undesirable)")
+    return Feedback(context.id, prompt, reply, label, context.source, context.settings.license)
 
 
 CONVERTERS: dict[str, Callable[[_Context], Record]] = {
@@ -221,21 +218,13 @@ def _split(
 
 def _margin(row: Row) -> float | None:
     """The row's margin, or its rating of chosen minus that of rejected (F19), where it has them."""
-    given = row.values.get("margin")
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given)
+    if (given := row.number("margin")) is not None:
+        return given
     pairs = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
     for better, worse in pairs:
-        if row.values.get(better) is not None and row.values.get(worse) is not None:
-            return _rating(row, better) - _rating(row, worse)
+        if row.has(better) and row.has(worse):
+            return (row.number(better) or 0.0) - (row.number(worse) or 0.0)
     return None
-
-
-def _rating(row: Row, field: str) -> float:
-    value = row.values[field]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        row.fail(field, "a number", value)
-    return float(value)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ from aftertrain.core.errors import DataError
 
 SHOWN = 60
 """Characters of a value that a message shows."""
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+"""How truth values are written where all values are texts, in small letters."""
 
 
 class RowFault(DataError):
@@ -36,12 +39,14 @@ class Row:
     Attributes:
         broken: reason and message of a line that holds no row; `values` then only tell such lines apart.
         columnar: it comes from a table of typed columns, where what is missing in an object is null.
+        textual: all its values are texts, so that a number or a truth value is written as one; empty is nothing.
     """
 
     where: str
     values: Mapping[str, Any]
     broken: tuple[str, str] | None = None
     columnar: bool = False
+    textual: bool = False
 
     def fail(self, field: str, expected: str, found: object, *, reason: str = "") -> NoReturn:
         """Raise a `RowFault` about one field; by default its reason is `missing_value` or `wrong_value`."""
@@ -57,6 +62,32 @@ class Row:
         """A field that must be a text."""
         value = self.values.get(field)
         return value if isinstance(value, str) else self.fail(field, "a text", value)
+
+    def has(self, field: str) -> bool:
+        """Whether the field holds anything."""
+        value = self.values.get(field)
+        return value is not None and not (self.textual and value == "")
+
+    def number(self, field: str) -> float | None:
+        """A field that must be a finite number where the row has it; None where it has not."""
+        if not self.has(field):
+            return None
+        value = self.values[field]
+        if isinstance(value, bool) or not isinstance(value, int | float | str if self.textual else int | float):
+            self.fail(field, "a number", value)
+        try:
+            # `float` takes 1_000 for a thousand, which is Python's notation alone.
+            number = math.nan if isinstance(value, str) and "_" in value else float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        return number if math.isfinite(number) else self.fail(field, "a number", value)
+
+    def truth(self, field: str, expected: str) -> bool:
+        """A field that must be true or false, or 1 or 0."""
+        value = self.values.get(field)
+        if self.textual and isinstance(value, str):
+            value = TRUTHS.get(value.strip().lower(), value)
+        return bool(value) if isinstance(value, bool) or value in (0, 1) else self.fail(field, expected, value)
 
     def check_unicode(self, field: str, value: object) -> None:
         """See that the texts within a value can be written as UTF-8; of the row as a whole where the field is "".
@@ -97,7 +128,8 @@ def described(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return f"the number {json.dumps(value)}"
+        written = json.dumps(value)
+        return f"the number {written if len(written) <= SHOWN else f'{written[:SHOWN]}…'}"
     if isinstance(value, list | dict):
         noun = "list" if isinstance(value, list) else "object"
         written = json.dumps(value, default=str, ensure_ascii=False)

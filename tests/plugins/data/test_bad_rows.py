@@ -222,3 +222,79 @@ def test_what_is_said_of_half_a_pair_can_be_printed(dataset: Any, write: Any) ->
     data = dataset("jsonl", path=str(write([{**GOOD, HALF: 1}, [HALF]])))
     assert list(data.entries())[1].message == 'expected a JSON object, found a list ["\\ud83d"]'
     assert data.notes() == ["columns not read: messages, \\ud83d"]
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [("true", True), ("False", False), ("TRUE", True), ("1", True), ("0", False), (" false", False)],
+)
+def test_labels_in_csv(written: str, label: bool, dataset: Any, tmp_path: Path) -> None:
+    """All values of CSV are texts, so that a label can only be one; bool("False") would be true."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,completion,label\nWhy?,Because,{written}\n")
+    (record,) = dataset("csv", path=str(path), format="feedback")
+    assert record.desirable is label
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "margin"),
+    [
+        ("margin", "1.5", 1.5),
+        ("margin", "", None),
+        ("margin,chosen_rating,rejected_rating", ",4.5,2", 2.5),
+        ("score_chosen,score_rejected", "-1e1,2", -12.0),
+        ("score_chosen,score_rejected", "3,", None),
+    ],
+)
+def test_numbers_in_csv(columns: str, values: str, margin: float | None, dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,chosen,rejected,{columns}\nWhy?,a,b,{values}\n")
+    (record,) = dataset("csv", path=str(path), format="preference")
+    assert record.margin == margin
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "message"),
+    [
+        (
+            "prompt,completion,label\nWhy?,a,yes\n",
+            "feedback",
+            "field 'label': expected true (desirable) or false (undesirable), found the text 'yes'",
+        ),
+        (
+            "prompt,chosen,rejected,margin\nWhy?,a,b,much\n",
+            "preference",
+            "field 'margin': expected a number, found the text 'much'",
+        ),
+        (
+            "prompt,chosen,rejected,score_chosen,score_rejected\nWhy?,a,b,1_000,2\n",
+            "preference",
+            "field 'score_chosen': expected a number, found the text '1_000'",
+        ),
+    ],
+)
+def test_other_texts_in_csv(text: str, given: str, message: str, dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    (bad,) = dataset("csv", path=str(path), format=given).entries()
+    assert (bad.reason, bad.message) == ("wrong_value", message)
+
+
+def test_a_label_that_is_a_text_is_none_elsewhere(dataset: Any, write: Any) -> None:
+    """Where a file can hold true and false, a text may mean anything."""
+    path = write([{"prompt": "Why?", "completion": "a", "label": "true"}])
+    (bad,) = dataset("jsonl", path=str(path), format="feedback").entries()
+    assert bad.message == "field 'label': expected true (desirable) or false (undesirable), found the text 'true'"
+
+
+@pytest.mark.parametrize(
+    "margin", ["1.5", "", True, [1.5], float("nan"), float("inf"), 10**400], ids=lambda margin: repr(margin)[:4]
+)
+def test_a_margin_that_is_no_finite_number_is_told(margin: Any, dataset: Any, write: Any) -> None:
+    """It was passed over, and the pair learnt with the margin of its ratings or none."""
+    pair = {"prompt": "Why?", "chosen": "a", "rejected": "b", "score_chosen": 3, "score_rejected": 1}
+    path = write([{**pair, "margin": None}, {**pair, "margin": margin}])
+    good, bad = dataset("jsonl", path=str(path), format="preference").entries()
+    assert good.margin == 2.0
+    assert bad.reason == "wrong_value"
+    assert bad.message.startswith("field 'margin': expected a ")
