@@ -228,4 +228,9 @@ def _margin(row: Row) -> float | None:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    try:
+        written = json.dumps(values, sort_keys=True, default=str)
+    except RecursionError:
+        # Only a row that is refused is nested so deeply; its id need not tell it from others like it.
+        written = json.dumps(sorted(values))
+    return hashlib.sha256(written.encode()).hexdigest()[:12]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import Row, described
+from aftertrain.plugins.data.row import TOO_DEEP, Row, described
 from aftertrain.plugins.data.settings import JsonSettings
 from aftertrain.plugins.data.table import FileTable
 
@@ -23,6 +23,8 @@ class JsonArray(FileTable[JsonSettings]):
             found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}") from error
+        except RecursionError as error:
+            raise DataError(f"{path}: {TOO_DEEP}") from error
         if not isinstance(found, list):
             raise DataError(f"{path}: expected an array of objects, found {described(found)}")
         for number, value in enumerate(found, 1):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import Row, described
+from aftertrain.plugins.data.row import TOO_DEEP, Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
 from aftertrain.plugins.data.table import FileTable
 
@@ -54,7 +55,14 @@ def _parse(line: bytes, where: str) -> Row:
     except json.JSONDecodeError as error:
         broken = ("not_json", f"not JSON: {error.msg} at column {error.colno}; one object per line is expected")
     except RecursionError:
-        broken = ("not_json", "not JSON that can be read: too many brackets within one another")
+        broken = ("not_json", TOO_DEEP)
+    except ValueError:
+        # The one that is left: a whole number of more digits than the interpreter converts.
+        digits = f"{sys.get_int_max_str_digits():,}"
+        broken = (
+            "not_json",
+            f"not JSON that can be read: a whole number of more than {digits} digits; write it as a text",
+        )
     else:
         if isinstance(value, dict):
             return Row(where, value)

@@ -14,6 +14,7 @@ SHOWN = 60
 """Characters of a value that a message shows."""
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 """How truth values are written where all values are texts, in small letters."""
+TOO_DEEP = "not JSON that can be read: too many brackets within one another"
 
 
 class RowFault(DataError):
@@ -95,10 +96,12 @@ class Row:
         Half of a surrogate pair cannot, though JSON may hold one as an escape; no tokenizer takes it.
 
         Raises:
-            RowFault: one of them cannot (`not_unicode`).
+            RowFault: one of them cannot (`not_unicode`), or they are nested too deeply to be looked at (`not_json`).
         """
         try:
             json.dumps(value, ensure_ascii=False, default=str).encode()
+        except RecursionError:
+            self.refuse("not_json", TOO_DEEP)
         except UnicodeEncodeError as error:
             self.refuse(
                 "not_unicode",

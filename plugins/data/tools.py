@@ -69,6 +69,8 @@ def _parsed(row: Row, field: str, value: Any) -> Any:
         parsed = json.loads(value)
     except ValueError as error:
         row.fail(field, f"JSON ({error})", value)
+    except RecursionError:
+        row.fail(field, "JSON without too many brackets within one another", value)
     row.check_unicode(field, parsed)
     return parsed
 

@@ -298,3 +298,38 @@ def test_a_margin_that_is_no_finite_number_is_told(margin: Any, dataset: Any, wr
     assert good.margin == 2.0
     assert bad.reason == "wrong_value"
     assert bad.message.startswith("field 'margin': expected a ")
+
+
+LONG = '{"messages": [], "n": ' + "9" * 5000 + "}"
+DEEP = '{"messages": [], "n": ' + "[" * 100_000 + "]" * 100_000 + "}"
+
+
+@pytest.mark.parametrize(("line", "message"), [(LONG, "a whole number of more than 4,300 digits"), (DEEP, "too many")])
+def test_json_beyond_all_measure(line: str, message: str, dataset: Any, write: Any) -> None:
+    """A bad row among lines, and an error of a whole array, but never a traceback."""
+    good, bad = dataset("jsonl", path=str(write([GOOD, line]))).entries()
+    assert isinstance(good, Conversation)
+    assert bad.reason == "not_json"
+    assert bad.message.startswith(f"not JSON that can be read: {message}")
+    assert len(bad.message) < 200
+    path = write([f"[{line}]"], "rows.json")
+    with pytest.raises(DataError, match=f"^{path}: .*(4300 digits|too many brackets)"):
+        list(dataset("json", path=str(path)))
+
+
+def test_brackets_that_are_read_but_not_written_again(dataset: Any, write: Any) -> None:
+    """Just below the depth at which reading gives up, what looks at the row afterwards does."""
+    rows = [f'{{"messages": {json.dumps(TALK)}, "n": {"[" * depth}{"]" * depth}}}' for depth in range(500, 1000)]
+    entries = list(dataset("jsonl", path=str(write([GOOD, *rows]))).entries())
+    assert {entry.reason for entry in entries if isinstance(entry, BadRow)} == {"not_json"}
+    assert isinstance(entries[1], Conversation)
+
+
+def test_calls_beyond_all_measure(dataset: Any, write: Any) -> None:
+    """Texts of JSON within a row are read too."""
+    call = {"function": {"name": "f", "arguments": "[" * 100_000}}
+    path = write([{"messages": [TALK[0], {"role": "assistant", "tool_calls": [call]}]}])
+    (bad,) = dataset("jsonl", path=str(path)).entries()
+    assert bad.message.startswith(
+        "field 'messages[1].tool_calls[0].arguments': expected JSON without too many brackets"
+    )
