@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,11 @@ class Csv(FileTable[CsvSettings]):
             with Path(path).open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file, delimiter=self.settings.delimiter, strict=True)
                 names = next(reader, [])
+                if twice := [name for name, count in Counter(names).items() if count > 1]:
+                    raise DataError(
+                        f"{path}:{reader.line_num}: several columns have one name: "
+                        f"{', '.join(map(repr, twice))}; give each its own, or take out those that are not needed"
+                    )
                 for values in reader:
                     number = reader.line_num
                     if len(values) == len(names):

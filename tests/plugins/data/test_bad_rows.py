@@ -333,3 +333,16 @@ def test_calls_beyond_all_measure(dataset: Any, write: Any) -> None:
     assert bad.message.startswith(
         "field 'messages[1].tool_calls[0].arguments': expected JSON without too many brackets"
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "named"), [("prompt,response,prompt", "'prompt'"), ("prompt,response,,n,,n", "'', 'n'")]
+)
+def test_columns_of_one_name(header: str, named: str, dataset: Any, tmp_path: Path) -> None:
+    """The last of them was read, and the others not, without a word."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{header}\n" + ",".join("abcdef"[: header.count(",") + 1]) + "\n")
+    data = dataset("csv", path=str(path), format="prompt_response")
+    for read in (data, data.entries()):
+        with pytest.raises(DataError, match=f"^{path}:1: several columns have one name: {named}; give each its own"):
+            list(read)
