@@ -83,6 +83,12 @@ class Mixture(Dataset[MixtureSettings]):
 
     def _counts(self, sizes: Sequence[int]) -> list[int]:
         parts = self.settings.parts
+        for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            if size == 0:
+                raise DataError(
+                    f"parts[{number}] of the mixture, {part.data.name!r}, has no rows to take its share from; mend its "
+                    "data, or take the part out"
+                )
         if parts[0].rows is not None:
             counts = [part.rows or 0 for part in parts]
         else:

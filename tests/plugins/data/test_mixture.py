@@ -79,6 +79,22 @@ def test_a_part_that_is_too_small_is_an_error_or_repeated(dataset: Any, part: An
     assert len({record.id for record in records}) == 7
 
 
+@pytest.mark.parametrize(
+    ("measure", "settings"), [({"rows": 2}, {"repeat": True}), ({"rows": 2}, {}), ({"weight": 1}, {})]
+)
+def test_a_part_without_rows_is_named(
+    measure: Any, settings: Any, dataset: Any, part: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are never empty, but a data set of another make may be; its share was divided by zero."""
+    from aftertrain.plugins.data.jsonl import Jsonl
+
+    read = Jsonl.__iter__
+    monkeypatch.setattr(Jsonl, "__iter__", lambda self: iter(()) if self.default_source == "b" else read(self))
+    mixture = dataset("mixture", parts=[part("a", 5, **measure), part("b", 5, **measure)], **settings)
+    with pytest.raises(DataError, match=r"^parts\[1\] of the mixture, 'jsonl', has no rows to take its share from"):
+        list(mixture)
+
+
 def test_a_repeated_part_with_twin_rows_keeps_ids_unique(dataset: Any, write: Any) -> None:
     """Rows `a` and `a#2` of a part, taken twice, gave two records the id `a#2`."""
     path = write([{"prompt": "x", "response": "yes"}] * 2, "a.jsonl")
