@@ -115,3 +115,58 @@ def test_overrides_and_streams(recipe: Path, capsys: pytest.CaptureFixture[str])
         "2",
     )
     assert "── b · source talks" in page
+
+
+FEEDBACK = """
+name: r
+model: {model}
+stages:
+  kto: {{use: train, loss: kto, optimizer: {{lr: 1.0e-3}}, batch: {{sequences: 5, max_tokens: 64}},
+         data: {{use: jsonl, path: feedback.jsonl, format: feedback, source: said}}}}
+"""
+
+
+@pytest.fixture
+def feedback(recipe: Path, tiny_model: Path) -> Path:
+    """Five replies, the first three of them desirable."""
+    rows = [{"id": f"k{i}", "prompt": f"Say {i}", "completion": f"Reply {i}", "label": i < 3} for i in range(5)]
+    (recipe.parent / "feedback.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (recipe.parent / "k.yaml").write_text(FEEDBACK.format(model=tiny_model))
+    return recipe.parent / "k.yaml"
+
+
+def test_probes_are_context_and_no_part_of_the_sums(feedback: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A step of KTO with its probes learns what it learns without; they counted twice the replies as learnt."""
+    page, bare = (shown(capsys, feedback, "--segments", 0, *more) for more in ([], ["stages.kto.loss.kl=none"]))
+    claim, own = page.splitlines()[0], bare.splitlines()[0]
+    assert own.startswith("kto, step 1: 5 segments, ")
+    assert claim == f"{own}, beside 5 probes"
+    assert re.search(r"micro-batch 1 of 1: (\d+) tokens in 5 segments, beside \d+ tokens in 5 probes, no padding", page)
+    assert page.count("⟦") == bare.count("⟦") == 5
+    learnt = [int(n) for n in re.findall(r"tokens, (\d+) learnt · ", page)]
+    assert len(learnt) == 5
+    assert f" {sum(learnt)} of them learnt " in claim
+    probes = re.findall(
+        r"── k\d/probe · probe, for the KL estimate only, not learnt · source said · \d+ tokens ─*\n", page
+    )
+    assert len(probes) == 5
+    assert "beside" not in bare
+    assert " · probe" not in bare
+
+
+@pytest.mark.parametrize("kl", ["mismatched", "none"])
+def test_replies_are_shown_with_their_labels(kl: str, feedback: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = shown(capsys, feedback, "--segments", 0, f"stages.kto.loss.kl={kl}")
+    assert dict(re.findall(r"── (k\d) · (\w+) · source said · ", page)) == {
+        **dict.fromkeys(("k0", "k1", "k2"), "desirable"),
+        **dict.fromkeys(("k3", "k4"), "undesirable"),
+    }
+
+
+def test_tokens_of_probes_are_context(feedback: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One a line as well; and what is not shown is counted by kind."""
+    page = shown(capsys, feedback, "--ids", "--segments", 2)
+    reply, probe = page.split("/probe")
+    assert " learnt  " in reply
+    assert " learnt  " not in probe
+    assert page.endswith("\n… and 4 more segments and 4 probes (--segments 0 shows all)\n")

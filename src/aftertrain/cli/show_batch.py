@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
 
-ROLES = {1: "chosen", 2: "rejected", 3: "probe"}
+SINGLE, PROBE = 0, 3
+ROLES = {1: "chosen", 2: "rejected", PROBE: "probe, for the KL estimate only, not learnt"}
+"""Values of a batch's segment column `role` (`core.batch`, which is imported with torch)."""
 OPEN, CLOSE = "⟦", "⟧"
 """Stand around targets where there are no colours."""
 
@@ -42,25 +44,58 @@ def show_batch(  # noqa: PLR0917  click hands over options by name
     coloured = sys.stdout.isatty() if color is None else color
     every = [(micro, batch, place) for micro, batch in enumerate(found.batches, 1) for place in range(batch.n_segments)]
     click.secho(f"{found.stage}, step {step}: {summary(found.batches)}", bold=coloured, color=coloured)
-    shown = every if segments == 0 else every[:segments]
-    places = found.where([batch.sample_ids[place] for _, batch, place in shown])
+    shown, hidden = (every, []) if segments == 0 else (every[:segments], every[segments:])
+    labels = labelled(found.batches)
+    places = found.where([batch.sample_ids[place] for _, batch, place in shown if not is_probe(batch, place)])
     for micro, batch, place in shown:
         if place == 0:
-            head = f"\nmicro-batch {micro} of {len(found.batches)}: {counted(batch.n_tokens, 'token')} in "
-            click.secho(f"{head}{counted(batch.n_segments, 'segment')}, no padding", bold=coloured, color=coloured)
-        for line in segment_lines(found.tokenizer, batch, place, places, ids=ids, coloured=coloured):
+            head = f"\nmicro-batch {micro} of {len(found.batches)}: {contents(batch)}, no padding"
+            click.secho(head, bold=coloured, color=coloured)
+        for line in segment_lines(found.tokenizer, batch, place, places, ids=ids, coloured=coloured, labels=labels):
             click.echo(line, color=coloured)
-    if len(shown) < len(every):
-        click.echo(f"\n… and {counted(len(every) - len(shown), 'more segment')} (--segments 0 shows all)")
+    if hidden:
+        probes = sum(is_probe(batch, place) for _, batch, place in hidden)
+        more = counted(len(hidden) - probes, "more segment") + (f" and {counted(probes, 'probe')}" if probes else "")
+        click.echo(f"\n… and {more} (--segments 0 shows all)")
 
 
-def summary(batches: Any) -> str:
-    """Segments, tokens and targets of a step."""
-    segments, tokens = sum(b.n_segments for b in batches), sum(b.n_tokens for b in batches)
-    targets = sum(int(b.targets.sum()) for b in batches)
+def summary(batches: Sequence[PackedBatch]) -> str:
+    """Segments, tokens and targets of a step; its probes beside them."""
+    learnt = [batch.select(batch.segments["role"] != PROBE) for batch in batches]
+    segments, tokens = sum(b.n_segments for b in learnt), sum(b.n_tokens for b in learnt)
+    targets = sum(int(b.targets.sum()) for b in learnt)
+    probes = sum(b.n_segments for b in batches) - segments
     return (
         f"{counted(segments, 'segment')}, {counted(tokens, 'token')}, {targets:,} of them learnt "
         f"({targets / tokens:.1%}), in {counted(len(batches), 'micro-batch', 'es')}"
+        + (f", beside {counted(probes, 'probe')}" if probes else "")
+    )
+
+
+def contents(batch: PackedBatch) -> str:
+    """Tokens and segments of a micro-batch; those of its probes beside them."""
+    parts = [
+        f"{counted(part.n_tokens, 'token')} in {counted(part.n_segments, noun)}"
+        for noun, part in (
+            ("segment", batch.select(batch.segments["role"] != PROBE)),
+            ("probe", batch.select(batch.segments["role"] == PROBE)),
+        )
+        if part.n_segments
+    ]
+    return ", beside ".join(parts)
+
+
+def is_probe(batch: PackedBatch, place: int) -> bool:
+    """Whether a segment is there for statistics alone."""
+    return int(batch.segments["role"][place]) == PROBE
+
+
+def labelled(batches: Sequence[PackedBatch]) -> bool:
+    """Whether a step's replies are learnt by their labels: one of them has a label, or there are probes for them."""
+    return any(
+        bool((batch.segments["role"] == PROBE).any())
+        or bool((batch.segments["label"][batch.segments["role"] == SINGLE] > 0).any())
+        for batch in batches
     )
 
 
@@ -74,20 +109,30 @@ def counted(count: int, noun: str, plural: str = "s") -> str:
 
 
 def segment_lines(
-    tokenizer: Any, batch: PackedBatch, place: int, places: Mapping[str, str], *, ids: bool, coloured: bool
+    tokenizer: Any,
+    batch: PackedBatch,
+    place: int,
+    places: Mapping[str, str],
+    *,
+    ids: bool,
+    coloured: bool,
+    labels: bool = False,
 ) -> Iterator[str]:
-    """A segment: a heading, then its text or its tokens."""
+    """A segment: a heading, with the label where `labels` says that single replies have one, then text or tokens.
+
+    All of a probe is context.
+    """
     start = sum(batch.lengths[:place])
     tokens = batch.token_ids[start : start + batch.lengths[place]].tolist()
-    learnt = batch.loss_mask[start : start + batch.lengths[place]].tolist()
-    role = ROLES.get(int(batch.segments["role"][place]))
-    name = batch.sample_ids[place]
-    words = [
-        name,
-        *([role] if role else []),
-        f"source {batch.sources[place]}",
-    ]
-    heading = f"── {visible(' · '.join(words))} · {len(tokens):,} tokens, {sum(learnt):,} learnt "
+    probe, role = is_probe(batch, place), int(batch.segments["role"][place])
+    learnt = [target and not probe for target in batch.loss_mask[start : start + batch.lengths[place]].tolist()]
+    name, words = batch.sample_ids[place], []
+    if role == SINGLE and labels:
+        words = ["desirable" if batch.segments["label"][place] > 0 else "undesirable"]
+    elif role in ROLES:
+        words = [ROLES[role]]
+    heading = f"── {visible(' · '.join([name, *words, f'source {batch.sources[place]}']))} · {len(tokens):,} tokens"
+    heading += " " if probe else f", {sum(learnt):,} learnt "
     if name in places:
         heading += f"· {visible(places[name])} "
     yield click.style(f"{heading:─<78}", fg="cyan") if coloured else f"{heading:─<78}"
