@@ -155,9 +155,27 @@ def render_text(
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a rendered text; whatever is to begin it stands in it."""
+    """Token ids of a rendered text; whatever is to begin it stands in it.
+
+    Raises:
+        UnusableRow: it is no Unicode text.
+    """
+    check_unicode(text)
     # verbose: a hint that a text is longer than the model takes; that is checked where it matters.
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def check_unicode(text: str) -> None:
+    """Half of a surrogate pair, as JSON may hold one, is a text of Python's that no tokenizer takes.
+
+    Raises:
+        UnusableRow: there is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise UnusableRow("not_unicode", f"the text holds half of a surrogate pair ({half}); take it out") from error
 
 
 def check_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aftertrain.core.chat import UnusableRow, check_whole, render_text, text_ids
+from aftertrain.core.chat import UnusableRow, check_unicode, check_whole, render_text, text_ids
 from aftertrain.core.records import JSON, Message
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, *, sample_id: s
     The tokenizer's own start token comes first and one end token last, whether or not they are written in the text.
 
     Raises:
-        UnusableRow: the text is blank.
+        UnusableRow: the text is blank, or no Unicode text.
     """
     if not text.strip():
         raise UnusableRow("empty_text", f"sample {sample_id!r}: the text is empty")
+    check_unicode(text)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     ids = list(tokenizer(text, verbose=False)["input_ids"])
     if bos is not None and ids[:2] == [bos, bos]:

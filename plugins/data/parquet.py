@@ -26,5 +26,5 @@ class Parquet(FileTable[ParquetSettings]):
                     for row in batch.to_pylist():
                         number += 1
                         yield Row(f"{path}:row {number}", row, columnar=True)
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
             raise DataError(f"{path}: cannot be read as parquet: {error}") from error

@@ -329,6 +329,15 @@ def test_thoughts_that_begin_in_the_prompt_are_learnt(tiny_model: Path) -> None:
     assert learnt(tokenizer, talk) == ["hm\n</think>\nHo<eos>"]
 
 
+def test_half_of_a_surrogate_pair_makes_a_row_unusable(tokenizer: Any) -> None:
+    """It was a TypeError of the tokenizer's, which named no row."""
+    reason, message = unusable(tokenizer, [Message("user", "Hi"), Message("assistant", "Ho \ud83d")])
+    assert (reason, message) == (
+        "not_unicode",
+        "sample 'x': the text holds half of a surrogate pair (\\ud83d); take it out",
+    )
+
+
 def test_a_turn_marked_as_context_is_not_learnt(tokenizer: Any) -> None:
     talk = [*TALK[:2], Message("assistant", "Hello.", learn=False), *TALK[3:]]
     assert learnt(tokenizer, talk) == ["See you.<eos>"]
