@@ -30,7 +30,7 @@ def run(script: str, *words: str, out: Path) -> list[dict[str, Any]]:
 
 def test_the_gpu_table_has_every_case(tmp_path: Path) -> None:
     rows = run("train_gpu.py", "--dry-run", "--steps", "1", out=tmp_path / "rows.json")
-    assert len(rows) == 10
+    assert len(rows) == 13
     for row in rows:
         assert row["tokens_per_second"] > 0, row
         assert row["mfu"] > 0, row
