@@ -286,7 +286,7 @@ class _Call:
             raise RunError("the pool was closed while it judged")
         if child.loading:
             raise RunError(f"a process for verifiers could not be started: {child.why_lost()}")
-        if child.tasks:
+        if child.tasks and not child.blameless:
             yield child.culprit(), child.last_verdict()
         self._requeue(child)
 

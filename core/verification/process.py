@@ -197,8 +197,14 @@ class Process:
         return index
 
     @property
+    def blameless(self) -> bool:
+        """Whether a lost child had come to no case of its batch though it had judged others: it died before, idle."""
+        (begun,) = worker.COUNT.unpack_from(self._progress, 0)
+        return begun == 0 and self.served > 0
+
+    @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether it still runs. One that was killed may seem to for a moment, until its last thread is gone."""
         return self._popen.poll() is None
 
     def last_verdict(self) -> Verdict:

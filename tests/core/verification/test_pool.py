@@ -22,6 +22,7 @@ from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verification import PoolSettings, VerifierPool, close_pools, isolate, shared_pool
+from aftertrain.core.verification.process import Process
 from aftertrain.core.verifier import Verifier
 from tests.core.verification.troublesome import Careless, Needy, Obedient, Slow, judge_in_a_pool
 
@@ -244,6 +245,16 @@ def test_a_process_is_replaced_after_enough_cases() -> None:
         pids = [pool.verify(OBEDIENT, _cases("a"))[0].extracted for _ in range(4)]
         assert pids[0] == pids[1] != pids[2] == pids[3]
         assert _gone(int(pids[0] or 0))
+
+
+def test_a_process_that_dies_between_two_calls_costs_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its last thread ends it still seems to run, and takes a batch that it never comes to."""
+    with VerifierPool(PoolSettings(workers=1)) as pool:
+        (first,) = pool.verify(OBEDIENT, _cases("a"))
+        os.kill(int(first.extracted or 0), 9)
+        assert _gone(int(first.extracted or 0))
+        monkeypatch.setattr(Process, "alive", True)
+        assert pool.verify(OBEDIENT, _cases("b"))[0].detail == "b"
 
 
 def test_a_process_that_died_while_idle_costs_nothing() -> None:
