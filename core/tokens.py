@@ -67,7 +67,7 @@ def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, *, sample_id: s
     The tokenizer's own start token comes first and one end token last, whether or not they are written in the text.
 
     Raises:
-        UnusableRow: the text is blank, or no Unicode text.
+        UnusableRow: the text is blank or an end token alone, or no Unicode text.
     """
     if not text.strip():
         raise UnusableRow("empty_text", f"sample {sample_id!r}: the text is empty")
@@ -80,6 +80,8 @@ def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, *, sample_id: s
         del ids[-1]
     if ids[-1] != eos:
         ids.append(eos)
+    if len(ids) == 1:
+        raise UnusableRow("empty_text", f"sample {sample_id!r}: the text is an end token and nothing else")
     return Tokenised(tuple(ids), (False, *[True] * (len(ids) - 1)))
 
 

@@ -104,14 +104,13 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, record: Document, number: int, longest: int | None) -> list[Atom]:
-    """A text as it is, or cut; what is left of a single token teaches nothing and goes."""
-    tokens = tokenise_text(tokenizer, record.text, sample_id=record.id)
-    step = longest or len(tokens.token_ids)
-    pieces = (tokens.token_ids[start : start + step] for start in range(0, len(tokens.token_ids), step))
+    """A text whole, or in pieces that each begin with the last token of the one before: every token is a target once."""
+    ids = tokenise_text(tokenizer, record.text, sample_id=record.id).token_ids
+    size = longest or len(ids)
+    pieces = (ids[start : start + size] for start in range(0, len(ids) - 1, max(1, size - 1)))
     return [
-        [Segment(record.id, ids, (False, *[True] * (len(ids) - 1)), record.source, group=number)]
-        for ids in pieces
-        if len(ids) > 1
+        [Segment(record.id, piece, (False, *[True] * (len(piece) - 1)), record.source, group=number)]
+        for piece in pieces
     ]
 
 

@@ -27,7 +27,7 @@ class Batch(Settings):
     overlong: Literal["drop", "truncate", "split", "error"] = Field(
         "drop",
         description="What becomes of longer samples: left out, cut at the end, or refused. Always counted. split cuts "
-        "texts (format: text) into samples of max_tokens, of which nothing is lost.",
+        "texts (format: text) into samples of max_tokens; each token of theirs is still learnt once.",
     )
     unusable: Literal["error", "drop"] = Field(
         "error",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ def test_start_and_end_stand_once_whoever_writes_them(text: str, adds: str, toke
     assert tokens.loss_mask == (False, *[True] * (len(tokens.token_ids) - 1))
 
 
+def test_an_end_token_alone_is_unusable(tokenizer: Any) -> None:
+    """It made no sample, and was counted nowhere."""
+    with pytest.raises(UnusableRow, match="an end token and nothing else"):
+        atoms_of(tokenizer, Document("a", "<eos>", "texts"), 0, Rules())
+
+
 def test_a_blank_text_is_unusable(tokenizer: Any) -> None:
     with pytest.raises(UnusableRow) as caught:
         atoms_of(tokenizer, Document("a", " \n", "texts"), 0, Rules())
@@ -54,13 +61,18 @@ def test_a_blank_text_is_unusable(tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("longest", [2, 7, 10, 10_000])
 def test_a_text_that_is_split_loses_no_token(longest: int, tokenizer: Any) -> None:
-    """Pieces put together are the whole, but for a last piece of one token, which nothing could be learnt from."""
+    """Targets put together are the whole text but its first token, each behind the token that precedes it there."""
     whole = tokenise_text(tokenizer, TEXT).token_ids
     rules = Rules.of(None, Batch(max_tokens=longest, overlong="split"))
-    pieces = [segment.token_ids for (segment,) in atoms_of(tokenizer, Document("a", TEXT, "texts"), 3, rules)]
-    assert max(map(len, pieces)) <= longest
-    joined = tuple(token for piece in pieces for token in piece)
-    assert joined == whole[: len(whole) - (len(whole) % longest == 1)]
+    pieces = [segment for (segment,) in atoms_of(tokenizer, Document("a", TEXT, "texts"), 3, rules)]
+    assert max(len(piece.token_ids) for piece in pieces) <= longest
+    learnt = [
+        (before, token)
+        for piece in pieces
+        for before, token, target in zip(piece.token_ids, piece.token_ids[1:], piece.loss_mask[1:], strict=False)
+        if target
+    ]
+    assert learnt == list(pairwise(whole))
     (uncut,) = atoms_of(tokenizer, Document("a", TEXT, "texts"), 3, Rules())
     assert uncut[0].token_ids == whole
 
