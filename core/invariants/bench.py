@@ -107,9 +107,12 @@ class Bench:
     @cached_property
     def small(self) -> list[Segment]:
         """The shortest rows, in order, for what every row would show."""
+        return [segment for i in sorted(self.shortest(SHORTEST)) for segment in self.atoms[i]]
+
+    def shortest(self, count: int) -> list[int]:
+        """Places of the shortest rows, the shortest first."""
         sizes = [sum(len(segment.token_ids) for segment in atom) for atom in self.atoms]
-        shortest = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))[:SHORTEST]
-        return [segment for i in sorted(shortest) for segment in self.atoms[i]]
+        return sorted(range(len(sizes)), key=lambda i: (sizes[i], i))[:count]
 
     @cached_property
     def base(self) -> Outcome:

@@ -74,8 +74,7 @@ def check_ranks(bench: Bench, together: Together | None) -> Finding:
 
 def _steps(bench: Bench) -> dict[str, list[int]]:
     """Rows of each step: some that two ranks cannot share evenly, and one, so that a rank has none. Short ones do."""
-    sizes = [sum(len(segment.token_ids) for segment in atom) for atom in bench.atoms]
-    shortest = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))[:UNEVEN]
+    shortest = bench.shortest(UNEVEN)
     return {f"{len(shortest)} rows": sorted(shortest), "one row": shortest[:1]}
 
 

@@ -104,7 +104,7 @@ def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number:
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, record: Document, number: int, longest: int | None) -> list[Atom]:
-    """A text whole, or in pieces that each begin with the last token of the one before: every token is a target once."""
+    """A text whole, or in pieces, each from the last token of the one before on: every token is a target once."""
     ids = tokenise_text(tokenizer, record.text, sample_id=record.id).token_ids
     size = longest or len(ids)
     pieces = (ids[start : start + size] for start in range(0, len(ids) - 1, max(1, size - 1)))
