@@ -194,12 +194,12 @@ def run(case: Case, folder: str, device: str, *, steps: int, peak: float, longes
         engine.load(folder, optimizer=AdamW())
         batches = [batch_of(case, config.vocab_size, longest, seed) for seed in range(steps + 2)]
         for batch in batches[:2]:  # moments are made, kernels chosen, layers compiled
-            train_step({"policy": engine}, loss, [batch], {"policy": 1e-5}, step=1)
+            train_step({"policy": engine}, loss, [batch], {"policy": 1e-5}, step=1, progress=1.0)
         if gpu:
             torch.cuda.synchronize()
         started = time.perf_counter()
         for batch in batches[2:]:
-            done = train_step({"policy": engine}, loss, [batch], {"policy": 1e-5}, step=1)
+            done = train_step({"policy": engine}, loss, [batch], {"policy": 1e-5}, step=1, progress=1.0)
         if gpu:
             torch.cuda.synchronize()
         result.seconds = (time.perf_counter() - started) / steps

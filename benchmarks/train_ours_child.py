@@ -113,7 +113,7 @@ def main() -> None:
             batches = pack(atoms, budget) if cached is None else cached
             if live and reference is not None:
                 batches = _referenced(reference, batches)
-            result = train_step({term: engine}, loss, batches, {term: 1e-6}, step=1)
+            result = train_step({term: engine}, loss, batches, {term: 1e-6}, step=1, progress=1.0)
         say(
             wall=sample.wall,
             cpu=sample.cpu,

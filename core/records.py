@@ -136,7 +136,8 @@ class Completion:
         logprobs: log-probability (nats) of each sampled id under the sampling temperature, before top-p or top-k.
         versions: version of the weights that made each token.
         finish_reason: `stop` when a stop token or stop string ended it, `length` at the token limit.
-        text: decoded reply without special tokens.
+        text: decoded reply without special tokens, up to the stop token or stop string.
+        text_with_special: the same with special tokens (`<think>` may be one); None where it does not differ.
     """
 
     id: str
@@ -146,17 +147,24 @@ class Completion:
     versions: tuple[int, ...]
     finish_reason: FinishReason
     text: str
+    text_with_special: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationCase:
-    """What a verifier is asked: does `response` to `prompt` agree with `ground_truth`?"""
+    """What a verifier is asked: does `response` to `prompt` agree with `ground_truth`?
+
+    Attributes:
+        response_with_special: the reply with special tokens, for verifiers that want this view (`Verifier.view`); None
+            where it does not differ from `response`. Who changes the one must change or clear the other.
+    """
 
     id: str
     prompt: str
     response: str
     ground_truth: JSON
     source: str = ""
+    response_with_special: str | None = None
 
 
 Outcome = Literal["scored", "timeout", "error", "unparsable"]

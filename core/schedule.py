@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -54,6 +56,38 @@ class Optimizer(AdamW):
         start = warm if self.schedule != "wsd" else max(warm, n_steps - math.ceil(self.decay * n_steps))
         progress = min(1.0, max(0, step - start) / max(1, n_steps - start))
         return 0.5 * (1.0 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 1.0 - progress
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Where an optimizer step stands in its stage: all that rates and scheduled losses go by, whatever the stage.
+
+    The figures are those of the whole step, not of a rank's share, so that every rank and every model (policy, critic)
+    gets its rate from the same ones.
+
+    Attributes:
+        step: counted from 0.
+        total: optimizer steps of the stage.
+        batch_share: b_t/b₀, the sequences of this step against those of a full one (F12).
+    """
+
+    step: int
+    total: int
+    batch_share: float = 1.0
+
+    @property
+    def progress(self) -> float:
+        """t/T, with t counted from 1: the share of the stage's steps that are done with this one (F22)."""
+        return (self.step + 1) / self.total
+
+    def rates(self, optimizers: Mapping[str, Optimizer]) -> dict[str, float]:
+        """The step's learning rate of each model, by the term it is trained by.
+
+        >>> policy, critic = Optimizer(lr=1.0, schedule="constant"), Optimizer(lr=8.0, schedule="adaptive")
+        >>> Pace(2, 4, batch_share=0.25).rates({"policy": policy, "value": critic})
+        {'policy': 1.0, 'value': 16.0}
+        """
+        return {term: optimizer.rate(self.step, self.total, self.batch_share) for term, optimizer in optimizers.items()}
 
 
 def adaptive_beta(beta: float, progress: float, loss: float | None = None, target: float | None = None) -> float:

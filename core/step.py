@@ -87,8 +87,8 @@ def train_step(
     learning_rates: Mapping[str, float],
     *,
     step: int,
+    progress: float,
     temperature: float = 1.0,
-    progress: float = 1.0,
 ) -> StepResult:
     """One optimizer step of every engine on the micro-batches of one global batch.
 
@@ -97,8 +97,8 @@ def train_step(
         batches: this rank's micro-batches, with the columns that the loss needs.
         learning_rates: by term.
         step: counted from 1, for messages.
+        progress: share of the stage's steps that are done with this one (`Pace.progress`), for losses with a schedule.
         temperature: logits are divided by it.
-        progress: share of the stage's steps that are done with this one, for losses with a schedule.
 
     Raises:
         NumericsError: a term or gradient is not finite (names step and samples), or there is nothing to divide by;
@@ -152,8 +152,8 @@ def measure(
     loss: Loss[Any],
     batches: Sequence[PackedBatch],
     *,
+    progress: float,
     temperature: float = 1.0,
-    progress: float = 1.0,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Each term's loss, and the metrics, over all of these micro-batches and ranks; nothing is learnt from them.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from aftertrain.core.component import Component
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 
 S = TypeVar("S", bound=Settings)
+View = Literal["text", "special"]
+"""How a reply is shown to a verifier: without special tokens, or with them."""
 
 
 class Verifier(Component[S]):
@@ -26,6 +28,9 @@ class Verifier(Component[S]):
     isolated: ClassVar[bool] = True
     """Whether it is run in killable processes (`core.verification`). False for what holds a model or other verifiers,
     which then bounds its own time."""
+    view: ClassVar[View] = "text"
+    """What `verify` finds in a case's `response`: the reply without special tokens, or with them, for rules about marks
+    (`<think>`) that are special tokens of some tokenizers."""
 
     @property
     def deadline(self) -> float:
@@ -77,3 +82,18 @@ class Verifier(Component[S]):
         """Free what the verifier and its parts hold (a model, a child process)."""
         for part in self.parts:
             part.close()
+
+
+def shown(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Sequence[VerificationCase]:
+    """The cases with the view of their replies that the verifier wants; whoever asks a verifier hands it these.
+
+    One made of parts is given both views, for it does the same with its parts.
+    """
+    if verifier.view == "text":
+        return cases
+    return [
+        case
+        if case.response_with_special is None
+        else replace(case, response=case.response_with_special, response_with_special=None)
+        for case in cases
+    ]

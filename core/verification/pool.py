@@ -24,7 +24,7 @@ from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.core.verification.process import STARTING, Died, Process
 from aftertrain.core.verification.settings import PoolSettings
-from aftertrain.core.verifier import Verifier
+from aftertrain.core.verifier import Verifier, shown
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Isolated(Verifier[Any]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""
-        return self.pool.verify(self.inner, cases)
+        return self.pool.verify(self.inner, shown(self.inner, cases))
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("an isolated verifier belongs to its pool; pickle the verifier itself")
@@ -124,8 +124,8 @@ def isolate(verifier: Verifier[Any], pool: VerifierPool) -> Verifier[Any]:
 def stream(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[int, Verdict]]:
     """(index, verdict) of each case: as they are known where a pool judges, else all at the end."""
     if isinstance(verifier, Isolated):
-        return verifier.pool.stream(verifier.inner, cases)
-    return enumerate(verifier.verify(cases))
+        return verifier.pool.stream(verifier.inner, shown(verifier.inner, cases))
+    return enumerate(verifier.verify(shown(verifier, cases)))
 
 
 class _Children:

@@ -11,7 +11,7 @@ from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, Instance
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
-from aftertrain.core.verifier import Verifier
+from aftertrain.core.verifier import Verifier, shown
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
@@ -95,11 +95,13 @@ class Problems(EvalTask[ProblemsSettings]):
                 f"judged by {self.settings.verifier.name!r}; {'; '.join(objections[:EXAMPLES])}"
             )
 
-    def _cases(self, instance: Instance, response: str) -> list[VerificationCase]:
+    def _cases(self, instance: Instance, response: str, with_special: str | None = None) -> list[VerificationCase]:
         """One for each ground truth."""
         prompt = "\n".join(message.content for message in instance.messages if message.role == "user")
         return [
-            VerificationCase(f"{instance.id}#{number}", prompt, response, truth, self._sources[instance.id])
+            VerificationCase(
+                f"{instance.id}#{number}", prompt, response, truth, self._sources[instance.id], with_special
+            )
             for number, truth in enumerate(instance.target)
         ]
 
@@ -119,9 +121,9 @@ class Problems(EvalTask[ProblemsSettings]):
             case
             for instance, output in zip(instances, outputs, strict=True)
             if isinstance(output, Completion)
-            for case in self._cases(instance, output.text)
+            for case in self._cases(instance, output.text, output.text_with_special)
         ]
-        verdicts = iter(self._verifier.verify(cases))
+        verdicts = iter(self._verifier.verify(shown(self._verifier, cases)))
         return [_score([next(verdicts) for _ in instance.target]) for instance in instances]
 
     def fingerprint(self) -> str:

@@ -62,6 +62,8 @@ class Decoder:
         cache = roomy_cache(self.model.config, longest + steps)
         rows = torch.arange(len(requests), device=self.device)  # which request each row of the batch belongs to
         accepted = inspect.signature(self.model.forward).parameters
+        # transformers 5.24 calls `cache` what it called `past_key_values` before.
+        holder = "cache" if "cache" in accepted else "past_key_values"
         for step in range(steps):
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{len(rows)} replies unfinished after {step} tokens")
@@ -69,8 +71,8 @@ class Decoder:
             output = self.model(
                 input_ids=ids,
                 attention_mask=mask[:, : longest + step],
-                past_key_values=cache,
                 use_cache=True,
+                **{holder: cache},
                 **{name: value for name, value in optional.items() if name in accepted},
             )
             token, logprob = sampler.choose(output.logits[:, -1], step)

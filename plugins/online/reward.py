@@ -9,7 +9,7 @@ from typing import Any
 
 from aftertrain.core.records import Check, Outcome, Problem, Verdict, VerificationCase
 from aftertrain.core.rewards import total_reward, verification_reward
-from aftertrain.core.verifier import Verifier
+from aftertrain.core.verifier import Verifier, shown
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings
 
@@ -37,7 +37,11 @@ class Judged:
     def record(self) -> dict[str, Any]:
         """Plain data for the event `sample` and the samples file."""
         rollout = self.rollout
-        further = {"base": self.base, "earned": self.earned}
+        further = {
+            "base": self.base,
+            "earned": self.earned,
+            "response_with_special": rollout.completion.text_with_special,
+        }
         return {
             "id": rollout.id,
             "prompt": "\n".join(message.content for message in rollout.prompt.problem.prompt),
@@ -66,9 +70,12 @@ def verdicts_on(
     cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
     for rollout in rollouts:
         for check in rollout.prompt.problem.checks:
-            problem, reply = rollout.prompt.problem, rollout.completion.text
-            cases[check.verifier].append(case_of(problem, check, rollout.id, reply))
-    verdicts = {name: iter(verifiers[name].verify(batch)) for name, batch in cases.items() if batch}
+            problem, reply = rollout.prompt.problem, rollout.completion
+            case = case_of(problem, check, rollout.id, reply.text, reply.text_with_special)
+            cases[check.verifier].append(case)
+    verdicts = {
+        name: iter(verifiers[name].verify(shown(verifiers[name], batch))) for name, batch in cases.items() if batch
+    }
     return [
         tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
         for rollout in rollouts
@@ -129,7 +136,9 @@ def _earned(verdict: Verdict, settings: RewardSettings) -> float:
     return by_outcome[verdict.outcome]
 
 
-def case_of(problem: Problem, check: Check, id: str, response: str) -> VerificationCase:
+def case_of(
+    problem: Problem, check: Check, id: str, response: str, with_special: str | None = None
+) -> VerificationCase:
     """What a check's verifier is asked about a reply to the problem."""
     return VerificationCase(
         id=id,
@@ -137,4 +146,5 @@ def case_of(problem: Problem, check: Check, id: str, response: str) -> Verificat
         response=response,
         ground_truth=check.ground_truth,
         source=problem.source,
+        response_with_special=with_special,
     )

@@ -105,6 +105,11 @@ class RolloutBatch(Settings):
     micro_tokens: PositiveInt = Field(16_384, description="Packing budget of one forward and backward, in tokens.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Problems with longer prompts are left out, and counted.")
 
+    @property
+    def replies_per_update(self) -> float:
+        """Replies that a full optimizer step sees, on average where the minibatches of a step differ in size."""
+        return self.prompts * self.samples_per_prompt / self.minibatches
+
     @model_validator(mode="after")
     def _minibatches_have_prompts(self) -> Self:
         if self.minibatches > self.prompts:

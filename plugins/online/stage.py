@@ -18,6 +18,7 @@ from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Artifact
+from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
@@ -193,16 +194,26 @@ class _Training:
     def _update(self, step: int, experience: Experience) -> list[StepResult]:
         settings, needs = self.settings, self.loss.needs
         engines = self.models.engines(needs)
-        optimizers = {"policy": settings.optimizer, "value": critic_optimizer(settings)}
-        total = self.steps * settings.optimizer_steps
+        known = {"policy": settings.optimizer, "value": critic_optimizer(settings)}
+        optimizers = {term: known[term] for term in engines}
         results: list[StepResult] = []
         for _ in range(settings.batch.updates):
             for batches in experience.minibatches:
-                at = (step - 1) * settings.optimizer_steps + len(results)
-                rates = {term: optimizers[term].rate(at, total) for term in engines}
-                results.append(
-                    train_step(engines, self.loss, batches, rates, step=step, temperature=settings.sampling.temperature)
+                pace = Pace(
+                    (step - 1) * settings.optimizer_steps + len(results),
+                    self.steps * settings.optimizer_steps,
+                    sum(batch.count("segment") for batch in batches) / settings.batch.replies_per_update,
                 )
+                done = train_step(
+                    engines,
+                    self.loss,
+                    batches,
+                    pace.rates(optimizers),
+                    step=step,
+                    progress=pace.progress,
+                    temperature=settings.sampling.temperature,
+                )
+                results.append(done)
         return results
 
     def _tell(

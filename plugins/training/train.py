@@ -15,6 +15,7 @@ from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact, ArtifactType, Conversation, Document, Record
+from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
@@ -207,10 +208,11 @@ class Train(Stage[TrainSettings]):
             started = time.perf_counter()
             rows = feed.atoms(step)
             batches = pack_share(rows, feed.budget, rank=ranks.rank, ranks=ranks.size)
-            rate = settings.optimizer.rate(step - 1, total, len(rows) / settings.batch.sequences)
+            pace = Pace(step - 1, total, len(rows) / settings.batch.sequences)
+            rates = pace.rates({term: settings.optimizer})
             figures: dict[str, Any] = {}
             try:
-                result = train_step({term: engine}, loss, batches, {term: rate}, step=step, progress=step / total)
+                result = train_step({term: engine}, loss, batches, rates, step=step, progress=pace.progress)
             except NumericsError as error:
                 skipped += 1
                 if settings.on_nonfinite == "stop" or skipped == MOST_SKIPPED:
@@ -227,7 +229,7 @@ class Train(Stage[TrainSettings]):
                     "timing": timing,
                 }
             if validation is not None and validation.due(step, total):
-                figures |= validation.figures(engine, loss, progress=step / total)
+                figures |= validation.figures(engine, loss, progress=pace.progress)
             if figures:
                 context.emit("metrics", step, **figures, epoch=feed.epoch(step))
             context.emit("progress", step, done=step, total=total, unit="steps")

@@ -110,7 +110,9 @@ CUTS = {
 def test_sums_are_divided_once_over_all_micro_batches(cut: str) -> None:
     """Loss and gradient are 21/6 = 3.5 however the step is cut; a mean of means would be 1.5, 3 and 5 → 3.17."""
     engine = Line()
-    result = train_step({"policy": engine}, Sum(), [collate(part) for part in CUTS[cut]], {"policy": 0.1}, step=1)
+    result = train_step(
+        {"policy": engine}, Sum(), [collate(part) for part in CUTS[cut]], {"policy": 0.1}, step=1, progress=1.0
+    )
     assert result.losses == {"policy": pytest.approx(3.5)}
     assert result.reports["policy"] == StepReport(pytest.approx(3.5), 0.1)
     assert result.metrics == {"score": pytest.approx(3.5)}
@@ -121,7 +123,7 @@ def test_sums_are_divided_once_over_all_micro_batches(cut: str) -> None:
 def test_ranks_share_one_denominator() -> None:
     """Two ranks with the same batches: 42/12; this rank's share of the gradient is 21/12."""
     engine = Line(ranks=2)
-    result = train_step({"policy": engine}, Sum(), [collate(SEGMENTS)], {"policy": 0.1}, step=1)
+    result = train_step({"policy": engine}, Sum(), [collate(SEGMENTS)], {"policy": 0.1}, step=1, progress=1.0)
     assert result.losses["policy"] == pytest.approx(3.5)
     assert result.reports["policy"].grad_norm == pytest.approx(21 / 12)
     assert (result.metrics, result.tokens) == ({"score": pytest.approx(3.5)}, 18)
@@ -130,7 +132,7 @@ def test_ranks_share_one_denominator() -> None:
 def test_filler_is_not_counted_as_tokens() -> None:
     """A rank that repeats a segment with weight 0, for others' sake, has not trained more tokens."""
     batches = [collate(SEGMENTS), collate([replace(SEGMENTS[0], weight=0.0)])]
-    result = train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=1)
+    result = train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=1, progress=1.0)
     assert (result.tokens, result.losses) == (9, {"policy": pytest.approx(3.5)})
 
 
@@ -138,7 +140,9 @@ def test_filler_is_not_counted_as_tokens() -> None:
 def test_statistics_are_of_the_whole_step(cut: str) -> None:
     """The variance of 1 … 6 is 35/12, with the mean over all micro-batches; it costs a second forward."""
     engine = Line()
-    result = train_step({"policy": engine}, Centred(), [collate(part) for part in CUTS[cut]], {"policy": 0.1}, step=1)
+    result = train_step(
+        {"policy": engine}, Centred(), [collate(part) for part in CUTS[cut]], {"policy": 0.1}, step=1, progress=1.0
+    )
     assert result.losses["policy"] == pytest.approx(35 / 12)
     assert engine.scored == 2 * len(CUTS[cut])
 
@@ -149,7 +153,7 @@ def test_a_loss_that_is_not_finite_names_step_and_sample() -> None:
             return TokenScores(logprobs=(self.slope * batch.token_ids).masked_fill(batch.token_ids == 4, float("nan")))
 
     with pytest.raises(NumericsError, match=r"step 7: loss 'policy' is nan; samples: c$"):
-        train_step({"policy": Broken()}, Sum(), [collate(SEGMENTS)], {"policy": 0.1}, step=7)
+        train_step({"policy": Broken()}, Sum(), [collate(SEGMENTS)], {"policy": 0.1}, step=7, progress=1.0)
 
 
 def test_what_a_loss_refuses_leaves_nothing_behind() -> None:
@@ -164,17 +168,17 @@ def test_what_a_loss_refuses_leaves_nothing_behind() -> None:
     engine = Line()
     batches = [collate([segment]) for segment in SEGMENTS]
     with pytest.raises(NumericsError, match=r"^step 3: no number fits c$"):
-        train_step({"policy": engine}, Picky(), batches, {"policy": 0.1}, step=3)
-    after = train_step({"policy": engine}, Sum(), batches, {"policy": 0.1}, step=4)
-    assert after == train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=4)
+        train_step({"policy": engine}, Picky(), batches, {"policy": 0.1}, step=3, progress=1.0)
+    after = train_step({"policy": engine}, Sum(), batches, {"policy": 0.1}, step=4, progress=1.0)
+    assert after == train_step({"policy": Line()}, Sum(), batches, {"policy": 0.1}, step=4, progress=1.0)
     with pytest.raises(NumericsError, match=r"^no number fits c$"):
-        measure({"policy": engine}, Picky(), batches)
+        measure({"policy": engine}, Picky(), batches, progress=1.0)
 
 
 def test_a_step_without_targets_is_an_error() -> None:
     batch = collate([Segment("a", [0, 1], [True, False])])
     with pytest.raises(NumericsError, match=r"step 2: the batch holds no token to learn from \(term 'policy'\)"):
-        train_step({"policy": Line()}, Sum(), [batch], {"policy": 0.1}, step=2)
+        train_step({"policy": Line()}, Sum(), [batch], {"policy": 0.1}, step=2, progress=1.0)
 
 
 def test_metrics_add_before_they_divide() -> None:
@@ -211,7 +215,7 @@ def test_probes_are_for_statistics_alone(cut: str) -> None:
     engine = Line()
     parts = [[each for one in part for each in (one, probe(one))] for part in CUTS[cut]]
     batches = [collate(part) for part in parts]
-    result = train_step({"policy": engine}, Shifted(), batches, {"policy": 0.1}, step=1)
+    result = train_step({"policy": engine}, Shifted(), batches, {"policy": 0.1}, step=1, progress=1.0)
     assert result.losses["policy"] == pytest.approx(-6.5)
     assert result.reports["policy"].grad_norm == pytest.approx(3.5)
     assert result.tokens == 9
@@ -256,5 +260,5 @@ def test_a_loss_that_wants_no_statistics_costs_one_forward() -> None:
             return Sum.__call__(self, batch, scores)
 
     engine = Line()
-    train_step({"policy": engine}, Sometimes(), [collate(SEGMENTS)], {"policy": 0.1}, step=1)
+    train_step({"policy": engine}, Sometimes(), [collate(SEGMENTS)], {"policy": 0.1}, step=1, progress=1.0)
     assert engine.scored == 1

@@ -174,8 +174,8 @@ with joined() as ranks:
     batches = [collate([Segment(name, [5, 6, 7], [False, True, True])]) for name in names]
     loss = Picky(Settings(), None)
     for refused in (
-        lambda: train_step({"policy": engine}, loss, batches, {"policy": 0.1}, step=1),
-        lambda: measure({"policy": engine}, loss, batches),
+        lambda: train_step({"policy": engine}, loss, batches, {"policy": 0.1}, step=1, progress=1.0),
+        lambda: measure({"policy": engine}, loss, batches, progress=1.0),
     ):
         try:
             refused()

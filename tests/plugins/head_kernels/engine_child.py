@@ -53,7 +53,7 @@ def main(model: str, out: str, settings: str) -> None:
             engine.load(model, optimizer=AdamW(eps=1.0))
             found[name]["before"] = {key: weight.clone() for key, weight in engine.weights()}
             loss = build("loss", name.split()[0], **options)
-            done = train_step({"policy": engine}, loss, [batch], {"policy": 0.1}, step=1)
+            done = train_step({"policy": engine}, loss, [batch], {"policy": 0.1}, step=1, progress=1.0)
             weights = {key: weight.clone() for key, weight in engine.weights()}
             found[name][who] = {"loss": done.losses["policy"], "weights": weights}
     torch.save(found, Path(out))
