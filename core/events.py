@@ -2,12 +2,13 @@
 
 Each line carries the attempt (how often the run was started) and, inside a stage, its step. A resume appends
 `rewind(step)`; `read_events` drops what it supersedes, and what belongs to a stage under settings or code it no longer
-has. A torn last line is tolerated. Standard library only.
+has. A torn last line is tolerated, and a line that is no event is told and passed over.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -17,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.reading import decode, parse_json, read_lines, typed
+
+log = logging.getLogger(__name__)
+TOLD = 3
+"""Damaged lines of a file that are told one by one."""
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +52,20 @@ class Event:
 class EventLog:
     """Appends events to a file, then hands each to `listener`.
 
+    Attributes:
+        damage: what was said of lines that are no events; they are left where they are and do not count.
+
     Raises:
-        RunError: the file cannot be opened, or a line of it is no event.
+        RunError: the file cannot be opened.
     """
 
     def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
         self.path = path
         self.listener = listener
+        self.damage: list[str] = []
         try:
-            self.attempt = 1 + max((event.attempt for event in _lines(path)), default=0) if path.exists() else 1
+            earlier = _lines(path, self.damage.append) if path.exists() else ()
+            self.attempt = 1 + max((event.attempt for event in earlier), default=0)
             _close_torn_line(path)
             self._file = path.open("ab", buffering=0)
         except OSError as error:
@@ -97,8 +109,11 @@ class EventLog:
             self._file.close()
 
 
-def read_events(path: Path) -> list[Event]:
+def read_events(path: Path, on_damage: Callable[[str], None] = log.warning) -> list[Event]:
     """All events that still hold.
+
+    Args:
+        on_damage: told of lines that are no events and are passed over.
 
     A `rewind` to a step drops the later ones of its stage, one to 0 all that earlier attempts said of it.
     A stage that was started again under another hash (or is reused under an earlier one) keeps only the events of its
@@ -106,7 +121,7 @@ def read_events(path: Path) -> list[Event]:
     """
     kept: list[tuple[Event, str]] = []
     hashes: dict[str, str] = {}
-    for event in _lines(path):
+    for event in _lines(path, on_damage):
         if event.name in ("stage_started", "stage_reused"):
             hashes[event.stage] = str(event.data.get("hash", ""))
         mine = hashes.get(event.stage, "")
@@ -134,24 +149,37 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _lines(path: Path) -> Iterator[Event]:
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line:
+def _lines(path: Path, on_damage: Callable[[str], None]) -> Iterator[Event]:
+    """The events of a file; the last line may be torn by a kill, any other that is no event is damage."""
+    bad = 0
+    for number, line in read_lines(path):
+        if not line.strip():
             continue
+        where = f"{path}:{number}"
         try:
-            yield Event(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            if any(lines[number:]):
-                raise RunError(f"{path}:{number}: not an event: {error}") from error
+            event: Event = typed(parse_json(decode(line, where), str(path), line=number), Event, where)
+        except RunError as error:
+            if line.endswith(b"\n"):
+                bad += 1
+                if bad <= TOLD:
+                    on_damage(f"{error}; this line is no event and is passed over")
+            continue
+        yield event
+    if bad > TOLD:
+        on_damage(f"{path}: {bad - TOLD:,} more lines are no events and are passed over")
 
 
 def _close_torn_line(path: Path) -> None:
     """Cut a line that a killed process left half written, so that the next event starts on a line of its own."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        keep = content.rfind(b"\n") + 1
-        with path.open("r+b") as file:
-            file.truncate(keep)
+    with path.open("r+b") as file:
+        end = place = file.seek(0, os.SEEK_END)
+        while place:
+            place = max(0, place - _BLOCK)
+            file.seek(place)
+            newline = file.read(min(_BLOCK, end - place)).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(place + newline + 1)
+                return
+        file.truncate(0)

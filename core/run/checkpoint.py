@@ -12,17 +12,20 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from aftertrain.core.errors import CheckpointError
+from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.ranks import ALONE, Ranks
+from aftertrain.core.reading import read_json
 from aftertrain.core.run.disk import disk_refusal
 
 log = logging.getLogger(__name__)
 CHECKSUMS = "checksums.json"
 DRAFT, REMOVED = ".writing-", ".removed-"
+_STEP = re.compile(r"step-([0-9]{8,12})")
 
 
 class Checkpoints:
@@ -100,6 +103,8 @@ class Checkpoints:
     def latest(self) -> tuple[int, Path] | None:
         """Step and folder of the newest checkpoint whose checksums hold, or None. Verified once, then remembered."""
         if self._verified is None and self._ranks.first:
+            for odd in self._odd():
+                self.on_damage(f"{odd}: is no checkpoint's folder; it is left alone")
             for step, folder in reversed(self._all()):
                 damage = verify(folder)
                 if damage is None:
@@ -120,7 +125,13 @@ class Checkpoints:
         self._verified = None
 
     def _all(self) -> list[tuple[int, Path]]:
-        return sorted((int(folder.name.removeprefix("step-")), folder) for folder in self.folder.glob("step-*"))
+        named = ((_STEP.fullmatch(folder.name), folder) for folder in self.folder.glob("step-*") if _is_own(folder))
+        return sorted((int(name[1]), folder) for name, folder in named if name)
+
+    def _odd(self) -> list[Path]:
+        return [
+            path for path in sorted(self.folder.glob("step-*")) if not (_is_own(path) and _STEP.fullmatch(path.name))
+        ]
 
     def _drop_later(self, step: int) -> None:
         """Checkpoints of this step or later are damaged ones that a resume has passed over: never found again."""
@@ -131,6 +142,10 @@ class Checkpoints:
     def _prune(self) -> None:
         for _, folder in self._all()[: -self.keep]:
             _remove(folder)
+
+
+def _is_own(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink()
 
 
 def _remove(folder: Path) -> None:
@@ -145,19 +160,20 @@ def _remove(folder: Path) -> None:
 def verify(folder: Path) -> str | None:
     """None if every file of a sealed folder has its recorded checksum, else what is wrong, with the file's name."""
     try:
-        expected = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"{folder / CHECKSUMS}: unreadable: {error}"
-    if not isinstance(expected, dict):
-        return f"{folder / CHECKSUMS}: unreadable: not a mapping of names to checksums"
+        expected: dict[str, str] = read_json(folder / CHECKSUMS, dict[str, str])
+    except RunError as error:
+        return str(error)
     found = {name: path for name, path in _files(folder) if name != CHECKSUMS}
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             return f"{folder / name}: missing"
         if name not in expected:
             return f"{folder / name}: not in {CHECKSUMS}"
-        if digest(found[name]) != expected[name]:
-            return f"{folder / name}: checksum differs"
+        try:
+            if digest(found[name]) != expected[name]:
+                return f"{folder / name}: checksum differs"
+        except OSError as error:
+            return f"{folder / name}: cannot be read: {error.strerror or error}"
     return None
 
 

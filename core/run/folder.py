@@ -17,12 +17,14 @@ import socket
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from aftertrain.core import reading
 from aftertrain.core.errors import RunError
 from aftertrain.core.run.checkpoint import DRAFT, REMOVED, fsync
 from aftertrain.core.run.lineage import SHORT
 
+T = TypeVar("T")
 _held: weakref.WeakSet[RunFolder] = weakref.WeakSet()
 
 
@@ -128,17 +130,18 @@ def write_json(path: Path, data: Any) -> None:
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
-def read_json(path: Path) -> Any | None:
-    """Content of a JSON file; None if there is none or it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def read_json(path: Path, kind: type[T], *, cure: str = "") -> T | None:
+    """Content of one of the run's JSON files as `kind`; None if there is none.
+
+    Raises:
+        RunError: it is damaged; names file and place, and ends with `cure`.
+    """
+    return reading.read_json(path, kind, cure=cure) if os.path.lexists(path) else None
 
 
 def remove(folder: Path) -> None:
     """Remove a folder or file if it exists."""
-    if folder.is_dir():
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:
         folder.unlink(missing_ok=True)

@@ -9,6 +9,14 @@ from pathlib import Path
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Event, read_events
 from aftertrain.core.run.folder import RunFolder, read_json
+from aftertrain.core.run.lineage import Recorded
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is read of `manifest.json`: the stages in their order."""
+
+    order: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,14 +44,14 @@ def history(run_folder: Path) -> list[StageHistory]:
     """The stages of a run's last recipe that have been begun, in their order.
 
     Raises:
-        RunError: the folder is no run's.
+        RunError: the folder is no run's, or a record in it is damaged.
     """
     folder = RunFolder(run_folder)
-    manifest = read_json(folder.manifest)
+    manifest = read_json(folder.manifest, Manifest, cure="restore it, or start the recipe again: it is written anew")
     if manifest is None or not folder.events.exists():
         raise RunError(f"{run_folder} is no run's folder: it has no manifest.json and events.jsonl")
     events = read_events(folder.events)
-    found = (_stage(folder, name, [e for e in events if e.stage == name]) for name in manifest["order"])
+    found = (_stage(folder, name, [e for e in events if e.stage == name]) for name in manifest.order)
     return [stage for stage in found if stage is not None]
 
 
@@ -51,16 +59,16 @@ def _stage(folder: RunFolder, name: str, events: list[Event]) -> StageHistory | 
     marks = [event for event in events if event.name in ("stage_started", "stage_reused", "stage_done")]
     if not marks:
         return None
-    hash_ = next(str(event.data["hash"]) for event in reversed(marks) if "hash" in event.data)
+    hash_ = next((str(event.data["hash"]) for event in reversed(marks) if "hash" in event.data), "")
     own = folder.stage(name, hash_)
-    record = read_json(own / "lineage.json") or {}
+    record = read_json(own / "lineage.json", Recorded, cure="the stage's next run writes it anew") or Recorded()
     return StageHistory(
         name=name,
         hash=hash_,
         state=_state(marks[-1], events),
-        why=tuple(record.get("why", ())),
-        inputs={role: digest[:12] for role, digest in record.get("inputs", {}).items()},
-        data=record.get("data", {}),
+        why=record.why,
+        inputs={role: digest[:12] for role, digest in record.inputs.items()},
+        data=record.data,
         others=tuple(version.name for version in folder.versions(name) if version != own),
     )
 

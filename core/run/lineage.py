@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -50,6 +50,21 @@ class Lineage:
         """SHA-256 over everything above, in hex."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Content of `lineage.json`: a stage's lineage as it was written down, and why the stage was run."""
+
+    hash: str = ""
+    why: tuple[str, ...] = ()
+    use: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    chat_template: str | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, str]) -> Lineage:

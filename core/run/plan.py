@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from aftertrain.core.errors import AftertrainError, ModelError, Unreachable
+from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import read_done
-from aftertrain.core.run.folder import RunFolder, read_json
+from aftertrain.core.run.folder import RunFolder
 from aftertrain.core.run.graph import Node, build_graph
-from aftertrain.core.run.lineage import changes, trace
+from aftertrain.core.run.lineage import trace
+from aftertrain.core.run.records import reasons
 from aftertrain.core.run.runner import Job
 from aftertrain.core.run.size import model_items
 from aftertrain.core.stage import BASE, PlanContext, PlanItem
@@ -119,7 +120,10 @@ class _Planner:
             return "unknown", [f"{', '.join(missing)}: content not known yet"], None, []
         folder = RunFolder(self.job.folder)
         own = folder.stage(node.name, lineage.hash)
-        artifact, damage = (None, None) if self.job.restart else read_done(own, lineage.hash, thorough=False)
+        try:
+            artifact, damage = (None, None) if self.job.restart else read_done(own, node, lineage.hash, thorough=False)
+        except RunError as error:
+            return "unknown", [], lineage.hash, [_problem("files", error)]
         if artifact is not None:
             self.made[node.name] = artifact
             return "reuse", ["done already"], lineage.hash, []
@@ -129,8 +133,7 @@ class _Planner:
         if latest is not None:
             return "resume", [f"goes on after step {latest[0]}"], lineage.hash, []
         earlier = [version for version in folder.versions(node.name) if version != own]
-        recorded = read_json(earlier[-1] / "lineage.json") if earlier else None
-        return "run", changes(recorded, lineage), lineage.hash, []
+        return "run", reasons(earlier, lineage), lineage.hash, []
 
     def _items(self, node: Node) -> list[PlanItem]:
         if self.base is None:

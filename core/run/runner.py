@@ -24,12 +24,13 @@ from aftertrain.core.run.deadline import on_deadline
 from aftertrain.core.run.disk import disk_refusal
 from aftertrain.core.run.done import read_done, write_done
 from aftertrain.core.run.fanout import Fanout
-from aftertrain.core.run.folder import RunFolder, read_json, remove, write_json
+from aftertrain.core.run.folder import RunFolder, remove, write_json
 from aftertrain.core.run.graph import Locate, Node, build_graph
 from aftertrain.core.run.launched import Line, linger
-from aftertrain.core.run.lineage import Lineage, changes, trace
+from aftertrain.core.run.lineage import Lineage, trace
 from aftertrain.core.run.manifest import machine, manifest
 from aftertrain.core.run.orders import Lead, Order, follow
+from aftertrain.core.run.records import LINEAGE, MACHINE, reasons, recorded_machine, recorded_why
 from aftertrain.core.run.signals import StopSignals
 from aftertrain.core.seeding import use_determinism
 from aftertrain.core.settings import Builder
@@ -201,6 +202,8 @@ class _Walk:
         shown = ("name", "recipe", "order", "hardware", "threads", "plugins")
         versions = {"python": facts["python"], **_versions(facts["packages"])}
         self.log.emit("run_started", **{key: facts[key] for key in shown}, versions=versions)
+        for damage in self.log.damage:
+            self.log.emit("warning", message=damage)
         self._find_data(str(base))
 
     def _find_data(self, base: str) -> None:
@@ -237,7 +240,7 @@ class _Walk:
         folder = self.folder.stage(node.name, lineage.hash)
         if self.job.restart:
             remove(folder)
-        artifact, damage = read_done(folder, lineage.hash)
+        artifact, damage = read_done(folder, node, lineage.hash)
         if artifact is not None:
             remove(folder / "checkpoints")
             self.reused.append(node.name)
@@ -264,8 +267,8 @@ class _Walk:
         checkpoints.sweep()
         step, _ = checkpoints.latest() or (0, None)
         notes += self._check_machine(node, folder, step)
-        if not (folder / "lineage.json").exists():
-            write_json(folder / "lineage.json", {"hash": lineage.hash, "why": why, **asdict(lineage)})
+        if not (folder / LINEAGE).exists():
+            write_json(folder / LINEAGE, {"hash": lineage.hash, "why": why, **asdict(lineage)})
         self.log.emit(
             "stage_started",
             node.name,
@@ -312,15 +315,18 @@ class _Walk:
 
     def _why(self, node: Node, lineage: Lineage, folder: Path) -> list[str]:
         """Why this stage runs: in its own folder as recorded, else against its last version under another hash."""
-        own = read_json(folder / "lineage.json")
-        if own is not None:
-            return list(own["why"])
-        earlier = [version for version in self.folder.versions(node.name) if version != folder]
-        return changes(read_json(earlier[-1] / "lineage.json") if earlier else None, lineage)
+        try:
+            own = recorded_why(folder)
+        except RunError as error:
+            remove(folder / LINEAGE)
+            return [f"{error}; it is written anew"]
+        return (
+            reasons([one for one in self.folder.versions(node.name) if one != folder], lineage) if own is None else own
+        )
 
     def _abandoned(self, node: Node, folder: Path, why: Iterable[str]) -> list[str]:
         """A half-done version under another hash is not gone on with: say so."""
-        if (folder / "lineage.json").exists():
+        if (folder / LINEAGE).exists():
             return []
         half = [
             version.name
@@ -330,8 +336,8 @@ class _Walk:
         return [f"{name} is half done and left as it is, because it differs: {'; '.join(why)}" for name in half]
 
     def _check_machine(self, node: Node, folder: Path, step: int) -> list[str]:
-        here, file = machine(self.threads, self.ranks.size), folder / "machine.json"
-        before = read_json(file)
+        here, file = machine(self.threads, self.ranks.size), folder / MACHINE
+        before = recorded_machine(folder, node.name) if step else None
         differences = (
             [
                 f"{name} {before.get(name)} then, {value} now"
@@ -342,7 +348,7 @@ class _Walk:
             else []
         )
         if not step or not differences:
-            if before != here:
+            if before is None or not step:
                 write_json(file, here)
             return []
         what = "; ".join(differences)

@@ -51,11 +51,35 @@ def test_a_torn_last_line_is_tolerated_and_cut_even_inside_a_character(tmp_path:
     assert _seen(path) == [("metrics", "sft", 1), ("metrics", "sft", 2)]
 
 
-def test_a_bad_line_in_the_middle_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"not json", "events.jsonl:2:1: not JSON: Expecting value"),
+        (b"[1]", "events.jsonl:2: "),
+        (b"{}", "events.jsonl:2: name: field required"),
+        (b'{"name": 1}', "events.jsonl:2: name: "),
+        (b'{"name": "a", "attempt": "x"}', "events.jsonl:2: attempt: "),
+        (b'{"name": "a", "data": []}', "events.jsonl:2: data: "),
+        (b'{"name": "a", "step": ' + b"1" * 5000 + b"}", "events.jsonl:2: not JSON: a whole number of 5,000 digits"),
+        (b"[" * 100_000, "events.jsonl:2: more than 100 brackets"),
+        (b"\xff\xfe", "events.jsonl:2: is UTF-16"),
+        (b"\x00" * 20, "events.jsonl:2:1: not JSON"),
+        (b'{"name": "\xff"}', "events.jsonl:2:1: byte 0xff is no UTF-8 text"),
+    ],
+)
+def test_a_line_that_is_no_event_is_told_and_passed_over(tmp_path: Path, line: bytes, told: str) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_text('{"name": "a"}\nnot json\n{"name": "b"}\n')
-    with pytest.raises(RunError, match=r"events\.jsonl:2: not an event"):
-        read_events(path)
+    path.write_bytes(b'{"name": "a"}\n' + line + b'\n{"name": "b", "attempt": 4}\n')
+    said: list[str] = []
+    assert [event.name for event in read_events(path, said.append)] == ["a", "b"]
+    (message,) = said
+    assert message.startswith(str(path.parent / told))
+    log = EventLog(path)
+    log.emit("c")
+    log.close()
+    assert log.damage == said
+    assert [(event.name, event.attempt) for event in read_events(path, said.append)] == [("a", 1), ("b", 4), ("c", 5)]
+    assert line in path.read_bytes()
 
 
 def _write(path: Path, *lines: tuple[str, str, int | None, int, dict[str, Any]]) -> None:
@@ -141,5 +165,5 @@ def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path: Path, monkeypatch:
 
 
 def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot write events"):
+    with pytest.raises(RunError, match="is no regular file"):
         EventLog(tmp_path)

@@ -74,9 +74,32 @@ def test_a_missing_an_added_and_an_unlisted_file_are_named(checkpoints: Checkpoi
     (folder / "state.json").unlink()
     assert verify(folder) == f"{folder / 'state.json'}: missing"
     (folder / "checksums.json").write_text('{"state.json": "12')
-    assert str(verify(folder)).startswith(f"{folder / 'checksums.json'}: unreadable")
-    (folder / "checksums.json").write_text("[]")
-    assert str(verify(folder)).startswith(f"{folder / 'checksums.json'}: unreadable")
+    assert str(verify(folder)).startswith(f"{folder / 'checksums.json'}:1:16: not JSON")
+    for other in ("[]", '{"state.json": 1}', "null"):
+        (folder / "checksums.json").write_text(other)
+        assert str(verify(folder)).startswith(f"{folder / 'checksums.json'}: ")
+    (folder / "checksums.json").unlink()
+    os.mkfifo(folder / "checksums.json")
+    assert verify(folder) == f"{folder / 'checksums.json'}: is no regular file"
+
+
+def test_what_has_a_checkpoint_s_name_and_is_none_is_told_and_left_alone(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    good = checkpoints.save(10, _writer("ten"))
+    root = checkpoints.folder
+    for name in ("step-", "step-x", "step-00000020x", "step--0000030", "step-٠٠٠٠٠٠٤٠"):
+        (root / name).mkdir()
+    (root / "step-00000050").write_text("a file")
+    (root / "step-00000060").symlink_to(good)
+    (root / "step-00000070").symlink_to(tmp_path / "nowhere")
+    fresh, told = _again(checkpoints)
+    assert fresh.latest() == (10, good)
+    assert len(told) == 8
+    assert all(message.endswith("is no checkpoint's folder; it is left alone") for message in told)
+    fresh.save(11, _writer("eleven"))
+    assert [step for step, _ in fresh._all()] == [10, 11]
+    assert (root / "step-00000050").read_text() == "a file"
 
 
 def test_without_a_good_one_there_is_none(checkpoints: Checkpoints) -> None:

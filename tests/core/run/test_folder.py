@@ -93,11 +93,15 @@ def test_a_json_file_is_replaced_or_left_alone(tmp_path: Path, monkeypatch: pyte
         patch.setattr(Path, "write_text", full)
         with pytest.raises(RunError, match=r"done\.json: cannot write: No space left on device"):
             write_json(file, {"n": 2})
-    assert read_json(file) == {"n": 1}
+    assert read_json(file, dict[str, int]) == {"n": 1}
     assert os.listdir(tmp_path) == ["done.json"]
 
 
-def test_a_damaged_json_file_reads_as_none(tmp_path: Path) -> None:
+def test_a_missing_json_file_reads_as_none_a_damaged_one_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("{")
-    assert read_json(tmp_path / "x") is None
-    assert read_json(tmp_path / "y") is None
+    assert read_json(tmp_path / "y", dict[str, int]) is None
+    with pytest.raises(RunError, match=r"x:1:2: not JSON: .*; mend it$"):
+        read_json(tmp_path / "x", dict[str, int], cure="mend it")
+    (tmp_path / "z").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="z: cannot be read: No such file"):
+        read_json(tmp_path / "z", dict[str, int])
