@@ -9,30 +9,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from importlib.resources import files
 from typing import Literal
 
+from aftertrain.core import numeral
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.generator import Sampling
+from aftertrain.core.notation import latex
+from aftertrain.core.numeral import Numeral
 from aftertrain.core.records import Completion, Message, Problem
 from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import GSM8KSettings
 
 STOPS = ("Question:", "</s>", "<|im_end|>")
 _LAST = re.compile(r"[-+]?\d*\.\d+|\d+")
-_SIGNED = re.compile(r"-?\d*\.\d+|-?\d+")
-_STATED = re.compile(r"(?:answer is|####)\s*:?\s*\$?(-?\$?[\d,]*\.?\d+)", re.IGNORECASE)
+_STATED = re.compile(r"(?:answer is|####)\s*:?\s*\\?\$?-?\\?\$?([\d,]*\.?\d+)", re.IGNORECASE)
 
 
 class GSM8K(EvalTask[GSM8KSettings]):
     """Three readings of one reply.
 
     `exact_match` (Tülu 3's): the last number with its commas removed, sign of integers dropped, equal as text.
-    `flexible`: the last number with its sign, equal in value. `strict`: the number stated as "the answer is N" (or
-    `#### N`), equal in value; below `exact_match` it tells how many replies left the form.
+    `flexible`: the last number whole (`core/numeral.py`), equal in value. `strict`: the number stated as "the answer is
+    N" (or `#### N`), equal in value; below `exact_match` it tells how many replies left the form.
     """
 
     Config = GSM8KSettings
@@ -66,10 +67,11 @@ class GSM8K(EvalTask[GSM8KSettings]):
         text = output.text if isinstance(output, Completion) else ""
         truth = str(instance.target)
         last = last_number(text)
+        written, wanted = latex(text), numeral.last(latex(truth))
         metrics = {
             "exact_match": float(last is not None and last == last_number(truth)),
-            "flexible": float(_same_value(_last(_SIGNED, text), _last(_SIGNED, truth))),
-            "strict": float(_same_value(_last(_STATED, text), _last(_SIGNED, truth))),
+            "flexible": float(_same_value(numeral.last(written), wanted)),
+            "strict": float(_same_value(_stated(written), wanted)),
         }
         return InstanceScore(metrics, extracted=last, outcome="unparsable" if last is None else "scored")
 
@@ -132,19 +134,20 @@ def last_number(text: str) -> str | None:
     >>> last_number("That is 1,234 - 5 = 1,229. So the answer is 1,229."), last_number("-7"), last_number("-0.5")
     ('1229', '7', '-0.5')
     """
-    return _last(_LAST, text)
+    numbers = _LAST.findall(re.sub(r"(\d),(\d)", r"\1\2", text))
+    return str(numbers[-1]) if numbers else None
 
 
-def _last(pattern: re.Pattern[str], text: str) -> str | None:
-    found = pattern.findall(re.sub(r"(\d),(\d)", r"\1\2", text))
-    return str(found[-1]) if found else None
+def _stated(text: str) -> Numeral | None:
+    """The last number that is said to be the answer."""
+    stated = list(_STATED.finditer(text))
+    return numeral.at(text, stated[-1].start(1)) if stated else None
 
 
-def _same_value(answer: str | None, truth: str | None) -> bool:
-    try:
-        return answer is not None and truth is not None and Decimal(answer.replace("$", "")) == Decimal(truth)
-    except InvalidOperation:
+def _same_value(answer: Numeral | None, truth: Numeral | None) -> bool:
+    if answer is None or truth is None or answer.value is None or truth.value is None:
         return False
+    return numeral.same(answer.value, truth.value)
 
 
 def _shots() -> list[dict[str, str]]:

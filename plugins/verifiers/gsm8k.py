@@ -1,7 +1,8 @@
 """GSM8K's check (F32; Cobbe et al. 2021): does the reply's final number equal the reference's?
 
 The extraction rules are those of lm-eval's `gsm8k` task and of open-instruct's GSM8K verifier, verdict by verdict, when
-`equality` is `string`. All patterns run in linear time on any text.
+`equality` is `string`. `decimal` looks in the same place and reads the whole number there, as people write numbers
+(`core/numeral.py`). All patterns run in linear time on any text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 
+from aftertrain.core import numeral
+from aftertrain.core.notation import latex
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
@@ -35,39 +39,68 @@ class GSM8K(Verifier[GSM8KSettings]):
         return [self._verdict(case) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
-        truth = _reference(case.ground_truth)
-        wanted = None if truth is None else _value(truth)
-        if truth is None or wanted is None:
-            given = case.ground_truth
-            shown = repr(given[:SHOWN]) if isinstance(given, str) else type(given).__name__
-            return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
-        found = self._extract(case.response)
-        if found is None:
-            return Verdict.unparsable(f"no answer by the {self.settings.extract} rule")
-        shown = found[:SHOWN]
-        if self.settings.equality == "string":
-            same = found.lower() == truth.lower() if self.settings.extract == "tulu" else _plain(found) == _plain(truth)
-            return Verdict.scored(float(same), shown, f"{self.settings.extract}, string")
-        value = _value(found)
-        if value is None:
-            return Verdict.unparsable(f"{shown!r} is not a number")
-        return Verdict.scored(float(value == wanted), shown, f"{self.settings.extract}, decimal")
+        return self._same_text(case) if self.settings.equality == "string" else self._same_value(case)
 
-    def _extract(self, response: str) -> str | None:
+    def _same_text(self, case: VerificationCase) -> Verdict:
+        truth = _reference(case.ground_truth)
+        if truth is None or _value(truth) is None:
+            return _no_reference(case.ground_truth)
+        match = self._match(case.response)
+        if match is None:
+            return self._no_answer()
+        found = match[match.re.groups]
+        same = found.lower() == truth.lower() if self.settings.extract == "tulu" else _plain(found) == _plain(truth)
+        return Verdict.scored(float(same), found[:SHOWN], f"{self.settings.extract}, string")
+
+    def _same_value(self, case: VerificationCase) -> Verdict:
+        wanted = _wanted(case.ground_truth)
+        if wanted is None:
+            return _no_reference(case.ground_truth)
+        response = latex(case.response)
+        match = self._match(response)
+        if match is None:
+            return self._no_answer()
+        number = numeral.at(response, match.start(1)) if self.settings.extract == "strict" else numeral.last(response)
+        found = match[match.re.groups]
+        if number is None or (number.value is None and _value(found) is None):
+            return Verdict.unparsable(f"{found[:SHOWN]!r} is not a number")
+        if number.value is None:
+            return Verdict.scored(0.0, number.text[:SHOWN], f"{self.settings.extract}, part of something else")
+        same = numeral.same(number.value, wanted)
+        shown = found if _value(found) == number.value else number.text
+        return Verdict.scored(float(same), shown[:SHOWN], f"{self.settings.extract}, decimal")
+
+    def _no_answer(self) -> Verdict:
+        return Verdict.unparsable(f"no answer by the {self.settings.extract} rule")
+
+    def _match(self, response: str) -> re.Match[str] | None:
+        """Where the reference finds its number: in the pattern's group, if it has one."""
         if self.settings.extract == "strict":
-            match = _STRICT.search(response)
-            return match.group(1) if match else None
+            return _STRICT.search(response)
         if self.settings.extract == "tulu":
             return _last(_TULU, _THOUSANDS.sub(r"\1\2", response))
         return _last(_FLEXIBLE, response)
 
 
-def _last(pattern: re.Pattern[str], text: str) -> str | None:
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     """The last match of `pattern`; one is kept at a time, so that a long text of numbers costs no memory."""
     found = None
     for match in pattern.finditer(text):
         found = match
-    return found.group() if found else None
+    return found
+
+
+def _no_reference(truth: JSON) -> Verdict:
+    shown = repr(truth[:SHOWN]) if isinstance(truth, str) else type(truth).__name__
+    return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
+
+
+def _wanted(truth: JSON) -> Decimal | Fraction | None:
+    """The reference number's value, read as a reply's is."""
+    if not isinstance(truth, str):
+        text = _reference(truth)
+        return None if text is None else _value(text)
+    return numeral.value(latex(truth[truth.rfind(MARK) + len(MARK) if MARK in truth else 0 :]))
 
 
 def _reference(truth: JSON) -> str | None:

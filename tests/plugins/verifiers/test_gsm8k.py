@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aftertrain
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.plugins.verifiers.gsm8k import GSM8K
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
@@ -107,6 +108,7 @@ HOSTILE = [
     "1." * 500_000,
     "-" * 1_000_000,
     "#### １２３",
+    "#### ٧٢",
     "#### 1e999999999",
     "9**9**9",
 ]
@@ -164,21 +166,71 @@ def test_string_verdicts_are_the_references(
     assert wrong == []
 
 
+ACCEPTED = {
+    **dict.fromkeys(("ans_dec", "hash_dec", "hash_dec2", "only_dec", "hash_words"), "72.0 is 72"),
+    **{"ellipsis": "points end the sentence", "lead0": "072 is 72", "neg_dollar": "-$0 is 0", "sci": "7e0 is 7"},
+}
+REFUSED = {
+    "uminus": "a minus sign of another shape: −42 is not 42",
+    "space_k": "the last group of a number: 1 102 is 1,102",
+    "neg_dollar": "two signs: -$-5",
+    "hash_neg": "two signs: --1200",
+    "range": "two signs: -1190--1200",
+    "lead0": "a difference: 0-5",
+}
+
+
 def test_decimal_differs_only_in_how_numbers_are_written(shared_data: Path) -> None:
-    """Where the decimal rule disagrees with lm-eval it accepts a number written otherwise; it never refuses one."""
+    """Where the decimal rule disagrees with lm-eval: kind by kind, what it accepts and what it refuses, and why."""
     cases = _golden(shared_data)
     verdicts = _verifier("flexible").verify(
         [VerificationCase(case["id"], "", case["response"], case["gold_answer"]) for case in cases]
     )
-    kinds = set()
+    kinds: dict[float, set[str]] = {0.0: set(), 1.0: set()}
     for case, verdict in zip(cases, verdicts, strict=True):
         if (verdict.value or 0.0) != case["gsm8k_flexible_extract"]:
-            assert verdict.value == 1.0
-            kinds.add(case["kind"])
-    decimals, points, zeros = (
-        {"ans_dec", "hash_dec", "hash_dec2", "only_dec", "hash_words"},
-        {"ellipsis"},
-        {"lead0"},
-    )
-    minus_zero = {"neg_dollar"}
-    assert kinds == decimals | points | zeros | minus_zero
+            kinds[verdict.value or 0.0].add(case["kind"])
+    assert kinds == {0.0: set(REFUSED), 1.0: set(ACCEPTED)}
+
+
+FIELD = [
+    ("The loss is −5.", "5", 0.0),
+    ("The loss is −5.", "-5", 1.0),
+    ("The loss is –5.", "5", 0.0),
+    ("The loss is - $5.", "5", 0.0),
+    ("The loss is negative 5.", "-5", 1.0),
+    ("\\boxed{$9{,}500}", "500", 0.0),
+    ("\\boxed{$9{,}500}", "9500", 1.0),
+    ("It is $9\\,500$.", "500", 0.0),
+    ("It is $9\\,500$.", "9,500", 1.0),
+    ("It is 9\u202f500.", "9500", 1.0),
+    ("It is 9’500.", "500", 0.0),
+    ("It is ９５００.", "9500", 1.0),
+    ("It is 1,5.", "15", 0.0),
+    ("It is 1,5.", "5", 0.0),
+    ("It is 1/2.", "2", 0.0),
+    ("It is 1/2.", "0.5", 1.0),
+    ("It is \\sqrt{25}.", "25", 0.0),
+    ("It is 1.5 × 10³.", "1500", 1.0),
+    ("It is 1.5 × 10³.", "3", 0.0),
+    ("It has 25 cm².", "25", 1.0),
+]
+
+
+def test_numbers_as_people_write_them() -> None:
+    """From the API that users call; neither half of a number is paid."""
+    cases = [{"response": response, "ground_truth": truth} for response, truth, _ in FIELD]
+    for extract in ("flexible", "tulu"):
+        verdicts = aftertrain.verify("gsm8k", cases, extract=extract)
+        assert [verdict.value for verdict in verdicts] == [value for *_, value in FIELD]
+
+
+@pytest.mark.parametrize("truth", ["−5", "-5.0", "-$5", "－５", "so it is\n#### −5"])
+def test_a_ground_truth_is_read_like_a_reply(truth: str) -> None:
+    assert _judge("#### -5", truth).value == 1.0
+    assert _judge("#### 5", truth).value == 0.0
+
+
+@pytest.mark.parametrize("truth", ["1,5", "7.000,00", "5 apples", "10-5", "٤٢"])
+def test_a_ground_truth_with_no_one_reading_is_an_error(truth: str) -> None:
+    assert _judge("#### 5", truth).outcome == "error"
