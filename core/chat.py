@@ -38,7 +38,7 @@ FIXED_DATE = (
 )
 """Put before a template, it takes the place of transformers' clock; a template is given no callables from outside."""
 
-TEMPLATES = {"tulu": TULU_TEMPLATE}
+TEMPLATES = {"tulu": TULU_TEMPLATE, "tulu_bos": "{{ bos_token }}" + TULU_TEMPLATE}
 
 ArgumentsForm = Literal["object", "text"]
 """How a template wants a call's arguments: most write an object as JSON, some (DeepSeek V3's) a text as it stands."""
@@ -125,9 +125,7 @@ def render_text(
             "the conversation begins with the assistant, whose turn answers nothing; give that turn weight: 0, which "
             "makes it context, or put a turn before it",
         )
-    if tokenizer.chat_template is None:
-        raise ModelError("the tokenizer has no chat template; set chat_template: tulu in the recipe")
-    template = tokenizer.get_chat_template()
+    template = template_of(tokenizer, tools)
     if "strftime_now" in template:
         template = FIXED_DATE + template
 
@@ -152,6 +150,23 @@ def render_text(
     except (TemplateError, ValueError, TypeError) as error:
         roles = ", ".join(message.role for message in messages)
         raise UnusableRow("template", f"the chat template refuses the turns {roles}: {error}") from error
+
+
+def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[JSON] = ()) -> str:
+    """The template that a conversation is rendered by; of several, `tool_use` where there are tools.
+
+    Raises:
+        ModelError: there is none, or several of which none is the default.
+    """
+    if tokenizer.chat_template is None:
+        raise ModelError("the tokenizer has no chat template; set chat_template: tulu in the recipe")
+    try:
+        return str(tokenizer.get_chat_template(tools=list(tools) or None))
+    except ValueError as error:
+        named = ", ".join(sorted(tokenizer.chat_template))
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the chat templates are {named}; one of them must be named default"
+        ) from error
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -184,7 +199,7 @@ def check_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
     Raises:
         UnusableRow: the model would not see a turn, a call or the tools.
     """
-    template = str(tokenizer.get_chat_template())
+    template = template_of(tokenizer, tools)
     for reason, what in _left_out(tokenizer, template, tuple(map(Shape.of, messages)), bool(tools)):
         raise UnusableRow(reason, f"the chat template leaves out {what}")
 

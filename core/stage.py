@@ -146,6 +146,17 @@ class Stage(Component[S]):
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """What `run` would do, in figures, and every check that needs no weights."""
 
+    def preflight(self, context: PlanContext) -> list[PlanItem]:
+        """Checks that need neither weights nor all rows, for `plan` and `run` alike; none by default.
+
+        A plan shows what they find before the items of `plan`, which is not asked over an error; a run refuses to
+        start over an error. What `run` itself refuses for the same reasons it refuses in the same words.
+
+        Raises:
+            AftertrainError: a check cannot be made, which is an error too.
+        """
+        return []
+
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """Read all rows before the first stage of the run starts, so that a bad one is told today. Nothing by default.
 
@@ -181,3 +192,10 @@ class Stage(Component[S]):
     def details(self) -> dict[str, JSON]:
         """Facts for the report that are known before running."""
         return {}
+
+
+def planned(stage: Stage[Any], context: PlanContext) -> list[PlanItem]:
+    """What a plan shows of a stage: its checks, and over no error among them what it would do."""
+    checks = stage.preflight(context)
+    failed = any(item.status == "error" for item in checks)
+    return checks if failed else checks + stage.plan(context)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.chat import UnusableRow, check_unicode, check_whole, render_text, text_ids
+from aftertrain.core.endings import end_tokens, reply_ending
 from aftertrain.core.records import JSON, Message
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _end_of_turn(talk: _Talk, answered: list[int], ids: list[int], start: int, t
     common = next((i for i, (a, b) in enumerate(zip(answered, ids, strict=False)) if a != b), shortest)
     rest = answered[common:]
     closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(said)
-    if closed and rest[-1:] == [tokenizer.eos_token_id]:
+    if closed and rest and rest[-1] in end_tokens(tokenizer):
         del rest[-1]  # Phi 3's end of the whole text, after the reply's own end mark
     if common <= start or str(tokenizer.decode(rest)).strip():
         raise UnusableRow(
@@ -192,11 +193,16 @@ def _end_of_turn(talk: _Talk, answered: list[int], ids: list[int], start: int, t
 
 
 def _through_end_token(tokenizer: PreTrainedTokenizerBase, ids: list[int], start: int, stop: int) -> int:
-    """End of a reply that lies in `ids[start:stop]`, white space that the template puts after its end token left out.
+    """End of a reply that lies in `ids[start:stop]`: what the template puts after its end token is left out.
 
-    The *last* end token counts: one written inside the reply is part of it.
+    Where the template closes it as it closes any last reply, the place is known. Elsewhere (calls, inner replies) the
+    *last* end token counts, as one written inside the reply is part of it, if only white space follows.
     """
+    ending = reply_ending(tokenizer)
+    if ending is not None and ending.rest and tuple(ids[start:stop][-len(ending.rest) :]) == ending.rest:
+        return stop - len(ending.rest) + 1
+    ends = end_tokens(tokenizer)
     end = stop
-    while end > start and ids[end - 1] != tokenizer.eos_token_id:
+    while end > start and ids[end - 1] not in ends:
         end -= 1
     return stop if end == start or str(tokenizer.decode(ids[end:stop])).strip() else end

@@ -18,7 +18,7 @@ from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.records import reasons
 from aftertrain.core.run.runner import Job
 from aftertrain.core.run.size import model_items
-from aftertrain.core.stage import BASE, PlanContext, PlanItem
+from aftertrain.core.stage import BASE, PlanContext, PlanItem, planned
 
 State = Literal["reuse", "resume", "run", "unknown"]
 
@@ -149,7 +149,7 @@ class _Planner:
             chat_template=self.job.recipe.chat_template,
         )
         try:
-            return node.stage.plan(context)
+            return planned(node.stage, context)
         except AftertrainError as error:
             return [_problem("check", error)]
 

@@ -225,14 +225,21 @@ class _Walk:
             raise DataError("\n".join(f"stage {name!r}: {told}" for name, told in problems.items()))
 
     def _check_data(self, node: Node, base: str) -> None:
-        """Its rows too, unless the stage was done before: it is likely to be reused."""
+        """What `plan` checks, and its rows, unless the stage was done before: it is likely to be reused."""
         done = any((folder / "done.json").exists() for folder in self.folder.versions(node.name))
-        if type(node.stage).check_data is Stage.check_data or (done and not self.job.restart):
+        if done and not self.job.restart:
             return
-        self.log.emit("data_check", at=node.name)
         recipe = self.job.recipe
         context = PlanContext(node.name, base, recipe.seed, self.job.builder, recipe.chat_template)
-        node.stage.check_data(context, self.stopping)
+        reads = type(node.stage).check_data is not Stage.check_data
+        if reads:
+            self.log.emit("data_check", at=node.name)
+        if failed := [item for item in node.stage.preflight(context) if item.status == "error"]:
+            raise RunError(
+                f"stage {node.name!r} cannot start: {'; '.join(f'{item.label}: {item.value}' for item in failed)}"
+            )
+        if reads:
+            node.stage.check_data(context, self.stopping)
 
     def _stage(self, node: Node) -> None:
         digests = {name: artifact.digest for name, artifact in self.artifacts.items()}

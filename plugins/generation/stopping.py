@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from aftertrain.core.endings import end_tokens
+
 MARGIN = 4
 """Tokens looked at beyond the stop string's length, because a special token or a cut character decodes to nothing."""
 
 
 def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ids that end a reply: the tokenizer's end token and all of the model's generation config."""
+    """Ids that end a reply: the tokenizer's, its chat template's, and all of the model's generation config."""
     configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(configured if isinstance(configured, list | tuple) else [configured]) | {tokenizer.eos_token_id}
-    return frozenset(int(i) for i in ids if i is not None)
+    ids = set(configured if isinstance(configured, list | tuple) else [configured])
+    return frozenset(int(i) for i in ids if i is not None) | end_tokens(tokenizer)
 
 
 class StopStrings:

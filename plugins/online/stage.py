@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.chat import load_tokenizer
+from aftertrain.core.endings import name_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Artifact
@@ -69,9 +70,13 @@ class Online(Stage[OnlineSettings]):
         """Of the problems."""
         return {"data": self.builder.build(self.settings.data).fingerprint()}
 
-    def plan(self, context: PlanContext) -> list[PlanItem]:
-        """See `plan_items`; the loss is checked against what the stage supplies."""
+    def preflight(self, context: PlanContext) -> list[PlanItem]:
+        """Whether the loss asks for what the stage supplies, and the chat template."""
         build_loss(self.settings, self.builder)
+        return [PlanItem("template", fault, "warning") for fault in template_faults(self._tokenizer(context))]
+
+    def plan(self, context: PlanContext) -> list[PlanItem]:
+        """See `plan_items`."""
         prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
         notes = [PlanItem("engine", note, "warning") for note in self._notes()]
         return notes + plan_items(self.settings, prompts)
@@ -83,7 +88,10 @@ class Online(Stage[OnlineSettings]):
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
-        self._prompts(context.model, self._tokenizer(context), self._verifiers())
+        prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
+        for item in plan_items(self.settings, prompts):
+            if item.status == "error":
+                raise RunError(f"stage {context.name!r}: {item.label}: {item.value}")
 
     def run(self, context: StageContext) -> Artifact:
         """Train for `steps` steps, going on from the last checkpoint.
@@ -257,6 +265,7 @@ class _Training:
         folder = self.context.folder / "model"
         self.models.policy.save_model(folder)
         self.tokenizer.save_pretrained(folder)
+        name_ends(folder, self.tokenizer, self.context.inputs["model"].path)
         return Artifact("model", str(folder), self.context.name, digest="")
 
 

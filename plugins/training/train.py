@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
 from aftertrain.core.loss import Loss
@@ -90,8 +91,8 @@ class Train(Stage[TrainSettings]):
         model = context.inputs["model"]
         tokenizer = tokenizer_for(data, model.path, context.chat_template)
         latest = context.checkpoints.latest()
-        faults = [] if data.record_type is Document else template_faults(tokenizer)
         engine = self._engine()
+        faults = self._template_faults(tokenizer, model.path, data)
         if latest is None:
             for message in (*faults, *engine.notes()):
                 context.emit("warning", message=message)
@@ -115,13 +116,22 @@ class Train(Stage[TrainSettings]):
             if self._head == "scalar":
                 tokenizer.pad_token_id = reward_padding(model.path)
             tokenizer.save_pretrained(folder)
+            if self._head == "lm":
+                name_ends(folder, tokenizer, model.path)
         return Artifact(self.output, str(folder), context.name, digest="")
+
+    def preflight(self, context: PlanContext) -> list[PlanItem]:
+        """Whether loss, data, stage and chat template fit together."""
+        loss, data = self._loss(), self._data()
+        if misfits := self._misfits(loss, data):
+            return [PlanItem("loss", misfit, "error") for misfit in misfits]
+        tokenizer = tokenizer_for(data, context.model, context.chat_template)
+        faults = self._template_faults(tokenizer, context.model, data)
+        return [PlanItem("template", fault, "warning") for fault in faults]
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         loss, data = self._loss(), self._data()
-        items = [PlanItem("loss", misfit, "error") for misfit in self._misfits(loss, data)]
-        if items:
-            return items
+        items = []
         try:
             self._engine().preflight(context.model, head=self._head)
         except AftertrainError as error:
@@ -140,8 +150,6 @@ class Train(Stage[TrainSettings]):
         """The engine's needs; tokenise the rows into the cache. A stream is not read ahead."""
         loss, data = self._loss(), self._data()
         self._engine().preflight(context.model, head=self._head)
-        if misfits := self._misfits(loss, data):
-            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
         if self.settings.stream is None:
             tokenizer = tokenizer_for(data, context.model, context.chat_template)
             samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
@@ -334,6 +342,22 @@ class Train(Stage[TrainSettings]):
             reference,
             warn=lambda message: context.emit("warning", message=message),
         )
+
+    def _template_faults(self, tokenizer: PreTrainedTokenizerBase, model: str, data: Dataset[Any]) -> list[str]:
+        """What to warn of: faults of the template, and ends of replies that adapters cannot tell their base of.
+
+        Raises:
+            ModelError: no conversation could be rendered well.
+        """
+        faults = [] if data.record_type is Document else template_faults(tokenizer)
+        if self._head == "lm" and self._engine().saves == "adapter" and (ends := unnamed_ends(model, tokenizer)):
+            words = ", ".join(f"{tokenizer.convert_ids_to_tokens(number)} ({number})" for number in ends)
+            faults.append(
+                f"adapters are played with the generation_config.json of their base, {model}, which does not name "
+                f"{words}: replies would not stop there. Set engine.lora.save: merged, or load the generation config "
+                "from the adapters' folder, which names it"
+            )
+        return faults
 
     def _records(self, data: Dataset[Any]) -> list[tuple[str, type[Record]]]:
         """What is trained on and what is measured on, with the records of each."""

@@ -111,9 +111,11 @@ def test_targets_are_what_the_marks_of_trl_s_templates_hold(family: str, talk: s
     replies = learnt_turns(turns, 0, "all")
     assert len(ours) == len(theirs) == len(replies)
     for said, whole, turn in zip(ours, theirs, replies, strict=True):
-        given = whole.removesuffix(said)
+        # Phi 3's end of the whole text, which no sampled reply has, is not learnt.
+        given = whole.removesuffix(f"\n{tokenizer.eos_token}").removesuffix(said)
         prompt = render_text(tokenizer, turns[:turn], generation_prompt=True, tools=tools)
-        assert given + said == whole
+        assert whole.startswith(given + said)
+        assert whole.removeprefix(given + said).strip() in ("", tokenizer.eos_token if turn == replies[-1] else "")
         assert prompt.endswith(given)
 
 

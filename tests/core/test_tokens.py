@@ -14,6 +14,7 @@ from aftertrain.core.chat import UnusableRow, load_tokenizer, render_text
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.fingerprint import fingerprint
 from aftertrain.core.records import Message
+from aftertrain.core.stage import PlanItem
 from aftertrain.core.template_checks import template_checks
 from aftertrain.core.tokens import tokenise
 
@@ -126,12 +127,12 @@ def test_a_template_that_rewrites_the_prompt_is_refused(tiny_model: Path) -> Non
     tokenizer.chat_template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(DataError, match=r"not a prefix .*they part at token 0"):
         tokenise(tokenizer, [Message("user", "Hi"), Message("assistant", "Ho")])
-    checks = {label: good for label, _, good in template_checks(tokenizer)}
+    checks = {item.label: item.status for item in template_checks(tokenizer)}
     assert checks == {
-        "double BOS": True,
-        "pad token": True,
-        "prompt is a token prefix": False,
-        "reply ends with eos": False,
+        "BOS": "ok",
+        "pad token": "ok",
+        "prompt is a token prefix": "warning",
+        "reply ends with": "warning",
     }
 
 
@@ -141,14 +142,16 @@ def test_a_bos_in_the_template_is_not_added_twice(tiny_model: Path) -> None:
     ids = tokenise(tokenizer, TALK).token_ids
     assert ids.count(tokenizer.bos_token_id) == 1
     tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
-    assert template_checks(tokenizer)[0] == ("double BOS", "the template and the tokenizer both add one", False)
+    assert template_checks(tokenizer)[0] == PlanItem(
+        "double BOS", "the template writes two; take one out of it", "error"
+    )
 
 
 def test_named_templates(tiny_model: Path) -> None:
     assert render_text(load_tokenizer(str(tiny_model), "tulu"), TALK[:2], generation_prompt=True) == (
         "<|system|>\nBe brief.\n<|user|>\nHi\n<|assistant|>\n"
     )
-    with pytest.raises(ModelError, match="no chat template named 'tullu'; there are: tulu"):
+    with pytest.raises(ModelError, match="no chat template named 'tullu'; there are: tulu, tulu_bos"):
         load_tokenizer(str(tiny_model), "tullu")
 
 

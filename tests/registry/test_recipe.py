@@ -311,7 +311,7 @@ def test_names_of_other_frameworks_are_known(registry: Registry, path: str, said
 
 def test_an_unknown_chat_template_is_answered_with_the_nearest(registry: Registry) -> None:
     assert mistakes("chat_template: tulu3\n" + TestOverrides.TEXT, registry) == [
-        "r.yaml:1:1 chat_template: no chat template named 'tulu3'. Did you mean 'tulu'? There are: tulu."
+        "r.yaml:1:1 chat_template: no chat template named 'tulu3'. Did you mean 'tulu'? There are: tulu, tulu_bos."
     ]
 
 

@@ -34,7 +34,7 @@ def fingerprints_are_stable(subject: Subject) -> None:
 
 def it_plans_without_weights(subject: Subject) -> None:
     """`plan` says something about a model of which there is only configuration and tokenizer."""
-    from aftertrain.core.stage import PlanContext, PlanItem
+    from aftertrain.core.stage import PlanContext, PlanItem, planned
     from aftertrain.testing.model import tiny_model
 
     folder = subject.folder / "model"
@@ -42,7 +42,7 @@ def it_plans_without_weights(subject: Subject) -> None:
     for weights in folder.glob("*.safetensors"):
         weights.unlink()
     context = PlanContext(name="tried", model=str(folder), seed=0, builder=subject.builder)
-    items = _stage(subject).plan(context)
+    items = planned(_stage(subject), context)
     require(items, "the plan is empty")
     require(all(isinstance(item, PlanItem) for item in items), f"not all are plan items: {items!r}")
     errors = [f"{item.label}: {item.value}" for item in items if item.status == "error"]
