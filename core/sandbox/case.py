@@ -8,16 +8,20 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import candidate, examiner, program
+from aftertrain.core.sandbox.seccomp import Neighbours, filter_program
 
 if sys.platform == "linux":
-    from aftertrain.core.sandbox import linux, seccomp
+    from aftertrain.core.sandbox import landlock, linux
 
 Handlers = dict[int, Any]
 """What each signal does, by its number."""
 OPEN_FILES = 256
+SIGNALS = 1024
+"""Signals that may wait and timers that may run: a user's processes share what there is of them."""
 OURS = 2
 """Processes that count to the same user: the zygote, and the one that waits outside the walls."""
 COUNTS_BY_NAMESPACE = (5, 14)
@@ -32,7 +36,9 @@ def run(
     handlers: Handlers,
     limits: dict[str, Any],
     folder: str,
-    alone: bool,
+    neighbours: Neighbours,
+    readable: Sequence[str],
+    writable: Sequence[str],
 ) -> NoReturn:
     """Become the program that the owner ordered.
 
@@ -44,18 +50,22 @@ def run(
         handlers: what signals did before the zygote took to ignoring them.
         limits: fields of `limits.Limits`.
         folder: the scratch folder.
-        alone: whether walls are around us.
+        neighbours: who else is there.
+        readable: what may be read where no walls are around us.
+        writable: what may be written there.
     """
     try:
         _leave_zygote(private, handlers)
         if sys.platform == "linux":
             linux.set_dumpable(True)  # a program may look at itself in /proc; only the zygote is closed
         os.chdir(folder)
-        if not alone:
+        walls = neighbours.network
+        if not walls:
             os.environ.update(HOME=folder, TMPDIR=folder)
+            sys.modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
             _set("NPROC", limits["processes"] + OURS + tasks_of_user())
         _set("CPU", int(order["seconds"]) + 1)
-        _close_doors(alone, None if alone else os.getpid())
+        _close_doors(neighbours, None if walls else readable, writable)
         if order["mode"] == "script":
             program.run(*descriptors)
         source, line = descriptors
@@ -65,11 +75,11 @@ def run(
     os._exit(70)
 
 
-def examine(control: socket.socket, private: Sequence[int], handlers: Handlers, alone: bool) -> NoReturn:
+def examine(control: socket.socket, private: Sequence[int], handlers: Handlers, neighbours: Neighbours) -> NoReturn:
     """Become the examiner, which takes orders from `control` until the owner is gone. No program can look into it."""
     try:
         _leave_zygote(private, handlers)
-        _close_doors(alone, None)
+        _close_doors(replace(neighbours, alone=False), None, ())
         examiner.serve(control)
     finally:
         os._exit(70)
@@ -99,7 +109,7 @@ def _leave_zygote(private: Sequence[int], handlers: Handlers) -> None:
     os.setsid()
 
 
-def prepare(limits: dict[str, Any], folder: str, alone: bool, others: int) -> None:
+def prepare(limits: dict[str, Any], folder: str, neighbours: Neighbours, others: int) -> None:
     """Set what is the same for every program, once, in the zygote: children inherit it.
 
     `others` is the number of processes outside that the kernel counts to the same user.
@@ -112,10 +122,10 @@ def prepare(limits: dict[str, Any], folder: str, alone: bool, others: int) -> No
     _set("NOFILE", OPEN_FILES)
     _set("CORE", 0)
     _set("MSGQUEUE", 0)
-    if alone:
+    _set("SIGPENDING", SIGNALS)
+    if neighbours.network:
         _set("NPROC", limits["processes"] + OURS + others)
-    if sys.platform == "linux":
-        seccomp.filter_program(internet=alone)
+    filter_program(neighbours, 0)  # children find it made
 
 
 def _set(name: str, value: int) -> None:
@@ -146,13 +156,16 @@ def tasks_of_user() -> int:
     return total
 
 
-def _close_doors(alone: bool, only_signal: int | None) -> None:
-    """Give up capabilities and take the filter on, for good."""
-    if sys.platform == "linux":
-        linux.drop_privileges()
-        if code := seccomp.filter_program(internet=alone, only_signal=only_signal):
-            try:
-                linux.install_filter(code)
-            except OSError:
-                if alone:
-                    raise
+def _close_doors(neighbours: Neighbours, readable: Sequence[str] | None, writable: Sequence[str]) -> None:
+    """Give up, for good, capabilities, files other than these where some are named, and what the filter refuses."""
+    if sys.platform != "linux":
+        return
+    linux.drop_privileges()
+    if readable is not None:
+        landlock.restrict(readable, writable)
+    if code := filter_program(neighbours, os.getpid()):
+        try:
+            linux.install_filter(code)
+        except OSError:
+            if neighbours.network:
+                raise

@@ -29,6 +29,16 @@ def _check(result: int, what: str) -> int:
     return result
 
 
+def system_call(number: int, *arguments: int | bytes | None) -> int:
+    """Make a system call that has no function of its own.
+
+    Raises:
+        OSError: it failed.
+    """
+    passed = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    return _check(_libc.syscall(ctypes.c_long(number), *passed), f"system call {number}")
+
+
 def unshare(flags: int) -> None:
     """Leave the namespaces that `flags` names; a new PID namespace begins with the next child."""
     _check(_libc.unshare(flags), "unshare")

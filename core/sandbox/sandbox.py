@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import marshal
 import os
@@ -234,6 +235,6 @@ def _outcome(raw: Raw, stderr: str, limits: Limits) -> tuple[Outcome, str]:
             return "timeout", f"more than {limits.seconds:g} s"
         name = signal.Signals(-raw.status).name if -raw.status in set(signal.Signals) else str(-raw.status)
         return "failed", f"ended by {name}"
-    if last.startswith("MemoryError"):
+    if last.startswith("MemoryError") or f"[Errno {errno.ENOMEM}]" in last:
         return "memory", last
     return "failed", last or f"ended with status {raw.status}"

@@ -31,6 +31,8 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _LINKS = (("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc/self/fd/1", "dev/stdout"))
 _MORE_LINKS = (("/proc/self/fd/2", "dev/stderr"), (SCRATCH, "dev/shm"))
 _PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
+DEVICES = tuple(f"/dev/{name}" for name in _DEVICES)
+"""Devices that a program may read."""
 _TREE_BYTES = "1m"
 _CODE = "/aftertrain"
 """Where bubblewrap shows this package's own code, which may lie where programs get their scratch folder."""
@@ -61,10 +63,10 @@ def refuse_hidden(binds: Sequence[str]) -> None:
 
 
 def leave_root(readable: Sequence[str]) -> bool:
-    """As root, become a user that nobody else is, still able to read `readable`; whether this process was root."""
+    """As root, become another user, still able to read `readable`; whether it is one that nobody else is."""
     if os.geteuid() != 0:
         return False
-    keep_reading = False
+    keep_reading = only_ours = False
     if sys.platform == "linux":
         closed = [(path, gate) for path in readable if (gate := _closed_folder(path))]
         try:
@@ -81,12 +83,13 @@ def leave_root(readable: Sequence[str]) -> bool:
                 if user == NOBODY:
                     raise
             else:
+                only_ours = user != NOBODY
                 break
     else:
         os.setgroups([])
         os.setregid(NOBODY, NOBODY)
         os.setreuid(NOBODY, NOBODY)
-    return True
+    return only_ours
 
 
 def _closed_folder(path: str) -> str | None:

@@ -63,6 +63,9 @@ class Worker:
         bwrap: where the program of that name is.
         role: `programs` runs programs, `tests` examines them.
 
+    Attributes:
+        pid: the process that was started.
+
     Raises:
         SandboxError: the level cannot be had here; the message says at which step.
     """
@@ -93,7 +96,7 @@ class Worker:
                 env={"PYTHONHASHSEED": "0"},
                 start_new_session=True,
             )
-            self.control = ours
+            self.control, self.pid = ours, process.pid
             self._finish = weakref.finalize(self, _end, process, ours)
             answer = self.answer(START)
             if not answer or "ready" not in answer:

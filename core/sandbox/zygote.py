@@ -18,10 +18,12 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import case, orders, walls
+from aftertrain.core.sandbox import case, keeper, orders, walls
+from aftertrain.core.sandbox.seccomp import Neighbours
 
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux
@@ -30,6 +32,8 @@ LOOK = 0.05
 """Seconds between two looks at the memory of all processes of a program."""
 _HELD = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s*([0-9]+) kB", re.MULTILINE)
 """Lines of /proc/PID/status that count as memory: private, shared (also anonymous mappings), swapped out."""
+_SHARED_MEMORY = "/dev/shm"
+"""Where locks and values that processes share lie; behind walls, the scratch folder."""
 _PRELOAD = "bisect collections copy functools heapq itertools math operator random re string typing"
 """Modules that programs use most; more of them make every fork slower."""
 
@@ -85,7 +89,7 @@ def _build_walls(config: dict[str, Any], owner: int) -> None:
         scratch = config["limits"]["file_bytes"]
         walls.enter_bubblewrap(config["bwrap"], binds, config["code"], inner, scratch_bytes=scratch, owner=owner)
     else:
-        config["owner"] = owner
+        config |= {"owner": owner, "readable": [*binds, *walls.DEVICES]}
         if sys.platform == "linux":
             linux.adopt_orphans()
 
@@ -107,14 +111,18 @@ class Zygote:
         self.handlers = case.ignore_signals()
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        case.prepare(self.limits, self.folder, self.alone, config.get("others", 0))
+        self.neighbours = Neighbours(os.getpid(), self.alone or self.own_user, self.alone)
+        self.readable = config.get("readable", ())
+        case.prepare(self.limits, self.folder, self.neighbours, config.get("others", 0))
         self.child = 0
         if not self.alone:
             walls.watch_owner(config["owner"], self._end)
-        self.private = [control.fileno(), self.wake, wake_end]
+        self.proc = _open_folder("/proc")
+        self.private = [control.fileno(), self.wake, wake_end, *([] if self.proc is None else [self.proc])]
 
     def serve(self) -> NoReturn:
         """Until the owner is gone."""
+        before = keeper.state(self.proc)
         while True:
             order, descriptors = orders.receive(self.control)
             if order is None:
@@ -128,6 +136,8 @@ class Zygote:
             answer = self._wait(child, order["seconds"])
             self._kill_all(child)
             self.child = 0
+            if changed := keeper.changes(before, keeper.state(self.proc)):
+                answer["changed"] = changed
             orders.send(self.control, answer)
             self._clear()
 
@@ -139,7 +149,7 @@ class Zygote:
         while True:
             child = self.child = os.fork()
             if child == 0:
-                case.examine(self.control, self.private[1:], self.handlers, self.alone)
+                case.examine(self.control, self.private[1:], self.handlers, self.neighbours)
             status = None
             while status is None:
                 ready = [descriptor for descriptor, _ in waiting.poll()]
@@ -154,8 +164,10 @@ class Zygote:
                 orders.send(self.control, {"died": status})
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-        given = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
-        case.run(order, descriptors, folder=self.folder, alone=self.alone, **given)
+        given: dict[str, Any] = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
+        given |= {"neighbours": self.neighbours, "readable": self.readable}
+        shared = [_SHARED_MEMORY] if self.own_user else []
+        case.run(order, descriptors, folder=self.folder, writable=[self.folder, os.devnull, *shared], **given)
 
     def _wait(self, child: int, seconds: float) -> dict[str, Any]:
         """Wait for the child's end; None as status where something else ended it."""
@@ -186,7 +198,7 @@ class Zygote:
         for pid in _descendants():
             with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
                 total += sum(map(int, _HELD.findall(file.read()))) * 1024
-        return total
+        return total + sum(size for _, size in self._left_in_shared_memory())
 
     def _files(self) -> int:
         """Files in the scratch folder, where its file system counts them and does not limit them itself."""
@@ -220,8 +232,6 @@ class Zygote:
         if self.mounts:
             walls.fresh_scratch(self.limits["file_bytes"])
         elif not self.alone:
-            import tempfile
-
             self.folder = tempfile.mkdtemp(prefix="aftertrain-case-")
 
     def _clear(self) -> None:
@@ -233,6 +243,18 @@ class Zygote:
                     _remove(entry.path)
         else:
             _remove(self.folder)
+            for path, _ in self._left_in_shared_memory():
+                os.unlink(path)
+
+    def _left_in_shared_memory(self) -> list[tuple[str, int]]:
+        """Path and bytes of each file that programs have there, where they share it with the machine and the user is
+        theirs alone.
+        """
+        if self.alone or not self.own_user or not os.path.isdir(_SHARED_MEMORY):
+            return []
+        with os.scandir(_SHARED_MEMORY) as entries:
+            stats = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        return [(path, told.st_blocks * 512) for path, told in stats if told.st_uid == os.geteuid()]
 
     def _end(self) -> NoReturn:
         """End with all that is left of a program."""
@@ -242,6 +264,13 @@ class Zygote:
             if self.folder != walls.SCRATCH and os.path.isdir(self.folder):
                 self._clear()
         os._exit(0)
+
+
+def _open_folder(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _kernel() -> tuple[int, ...]:
