@@ -14,7 +14,7 @@ from aftertrain.plugins.data.columns import check_columns
 from aftertrain.plugins.data.row import Row, encodable
 from aftertrain.plugins.data.settings import FIELDS, TableSettings
 from aftertrain.plugins.data.tools import parse_tools
-from aftertrain.plugins.data.turns import SPEAKER, parse_transcript, parse_turn, parse_turns
+from aftertrain.plugins.data.turns import is_transcript, parse_transcript, parse_turn, parse_turns
 
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
 
@@ -126,12 +126,16 @@ def _rlvr(context: _Context) -> Problem:
 
 def _preference(context: _Context) -> PreferencePair:
     row, columns = context.row, context.columns
-    chosen, rejected = (_reply(row, columns[side]) for side in ("chosen", "rejected"))
+    sides = [row.values.get(columns[side]) for side in ("chosen", "rejected")]
     given = row.values.get(columns["prompt"])
-    if given is None and len(chosen) == 1 and columns["prompt"] not in row.values:
+    if given is None and columns["prompt"] not in row.values and not (isinstance(sides[0], list) and len(sides[0]) > 1):
         given = row.values.get("conversations", row.values.get("messages"))
+    # Without a prompt a text can only be a transcript, and where one side is one, both are.
+    prompted = given is not None and (given != "" or row.has(columns["prompt"]))
+    told = not prompted and any(isinstance(side, str) and is_transcript(side) for side in sides)
+    chosen, rejected = (_reply(context, columns[side], given, transcript=told) for side in ("chosen", "rejected"))
     whole = len(chosen) > 1 or len(rejected) > 1
-    prompt = () if whole and not given else _prompt(row, columns["prompt"], given)
+    prompt = () if whole and not given else _prompt(context, columns["prompt"], given)
     if whole:
         chosen = _after(row, columns["chosen"], prompt, chosen)
         rejected = _after(row, columns["rejected"], prompt, rejected)
@@ -146,11 +150,14 @@ def _preference(context: _Context) -> PreferencePair:
 
 def _feedback(context: _Context) -> Feedback:
     row, columns = context.row, context.columns
-    reply = _reply(row, columns["completion"])
     given = row.values.get(columns["prompt"])
-    prompt = _prompt(row, columns["prompt"], given)
+    reply = _reply(context, columns["completion"], given)
+    prompt = _prompt(context, columns["prompt"], given)
     if reply[-1].role != "assistant":
         row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
+    if context.settings.transcripts and reply[0].role == "user":
+        whole = _after(row, columns["completion"], prompt, reply)
+        prompt, reply = whole[:-1], whole[-1:]
     label = row.truth(columns["label"], "true (desirable) or false (undesirable)")
     return Feedback(context.id, prompt, reply, label, context.source, context.settings.license)
 
@@ -167,9 +174,15 @@ CONVERTERS: dict[str, Callable[[_Context], Record]] = {
 }
 
 
-def _prompt(row: Row, field: str, given: Any) -> tuple[Message, ...]:
-    """A text is one turn of the user."""
-    return (Message("user", given),) if isinstance(given, str) else parse_turns(row, field, given)
+def _prompt(context: _Context, field: str, given: Any) -> tuple[Message, ...]:
+    """A text is one turn of the user, or with `transcripts` a transcript up to the assistant's turn."""
+    if not isinstance(given, str):
+        return parse_turns(context.row, field, given)
+    if not (context.settings.transcripts and is_transcript(given)):
+        return (Message("user", given),)
+    turns = parse_transcript(context.row, field, given)
+    begun = turns[-1].role == "assistant" and not turns[-1].content
+    return turns[:-1] if begun and len(turns) > 1 else turns
 
 
 def _after(row: Row, field: str, prompt: Sequence[Message], turns: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -185,15 +198,39 @@ def _after(row: Row, field: str, prompt: Sequence[Message], turns: tuple[Message
     row.fail(field, "turns that have the row's prompt in them or go on from it with the assistant", turns[0].content)
 
 
-def _reply(row: Row, field: str) -> tuple[Message, ...]:
-    value = row.values.get(field)
-    if isinstance(value, str):
-        if SPEAKER.match(value):
-            return parse_transcript(row, field, value)
-        return (Message("assistant", value),)
+def _reply(context: _Context, field: str, given: Any, *, transcript: bool = False) -> tuple[Message, ...]:
+    """A reply, or a conversation that ends with it.
+
+    Args:
+        given: the row's prompt.
+        transcript: a text can be nothing else.
+    """
+    row, value = context.row, context.row.values.get(field)
     if isinstance(value, dict):
         return (parse_turn(row, field, value),)
-    return parse_turns(row, field, value)
+    if not isinstance(value, str):
+        return parse_turns(row, field, value)
+    told = context.settings.transcripts
+    if (transcript and told is None) or (told and is_transcript(value)):
+        return parse_transcript(row, field, value)
+    if told is None and isinstance(given, str) and given.strip() and is_transcript(value):
+        _check_plain(row, field, given, value)
+    return (Message("assistant", value.strip() if told else value),)
+
+
+def _check_plain(row: Row, field: str, prompt: str, text: str) -> None:
+    """A transcript that has the prompt in it, as no reply would, is not learnt as one without being asked.
+
+    Raises:
+        RowFault: it has.
+    """
+    turns = parse_transcript(row, field, text)
+    if any(turn.role == "user" and turn.content == prompt.strip() for turn in turns) and turns[0].role == "user":
+        row.refuse(
+            "transcript",
+            f"field {field!r}: a text beside a prompt is one reply, and this one repeats the prompt as a transcript; "
+            "set transcripts: true to read turns in it, or transcripts: false to learn it as it stands",
+        )
 
 
 def _split(

@@ -33,8 +33,8 @@ class TableSettings(Settings):
         "messages",
         description="messages: a list of turns; prompt_response: two texts; alpaca: an instruction, an input that may "
         "be missing, and an output; gsm8k: question and worked answer; text: a plain text, all of which is learnt, "
-        "without a chat template; preference: chosen and rejected, as turns, texts with a prompt, or transcripts with "
-        "Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good (KTO); rlvr: "
+        "without a chat template; preference: chosen and rejected, as turns, texts beside a prompt, or, without "
+        "one, transcripts with Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good (KTO); rlvr: "
         "turns with a ground truth and the name of its verifier (Tülu 3).",
     )
     as_: Literal["conversation", "problem"] | None = Field(
@@ -49,6 +49,12 @@ class TableSettings(Settings):
     verifiers: dict[str, str] = Field(
         VERIFIERS, description="For the format rlvr: verifier of each value of the field dataset; others are errors."
     )
+    transcripts: bool | None = Field(
+        None,
+        description="For the formats preference and feedback, whether texts that begin with Human: or Assistant: are "
+        "transcripts of several turns; null is no beside a prompt, where a text is one reply whatever it begins with, "
+        "and yes where a pair has none.",
+    )
     limit: PositiveInt | None = Field(None, description="Take only the first rows.")
     source: str | None = Field(None, description="Name of the data set in metrics; null takes the file's name.")
     license: str | None = unhashed(None, description="Licence of the data, kept with every record.")
@@ -58,6 +64,8 @@ class TableSettings(Settings):
         known = FIELDS[self.format]
         if odd := sorted(self.fields.keys() - known.keys()):
             raise ValueError(f"the format {self.format} has no field {', '.join(odd)}; it has: {', '.join(known)}")
+        if self.transcripts is not None and self.format not in ("preference", "feedback"):
+            raise ValueError("'transcripts' is for the formats preference and feedback; the others have no transcripts")
         if self.as_ is not None and self.format != "gsm8k":
             raise ValueError("'as' is for the format gsm8k; the other formats make one kind of record")
         return self

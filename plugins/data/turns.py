@@ -24,7 +24,7 @@ THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Names that a turn's thoughts go by."""
 WEIGHTS = ("weight", "train")
 """Fields of a turn that say whether it is learnt: OpenAI's and axolotl's."""
-SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 
 def parse_turns(row: Row, field: str, value: Any) -> tuple[Message, ...]:
@@ -34,9 +34,14 @@ def parse_turns(row: Row, field: str, value: Any) -> tuple[Message, ...]:
     return tuple(parse_turn(row, f"{field}[{index}]", turn) for index, turn in enumerate(value))
 
 
+def is_transcript(text: str) -> bool:
+    """Whether a text begins as a transcript does; a plain reply may begin so too."""
+    return _SPEAKER.match(text) is not None
+
+
 def parse_transcript(row: Row, field: str, text: str) -> tuple[Message, ...]:
     """Anthropic's `\\n\\nHuman: … \\n\\nAssistant: …`."""
-    parts = SPEAKER.split(text)
+    parts = _SPEAKER.split(text)
     if parts[0].strip() or len(parts) < 3:
         row.fail(field, "a transcript that starts with 'Human:'", text)
     speakers = {"Human": "user", "Assistant": "assistant"}

@@ -83,6 +83,112 @@ def test_preference_of_longer_talks_splits_where_they_part(dataset: Any, write: 
     assert [message.content for message in record.chosen] == ["Ho", "Bye", "A"]
 
 
+SPOKEN = "Human: hi there\n\nAssistant: hello world"
+NESTED = "It said:\n\nHuman: hi\n\nAssistant: ho"
+
+
+@pytest.mark.parametrize("reply", [SPOKEN, f"\n\n{SPOKEN}", "Assistant: is the word", "Human:", NESTED])
+@pytest.mark.parametrize("transcripts", [None, False])
+@pytest.mark.parametrize("prompt", ["Write it.", [USER], ""])
+def test_a_text_beside_a_prompt_is_one_reply(
+    reply: str, prompt: Any, transcripts: bool | None, dataset: Any, write: Any
+) -> None:
+    """A reply that begins `Human:` was split into turns and its first words cut, and a pair's prompt went with them."""
+    row = {"prompt": prompt, "completion": reply, "chosen": reply, "rejected": "no", "response": reply, "label": True}
+    path, said = write([row]), (Message("assistant", reply),)
+    asked = (Message("user", prompt),) if isinstance(prompt, str) else (HI,)
+    assert one(dataset, path, format="feedback", transcripts=transcripts).reply == said
+    for fields in ({}, {"chosen": "rejected", "rejected": "chosen"}):
+        pair = one(dataset, path, format="preference", fields=fields, transcripts=transcripts)
+        assert (pair.prompt, {pair.chosen, pair.rejected}) == (asked, {said, (Message("assistant", "no"),)})
+    both = one(dataset, write([row | {"rejected": f"{reply}!"}]), format="preference", transcripts=transcripts)
+    assert (both.prompt, both.chosen) == (asked, said)
+    if isinstance(prompt, str):
+        assert one(dataset, path, format="prompt_response").messages[1:] == said
+
+
+@pytest.mark.parametrize(
+    ("row", "settings"),
+    [
+        ({"messages": [USER, {"role": "assistant", "content": SPOKEN}]}, {}),
+        ({"instruction": "Hi", "output": SPOKEN}, {"format": "alpaca"}),
+        ({"conversations": [USER], "chosen": SPOKEN, "rejected": "no"}, {"format": "preference"}),
+        (
+            {"prompt": "Hi", "chosen": [{"role": "assistant", "content": SPOKEN}], "rejected": "no"},
+            {"format": "preference"},
+        ),
+        (
+            {"prompt": "Hi", "chosen": {"role": "assistant", "content": SPOKEN}, "rejected": "no"},
+            {"format": "preference"},
+        ),
+        (
+            {"prompt": "Hi", "completion": [{"role": "assistant", "content": SPOKEN}], "label": 1},
+            {"format": "feedback"},
+        ),
+    ],
+)
+def test_a_turn_is_never_a_transcript(row: Any, settings: Any, dataset: Any, write: Any) -> None:
+    record = one(dataset, write([row]), **settings)
+    said = (
+        record.messages
+        if isinstance(record, Conversation)
+        else (*record.prompt, *(record.reply if isinstance(record, Feedback) else record.chosen))
+    )
+    assert said == (HI, Message("assistant", SPOKEN))
+
+
+HH = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: Bye\n\nAssistant: "
+
+
+@pytest.mark.parametrize(
+    ("row", "settings"),
+    [
+        ({"chosen": HH + "A", "rejected": HH + "B"}, {}),
+        ({"prompt": None, "chosen": HH + "A", "rejected": HH + "B"}, {}),
+        ({"chosen": HH + "A", "rejected": HH + "B"}, {"transcripts": True}),
+        ({"prompt": HH.rstrip(), "chosen": " A", "rejected": " B"}, {"transcripts": True}),
+        ({"prompt": "Bye", "chosen": HH + "A", "rejected": HH + "B"}, {"transcripts": True}),
+        ({"prompt": HH.rstrip(), "chosen": "\n\nAssistant: A", "rejected": "B"}, {"transcripts": True}),
+    ],
+)
+def test_transcripts_are_read_where_they_can_be_nothing_else_or_are_asked_for(
+    row: Any, settings: Any, dataset: Any, write: Any
+) -> None:
+    """Anthropic's HH-RLHF has no prompt; a copy of it has the prompt as a transcript."""
+    pair = one(dataset, write([row]), format="preference", **settings)
+    assert [turn.content for turn in pair.prompt] == ["Hi", "Ho", "Bye"]
+    assert (pair.chosen, pair.rejected) == ((Message("assistant", "A"),), (Message("assistant", "B"),))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (
+            {"prompt": "Bye", "chosen": HH + "A", "rejected": "B"},
+            "repeats the prompt as a transcript; set transcripts: true",
+        ),
+        ({"chosen": HH + "A", "rejected": "B"}, "field 'rejected': expected a transcript that starts with 'Human:'"),
+        ({"chosen": "B", "rejected": HH + "A"}, "field 'chosen': expected a transcript that starts with 'Human:'"),
+        ({"chosen": HH + "A\n\nHuman: So?", "rejected": HH + "A"}, "turns that end with the assistant's"),
+    ],
+)
+def test_half_transcripts_are_refused(row: Any, words: str, dataset: Any, write: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        one(dataset, write([row]), format="preference")
+    assert words in str(caught.value)
+
+
+def test_feedback_reads_transcripts_where_it_is_told_to(dataset: Any, write: Any) -> None:
+    path = write([{"prompt": "Bye", "completion": HH + "A", "label": True}])
+    with pytest.raises(DataError, match="set transcripts: true to read turns in it, or transcripts: false"):
+        one(dataset, path, format="feedback")
+    told = one(dataset, path, format="feedback", transcripts=True)
+    assert [turn.content for turn in (*told.prompt, *told.reply)] == ["Hi", "Ho", "Bye", "A"]
+    assert one(dataset, path, format="feedback", transcripts=False).reply == (Message("assistant", HH + "A"),)
+    with pytest.raises(ValidationError, match="'transcripts' is for the formats preference and feedback"):
+        JsonlSettings(path="x", format="messages", transcripts=True)
+
+
 ASK, MORE = {"role": "user", "content": "Ask"}, {"role": "user", "content": "More"}
 SYSTEM = {"role": "system", "content": "Be rude."}
 GOOD, BAD = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
