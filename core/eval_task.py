@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aftertrain.core.component import Component
 from aftertrain.core.generator import Sampling
-from aftertrain.core.records import JSON, Completion, Message
+from aftertrain.core.records import JSON, Completion, Message, Thoughts
 from aftertrain.core.settings import Settings, Use
 
 S = TypeVar("S", bound=Settings)
@@ -39,6 +39,7 @@ class Instance:
         baseline: a context without the question, under which the choices are scored as well (PMI), or None.
         target: what `EvalTask.score` compares with.
         chat: render `messages` with the chat template; otherwise their contents are joined as plain text.
+        thoughts: how the model's template marks thoughts in a reply; whoever runs the model sets it before scoring.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Instance:
     choices: tuple[str, ...] = ()
     chat: bool = True
     baseline: str | None = None
+    thoughts: Thoughts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,12 +151,32 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Thoughts:
+    """How thoughts are marked in a reply.
+
+    Attributes:
+        begun: the prompt ends with `opening`, so that the reply begins within its thoughts.
+    """
+
+    opening: str = "<think>"
+    closing: str = "</think>"
+    begun: bool = False
+
+
+Part = Literal["reply", "answer", "block"]
+"""All of a reply; what follows its thoughts; the inside of a block that is marked as its answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationCase:
     """What a verifier is asked: does `response` to `prompt` agree with `ground_truth`?
 
     Attributes:
         response_with_special: the reply with special tokens, for verifiers that want this view (`Verifier.view`); None
             where it does not differ from `response`. Who changes the one must change or clear the other.
+        thoughts: of the chat template that the reply was made with; None where it is not known.
+        part: which part of the reply `response` is.
+        whole: the whole reply where `response` is a part of it, else None.
     """
 
     id: str
@@ -165,6 +185,14 @@ class VerificationCase:
     ground_truth: JSON
     source: str = ""
     response_with_special: str | None = None
+    thoughts: Thoughts | None = None
+    part: Part = "reply"
+    whole: str | None = None
+
+    @property
+    def reply(self) -> str:
+        """The whole reply."""
+        return self.response if self.whole is None else self.whole
 
 
 Outcome = Literal["scored", "timeout", "error", "unparsable"]

@@ -38,6 +38,20 @@ class Verifier(Component[S]):
         return 10.0
 
     @property
+    def note(self) -> str:
+        """What whoever reads its verdicts should know of the rule; blank: nothing. By default the parts'."""
+        return "; ".join(dict.fromkeys(part.note for part in self.parts if part.note))
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it looks at ground truths; of one made of parts, whether a part does."""
+        return any(part.needs_truth for part in self.parts) if self.parts else True
+
+    def handed_on(self, case: VerificationCase) -> VerificationCase:
+        """The case as verifiers that judge after this one should see it: a part of the reply, if this one finds it."""
+        return case
+
+    @property
     def parts(self) -> tuple[Verifier[Any], ...]:
         """Verifiers that this one is made of, each isolated in its own right."""
         return ()

@@ -103,6 +103,20 @@ class Isolated(Verifier[Any]):
         """The verifier's, in this process."""
         self.inner.preflight()
 
+    @property
+    def note(self) -> str:
+        """The verifier's."""
+        return self.inner.note
+
+    @property
+    def needs_truth(self) -> bool:
+        """The verifier's."""
+        return self.inner.needs_truth
+
+    def handed_on(self, case: VerificationCase) -> VerificationCase:
+        """The verifier's, in this process."""
+        return self.inner.handed_on(case)
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order."""
         return self.pool.verify(self.inner, shown(self.inner, cases))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.sandbox.limits import MEGA, Limits, UnitResult
 from aftertrain.core.sandbox.sandbox import Sandbox
@@ -81,6 +82,10 @@ class Code(Verifier[CodeSettings]):
             return self._sandbox
 
     def _verdict(self, case: VerificationCase) -> Verdict:
+        # A program may hold tags: those of an answer are looked at where no fence marks it.
+        return judged(case, self.settings, self._run, block=False)
+
+    def _run(self, case: VerificationCase) -> Verdict:
         try:
             truth = read(case.ground_truth)
         except (ValueError, RecursionError) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from aftertrain.core.answer import answer_block
+
 _FENCE = re.compile(r"^[ \t]{0,12}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _PYTHON = frozenset({"python", "python3", "py", "py3"})
 
@@ -42,6 +44,7 @@ def program(reply: str, rule: Literal["last_fence", "first_fence", "all"]) -> tu
     python = [text for language, text in fenced if language in _PYTHON]
     chosen = python or [text for _, text in fenced]
     if not chosen:
-        return reply, "whole reply"
+        block = answer_block(reply)
+        return (reply, "whole reply") if block is None or not block.strip() else (block.strip("\r\n"), "answer block")
     where = "python block" if python else "block"
     return (chosen[0], f"first {where}") if rule == "first_fence" else (chosen[-1], f"last {where}")

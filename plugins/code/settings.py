@@ -6,12 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from aftertrain.core.settings import PositiveInt, Settings
+from aftertrain.core.answer import AnswerSettings
+from aftertrain.core.settings import PositiveInt
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class CodeSettings(Settings):
+class CodeSettings(AnswerSettings):
     """How a program is found in a reply, tested and scored."""
 
     extract: Literal["last_fence", "first_fence", "all"] = Field(

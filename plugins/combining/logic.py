@@ -20,6 +20,7 @@ class All(PartsInOrder[AllSettings]):
     """
 
     Config = AllSettings
+    hands_on = True
 
     @property
     def _written(self) -> Sequence[PartSettings]:

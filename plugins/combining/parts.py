@@ -61,6 +61,9 @@ class Combination(Verifier[S]):
 class PartsInOrder(Combination[S]):
     """Asks part after part, each in one batch, about the cases that the parts before it left open."""
 
+    hands_on: ClassVar[bool] = False
+    """Whether a part that finds the answer's block (`format`) hands it on to the parts after it."""
+
     @property
     @abstractmethod
     def _written(self) -> Sequence[PartSettings]:
@@ -72,11 +75,14 @@ class PartsInOrder(Combination[S]):
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case; its detail tells each part's, and which were not asked."""
         found: list[list[Verdict]] = [[] for _ in cases]
+        cases = list(cases)
         for part, written in zip(self._parts, self._written, strict=True):
             waiting = [number for number, verdicts in enumerate(found) if not self._decided(verdicts)]
             asked = _ask(part, written.truth, [cases[number] for number in waiting])
             for number, verdict in zip(waiting, asked, strict=True):
                 found[number].append(verdict)
+                if self.hands_on and verdict.outcome == "scored":
+                    cases[number] = part.handed_on(cases[number])
         return [replace(self._combined(verdicts), detail=self._told(verdicts)) for verdicts in found]
 
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:

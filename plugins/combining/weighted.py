@@ -17,6 +17,7 @@ class Weighted(PartsInOrder[WeightedSettings]):
     """
 
     Config = WeightedSettings
+    hands_on = True
 
     @property
     def _written(self) -> Sequence[WeightedPart]:

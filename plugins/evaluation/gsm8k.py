@@ -14,12 +14,13 @@ from importlib.resources import files
 from typing import Literal
 
 from aftertrain.core import numeral
+from aftertrain.core.answer import marked, split
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.generator import Sampling
 from aftertrain.core.notation import latex
 from aftertrain.core.numeral import Numeral
-from aftertrain.core.records import Completion, Message, Problem
+from aftertrain.core.records import Completion, Message, Problem, Thoughts
 from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import GSM8KSettings
 
@@ -31,9 +32,10 @@ _STATED = re.compile(r"(?:answer is|####)\s*:?\s*\\?\$?-?\\?\$?([\d,]*\.?\d+)", 
 class GSM8K(EvalTask[GSM8KSettings]):
     """Three readings of one reply.
 
-    `exact_match` (Tülu 3's): the last number with its commas removed, sign of integers dropped, equal as text.
-    `flexible`: the last number whole (`core/numeral.py`), equal in value. `strict`: the number stated as "the answer is
-    N" (or `#### N`), equal in value; below `exact_match` it tells how many replies left the form.
+    `exact_match` (Tülu 3's): the last number with its commas removed, sign of integers dropped, equal as text; of the
+    whole reply, as published. The others read what follows the reply's thoughts. `flexible`: the last number whole
+    (`core/numeral.py`), equal in value. `strict`: the number stated as "the answer is N" (or `#### N`), equal in value;
+    below `exact_match` it tells how many replies left the form.
     """
 
     Config = GSM8KSettings
@@ -65,9 +67,12 @@ class GSM8K(EvalTask[GSM8KSettings]):
     def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
         """Read the reply in three ways; a reply without a number is `unparsable` and scores 0."""
         text = output.text if isinstance(output, Completion) else ""
+        thoughts = instance.thoughts or Thoughts()
+        with_special = output.text_with_special if isinstance(output, Completion) else None
+        answer = split(marked(text, with_special, (thoughts.opening, thoughts.closing)), thoughts).text or ""
         truth = str(instance.target)
         last = last_number(text)
-        written, wanted = latex(text), numeral.last(latex(truth))
+        written, wanted = latex(answer), numeral.last(latex(truth))
         metrics = {
             "exact_match": float(last is not None and last == last_number(truth)),
             "flexible": float(_same_value(numeral.last(written), wanted)),

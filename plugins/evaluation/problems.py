@@ -100,7 +100,13 @@ class Problems(EvalTask[ProblemsSettings]):
         prompt = "\n".join(message.content for message in instance.messages if message.role == "user")
         return [
             VerificationCase(
-                f"{instance.id}#{number}", prompt, response, truth, self._sources[instance.id], with_special
+                f"{instance.id}#{number}",
+                prompt,
+                response,
+                truth,
+                self._sources[instance.id],
+                with_special,
+                thoughts=instance.thoughts,
             )
             for number, truth in enumerate(instance.target)
         ]

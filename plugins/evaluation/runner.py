@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.answer import thoughts_of
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.eval_task import ChoiceScores, Instance, InstanceScore
@@ -57,7 +59,12 @@ class Runner:
         outputs: Sequence[Completion | ChoiceScores] = (
             self._generate(block) if block.task.generates else self._score(instances)
         )
-        scores = block.task.task.score_all(instances, outputs)
+        template = self.tokenizer.chat_template
+        marked = [
+            replace(instance, thoughts=thoughts_of(str(template) if template else None, self.prompt(instance)))
+            for instance in instances
+        ]
+        scores = block.task.task.score_all(marked, outputs)
         return [
             self._row(block, instance, output, score)
             for instance, output, score in zip(instances, outputs, scores, strict=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.errors import unknown
-from aftertrain.core.settings import Settings
 
 IFEVAL_KINDS = (
     "change_case:capital_word_frequency",
@@ -68,7 +68,7 @@ TULU_FUNCTIONS = (
 """The 25 function names of Tulu 3's constraints (open-instruct's if_functions)."""
 
 
-class IFEvalSettings(Settings):
+class IFEvalSettings(AnswerSettings):
     """How strictly a reply is read, and what its score counts."""
 
     mode: Literal["strict", "loose"] = Field(
@@ -90,7 +90,7 @@ class IFEvalSettings(Settings):
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
         for name in weights:
-            if name not in IFEVAL_KINDS and name not in TULU_FUNCTIONS:
+            if name not in IFEVAL_KINDS and name not in TULU_FUNCTIONS and name not in IFBENCH_KINDS:
                 known = TULU_FUNCTIONS if "_" in name and ":" not in name else IFEVAL_KINDS
                 raise ValueError(unknown("instruction", name, known))
         return weights
@@ -163,7 +163,7 @@ IFBENCH_KINDS = (
 """The 58 instruction ids of IFBench (Pyatkin et al. 2025), and 4 of Tulu 3's IFEval-OOD."""
 
 
-class IFBenchSettings(Settings):
+class IFBenchSettings(AnswerSettings):
     """How strictly a reply is read, and what its score counts."""
 
     mode: Literal["strict", "loose"] = Field(
@@ -184,6 +184,6 @@ class IFBenchSettings(Settings):
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
         for name in weights:
-            if name not in IFBENCH_KINDS:
+            if name not in IFBENCH_KINDS and name not in IFEVAL_KINDS:
                 raise ValueError(unknown("instruction", name, IFBENCH_KINDS))
         return weights

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
+from aftertrain.core.answer import ENDLESS, answer_of
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
@@ -88,7 +89,13 @@ class Extract(Verifier[ExtractSettings]):
         answers = iter(self._asker.ask(questions, first_line) if questions else [])
         found = [one if isinstance(one, Verdict) else next(answers) for one in asked]
         compared = [
-            replace(case, response=self.settings.before + answer.found + self.settings.after)
+            replace(
+                case,
+                response=self.settings.before + answer.found + self.settings.after,
+                response_with_special=None,
+                part="answer",
+                whole=case.reply,
+            )
             for case, answer in zip(cases, found, strict=True)
             if isinstance(answer, Answer) and answer.found is not None
         ]
@@ -106,6 +113,10 @@ class Extract(Verifier[ExtractSettings]):
         return replace(verdict, extracted=shown if verdict.outcome == "scored" else None, detail=told)
 
     def _question(self, case: VerificationCase) -> Question | Verdict:
+        part = answer_of(case, self.settings, block=False)
+        if part.text is None:
+            return Verdict.unparsable(ENDLESS)
+        case = replace(case, response=part.text, response_with_special=None)
         prompting = self._asker.prompting
         refused = prompting.too_long(case.response, case.prompt if self._chat else "")
         if refused is not None:

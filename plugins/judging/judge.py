@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from aftertrain.core.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
@@ -83,10 +85,26 @@ class Judge(Verifier[JudgeSettings]):
         self._asker.record(asked, found, verdicts)
         return verdicts
 
+    @property
+    def note(self) -> str:
+        """Of the template wildguard."""
+        mine = self.settings.template == "wildguard" and self.settings.thoughts is None
+        return f"judge's template wildguard {WHOLE}" if mine else ""
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether the template shows it."""
+        return self._needs_truth
+
     def _question(self, case: VerificationCase) -> Question | Verdict:
         wrong = self._wrong_truth(case.ground_truth)
         if wrong is not None:
             return wrong
+        # Tags of an answer tell a reader as much as the answer: they stay.
+        part = answer_of(case, self.settings, reference=self.settings.template == "wildguard", block=False)
+        if part.text is None:
+            return Verdict.unparsable(ENDLESS)
+        case = replace(case, response=part.text, response_with_special=None)
         prompting = self._asker.prompting
         truth = case.ground_truth
         refused = prompting.too_long(case.prompt, case.response, truth if isinstance(truth, str) else "")

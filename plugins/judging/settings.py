@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
@@ -54,7 +55,7 @@ class Prices(Settings):
     reply: Annotated[float, Field(ge=0)] = Field(0.0, description="A million reply tokens.")
 
 
-class AskingSettings(Settings):
+class AskingSettings(AnswerSettings):
     """The model that is asked, and what asking may cost."""
 
     model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.chat import UnusableRow, check_whole, render
+from aftertrain.core.answer import thoughts_of
+from aftertrain.core.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, ModelError, unknown
-from aftertrain.core.records import Problem
+from aftertrain.core.records import Problem, Thoughts
 from aftertrain.plugins.online.settings import OnlineSettings
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A problem with its prompt's token ids."""
+    """A problem with its prompt's token ids, and how the chat template marks thoughts in replies to it."""
 
     problem: Problem
     token_ids: tuple[int, ...]
+    thoughts: Thoughts | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ def load_prompts(
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
         _check_prompt(tokenizer, record)
-        ids = tuple(render(tokenizer, record.prompt, generation_prompt=True, tools=record.tools))
+        text = render_text(tokenizer, record.prompt, generation_prompt=True, tools=record.tools)
+        ids = tuple(text_ids(tokenizer, text))
         over = [reason for reason, limit in limits.items() if len(ids) > limit]
         if over:
             dropped.setdefault(over[0], []).append(record.id)
         else:
-            kept.append(Prompt(problem, ids))
+            kept.append(Prompt(problem, ids, thoughts_of(str(tokenizer.chat_template), text)))
     for check in checks or ():
         if check not in checked:
             raise DataError(f"data set {name!r}: checks: {unknown('check', check, checked)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertrain.core.records import Check, Outcome, Problem, Verdict, VerificationCase
+from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
 from aftertrain.core.rewards import total_reward, verification_reward
 from aftertrain.core.verifier import Verifier, shown
 from aftertrain.plugins.online.rollout import Rollout
@@ -71,7 +71,8 @@ def verdicts_on(
     for rollout in rollouts:
         for check in rollout.prompt.problem.checks:
             problem, reply = rollout.prompt.problem, rollout.completion
-            case = case_of(problem, check, rollout.id, reply.text, reply.text_with_special)
+            marks = rollout.prompt.thoughts
+            case = case_of(problem, check, rollout.id, reply.text, reply.text_with_special, thoughts=marks)
             cases[check.verifier].append(case)
     verdicts = {
         name: iter(verifiers[name].verify(shown(verifiers[name], batch))) for name, batch in cases.items() if batch
@@ -137,7 +138,13 @@ def _earned(verdict: Verdict, settings: RewardSettings) -> float:
 
 
 def case_of(
-    problem: Problem, check: Check, id: str, response: str, with_special: str | None = None
+    problem: Problem,
+    check: Check,
+    id: str,
+    response: str,
+    with_special: str | None = None,
+    *,
+    thoughts: Thoughts | None = None,
 ) -> VerificationCase:
     """What a check's verifier is asked about a reply to the problem."""
     return VerificationCase(
@@ -147,4 +154,5 @@ def case_of(
         ground_truth=check.ground_truth,
         source=problem.source,
         response_with_special=with_special,
+        thoughts=thoughts,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import F1Settings
@@ -22,7 +23,7 @@ class TokenF1(Verifier[F1Settings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored in [0, 1]; an error where the ground truth is neither a string nor a list of strings."""
-        return [self._verdict(case) for case in cases]
+        return [judged(case, self.settings, self._verdict) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         truths = aliases(case.ground_truth)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from aftertrain.core import numeral
+from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.notation import latex
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
@@ -36,7 +37,14 @@ class GSM8K(Verifier[GSM8KSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where the reply holds no answer; an error where the ground truth is no number."""
-        return [self._verdict(case) for case in cases]
+        reference = self.settings.equality == "string"
+        return [judged(case, self.settings, self._verdict, reference=reference) for case in cases]
+
+    @property
+    def note(self) -> str:
+        """Of equality string."""
+        mine = self.settings.equality == "string" and self.settings.thoughts is None
+        return f"gsm8k's equality string {WHOLE}" if mine else ""
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         return self._same_text(case) if self.settings.equality == "string" else self._same_value(case)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
@@ -67,12 +68,32 @@ class Math(Verifier[MathSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where the reply holds no answer; an error where the ground truth is no answer."""
-        judge = self._found if self.settings.extract == "math_verify" else self._verdict
-        verdicts = []
-        for case in cases:
-            truth = _reference(case.ground_truth)
-            verdicts.append(_no_reference(case.ground_truth) if truth is None else judge(case.response, truth))
-        return verdicts
+        reference = self.settings.equality != "either"
+        return [judged(case, self.settings, self._judge, reference=reference) for case in cases]
+
+    @property
+    def note(self) -> str:
+        """Of equality string and math_verify."""
+        mine = self.settings.equality != "either" and self.settings.thoughts is None
+        return f"math's equality {self.settings.equality} {WHOLE}" if mine else ""
+
+    def _judge(self, case: VerificationCase) -> Verdict:
+        truth = _reference(case.ground_truth)
+        if truth is None:
+            return _no_reference(case.ground_truth)
+        if self.settings.extract == "math_verify":
+            return self._found(case.response, truth)
+        verdict = self._verdict(case.response, truth)
+        if verdict.outcome == "unparsable" and case.part == "block" and self.settings.extract == "flexible":
+            return self._block(case.response, truth)
+        return verdict
+
+    def _block(self, answer: str, truth: str) -> Verdict:
+        """A block that is marked as the answer needs no mark within it."""
+        if not answer.strip():
+            return Verdict.unparsable("the answer block is empty")
+        rule, why = self._same(answer.strip(), truth, both=True)
+        return Verdict.scored(float(rule is not None), answer[:SHOWN], f"answer block, {rule or why}")
 
     def _verdict(self, response: str, truth: str) -> Verdict:
         refused: tuple[str, str] | None = None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import MultipleChoiceSettings
@@ -40,7 +41,7 @@ class MultipleChoice(Verifier[MultipleChoiceSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where no rule finds a letter; an error where the ground truth is none of them."""
-        return [self._verdict(case) for case in cases]
+        return [judged(case, self.settings, self._verdict, block=False) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         letters, truth = self.settings.letters, case.ground_truth

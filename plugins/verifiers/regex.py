@@ -8,14 +8,19 @@ takes as long as the pattern does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.gsm8k import _reference, _value
 from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern
 from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
+
+_TAGGED = re.compile(r"[</?\[](?:seed:)?(?:think|thought|reason)", re.IGNORECASE)
+"""In a pattern: it looks at the tags of thoughts itself, so that it gets the reply as it is."""
 
 
 class Regex(Verifier[RegexSettings]):
@@ -30,6 +35,11 @@ class Regex(Verifier[RegexSettings]):
         self._group = first if settings.group is None else settings.group
 
     @property
+    def needs_truth(self) -> bool:
+        """All but equality search do."""
+        return self.settings.equality != "search"
+
+    @property
     def deadline(self) -> float:
         """The setting: a pattern that needs long is one that never ends."""
         return self.settings.deadline
@@ -39,7 +49,8 @@ class Regex(Verifier[RegexSettings]):
 
         With equality search, a reply without a match scores 0.
         """
-        return [self._verdict(case) for case in cases]
+        tagged = _TAGGED.search(self.settings.pattern) is not None
+        return [judged(case, self.settings, self._verdict, reference=tagged, block=False) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         wrong = self._wrong_truth(case.ground_truth)

@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.settings import Settings
 
 
-class GSM8KSettings(Settings):
+class GSM8KSettings(AnswerSettings):
     """Which number of a reply is its answer, and when two numbers are equal."""
 
     extract: Literal["strict", "flexible", "tulu"] = Field(
@@ -25,7 +26,7 @@ class GSM8KSettings(Settings):
     )
 
 
-class MathSettings(Settings):
+class MathSettings(AnswerSettings):
     """Where a reply's answer stands, and when two answers in LaTeX are the same."""
 
     extract: Literal["boxed", "minerva", "flexible", "math_verify"] = Field(
@@ -63,7 +64,7 @@ class MathSettings(Settings):
         return self
 
 
-class StringSettings(Settings):
+class StringSettings(AnswerSettings):
     """How texts are prepared before they are compared."""
 
     normalize: Literal["none", "strip", "squad"] = Field(
@@ -73,7 +74,7 @@ class StringSettings(Settings):
     )
 
 
-class F1Settings(Settings):
+class F1Settings(AnswerSettings):
     """How texts are prepared before their words are compared."""
 
     normalize: Literal["none", "squad"] = Field(
@@ -83,7 +84,7 @@ class F1Settings(Settings):
     )
 
 
-class TriviaQASettings(Settings):
+class TriviaQASettings(AnswerSettings):
     """When a reply names an alias."""
 
     match: Literal["exact", "contains"] = Field(
@@ -93,7 +94,7 @@ class TriviaQASettings(Settings):
     )
 
 
-class MultipleChoiceSettings(Settings):
+class MultipleChoiceSettings(AnswerSettings):
     """Which letter of a reply is its answer."""
 
     letters: Annotated[str, Field(pattern="^[A-Z]{2,26}$")] = Field(
@@ -123,6 +124,15 @@ class FormatSettings(Settings):
         description="The reply is exactly these blocks in this order, <think>…</think><answer>…</answer>, none blank, "
         "with only white space between and around them; []: no demand.",
     )
+    after: Literal["nothing", "text", "anything"] = Field(
+        "nothing",
+        description="What may follow the blocks of tags: nothing; text, of which there must be some; or anything.",
+    )
+    prefilled: bool | None = Field(
+        None,
+        description="Whether the prompt has written the opening of the first of tags, so that the reply lacks it; "
+        "null: where the case's prompt or chat template says so.",
+    )
     min_characters: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Fewest characters of the whole reply, tags and white space included."
     )
@@ -146,6 +156,8 @@ class FormatSettings(Settings):
     def _some_demand(self) -> Self:
         if len(set(self.tags)) < len(self.tags):
             raise ValueError("each of tags once")
+        if not self.tags and (unused := {"after", "prefilled"} & self.model_fields_set):
+            raise ValueError(f"{', '.join(sorted(unused))}: of tags, and there are none")
         lengths = [(self.min_characters, self.max_characters), (self.min_words, self.max_words)]
         if any(least is not None and most is not None and least > most for least, most in lengths):
             raise ValueError("no reply can meet both: a minimum is above its maximum")
@@ -154,7 +166,7 @@ class FormatSettings(Settings):
         return self
 
 
-class RegexSettings(Settings):
+class RegexSettings(AnswerSettings):
     """A pattern, where it looks, and what its match is compared with."""
 
     pattern: Annotated[str, Field(min_length=1, max_length=10_000)] = Field(

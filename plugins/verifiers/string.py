@@ -6,6 +6,7 @@ import re
 import string
 from collections.abc import Sequence
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import StringSettings
@@ -24,7 +25,7 @@ class String(Verifier[StringSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; an error where the ground truth is neither a string nor a list of strings."""
-        return [self._verdict(case) for case in cases]
+        return [judged(case, self.settings, self._verdict) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         truths = aliases(case.ground_truth)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import TriviaQASettings
@@ -21,7 +22,7 @@ class TriviaQA(Verifier[TriviaQASettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; an error where the ground truth is no string or list of strings, or all of them are blank."""
-        return [self._verdict(case) for case in cases]
+        return [judged(case, self.settings, self._verdict) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         truths = [alias for alias in aliases(case.ground_truth) or () if alias.strip()]

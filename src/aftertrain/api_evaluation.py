@@ -103,7 +103,8 @@ def verify(
 
     Args:
         name: of a verifier, or `./file.py:Class`.
-        cases: `VerificationCase`s, or mappings with `response`, `ground_truth` and optional `prompt`, `id`, `source`.
+        cases: `VerificationCase`s, or mappings with `response`, `ground_truth` (unless the verifier needs
+            none) and optional `prompt`, `id`, `source`.
         pool: how many processes there are, and what one case may take; settings or a mapping of them.
         **settings: of the verifier.
 
@@ -121,7 +122,8 @@ def verify(
     from aftertrain.cases import strict_case
 
     verifier = isolated_verifier(name, settings, pool)
-    return verifier.verify([strict_case(case, number) for number, case in enumerate(cases, 1)])
+    needs_truth = verifier.needs_truth
+    return verifier.verify([strict_case(case, number, needs_truth=needs_truth) for number, case in enumerate(cases, 1)])
 
 
 def isolated_verifier(

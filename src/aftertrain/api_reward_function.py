@@ -34,7 +34,8 @@ def reward_function(
     warning; where the trainer hands a `log_metric`, the rate of each outcome is a metric.
 
     Args:
-        ground_truth: column of the data set that holds what a completion is compared with.
+        ground_truth: column of the data set that holds what a completion is compared with; may be missing where the
+            verifier looks at none (`format`).
         source: column with the name of each row's data set, which `by_source` goes by; None takes the column `source`
             where there is one.
         on_timeout: reward of a case that could not be judged in time; None tells TRL to leave it out. Likewise
@@ -58,13 +59,14 @@ def reward_function(
     }
 
     def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        for column in (ground_truth, source):
+        for column in (ground_truth if verifier.needs_truth else None, source):
             if column is not None and column not in columns:
                 raise ValueError(
                     f"reward {name!r} needs the column {column!r}; there are: {', '.join(sorted(columns))}"
                 )
         sources = columns.get("source") if source is None else columns[source]
-        named = {"prompts": prompts, "completions": completions, ground_truth: columns[ground_truth]}
+        truths = columns.get(ground_truth, [None] * len(completions))
+        named = {"prompts": prompts, "completions": completions, ground_truth: truths}
         verdicts = verifier.verify(_cases(name, named, source or "source", sources))
         _tell(name, verdicts, columns.get("log_metric"))
         return [verdict.value if verdict.outcome == "scored" else instead[verdict.outcome] for verdict in verdicts]

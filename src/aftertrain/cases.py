@@ -12,16 +12,17 @@ FIELDS = ("response", "ground_truth", "prompt", "id", "source")
 NEEDED = FIELDS[:2]
 
 
-def case_of(row: Mapping[str, Any], number: int) -> VerificationCase:
+def case_of(row: Mapping[str, Any], number: int, *, needs_truth: bool = True) -> VerificationCase:
     """A case from a mapping; further keys are left alone.
 
     Args:
         number: its id where it has none.
+        needs_truth: whether it must have a ground truth; None stands for one that is missing.
 
     Raises:
         ValueError: a field is missing. TypeError: response or prompt is no text.
     """
-    missing = [key for key in NEEDED if key not in row]
+    missing = [key for key in NEEDED if key not in row and (needs_truth or key != "ground_truth")]
     if missing:
         there = ", ".join(map(str, row)) or "no fields"
         raise ValueError(f"has no {' and no '.join(missing)}; it has {there}{_guesses(missing, row)}")
@@ -30,13 +31,15 @@ def case_of(row: Mapping[str, Any], number: int) -> VerificationCase:
         id=str(number) if name is None else str(name),
         prompt="" if row.get("prompt") is None else row["prompt"],
         response=row["response"],
-        ground_truth=row["ground_truth"],
+        ground_truth=row.get("ground_truth"),
         source="" if source is None else str(source),
     )
     return checked(case)
 
 
-def strict_case(case: VerificationCase | Mapping[str, Any], number: int) -> VerificationCase:
+def strict_case(
+    case: VerificationCase | Mapping[str, Any], number: int, *, needs_truth: bool = True
+) -> VerificationCase:
     """A case from Python, where a key that is none of a case's is a misspelt one.
 
     Raises:
@@ -47,7 +50,7 @@ def strict_case(case: VerificationCase | Mapping[str, Any], number: int) -> Veri
             return checked(case)
         if not isinstance(case, Mapping):
             raise TypeError(f"a mapping or VerificationCase is needed, found {type(case).__name__}")
-        found = case_of(case, number)
+        found = case_of(case, number, needs_truth=needs_truth)
         odd = [key for key in case if key not in FIELDS]
         if odd:
             raise ValueError(f"a case has no {', '.join(map(repr, odd))}{_guesses(odd, FIELDS)}")

@@ -57,7 +57,7 @@ def instructions(truth: object) -> list[Instruction]:
         raise ValueError("instruction_id_list is empty: there is nothing to check")
     if len(ids) != len(arguments):
         raise ValueError(f"instruction_id_list names {len(ids)} instructions, kwargs has {len(arguments)}")
-    return [_instruction(id, given) for id, given in zip(ids, arguments, strict=True)]
+    return [instruction(id, given) for id, given in zip(ids, arguments, strict=True)]
 
 
 def _list(truth: Mapping[Any, Any], key: str) -> Sequence[object]:
@@ -67,7 +67,12 @@ def _list(truth: Mapping[Any, Any], key: str) -> Sequence[object]:
     return value
 
 
-def _instruction(id: object, given: object) -> Instruction:
+def instruction(id: object, given: object) -> Instruction:
+    """One instruction.
+
+    Raises:
+        ValueError: see `instructions`.
+    """
     kind = KINDS.get(id) if isinstance(id, str) else None
     if kind is None:
         raise ValueError(unknown("instruction", str(id), KINDS))

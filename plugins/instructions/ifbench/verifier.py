@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cached_property
 
+from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import MissingExtra
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.instructions import resources
-from aftertrain.plugins.instructions.ifbench import tagger
-from aftertrain.plugins.instructions.ifbench.kind import Need
+from aftertrain.plugins.instructions.ifbench.needs import lacking
 from aftertrain.plugins.instructions.ifbench.truth import instructions
+from aftertrain.plugins.instructions.ifeval.verifier import IFEval
+from aftertrain.plugins.instructions.label import is_list
 from aftertrain.plugins.instructions.score import score
-from aftertrain.plugins.instructions.settings import IFBenchSettings
+from aftertrain.plugins.instructions.settings import IFBenchSettings, IFEvalSettings
 from aftertrain.plugins.instructions.variants import variants
 
 PACKAGES = ("emoji", "syllapy")
 
 
 class IFBench(Verifier[IFBenchSettings]):
-    """Ground truth: `{"instruction_id_list": [id, ...], "kwargs": [{name: value, ...}, ...]}`, or that as JSON."""
+    """Ground truth: `{"instruction_id_list": [id, ...], "kwargs": [{name: value, ...}, ...]}`, or that as JSON;
+    or a list of `{"instruction_id": id, "kwargs": {...}}`, in which ids of IFEval may stand as well."""
 
     Config = IFBenchSettings
 
@@ -56,7 +59,22 @@ class IFBench(Verifier[IFBenchSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored in [0, 1]; an error where the ground truth cannot be read or what a kind needs is not installed."""
-        return [self._verdict(case) for case in cases]
+        return [
+            self._mixed.verdict(case)
+            if is_list(case.ground_truth)
+            else judged(case, self.settings, self._verdict, reference=True, block=False)
+            for case in cases
+        ]
+
+    @property
+    def note(self) -> str:
+        """Of the reference's form of ground truths."""
+        return f"ifbench {WHOLE}" if self.settings.thoughts is None else ""
+
+    @cached_property
+    def _mixed(self) -> IFEval:
+        """The verifier of labels that list instructions of IFEval and of IFBench."""
+        return IFEval(IFEvalSettings.model_construct(**dict(self.settings)), self.builder)
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         try:
@@ -65,8 +83,8 @@ class IFBench(Verifier[IFBenchSettings]):
             return Verdict.error(str(error))
         for instruction in asked:
             for need in instruction.kind.needs:
-                if lacking := _lacking(need):
-                    return Verdict.error(f"{instruction.id} needs {lacking}")
+                if missing := lacking(need):
+                    return Verdict.error(f"{instruction.id} needs {missing}")
         followed = [any(map(instruction.followed, self._texts(case.response))) for instruction in asked]
         weights = [self.settings.weights.get(instruction.id, 1.0) for instruction in asked]
         try:
@@ -78,13 +96,3 @@ class IFBench(Verifier[IFBenchSettings]):
 
     def _texts(self, response: str) -> Iterable[str]:
         return variants(response) if self.settings.mode == "loose" else (response,)
-
-
-@cache
-def _lacking(need: Need) -> str | None:
-    """What is not on this machine and the line that installs it, or None. Looked up once a process."""
-    if need == "tagger":
-        return None if tagger.there() else f"NLTK's {tagger.FOLDER}: {tagger.INSTALL}"
-    if need in {"emoji", "syllapy"}:
-        return None if importlib.util.find_spec(need) else f"the package {need!r}: pip install 'aftertrain[verifiers]'"
-    return f"{need}: pip install 'aftertrain[verifiers]'" if resources.missing(need) else None

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aftertrain.core.errors import AftertrainError
+from aftertrain.core.answer import WHOLE, judged
+from aftertrain.core.errors import AftertrainError, unknown
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.instructions import resources
+from aftertrain.plugins.instructions.ifbench import truth as ifbench
+from aftertrain.plugins.instructions.ifbench.needs import lacking
 from aftertrain.plugins.instructions.ifeval.arguments import Check, Unusable, make
 from aftertrain.plugins.instructions.ifeval.google import KINDS
 from aftertrain.plugins.instructions.ifeval.reply import Reply
 from aftertrain.plugins.instructions.ifeval.tulu import FUNCTIONS, answer
+from aftertrain.plugins.instructions.label import FORM, is_list, listed
 from aftertrain.plugins.instructions.score import score
 from aftertrain.plugins.instructions.settings import IFEvalSettings
 from aftertrain.plugins.instructions.variants import variants
@@ -22,7 +26,8 @@ from aftertrain.plugins.instructions.variants import variants
 Mode = Literal["strict", "loose"]
 _FORMS = (
     '{"instruction_id_list": [id, ...], "kwargs": [{argument: value, ...}, ...]} (IFEval) or '
-    '{"func_name": name, argument: value, ...} (Tulu 3), as a mapping or as JSON text'
+    '{"func_name": name, argument: value, ...} (Tulu 3), as a mapping or as JSON text, or '
+    f"{FORM} (open-instruct)"
 )
 _BESIDE = ("key", "prompt")
 """Further fields of IFEval's own rows, which are not looked at."""
@@ -36,12 +41,13 @@ class Instruction:
         name: its id (IFEval) or function name (Tulu 3).
         check: whether a reading of a reply follows it.
         reading: what is checked. IFEval takes the whole reply, and a blank one follows nothing. Tulu 3 takes the answer
-            after the thinking, however blank; without any argument field in the constraint, the whole reply.
+            after the thinking, however blank; without any argument field in the constraint, the whole reply. Listed
+            instructions take Tulu 3's answer, and a blank one follows nothing.
     """
 
     name: str
     check: Check
-    reading: Literal["ifeval", "answer", "whole"]
+    reading: Literal["ifeval", "answer", "whole", "listed"]
 
 
 class IFEval(Verifier[IFEvalSettings]):
@@ -71,7 +77,19 @@ class IFEval(Verifier[IFEvalSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored in [0, 1]; an error where the ground truth is none, or what it needs is not installed."""
-        return [self._verdict(case) for case in cases]
+        return [self.verdict(case) for case in cases]
+
+    @property
+    def note(self) -> str:
+        """Of the references' forms of ground truths."""
+        return (
+            f"ifeval {WHOLE}; labels that list instructions judge the answer" if self.settings.thoughts is None else ""
+        )
+
+    def verdict(self, case: VerificationCase) -> Verdict:
+        """The verdict on one case; the references' forms judge the whole reply, listed instructions its answer."""
+        reference = not is_list(case.ground_truth)
+        return judged(case, self.settings, self._verdict, reference=reference, block=False)
 
     def _verdict(self, case: VerificationCase) -> Verdict:
         try:
@@ -106,9 +124,9 @@ def followed(asked: Sequence[Instruction], response: str, mode: Mode) -> list[bo
 def _follows(one: Instruction, response: str, mode: Mode, readings: dict[str, list[Reply]]) -> bool:
     known = readings.get(one.reading)
     if known is None:
-        known = readings[one.reading] = [Reply(answer(response) if one.reading == "answer" else response)]
+        known = readings[one.reading] = [Reply(answer(response) if one.reading in ("answer", "listed") else response)]
     whole = known[0]
-    if one.reading == "ifeval" and not whole.stripped:
+    if one.reading in ("ifeval", "listed") and not whole.stripped:
         return False
     if one.check(whole):
         return True
@@ -120,11 +138,13 @@ def _follows(one: Instruction, response: str, mode: Mode, readings: dict[str, li
 
 
 def instructions(ground_truth: Any) -> tuple[Instruction, ...]:
-    """The instructions of a ground truth, in either form.
+    """The instructions of a ground truth, in any form.
 
     Raises:
         Unusable: it has neither form, or an instruction in it is unknown or lacks an argument; the message names it.
     """
+    if is_list(ground_truth):
+        return tuple(_listed(name, given) for name, given in listed(ground_truth))
     if isinstance(ground_truth, str):
         try:
             ground_truth = json.loads(ground_truth)
@@ -155,7 +175,30 @@ def _google(truth: Mapping[Any, Any]) -> tuple[Instruction, ...]:
     for name, given in zip(names, arguments, strict=True):
         if not isinstance(given, Mapping | None):
             raise Unusable(f"kwargs of {name} must be a mapping, not {type(given).__name__}")
-        # As in the reference: null, 0 and empty values count as not given.
-        kept = {argument: value for argument, value in (given or {}).items() if value}
-        found.append(Instruction(str(name), make(KINDS, name, kept), "ifeval"))
+        found.append(Instruction(str(name), make(KINDS, name, _given(given)), "ifeval"))
     return tuple(found)
+
+
+def _given(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As in the reference: null, 0 and empty values count as not given."""
+    return {argument: value for argument, value in (arguments or {}).items() if value}
+
+
+def _listed(name: str, given: Mapping[str, Any]) -> Instruction:
+    """An instruction of IFEval or of IFBench.
+
+    Raises:
+        Unusable: it is none of theirs, or its arguments are wrong; or what it needs is not installed.
+    """
+    if name in KINDS:
+        return Instruction(name, make(KINDS, name, _given(given)), "listed")
+    if name not in ifbench.KINDS:
+        raise Unusable(unknown("instruction", name, [*KINDS, *ifbench.KINDS]))
+    try:
+        asked = ifbench.instruction(name, given)
+    except ValueError as problem:
+        raise Unusable(str(problem)) from None
+    for need in asked.kind.needs:
+        if missing := lacking(need):
+            raise Unusable(f"{name} needs {missing}")
+    return Instruction(name, lambda reply: asked.followed(reply.text), "listed")

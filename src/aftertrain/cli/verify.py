@@ -58,9 +58,10 @@ def verify(  # noqa: PLR0917 - click passes by name
 ) -> None:
     """Judge the responses in CASES (JSON lines, .gz or not, - for standard input) with the verifier NAME.
 
-    Each line holds response, ground_truth (a string or JSON), and optionally prompt, id (else its line number) and
-    source (its data set, which by_source goes by). A verdict line holds id, outcome, score, extracted and detail, in
-    the order of the input. A bad line is told by its number and left out; the others go on, and the exit status is 1.
+    Each line holds response, ground_truth (a string or JSON; not for verifiers that need none), and optionally prompt,
+    id (else its line number) and source (its data set, which by_source goes by). A verdict line holds id, outcome,
+    score, extracted and detail, which begins with the part that was judged where that is not the whole reply, in the
+    order of the input. A bad line is told by its number and left out; the others go on, and the exit status is 1.
     Cases are judged in processes that can be killed: one that hangs or crashes costs its own verdict only. A verifier
     that holds a model bounds its own time.
     """
@@ -73,6 +74,8 @@ def verify(  # noqa: PLR0917 - click passes by name
         raise DataError(f"{cases}: {what}")
     if Path(out).exists() and Path(cases).exists() and os.path.samefile(out, cases):
         raise DataError(f"{out}: the verdicts would overwrite the cases; give another --out")
+    if verifier.note:
+        click.echo(f"note: {verifier.note}", err=True)
     if deadline is not None and (free := _own_time(verifier)):
         click.echo(f"note: --deadline does not bound {', '.join(free)}", err=True)
     started = time.perf_counter()
@@ -136,7 +139,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
             if not line.strip():
                 continue
             try:
-                cases.append(read_case(line, number))
+                cases.append(read_case(line, number, needs_truth=verifier.needs_truth))
             except (ValueError, TypeError) as error:
                 tally.bad += 1
                 click.echo(f"{source}:{number}: {error}; this line is left out", err=True)
@@ -177,8 +180,11 @@ def _in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Ite
             place += 1
 
 
-def read_case(line: bytes, number: int) -> VerificationCase:
+def read_case(line: bytes, number: int, *, needs_truth: bool = True) -> VerificationCase:
     """One input line.
+
+    Args:
+        needs_truth: whether it must hold a ground truth.
 
     Raises:
         ValueError: it is not UTF-8, not a JSON object, or lacks a field. TypeError: response or prompt is no text.
@@ -191,7 +197,7 @@ def read_case(line: bytes, number: int) -> VerificationCase:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"a JSON object is needed, found {type(row).__name__}")
-    return case_of(row, number)
+    return case_of(row, number, needs_truth=needs_truth)
 
 
 def summary(tally: Tally, seconds: float) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.errors import MissingExtra
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.plugins.instructions.ifbench import tagger, verifier
+from aftertrain.plugins.instructions.ifbench import needs, tagger
 from aftertrain.plugins.instructions.ifbench.format import line_indent
 from aftertrain.plugins.instructions.ifbench.ood import edit_distance, levenshtein
 from aftertrain.plugins.instructions.ifbench.truth import KINDS, Instruction, instructions
@@ -107,9 +107,10 @@ def test_a_count_may_be_beyond_any_float() -> None:
         ({"instruction_id_list": ["words:vowel"], "kwargs": ["x"]}, "must be a mapping, not str"),
         ({"instruction_id_list": [], "kwargs": []}, "there is nothing to check"),
         ({"instruction_id_list": [["x"]], "kwargs": [{}]}, "no instruction named"),
-        ("[" * 100_000, "a text that is not JSON"),
+        ("[" * 100_000, "neither JSON nor Python's list"),
         ("words:vowel", "a text that is not JSON"),
-        (["words:vowel"], "must be a mapping with instruction_id_list and kwargs, not list"),
+        (["words:vowel"], "neither JSON nor Python's list"),
+        ([7], "entry 1 of the ground truth must be a mapping with instruction_id"),
         (None, "not NoneType"),
     ],
 )
@@ -129,11 +130,11 @@ def test_weights_of_nothing_are_errors() -> None:
 
 def test_a_missing_tagger_is_an_error_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tagger, "there", lambda: False)
-    verifier._lacking.cache_clear()
+    needs.lacking.cache_clear()
     verdict = _judge("Run!", _one("words:start_verb"))
     cases = [VerificationCase(id, "", "", _one(id)) for id in ("words:vowel", "words:start_verb")]
     fine, objection = _verifier().objections(cases)
-    verifier._lacking.cache_clear()
+    needs.lacking.cache_clear()
     assert (fine, objection) == (None, verdict.detail)
     assert verdict.outcome == "error"
     assert verdict.detail == (
@@ -153,7 +154,7 @@ def test_start_verb_asks_the_tagger(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     random.setstate(random_state)
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
     small.save_to_json(lang="eng", loc=str(tmp_path / tagger.FOLDER))
-    verifier._lacking.cache_clear()
+    needs.lacking.cache_clear()
     tagger._tagger.cache_clear()
     try:
         assert _judge("Run home now, please.", _one("words:start_verb")).value == 1.0
@@ -161,7 +162,7 @@ def test_start_verb_asks_the_tagger(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         for text in (["Run"], ["Cats", "run"], ["Run", "home", "Cats", "run", "home"], ["home"] * 5):
             assert tagger.first_tag(text) == tagger._tagger().tag(text)[0][1]
     finally:
-        verifier._lacking.cache_clear()
+        needs.lacking.cache_clear()
         tagger._tagger.cache_clear()
 
 

@@ -28,7 +28,7 @@ def _judge(response: str, truth: Any = "B", **settings: Any) -> Verdict:
     ("response", "letter", "rule"),
     [
         ("<answer>B</answer>", "B", "tag"),
-        ("<think>(A)?</think><answer> (b) </answer>", "B", "tag"),
+        ("<think>(A)?</think><answer> (b) </answer>", "B", "after </think>: tag"),
         ("<answer>C. Paris</answer>", "C", "tag"),
         (r"so \boxed{B}", "B", "boxed"),
         (r"so $\boxed{\text{(C)}}$.", "C", "boxed"),
