@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.cleaning import clean, json_text, plain
 from aftertrain.core.errors import RunError
 from aftertrain.core.reading import decode, parse_json, read_lines, typed
 
@@ -71,14 +71,16 @@ class EventLog:
         except OSError as error:
             raise RunError(f"{path}: cannot write events: {error.strerror or error}") from error
 
-    def emit(self, name: str, /, stage: str = "", step: int | None = None, **data: Any) -> Event:
+    def emit(self, name: str, stage: str = "", step: int | None = None, /, **data: Any) -> Event:
         """Write one event to the operating system, so that it outlives this process.
+
+        Whatever the data hold can be written: they become plain (`core.cleaning`), for the listener too.
 
         Raises:
             RunError: the disk is full or the folder unwritable; the file ends with the event before.
         """
-        event = Event(name, stage, step, data, self.attempt, time.time())
-        line = (json.dumps(finite(asdict(event)), ensure_ascii=False, allow_nan=False) + "\n").encode()
+        event = Event(clean(name), clean(stage), step, plain(data), self.attempt, time.time())
+        line = f"{json_text(asdict(event))}\n".encode()
         start = self._file.tell()
         try:
             while line:
@@ -136,17 +138,6 @@ def _superseded(old: Event, rewind: Event) -> bool:
     if old.stage != rewind.stage:
         return False
     return (old.step or 0) > last or (last == 0 and old.attempt < rewind.attempt)
-
-
-def finite(value: Any) -> Any:
-    """`value` with NaN and infinities written as strings, because JSON has no other honest way to say them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
 
 
 def _lines(path: Path, on_damage: Callable[[str], None]) -> Iterator[Event]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from aftertrain.core.cleaning import clean, worded
 
 JSON = Any
 Role = Literal["system", "user", "assistant", "tool"]
@@ -136,7 +138,7 @@ class Completion:
         logprobs: log-probability (nats) of each sampled id under the sampling temperature, before top-p or top-k.
         versions: version of the weights that made each token.
         finish_reason: `stop` when a stop token or stop string ended it, `length` at the token limit.
-        text: decoded reply without special tokens, up to the stop token or stop string.
+        text: decoded reply without special tokens, up to the stop token or stop string, as UTF-8 can hold it.
         text_with_special: the same with special tokens (`<think>` may be one); None where it does not differ.
     """
 
@@ -148,6 +150,11 @@ class Completion:
     finish_reason: FinishReason
     text: str
     text_with_special: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", clean(self.text))
+        if self.text_with_special is not None:
+            object.__setattr__(self, "text_with_special", clean(self.text_with_special))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,9 @@ class VerificationCase:
 
 
 Outcome = Literal["scored", "timeout", "error", "unparsable"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+WORDS = 10_000
+"""Characters of a verdict's `extracted` and `detail` that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +216,11 @@ class Verdict:
         value: in [0, 1] when `outcome` is `scored`, else None. A true 0.0 is kept.
         extracted: the answer found in the response, for people to read.
         detail: which rule matched, or why the case could not be judged.
+
+    Both texts are for people and files: they become clean (`core.cleaning`), and are cut at `WORDS` characters.
+
+    Raises:
+        ValueError: the outcome is none, or value and outcome do not agree. TypeError: the value is no number.
     """
 
     outcome: Outcome
@@ -214,10 +229,17 @@ class Verdict:
     detail: str = ""
 
     def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"a verdict's outcome is one of {', '.join(OUTCOMES)}, not {self.outcome!r:.100}")
         if (self.outcome == "scored") != (self.value is not None):
             raise ValueError(f"a verdict has a value exactly when it is scored: {self.outcome}, {self.value}")
         if self.value is not None and not 0.0 <= self.value <= 1.0:
             raise ValueError(f"a verdict's value lies in [0, 1], not {self.value}")
+        if self.value is not None and type(self.value) is not float:
+            object.__setattr__(self, "value", float(self.value))
+        if self.extracted is not None:
+            object.__setattr__(self, "extracted", worded(self.extracted, WORDS))
+        object.__setattr__(self, "detail", "" if self.detail is None else worded(self.detail, WORDS))
 
     @classmethod
     def scored(cls, value: float, extracted: str | None = None, detail: str = "") -> Verdict:

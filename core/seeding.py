@@ -14,7 +14,7 @@ def sub_seed(seed: int, *names: object) -> int:
 
     Streams of different names are independent, so that adding a draw in one place moves no other.
     """
-    digest = hashlib.sha256("\x1f".join([str(seed), *map(str, names)]).encode()).digest()
+    digest = hashlib.sha256("\x1f".join([str(seed), *map(str, names)]).encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

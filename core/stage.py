@@ -61,9 +61,9 @@ class PlanItem:
 
 
 class Emit(Protocol):
-    """Writes an event of this stage: `emit("metrics", step, loss=0.3)`."""
+    """Writes an event of this stage: `emit("metrics", step, loss=0.3)`. Any name may stand among the data."""
 
-    def __call__(self, name: str, /, step: int | None = None, **data: Any) -> None: ...
+    def __call__(self, name: str, step: int | None = None, /, **data: Any) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Diary:
     step: int = 0
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def emit(self, name: str, /, step: int | None = None, **data: Any) -> None:
+    def emit(self, name: str, step: int | None = None, /, **data: Any) -> None:
         """As a stage's `emit`."""
         if step is not None:
             self.step = step

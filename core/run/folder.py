@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from aftertrain.core import reading
+from aftertrain.core.cleaning import json_text
 from aftertrain.core.errors import RunError
 from aftertrain.core.run.checkpoint import DRAFT, REMOVED, fsync
 from aftertrain.core.run.lineage import SHORT
@@ -121,7 +122,7 @@ def write_json(path: Path, data: Any) -> None:
     """
     draft = path.with_name(f"{DRAFT}{path.name}")
     try:
-        draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.write_text(f"{json_text(data, indent=1)}\n", encoding="utf-8")
         fsync(draft)
         draft.rename(path)
         fsync(path.parent)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.cleaning import described
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
 from aftertrain.core.ranks import ALONE, Ranks, alone, joined
@@ -143,7 +144,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
     return RunResult(job.folder.absolute(), {})
 
 
-def _unsaid(name: str, /, step: int | None = None, **data: Any) -> None:
+def _unsaid(name: str, step: int | None = None, /, **data: Any) -> None:
     """A rank other than 0 has the same events and does not tell them."""
 
 
@@ -317,7 +318,7 @@ class _Walk:
         self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
         return node.stage.run(context)
 
-    def _emit(self, stage: str, name: str, /, step: int | None = None, **data: Any) -> None:
+    def _emit(self, stage: str, name: str, step: int | None = None, /, **data: Any) -> None:
         self.log.emit(name, stage, step, **data)
 
     def _why(self, node: Node, lineage: Lineage, folder: Path) -> list[str]:
@@ -387,7 +388,7 @@ class _Walk:
 
 def _report(log: EventLog, error: BaseException, stage: str) -> None:
     """Write `run_failed`; the error itself is about to be raised, so a full disk here must not hide it."""
-    facts: dict[str, Any] = {"error": str(error) or type(error).__name__, "type": type(error).__name__, "at": stage}
+    facts: dict[str, Any] = {"error": _message(error), "type": type(error).__name__, "at": stage}
     if isinstance(error, Interrupted):
         facts["interrupted"] = True
     elif not isinstance(error, AftertrainError):
@@ -396,6 +397,14 @@ def _report(log: EventLog, error: BaseException, stage: str) -> None:
         log.emit("run_failed", **facts)
     except (RunError, OSError) as second:
         error.add_note(f"and it could not be written down: {second}")
+
+
+def _message(error: BaseException) -> str:
+    """What a user's error says; a defect with its class, for its message alone may say nothing."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - a plugin's exception that cannot say what it is must not hide that it came
+        return described(error)
 
 
 def _versions(installed: Mapping[str, str]) -> dict[str, str]:

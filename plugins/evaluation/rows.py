@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.cleaning import json_text
 from aftertrain.core.errors import DataError
-from aftertrain.core.events import finite
 from aftertrain.core.records import JSON
 
 
@@ -53,7 +53,7 @@ def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:
     draft = path.with_name(f".{path.name}")
     with draft.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(finite(asdict(row)), ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_text(asdict(row)) + "\n")
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
@@ -114,7 +114,8 @@ def need(row: Mapping[str, Any], field: str, kind: type, where: str) -> Any:
 
 def digest(value: JSON) -> str:
     """SHA-256 in hex of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    written = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
 
 
 class Ids:

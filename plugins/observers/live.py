@@ -11,6 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from aftertrain.core.cleaning import printable
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.wording import duration, figure
 
@@ -46,7 +47,8 @@ class LiveView:
 
     def line(self, text: str, style: str = "") -> None:
         """A line above the bars."""
-        self.bars.console.print(Text(text, style=style))
+        shown = printable(text, self.terminal.encoding).replace("\n", "\n    ")
+        self.bars.console.print(Text(shown, style=style))
 
     def progress(self, stage: str, progress: Progress, text: str) -> None:
         """Move the stage's bar."""
@@ -61,7 +63,7 @@ class LiveView:
             total=progress.total,
             count=f"{progress.done}{of} {progress.unit}",
             speed="  ".join(word for word in (speed, left) if word),
-            text=text,
+            text=printable(text, self.terminal.encoding).replace("\n", " "),
         )
 
     def finish(self, stage: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from aftertrain.core.cleaning import printable
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.wording import duration
 
@@ -16,8 +17,9 @@ class PlainView:
         self.last: dict[str, float] = {}
 
     def line(self, text: str, style: str = "") -> None:
-        """Write a line at once."""
-        sys.stdout.write(text + "\n")
+        """Write a line at once; what its lines beyond the first say is indented, so that none passes for another."""
+        shown = printable(text, getattr(sys.stdout, "encoding", None)).replace("\n", "\n    ")
+        sys.stdout.write(shown + "\n")
         sys.stdout.flush()
 
     def progress(self, stage: str, progress: Progress, text: str) -> None:

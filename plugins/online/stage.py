@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.chat import load_tokenizer
+from aftertrain.core.cleaning import json_text
 from aftertrain.core.endings import name_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.loss import Loss
@@ -274,7 +275,7 @@ def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     draft = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+        draft.write_text("".join(f"{json_text(record)}\n" for record in records), encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
         raise RunError(f"{path}: cannot write samples: {error.strerror or error}") from error

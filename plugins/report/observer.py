@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aftertrain.core.cleaning import clean
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Event
 from aftertrain.core.observer import Observer
@@ -46,7 +47,7 @@ class Html(Observer[HtmlSettings]):
         html = render(run_folder, self.settings)
         draft = out.with_name(f".writing-{out.name}")
         try:
-            draft.write_text(html, encoding="utf-8")
+            draft.write_text(clean(html), encoding="utf-8")
             draft.replace(out)
         except OSError as error:
             draft.unlink(missing_ok=True)

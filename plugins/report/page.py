@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jinja2
 
+from aftertrain.core.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance
 from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Sampled, Stage
@@ -36,7 +37,7 @@ from aftertrain.plugins.report.outcome import (
 from aftertrain.plugins.report.outline import flat, outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
-from aftertrain.plugins.report.text import excerpt, visible
+from aftertrain.plugins.report.text import excerpt
 from aftertrain.plugins.report.verdicts import outcome_rows, place
 
 TRAINING_SAMPLES = 6

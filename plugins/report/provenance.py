@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
+from aftertrain.core.cleaning import visible
 from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.facts import Run
 from aftertrain.plugins.report.intake import mapping
 from aftertrain.plugins.report.outline import flat
-from aftertrain.plugins.report.text import visible
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

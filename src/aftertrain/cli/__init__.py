@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from aftertrain.core.cleaning import printable
 from aftertrain.core.errors import AftertrainError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -114,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AftertrainError as error:
         if debug:
             raise
-        click.echo(f"error: {error}" if "\n" not in str(error) else f"error:\n{error}", err=True)
+        told = printable(str(error))
+        click.echo(f"error: {told}" if "\n" not in told else f"error:\n{told}", err=True)
         return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe went away (`aftertrain list | head`): nothing is left to say to anybody.

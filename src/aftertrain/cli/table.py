@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import click
 
+from aftertrain.core.cleaning import printable
+
 
 def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
     """Print rows with aligned columns; the last column wraps at the terminal's width when there is a terminal."""
-    every = [*([header] if header else []), *rows]
+    every = [[printable(cell, sys.stdout.encoding) for cell in row] for row in (*([header] if header else []), *rows)]
     if not every:
         return
     widths = [max(len(row[i]) for row in every) for i in range(len(every[0]) - 1)]

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from aftertrain.cases import case_of
+from aftertrain.core.cleaning import printable, unobeyed
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Verdict, VerificationCase
 
@@ -82,7 +83,7 @@ def verify(  # noqa: PLR0917 - click passes by name
     with ExitStack() as stack, _ended_like_ctrl_c():
         tally = judge(verifier, _lines(cases), _Writer(_output(out, stack)), _bar(stack, cases), cases)
     seconds = time.perf_counter() - started
-    click.echo(summary(tally, seconds), err=True)
+    click.echo(printable(summary(tally, seconds)), err=True)
     if tally.bad:
         raise click.exceptions.Exit(1)
 
@@ -124,7 +125,7 @@ class _Writer:
             "extracted": verdict.extracted,
             "detail": verdict.detail,
         }
-        self.stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        self.stream.write(unobeyed(json.dumps(line, ensure_ascii=False)).encode("utf-8", "backslashreplace") + b"\n")
         self.stream.flush()  # whoever waits at a pipe sees it, and a stop loses nothing that was judged
 
 
@@ -142,7 +143,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
                 cases.append(read_case(line, number, needs_truth=verifier.needs_truth))
             except (ValueError, TypeError) as error:
                 tally.bad += 1
-                click.echo(f"{source}:{number}: {error}; this line is left out", err=True)
+                click.echo(printable(f"{source}:{number}: {error}; this line is left out"), err=True)
         for case, verdict in _in_order(verifier, cases):
             tally.add(verdict)
             writer.write(case, verdict)
