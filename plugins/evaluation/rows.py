@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.cleaning import json_text
+from aftertrain.core.cleaning import clean, json_text
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import JSON
 
@@ -91,6 +91,11 @@ def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: a JSON object is needed, found {type(row).__name__}")
+            if "\\ud" in line.lower() and clean(half := json.dumps(row, ensure_ascii=False)) != half:
+                raise DataError(
+                    f"{path}:{number}: holds half of a surrogate pair, which no tokenizer takes; write the character "
+                    "whole, take it out, or put \\ufffd in its place"
+                )
             rows.append((number, row))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not JSON: {error}") from error
