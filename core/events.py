@@ -7,7 +7,6 @@ has. A torn last line is tolerated, and a line that is no event is told and pass
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time

@@ -10,7 +10,6 @@ runs/<name>/
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import socket

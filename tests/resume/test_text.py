@@ -1,4 +1,4 @@
-"""Text that UTF-8 cannot hold, from a program or a model, in a run that starts from a recipe: nothing ends, all resumes."""
+"""Text that UTF-8 cannot hold, from a program or a model, in a run from a recipe: nothing ends, all resumes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ RECIPE = """
 name: halves
 model: {model}
 threads: 1
+observers: [console, html]
 stages:
   rlvr:
     use: online
@@ -106,4 +107,4 @@ def test_a_row_that_no_tokenizer_takes_is_named(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n{"question": "\\ud800?", "answer": "#### 2"}\n')
     with pytest.raises(AftertrainError, match=r"q.jsonl:2: .*half of a surrogate pair"):
-        aftertrain.evaluate("package:aftertrain.plugins.quickstart/model", "gsm8k", path=str(path), out=tmp_path / "o")
+        aftertrain.evaluate("package:aftertrain.plugins.quickstart/model", {"use": "gsm8k", "path": str(path)})
