@@ -157,9 +157,12 @@ def _unusual(value: Any, around: tuple[int, ...]) -> Any:
         return [_plain(item, around) for item in value]
     if isinstance(value, Enum):
         return _plain(value.value, around)
-    for base, make in ((str, str.__str__), (bool, bool), (int, int.__int__), (float, float.__float__)):
-        if isinstance(value, base):
-            return _plain(make(value), around)
+    if isinstance(value, str):
+        return _cut(_text(value))
+    if isinstance(value, int):
+        return _plain(int.__int__(value), around)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, AbstractSet):
         return sorted((_plain(item, around) for item in value), key=repr)
     if isinstance(value, bytes | bytearray | memoryview):
