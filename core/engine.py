@@ -127,6 +127,14 @@ class Engine(Component[S]):
     def save_model(self, folder: Path) -> None:
         """Write a plain Hugging Face folder (safetensors, config; the tokenizer is the stage's to write)."""
 
+    def saved(self) -> Iterator[tuple[str, Tensor]]:
+        """What `save_model` writes, by the names of the model's state (of adapters: by those in their file).
+
+        Stages hold the folder against it before they say that they are done (see `core.saved`). By default `weights`;
+        an engine whose model has persistent buffers too yields these as well. On rank 0 what was yielded stays whole.
+        """
+        yield from self.weights()
+
     @abstractmethod
     def save_state(self, folder: Path) -> None:
         """Write weights and optimizer state exactly, as safetensors and JSON, for a resume to the same bits."""

@@ -32,7 +32,8 @@ class Event:
     Attributes:
         name: `run_started`, `data_check`, `stage_started`, `stage_reused`, `metrics`, `sample`, `progress`,
             `checkpoint`, `rewind`, `warning`, `stage_done`, `run_done`, `run_failed`; of training stages also `rows`
-            (what they train on), `dropped` (rows left out or cut, by reason) and `skipped` (a step without an update).
+            (what they train on), `dropped` (rows left out or cut, by reason), `skipped` (a step without an update) and
+            `saved` (what was checked of the folder that they leave, see `core.saved.Saved`).
         stage: the stage's name, empty for events of the whole run.
         step: optimizer or online step that the event belongs to (counted from 1), None outside steps.
         data: JSON facts. Clocks and speeds live under the key `timing`, so that comparisons can leave them out.

@@ -220,7 +220,7 @@ def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: P
     # Cast once per storage: save_pretrained writes tied weights once only while they share one.
     places = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) for name, tensor in weights.items()}
     first = {place: name for name, place in reversed(places.items())}
-    cast = {place: weights[name].to(getattr(torch, dtype)) for place, name in first.items()}
+    cast = {place: _cast(model, name, weights[name], getattr(torch, dtype)) for place, name in first.items()}
     state = {name: cast[place] for name, place in places.items()}
     with quiet():
         model.save_pretrained(folder, state_dict=state)
@@ -229,6 +229,14 @@ def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: P
         path = folder / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
+
+
+def _cast(model: PreTrainedModel, name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight as it is written: what the family keeps in float32 stays so, what is no float stays what it is."""
+    exact = {*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())}
+    if not weight.is_floating_point() or any(part in exact for part in name.split(".")):
+        return weight
+    return weight.to(dtype)
 
 
 def device_of(wanted: str, local: int) -> torch.device:

@@ -15,6 +15,7 @@ from aftertrain.core.invariants.finding import INVARIANTS, Finding, NotChecked
 from aftertrain.core.invariants.modes import check_dropout, check_finite, check_gradient
 from aftertrain.core.invariants.reference import check_reference
 from aftertrain.core.invariants.resume import check_resume
+from aftertrain.core.invariants.saved import check_saved
 from aftertrain.core.invariants.scores import check_chunked, check_neighbours, check_packed
 from aftertrain.core.invariants.shares import Together, check_ranks
 from aftertrain.core.invariants.steps import check_accumulation, check_filler, check_order
@@ -54,6 +55,7 @@ def check(
         "ranks": lambda: check_ranks(bench, together),
         "reference": lambda: check_reference(bench),
         "resume": lambda: check_resume(bench),
+        "saved": lambda: check_saved(bench),
     }
     for name in INVARIANTS:
         on_start(name)

@@ -22,6 +22,7 @@ INVARIANTS: dict[str, str] = {
     "ranks": "one rank = two ranks",
     "reference": "cached = live reference",
     "resume": "resumed = uninterrupted",
+    "saved": "saved folder = model in memory",
 }
 """Name and meaning of each, in the order they are shown."""
 

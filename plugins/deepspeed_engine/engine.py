@@ -108,11 +108,18 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
             with self._whole(parameter):
                 yield name, parameter.detach()
 
-    def save_model(self, folder: Path) -> None:
-        state: dict[str, Tensor] = {}
+    def saved(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.weights():
-            if self._ranks.first:
-                state[name] = tensor.to("cpu", copy=True)
+            # Shared out again when its turn is over.
+            yield name, tensor.to("cpu", copy=True) if self._ranks.first else tensor
+        # Of persistent buffers (DeepSeek-V3's expert biases) every rank has its own.
+        named = {name for name, _ in self._model.named_buffers()}
+        for name, tensor in self._model.state_dict().items():
+            if name in named:
+                yield name, tensor.detach()
+
+    def save_model(self, folder: Path) -> None:
+        state = dict(self.saved())
         if self._ranks.first:
             write_model(self._model, state, folder, self.settings.dtype)
 

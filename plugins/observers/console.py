@@ -107,6 +107,9 @@ class Console(Observer[ConsoleSettings]):
             told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
             self.view.line(f"{event.stage}: rows left out: {told}", "yellow")
 
+    def _saved(self, event: Event) -> None:
+        self.view.line(f"{event.stage}: {wording.saved(event.data)}", "dim")
+
     def _skipped(self, event: Event) -> None:
         self.view.line(f"{event.stage}: no update: {event.data['message']}", "yellow")
 

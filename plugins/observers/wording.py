@@ -58,6 +58,18 @@ def closing(steps: Sequence[Mapping[str, Any]]) -> str:
     return "  ".join(words)
 
 
+def saved(data: Mapping[str, Any]) -> str:
+    """What was checked of a saved folder.
+
+    >>> saved({"kind": "model", "names": 3, "tensors": 2, "rows": 2, "tokens": 11, "difference": 2e-7})
+    'saved model checked: 3 names, bits of 2 tensors, 2 rows scored by plain transformers (2e-07 apart)'
+    """
+    told = f"saved {data['kind']} checked: {data['names']:,} names, bits of {data['tensors']:,} tensors"
+    if data.get("rows"):
+        return f"{told}, {data['rows']} rows scored by plain transformers ({figure(data['difference'])} apart)"
+    return f"{told}; not scored: {data.get('left_out', '')}"
+
+
 def _first(numbers: Mapping[str, Any], order: Sequence[str]) -> list[str]:
     chosen = [name for word in order for name in numbers if name == word or name.startswith(f"{word}/")]
     return [_worded(name, numbers[name]) for name in chosen[:ROOM]]

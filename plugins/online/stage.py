@@ -17,9 +17,10 @@ from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.cleaning import json_text
 from aftertrain.core.endings import name_ends
-from aftertrain.core.errors import CheckpointError, Interrupted, RunError
+from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Artifact
+from aftertrain.core.saved import save_checked
 from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
@@ -180,7 +181,7 @@ class _Training:
             self.models.generator.close()
             for verifier in self.verifiers.values():
                 verifier.close()
-        return self._finish()
+        return self._finish(done)
 
     def _step(self, step: int) -> None:
         """One online step, counted from 1."""
@@ -262,12 +263,21 @@ class _Training:
         self.rewarding.restore(state)
         return step
 
-    def _finish(self) -> Artifact:
+    def _finish(self, done: int) -> Artifact:
         folder = self.context.folder / "model"
-        self.models.policy.save_model(folder)
+        rows = (prompt.token_ids for prompt in self.prompts.kept)
+        base = self.context.inputs["model"].path
+        try:
+            saved = save_checked(self.models.policy, folder, head="lm", base=base, rows=rows)
+        except ModelError:
+            # What was learnt is not at fault, and a later attempt has only to save it.
+            if done < self.steps:
+                self.context.checkpoints.save(self.steps, partial(self._save, self.steps))
+            raise
+        self.context.emit("saved", self.steps, **saved.facts())
         self.tokenizer.save_pretrained(folder)
         name_ends(folder, self.tokenizer, self.context.inputs["model"].path)
-        return Artifact("model", str(folder), self.context.name, digest="")
+        return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})
 
 
 def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

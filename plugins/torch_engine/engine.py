@@ -31,7 +31,7 @@ from aftertrain.core.padding import check_base
 from aftertrain.core.probing import probe, probe_head, probe_kernel
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
-from aftertrain.plugins.torch_engine.lora import add_adapters, merged_state, save_adapters
+from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
 from aftertrain.plugins.torch_engine.preflight import preflight
 from aftertrain.plugins.torch_engine.replicas import add_gradients, check_equal
 from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
@@ -165,8 +165,15 @@ class TorchEngine(Engine[TorchSettings]):
         if self._lora is not None and self._lora.save == "adapter":
             save_adapters(self._model, folder, self._folder)
             return
-        whole = self._model.state_dict() if self._lora is None else dict(merged_state(self._model))
-        write_model(self._model, whole, folder, self.settings.dtype)
+        write_model(self._model, dict(self.saved()), folder, self.settings.dtype)
+
+    def saved(self) -> Iterator[tuple[str, Tensor]]:
+        if self._lora is None:
+            yield from self._model.state_dict().items()
+        elif self._lora.save == "adapter":
+            yield from adapter_state(self._model).items()
+        else:
+            yield from merged_state(self._model)
 
     def save_state(self, folder: Path) -> None:
         check_equal(self._model, self._ranks)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ADAPTER = "default"
-BASE = ".base_layer."
 
 
 def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
@@ -49,10 +49,12 @@ def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
         lora_alpha=settings.alpha,  # type: ignore[arg-type]
         lora_dropout=0.0,
         target_modules=settings.targets if isinstance(settings.targets, str) else list(settings.targets),
-        exclude_modules=[outputs],
+        exclude_modules=[outputs, *_special(model)],
     )
     try:
-        with global_seed(seed):
+        with global_seed(seed), warnings.catch_warnings():
+            # peft looks for a rank of its own for fused experts before it has found them.
+            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
             inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     except ValueError as error:
         names = sorted({name.rsplit(".", 1)[-1] for name, part in model.named_modules() if isinstance(part, nn.Linear)})
@@ -61,26 +63,46 @@ def add_adapters(model: PreTrainedModel, settings: Lora, seed: int) -> None:
         head.requires_grad_(True)
 
 
+def _special(model: nn.Module) -> list[str]:
+    """Linear layers with a forward of their own (PhiMoE's routers): an adapter would add to what is no product."""
+    return [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear) and type(part).forward is not nn.Linear.forward
+    ]
+
+
 def merged_state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names as in the plain model's folder, and weights with what their adapters add."""
-    layers = dict(model.named_modules())
+    """Names as in the plain model's state, and weights with what their adapters add.
+
+    An adapted layer, or a module whose parameters are adapted (experts that are stored in one tensor), lies inside one
+    wrapper for each of its adapted parameters; their names are left out of the weights' own.
+    """
+    wrappers, added = _wrappers(model), _added(model)
     for name, tensor in model.state_dict().items():
-        if ".lora_" in name:
+        owner = _owner(name, wrappers)
+        if owner and not name.removeprefix(f"{owner}.").startswith("base_layer."):
             continue
-        if BASE in name:
-            owner, _, part = name.rpartition(BASE)
-            if part == "weight":
-                layer: Any = layers[owner]
-                with torch.no_grad():
-                    tensor = tensor + layer.get_delta_weight(ADAPTER)  # noqa: PLW2901
-            yield f"{owner}.{part}", tensor
-        else:
-            yield name, tensor
+        plain = _plain(name, wrappers)
+        for layer in added.get(plain, ()):
+            with torch.no_grad():
+                tensor = tensor + layer.get_delta_weight(ADAPTER)  # noqa: PLW2901
+        yield plain, tensor
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """What an adapter's file holds, by the names in it: the adapters, and a scalar head beside them."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, adapter_name=ADAPTER)
+    head: Any = getattr(model, "score", None)
+    if head is not None:
+        state |= {"score.weight": head.weight.detach()}
+    return {f"base_model.model.{name}": tensor.detach().contiguous() for name, tensor in state.items()}
 
 
 def save_adapters(model: nn.Module, folder: Path, base: str) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json`, which peft loads onto the folder `base`."""
-    from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
     configs: Any = model.peft_config
@@ -90,12 +112,39 @@ def save_adapters(model: nn.Module, folder: Path, base: str) -> None:
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(folder))
-    state = get_peft_model_state_dict(model, adapter_name=ADAPTER)
-    head: Any = getattr(model, "score", None)
-    if head is not None:
-        state |= {"score.weight": head.weight.detach()}
-    save_file(
-        {f"base_model.model.{name}": tensor.contiguous() for name, tensor in state.items()},
-        folder / "adapter_model.safetensors",
-        metadata={"format": "pt"},
-    )
+    save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _wrappers(model: nn.Module) -> dict[str, Any]:
+    """The modules that peft put around others, by name."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return {name: part for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)}
+
+
+def _owner(name: str, wrappers: Mapping[str, Any]) -> str:
+    """The innermost wrapper that a weight lies in, or nothing."""
+    parts = name.split(".")
+    names = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+    return next((part for part in names if part in wrappers), "")
+
+
+def _plain(name: str, wrappers: Mapping[str, Any]) -> str:
+    """A name without the steps from a wrapper to what it wraps."""
+    kept: list[str] = []
+    walked: list[str] = []
+    for part in name.split("."):
+        if part != "base_layer" or ".".join(walked) not in wrappers:
+            kept.append(part)
+        walked.append(part)
+    return ".".join(kept)
+
+
+def _added(model: nn.Module) -> dict[str, list[Any]]:
+    """For each adapted weight, by its plain name, the wrappers that add to it."""
+    wrappers = _wrappers(model)
+    added: dict[str, list[Any]] = {}
+    for name, layer in wrappers.items():
+        weight = f"{_plain(name, wrappers)}.{getattr(layer, 'parameter_name', 'weight')}"
+        added.setdefault(weight, []).append(layer)
+    return added

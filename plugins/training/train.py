@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.engine import Engine, Head
-from aftertrain.core.errors import AftertrainError, Interrupted, NumericsError, RunError
+from aftertrain.core.errors import AftertrainError, Interrupted, ModelError, NumericsError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact, ArtifactType, Conversation, Document, Record
+from aftertrain.core.saved import save_checked
 from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
@@ -109,16 +111,29 @@ class Train(Stage[TrainSettings]):
             done, state = latest
             engine.load_state(state)
             feed.restore(state)
-        self._steps(context, engine, loss, feed, validation, done=done)
+        last = self._steps(context, engine, loss, feed, validation, done=done)
         folder = context.folder / "model"
-        engine.save_model(folder)
+        try:
+            saved = save_checked(
+                engine,
+                folder,
+                head=self._head,
+                base=model.path,
+                rows=(segment.token_ids for atom in last for segment in atom),
+            )
+        except ModelError:
+            if done < feed.total:
+                # What was learnt is not at fault, and a later attempt has only to save it.
+                context.checkpoints.save(feed.total, partial(_save, engine, feed))
+            raise
+        context.emit("saved", feed.total, **saved.facts())
         if current().first:
             if self._head == "scalar":
                 tokenizer.pad_token_id = reward_padding(model.path)
             tokenizer.save_pretrained(folder)
             if self._head == "lm":
                 name_ends(folder, tokenizer, model.path)
-        return Artifact(self.output, str(folder), context.name, digest="")
+        return Artifact(self.output, str(folder), context.name, digest="", details={"saved": saved.facts()})
 
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether loss, data, stage and chat template fit together."""
@@ -201,16 +216,13 @@ class Train(Stage[TrainSettings]):
         validation: Validation | None,
         *,
         done: int,
-    ) -> None:
+    ) -> Sequence[Atom]:
+        """Every step that is not done; the rows of the last one."""
         settings, total = self.settings, feed.total
         (term,) = loss.needs.per
         ranks = current()
         skipped = 0
-
-        def save(folder: Path) -> None:
-            engine.save_state(folder)
-            if ranks.first:
-                feed.save(folder)
+        rows: Sequence[Atom] = ()
 
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
@@ -243,9 +255,10 @@ class Train(Stage[TrainSettings]):
             context.emit("progress", step, done=step, total=total, unit="steps")
             stop = ranks.any(context.stopping(), f"whether to stop after step {step}")
             if stop or (step % settings.checkpoint_every == 0 and step < total):
-                context.checkpoints.save(step, save)
+                context.checkpoints.save(step, partial(_save, engine, feed))
             if stop:
                 raise Interrupted(f"stage {context.name!r} stopped after step {step} of {total}; run it again to go on")
+        return rows
 
     def _feed(
         self,
@@ -418,6 +431,13 @@ class Train(Stage[TrainSettings]):
 
     def _engine(self) -> Engine[Any]:
         return self.builder.build(self.settings.engine)
+
+
+def _save(engine: Engine[Any], feed: Feed, folder: Path) -> None:
+    """A checkpoint's content; every rank calls it."""
+    engine.save_state(folder)
+    if current().first:
+        feed.save(folder)
 
 
 def _figures(result: StepResult, term: str) -> dict[str, float]:

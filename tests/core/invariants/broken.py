@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from aftertrain.core.batch import PackedBatch, TokenScores
@@ -108,6 +111,40 @@ class Lonely(TorchEngine):
     def load(self, *arguments: Any, **options: Any) -> None:
         super().load(*arguments, **options)
         self._ranks = ALONE
+
+
+class Misnamed(TorchEngine):
+    """Saves a weight under a name that the family does not know."""
+
+    def save_model(self, folder: Path) -> None:
+        super().save_model(folder)
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.layers.0.mlp.base_layer.up_proj.weight"] = tensors.pop("model.layers.0.mlp.up_proj.weight")
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+class Stale(TorchEngine):
+    """Saves one layer as it was when it was loaded."""
+
+    def load(self, *arguments: Any, **options: Any) -> None:
+        super().load(*arguments, **options)
+        self._first = self._model.model.layers[1].mlp.up_proj.weight.detach().clone()
+
+    def save_model(self, folder: Path) -> None:
+        super().save_model(folder)
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.layers.1.mlp.up_proj.weight"] = self._first
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+class Reconfigured(TorchEngine):
+    """Saves the right weights beside a configuration that uses them otherwise."""
+
+    def save_model(self, folder: Path) -> None:
+        super().save_model(folder)
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "hidden_act": "relu"}))
 
 
 class Plain(Loss[Settings]):

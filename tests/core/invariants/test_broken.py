@@ -18,14 +18,17 @@ from aftertrain.core.invariants.reference import check_reference
 FORWARD = {"packed", "neighbours", "chunked", "accumulation"}
 TRAINED = set(INVARIANTS) - {"ranks", "reference", "resume", "dropout", "packed", "neighbours"}
 FAULTS = [
-    ("engine", "OneSegment", "sft", FORWARD | {"order", "filler"}),
-    ("engine", "Padded", "sft", FORWARD),
+    ("engine", "OneSegment", "sft", FORWARD | {"order", "filler", "saved"}),
+    ("engine", "Padded", "sft", FORWARD | {"saved"}),
     ("engine", "ChunkEdge", "sft", {"chunked"}),
     ("engine", "InTraining", "sft", {"dropout"}),
     ("engine", "Detached", "sft", {"gradient", "chunked"}),
     ("engine", "Drifting", "sft", {"gradient", "chunked", "resume"}),
     ("engine", "Forgetful", "sft", {"resume"}),
     ("engine", "WarmReference", "dpo", {"reference"}),
+    ("engine", "Misnamed", "sft", {"saved"}),
+    ("engine", "Stale", "sft", {"saved"}),
+    ("engine", "Reconfigured", "sft", {"saved"}),
     ("loss", "Plain", None, set()),
     ("loss", "LocalMean", None, {"accumulation"}),
     ("loss", "Positional", None, {"accumulation", "order", "filler"}),
