@@ -6,6 +6,7 @@ from aftertrain.core.errors import ModelError, NumericsError
 from aftertrain.core.invariants.bench import Bench
 from aftertrain.core.invariants.finding import EXACT, Finding, Measure, NotChecked
 from aftertrain.core.invariants.modes import MOVER, RATE
+from aftertrain.core.invariants.outcome import HALF
 from aftertrain.core.saved import Saved, save_checked
 from aftertrain.core.step import train_step
 
@@ -17,9 +18,9 @@ def check_saved(bench: Bench) -> Finding:
     """Two steps, a save, and the check that every stage ends with; of each model that the loss trains."""
     trial = bench.trial
     engines = trial.engines(MOVER)
-    rates = dict.fromkeys(engines, RATE)
+    rates, loss = dict.fromkeys(engines, RATE), trial.make_loss()
     for step in range(1, STEPS + 1):
-        train_step(engines, trial.make_loss(), bench.batches, rates, step=step, temperature=trial.temperature)
+        train_step(engines, loss, bench.batches, rates, step=step, temperature=trial.temperature, progress=HALF)
     rows = [segment.token_ids for segment in bench.flat]
     found: list[Saved] = []
     for term, engine in engines.items():
