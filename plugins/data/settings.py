@@ -33,9 +33,9 @@ class TableSettings(Settings):
         "messages",
         description="messages: a list of turns; prompt_response: two texts; alpaca: an instruction, an input that may "
         "be missing, and an output; gsm8k: question and worked answer; text: a plain text, all of which is learnt, "
-        "without a chat template; preference: chosen and rejected, as turns, texts beside a prompt, or, without "
-        "one, transcripts with Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good (KTO); rlvr: "
-        "turns with a ground truth and the name of its verifier (Tülu 3).",
+        "without a chat template; preference: chosen and rejected, as turns, texts beside a prompt, or, without one, "
+        "transcripts with Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good "
+        "(KTO); rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
     )
     as_: Literal["conversation", "problem"] | None = Field(
         None,
