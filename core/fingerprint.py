@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 ASIDE = frozenset({"name_or_path", "is_local", "local_files_only", "chat_template", "model_max_length"})
 """Arguments of a tokenizer that say where it lies, that decide nothing here, or that are told apart by themselves."""
 
+STATE = frozenset({"truncation", "padding"})
+"""Parts of a tokenizer's file that each call sets anew."""
+
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of all that decides how it renders and tokenises: vocabulary, merges, special tokens, chat template."""
+    """SHA-256 of all that decides how it renders and tokenises: vocabulary, merges, special tokens, chat template.
+
+    Truncation and padding are left out: they are what the last call, or whoever saved the file, asked for. No row is
+    tokenised with either.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = _slow_rules(tokenizer) if backend is None else backend.to_str()
+    rules: Any = _slow_rules(tokenizer) if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        rules = {name: value for name, value in rules.items() if name not in STATE}
     special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
     split = bool(getattr(tokenizer, "split_special_tokens", False))
     facts = [type(tokenizer).__name__, rules, special, split, tokenizer.chat_template, str(TODAY)]

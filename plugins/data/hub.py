@@ -15,6 +15,7 @@ from urllib.request import getproxies
 
 from aftertrain.core.errors import DataError, Unreachable
 from aftertrain.plugins.data.row import Row
+from aftertrain.plugins.data.saved import is_saved, load_saved
 from aftertrain.plugins.data.settings import HubSettings
 from aftertrain.plugins.data.table import Table
 
@@ -51,7 +52,13 @@ class Hub(Table[HubSettings]):
         import datasets
 
         datasets.disable_progress_bars()
-        chosen = self.settings
+        chosen, folder = self.settings, Path(self.settings.path)
+        if folder.is_file():
+            raise DataError(f"{folder}: a file, where `use: hub` takes a folder: write `use: {_kind(folder)}`")
+        if folder.is_absolute() and not folder.is_dir():
+            raise DataError(f"data set {chosen.path!r}: there is no such folder")
+        if is_saved(folder):
+            return load_saved(folder, chosen.split, given="split" in chosen.model_fields_set)
         try:
             with _from_cache_when_cut_off(chosen.path):
                 return datasets.load_dataset(chosen.path, chosen.subset, split=chosen.split, revision=chosen.revision)
@@ -62,6 +69,11 @@ class Hub(Table[HubSettings]):
             ) from error
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise DataError(f"data set {chosen.path!r}: cannot be loaded: {error}") from error
+
+
+def _kind(file: Path) -> str:
+    """The data set that reads a file of this name."""
+    return {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json"}.get(file.suffix, "jsonl")
 
 
 @contextmanager

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.settings import ParquetSettings
-from aftertrain.plugins.data.table import FileTable
+from aftertrain.plugins.data.table import FileTable, file_digest
+
+SPLIT = re.compile(r"(?:^|[-_./])(train|test|validation|valid|dev|eval)(?=[-_./]|$)")
+"""Where the name of a file tells its split, as the hub's do."""
 
 
 class Parquet(FileTable[ParquetSettings]):
-    """One parquet file, read batch by batch. Rows are counted from 1 in messages."""
+    """One parquet file, or all of a folder, read batch by batch. Rows are counted from 1 in messages."""
 
     Config = ParquetSettings
+
+    def content(self) -> str:
+        path = Path(self.settings.path)
+        if not path.is_dir():
+            return super().content()
+        names = [f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n" for file in self._files()]
+        return hashlib.sha256("".join(names).encode()).hexdigest()
 
     def rows(self) -> Iterator[Row]:
         import pyarrow
         from pyarrow.parquet import ParquetFile
 
-        path, number = self.settings.path, 0
-        try:
-            with ParquetFile(path) as file:
-                for batch in file.iter_batches():
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield Row(f"{path}:row {number}", row, columnar=True)
-        except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-            raise DataError(f"{path}: cannot be read as parquet: {error}") from error
+        for path in self._files():
+            number = 0
+            try:
+                with ParquetFile(path) as file:
+                    for batch in file.iter_batches():
+                        for row in batch.to_pylist():
+                            number += 1
+                            yield Row(f"{path}:row {number}", row, columnar=True)
+            except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+                raise DataError(f"{path}: cannot be read as parquet: {error}") from error
+
+    def _files(self) -> Sequence[Path]:
+        """The file, or a folder's files in the order of their names.
+
+        Raises:
+            DataError: the folder has none, or those of several splits.
+        """
+        path = Path(self.settings.path)
+        if not path.is_dir():
+            return [path]
+        inside = {file: file.relative_to(path).as_posix() for file in sorted(path.rglob("*.parquet"))}
+        files = [file for file, name in inside.items() if not name.startswith(".") and "/." not in name]
+        if not files:
+            raise DataError(
+                f"{path}: a folder without .parquet files; one that datasets.save_to_disk wrote is read by `use: hub`"
+            )
+        splits = {found[1] for file in files if (found := SPLIT.search(inside[file]))}
+        if len(splits) > 1:
+            raise DataError(
+                f"{path}: the folder holds files of several splits ({', '.join(sorted(splits))}); write `use: hub` "
+                "with the split, or name a folder or file of one"
+            )
+        return files

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
@@ -86,7 +87,12 @@ class JsonlSettings(FileSettings):
 
 
 class ParquetSettings(FileSettings):
-    """A parquet file."""
+    """A parquet file, or a folder of them."""
+
+    path: LocalPath = unhashed(
+        description="File, or folder whose .parquet files are read in the order of their names; content and names "
+        "enter the hash, the folder's place does not."
+    )
 
 
 class CsvSettings(FileSettings):
@@ -102,10 +108,22 @@ class JsonSettings(FileSettings):
     """A file that is one JSON array of objects; it is read into memory as a whole."""
 
 
+def _on_hub_or_beside_recipe(value: str, info: ValidationInfo) -> str:
+    base = (info.context or {}).get("base_folder")
+    written = Path(value).expanduser()
+    folder = written if written.is_absolute() or base is None else Path(base) / written
+    local = written.is_absolute() or value.startswith(".") or (base is not None and folder.is_dir())
+    return str(folder) if local else value
+
+
 class HubSettings(TableSettings):
     """A data set of the Hugging Face hub."""
 
-    path: str = Field(description="Name on the hub (allenai/tulu-3-sft-mixture), or a local folder in the same form.")
+    path: Annotated[str, AfterValidator(_on_hub_or_beside_recipe)] = unhashed(
+        description="Name on the hub (allenai/tulu-3-sft-mixture), or a local folder: of files such as parquet, or one "
+        "that datasets.save_to_disk wrote. A relative one is taken from the recipe's folder; the rows and the last "
+        "part of the name enter the hash."
+    )
     subset: str | None = Field(None, description="Configuration, for data sets that have several.")
     split: str = Field("train", description="Split, or a slice such as train[:1000].")
     revision: str | None = Field(None, description="Commit, tag or branch on the hub.")

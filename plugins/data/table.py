@@ -165,6 +165,11 @@ def file_digest(path: Path) -> str:
     Raises:
         DataError: it cannot be read.
     """
+    if path.is_dir():
+        raise DataError(
+            f"{path}: a folder, where a file is read; name a file in it, or write `use: parquet` for a folder of "
+            "parquet files, or `use: hub` for one that datasets.save_to_disk wrote"
+        )
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

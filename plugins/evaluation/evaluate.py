@@ -7,14 +7,14 @@ ends with the bits of one that was never killed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aftertrain.core.chat import load_tokenizer
-from aftertrain.core.errors import DataError, Interrupted
+from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import summary
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 INSTANCES = Path("samples") / "instances.jsonl"
+SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
+UNBOUNDED = 2**62
+"""Tokens that fit a model whose configuration names no limit."""
 
 
 class Evaluate(Stage[EvaluateSettings]):
@@ -85,11 +88,33 @@ class Evaluate(Stage[EvaluateSettings]):
             runner.close()
         return self._conclude(context, len(work) + 1, rows, others)
 
-    def plan(self, context: PlanContext) -> list[PlanItem]:
-        """Instances, prompt and reply tokens per task, and whether every prompt fits."""
+    def preflight(self, context: PlanContext) -> list[PlanItem]:
+        """Whether there is a chat template where a task needs one, and whether every prompt renders and fits."""
         tokenizer = self._tokenizer(context.model, context.chat_template)
         window = context_window(context.model)
         items = []
+        for task in self._tasks:
+            if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
+                status: Literal["error", "warning"] = "error" if self.settings.overlong == "error" else "warning"
+                cure = f"; {SHORTER}" if status == "error" else "; their start is cut"
+                items.append(PlanItem(f"{task.name}: too long", _overlong(task, long, window) + cure, status))
+        return items
+
+    def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
+        """The engine's needs, where choices are scored."""
+        if any(not task.generates for task in self._tasks):
+            self.builder.build(self.settings.engine).preflight(context.model)
+
+    def plan(self, context: PlanContext) -> list[PlanItem]:
+        """Instances, prompt and reply tokens per task."""
+        tokenizer = self._tokenizer(context.model, context.chat_template)
+        window = context_window(context.model)
+        items = []
+        if any(not task.generates for task in self._tasks):
+            try:
+                self.builder.build(self.settings.engine).preflight(context.model)
+            except AftertrainError as error:
+                items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         for task in self._tasks:
             lengths = [len(encode(tokenizer, prompt_text(tokenizer, i), chat=i.chat)) for i in task.instances]
             mean = sum(lengths) / len(lengths)
@@ -108,10 +133,6 @@ class Evaluate(Stage[EvaluateSettings]):
                     f"{short:,} prompts leave less than {reply:,} of {window:,} tokens: their replies are cut earlier"
                 )
                 items.append(PlanItem(f"{task.name}: room", value, "warning"))
-            long = too_long(task.instances, tokenizer, window) if window else []
-            if long:
-                status: Literal["error", "warning"] = "error" if self.settings.overlong == "error" else "warning"
-                items.append(PlanItem(f"{task.name}: too long", _overlong(task, long, window), status))
         return items
 
     def details(self) -> dict[str, JSON]:
@@ -137,9 +158,7 @@ class Evaluate(Stage[EvaluateSettings]):
                 continue
             message = _overlong(task, long, window)
             if self.settings.overlong == "error":
-                raise DataError(
-                    f"{message}; 'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
-                )
+                raise DataError(f"{message}; {SHORTER}")
             context.emit("warning", 1, message=f"{message}; their start is cut")
 
     def _restore(self, folder: Path, runner: Runner) -> list[ScoredInstance]:

@@ -385,6 +385,34 @@ def test_a_fingerprint_tells_tokenizers_and_templates_apart(tiny_model: Path, tm
     assert len({plain, other_template, fingerprint(one)}) == 3
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda tokenizer, folder: tokenizer("a b c", truncation=True, max_length=2),
+        lambda tokenizer, folder: tokenizer(["a", "a b c"], padding=True),
+        lambda tokenizer, folder: tokenizer(["a", "b"], padding="max_length", max_length=9, truncation=True),
+        lambda tokenizer, folder: tokenizer.backend_tokenizer.enable_truncation(3, stride=1),
+        lambda tokenizer, folder: tokenizer.backend_tokenizer.enable_padding(length=8),
+        lambda tokenizer, folder: tokenizer.save_pretrained(folder),
+        lambda tokenizer, folder: tokenise(tokenizer, TALK),
+    ],
+)
+def test_a_fingerprint_does_not_depend_on_what_a_tokenizer_was_used_for(
+    use: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    """A tokenizer.json saved while rows were padded was another key before its first call than after: rows were
+    tokenised and stored twice."""
+    tokenizer = load_tokenizer(str(tiny_model))
+    before = fingerprint(tokenizer)
+    use(tokenizer, str(tmp_path))
+    assert fingerprint(tokenizer) == before
+    tokenizer.save_pretrained(str(tmp_path / "saved"))
+    again = load_tokenizer(str(tmp_path / "saved"))
+    assert fingerprint(again) == before
+    # Whatever state the file was saved in, rows are whole and alone.
+    assert tokenise(again, TALK) == tokenise(load_tokenizer(str(tiny_model)), TALK)
+
+
 def test_a_fingerprint_knows_whether_special_tokens_in_texts_are_split(tiny_model: Path) -> None:
     """The ids of `a <eos> b` differ by it."""
     tokenizer = load_tokenizer(str(tiny_model))

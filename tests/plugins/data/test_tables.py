@@ -217,3 +217,89 @@ def test_where_rows_stand(dataset: Any, write: Any, tmp_path: Path) -> None:
 def test_where_does_not_read_beyond_the_last_row_asked_for(dataset: Any, write: Any) -> None:
     path = write([{"id": "a", "prompt": "x", "response": "y"}, "no JSON"])
     assert dataset("jsonl", path=str(path), **FORMAT).where(["a"]) == {"a": f"{path}:1"}
+
+
+def saved(folder: Path, **splits: int) -> Path:
+    """What `save_to_disk` writes of one split, or of several under their names."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    parts = {name: datasets.Dataset.from_list(ROWS[:rows]) for name, rows in splits.items()}
+    whole = datasets.DatasetDict(parts) if len(parts) > 1 else next(iter(parts.values()))
+    whole.save_to_disk(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("splits", "settings", "rows"),
+    [
+        ({"train": 5}, {}, 5),
+        ({"train": 5}, {"split": "train[1:3]"}, 2),
+        ({"train": 5, "test": 2}, {}, 5),
+        ({"train": 5, "test": 2}, {"split": "test"}, 2),
+        ({"train": 5, "test": 2}, {"split": "test+train[:1]"}, 3),
+    ],
+)
+def test_a_folder_of_save_to_disk_is_read(
+    splits: dict[str, int], settings: dict[str, str], rows: int, dataset: Any, tmp_path: Path
+) -> None:
+    data = dataset("hub", path=str(saved(tmp_path / "ds", **splits)), **FORMAT, **settings)
+    assert len(list(data)) == rows
+    assert data.fingerprint() == data.fingerprint()
+
+
+def test_a_folder_of_save_to_disk_that_cannot_be_used_is_told_of(dataset: Any, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "ds", train=3, test=1)
+    with pytest.raises(DataError, match=r"no split named 'tset'\. Did you mean 'test'"):
+        list(dataset("hub", path=str(folder), split="tset", **FORMAT))
+    (folder / "train" / "state.json").write_text("{")
+    with pytest.raises(DataError, match="save_to_disk that cannot be read"):
+        list(dataset("hub", path=str(folder), **FORMAT))
+    with pytest.raises(DataError, match="there is no such folder"):
+        list(dataset("hub", path=str(tmp_path / "none"), **FORMAT))
+    with pytest.raises(DataError, match="write `use: parquet`"):
+        list(dataset("hub", path=str(parquet(tmp_path / "file")), **FORMAT))
+
+
+def test_folders_of_parquet_files(dataset: Any, tmp_path: Path) -> None:
+    """In the order of their names, wherever the folder stands; files of two splits are not mixed."""
+    folder = tmp_path / "a" / "rows"
+    (folder / "data").mkdir(parents=True)
+    for number in (1, 0):
+        parquet(folder / "data" / f"train-0000{number}-of-00002")
+    data = dataset("parquet", path=str(folder), **FORMAT)
+    assert len(list(data)) == 10
+    first = next(iter(data)).id
+    assert data.where([first]) == {first: f"{folder}/data/train-00000-of-00002.parquet:row 1"}
+    fingerprint = data.fingerprint()
+    moved = (tmp_path / "a").rename(tmp_path / "b") / "rows"
+    assert dataset("parquet", path=str(moved), **FORMAT).fingerprint() == fingerprint
+    assert len(list(dataset("hub", path=str(moved), **FORMAT))) == 10
+    parquet(moved / "data" / "test-00000-of-00001")
+    with pytest.raises(DataError, match=r"several splits \(test, train\); write `use: hub`"):
+        list(dataset("parquet", path=str(moved), **FORMAT))
+    with pytest.raises(DataError, match=r"a folder without \.parquet files"):
+        list(dataset("parquet", path=str(saved(tmp_path / "ds", train=1)), **FORMAT))
+
+
+@pytest.mark.parametrize("use", ["jsonl", "csv", "json"])
+def test_a_folder_where_a_file_is_read_is_told_of(use: str, dataset: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder, where a file is read; name a file in it"):
+        dataset(use, path=str(tmp_path), **FORMAT).fingerprint()
+
+
+@pytest.mark.parametrize("written", ["./ds", "ds", "sub/../ds", "."])
+def test_a_local_folder_of_the_hub_s_form_is_taken_from_the_recipe_s(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken from the current folder, so that plan and run depended on where they were started."""
+    from aftertrain.plugins.data.settings import HubSettings
+
+    monkeypatch.chdir("/")
+    (tmp_path / "sub").mkdir()
+    saved(tmp_path / "ds", train=2)
+    settings = HubSettings.model_validate({"path": written, **FORMAT}, context={"base_folder": tmp_path})
+    assert Path(settings.path).resolve() == (tmp_path / "ds" if "ds" in written else tmp_path)
+    assert "path" not in settings.affecting()
+    remote = HubSettings.model_validate({"path": "allenai/ds", **FORMAT}, context={"base_folder": tmp_path})
+    assert remote.path == "allenai/ds"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError, Interrupted, RunError
 from aftertrain.core.settings import Use
-from aftertrain.core.stage import PlanContext
+from aftertrain.core.stage import PlanContext, planned
 from aftertrain.core.statistics import wilson
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 
@@ -191,8 +191,8 @@ def test_a_prompt_longer_than_the_context_is_refused_first(
     evaluate(tasks=(long,), overlong="truncate").run(here.context)
     assert {len(ids) for ids in builder.replies.prompts} == {512 - 8}
     assert "their start is cut" in here.named("warning")[0]["message"]
-    items = evaluate(tasks=(long,)).plan(PlanContext("eval", str(tiny_model), 0, builder))
-    assert [(item.label, item.status) for item in items] == [("problems", "ok"), ("problems: too long", "error")]
+    items = planned(evaluate(tasks=(long,)), PlanContext("eval", str(tiny_model), 0, builder))
+    assert [(item.label, item.status) for item in items] == [("problems: too long", "error")]
 
 
 def _empty(request: Any) -> Any:
