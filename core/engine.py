@@ -115,6 +115,13 @@ class Engine(Component[S]):
             NumericsError: the gradient is not finite; the weights are left as they were.
         """
 
+    def not_finite(self) -> list[str]:
+        """Names of the weights that hold a NaN or an infinity, on any rank; every rank calls it after each step.
+
+        By default looks through `weights`; an engine for which that is dear looks at what it holds itself.
+        """
+        return [name for name, weight in self.weights() if not bool(weight.isfinite().all())]
+
     @abstractmethod
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Sum each entry over all ranks (the identity in one process)."""

@@ -87,6 +87,10 @@ class NumericsError(AftertrainError):
     """A loss, gradient or reward that is not finite; names step and rows."""
 
 
+class BrokenWeights(NumericsError):
+    """An update has left weights that are not finite, so that nothing can be gone on with but the last checkpoint."""
+
+
 class CheckpointError(AftertrainError):
     """A checkpoint that cannot be written or is damaged."""
 

@@ -70,6 +70,11 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     for parameter in model.parameters():
         # A loaded tensor may lie at any address of a mapped file, and its alignment changes the bits of sums.
         parameter.data = parameter.data.clone()
+    if broken := not_finite(model.named_parameters()):
+        raise ModelError(
+            f"{folder}: {type(model).__name__}: weights are NaN or infinite: {', '.join(broken[:5])}; take another "
+            "copy of the model"
+        )
     loaded: PreTrainedModel = model.eval()
     return loaded
 
@@ -213,6 +218,19 @@ def adamw(model: nn.Module, settings: AdamW, *, fused: bool = False) -> torch.op
     """AdamW (Loshchilov & Hutter 2019) of the weights that are trained."""
     groups = decayed(model, settings.weight_decay)
     return torch.optim.AdamW(groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=fused)
+
+
+def not_finite(weights: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Names of the weights that hold a NaN or an infinity.
+
+    One norm of all of them tells whether there are any, in a fraction of an optimizer step's time.
+    """
+    named = dict(weights)
+    filled = [weight.detach() for weight in named.values() if weight.numel()]
+    if not filled or bool(torch.stack(torch._foreach_norm(filled)).isfinite().all()):
+        return []
+    # A norm of huge weights is infinite too.
+    return [name for name, weight in named.items() if not bool(weight.isfinite().all())]
 
 
 def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path, dtype: str) -> None:

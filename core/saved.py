@@ -188,6 +188,11 @@ def _compared(  # noqa: PLR0917  what is compared
                 f"for {shown(apart)}. The stage is not done and its checkpoints are kept"
             )
     theirs, ours = plain_scores(copy, reader.head, few), own.cpu()
+    if not bool(ours.isfinite().all()):
+        raise NumericsError(
+            f"{reader.folder}: the trained model's own scores of {len(few)} of the stage's rows are NaN or infinite "
+            "though its weights are not; lower the learning rate and run the stage again with --restart"
+        )
     size = max(1.0, float(ours.abs().mean()))
     difference = float((theirs - ours).abs().mean()) / size
     tolerance = TOLERANCE["float32" if saved.dtype == "float32" else "bfloat16"]

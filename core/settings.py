@@ -28,7 +28,13 @@ class Settings(BaseModel):
     """Base of every component's settings: unknown keys are errors, values are frozen, every field is described."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, validate_by_name=True, validate_by_alias=True
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        # A number that is none makes weights that are none; a field that means infinity declares it by itself.
+        allow_inf_nan=False,
     )
 
     def affecting(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aftertrain.core.batch import PROBE, PackedBatch, TokenScores, Unit
 from aftertrain.core.engine import Engine, StepReport
-from aftertrain.core.errors import NumericsError
+from aftertrain.core.errors import BrokenWeights, NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.ranks import current
 
@@ -103,6 +103,7 @@ def train_step(
     Raises:
         NumericsError: a term or gradient is not finite (names step and samples), or there is nothing to divide by;
             the weights of that engine are left as they were.
+        BrokenWeights: the update itself has left weights that are not finite.
     """
     needs = loss.needs
     first = next(iter(engines.values()))
@@ -131,6 +132,8 @@ def train_step(
     for term, engine in engines.items():
         try:
             reports[term] = engine.step(learning_rates[term])
+        except BrokenWeights as error:
+            raise BrokenWeights(f"step {step}: {error}") from error
         except NumericsError as error:
             names = [name for batch in batches for name in batch.sample_ids]
             # An engine refuses on every rank or on none, so that all ranks meet here.
@@ -138,6 +141,13 @@ def train_step(
             told = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
             told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
+    for term, engine in engines.items():
+        if broken := engine.not_finite():
+            raise BrokenWeights(
+                f"step {step}: the update (learning rate {learning_rates[term]:g}) left weights of {term!r} that are "
+                f"NaN or infinite: {_shown(broken)}; the last checkpoint is intact. Lower optimizer.lr, or raise "
+                "optimizer.eps if it is very small"
+            )
     totals = first.reduce({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
     return StepResult(
         losses={term: totals[term] / counts[term] for term in needs.per},

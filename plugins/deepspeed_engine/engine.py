@@ -18,7 +18,7 @@ from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import MissingExtra, NumericsError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
-from aftertrain.core.model import device_of, load_model, write_model
+from aftertrain.core.model import device_of, load_model, not_finite, write_model
 from aftertrain.core.probing import preflight_head, probe, probe_head
 from aftertrain.core.ranks import Ranks, current
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
@@ -99,6 +99,12 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
         if not self._engine.was_step_applied() or not math.isfinite(norm):
             raise NumericsError(f"the gradient's norm is {norm}; the weights are left as they were")
         return StepReport(norm, learning_rate)
+
+    def not_finite(self) -> list[str]:
+        # Under ZeRO 3 a rank holds a share of each weight.
+        shares = ((name, getattr(p, "ds_tensor", p)) for name, p in self._model.named_parameters())
+        every = self._ranks.gather(not_finite(shares), "what is not finite after the step")
+        return list(dict.fromkeys(name for names in every for name in names))
 
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
         return self._ranks.sum(sums)

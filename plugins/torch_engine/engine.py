@@ -14,7 +14,7 @@ from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
-from aftertrain.core.errors import NumericsError
+from aftertrain.core.errors import BrokenWeights, NumericsError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel
@@ -24,6 +24,7 @@ from aftertrain.core.model import (
     compile_layers,
     device_of,
     load_model,
+    not_finite,
     score_packed,
     write_model,
 )
@@ -144,9 +145,19 @@ class TorchEngine(Engine[TorchSettings]):
             raise
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        self._optimizer.step()
+        try:
+            self._optimizer.step()
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            raise BrokenWeights(
+                f"lr, eps or weight_decay is too large for float32 (learning rate {learning_rate:g}): {error}"
+            ) from error
         self._optimizer.zero_grad()
         return StepReport(norm, learning_rate)
+
+    def not_finite(self) -> list[str]:
+        return not_finite((name, p) for name, p in self._model.named_parameters() if p.requires_grad)
 
     def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
         return self._ranks.sum(sums)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.engine import Engine, Head
-from aftertrain.core.errors import AftertrainError, Interrupted, ModelError, NumericsError, RunError
+from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
@@ -233,6 +233,8 @@ class Train(Stage[TrainSettings]):
             figures: dict[str, Any] = {}
             try:
                 result = train_step({term: engine}, loss, batches, rates, step=step, progress=pace.progress)
+            except BrokenWeights:
+                raise
             except NumericsError as error:
                 skipped += 1
                 if settings.on_nonfinite == "stop" or skipped == MOST_SKIPPED:
