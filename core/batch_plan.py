@@ -22,6 +22,7 @@ class BatchPlan:
         n_rows: rows in one epoch.
         rows_per_step: rows that one optimizer step sees; the last step of an epoch may be short, and epochs never mix
             within a step.
+        drop_last: an epoch ends before a step that would be short; each leaves out other rows.
         epochs: passes over the data.
         seed: of the shuffles.
     """
@@ -30,11 +31,12 @@ class BatchPlan:
     rows_per_step: int
     epochs: int
     seed: int
+    drop_last: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass."""
-        return -(-self.n_rows // self.rows_per_step)
+        return self.n_rows // self.rows_per_step if self.drop_last else -(-self.n_rows // self.rows_per_step)
 
     @property
     def n_steps(self) -> int:

@@ -33,7 +33,7 @@ class Recipe(Settings):
         "shipped inside an installed package, or a hub name."
     )
     chat_template: str | None = Field(None, description="Named chat template to use instead of the tokenizer's own.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random, where a stage has none of its own.")
     threads: int | None = Field(
         None, gt=0, description="CPU threads; null keeps torch's choice. Recorded: it changes bits."
     )
@@ -42,6 +42,11 @@ class Recipe(Settings):
         (), description="Observers beside the console and events.jsonl."
     )
     plugins: PluginPolicy = unhashed(PluginPolicy(), description="Which plugins to load.")
+
+    def seed_of(self, stage: str) -> int:
+        """The seed that a stage runs with: its own, or the recipe's."""
+        own: int | None = getattr(self.stages[stage].settings, "seed", None)
+        return self.seed if own is None else own
 
     def stage_settings(self, name: str) -> Any:
         """Settings of one stage."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aftertrain.core.engine import AdamW
-from aftertrain.core.settings import Fraction
+from aftertrain.core.settings import Fraction, PositiveInt
 
 
 class Optimizer(AdamW):
@@ -27,9 +27,23 @@ class Optimizer(AdamW):
     )
     decay: Fraction = Field(0.1, description="For wsd: share of all steps over which the rate falls at the end.")
     floor: Fraction = Field(0.0, description="Share of the peak rate that linear, cosine and wsd decay to.")
+    horizon: PositiveInt | None = Field(
+        None,
+        description="Steps of the stage that the schedule is planned over, where these are not the steps that it runs: "
+        "a run that is to be stopped early ends with the rate that it has by then. After fewer the rate stays at its "
+        "end. null: the steps that it runs.",
+    )
+
+    def planned(self, steps: int, updates: int = 1) -> int:
+        """Optimizer steps that the schedule goes over, in a stage of so many steps of so many updates each.
+
+        >>> Optimizer(lr=1.0).planned(75, updates=4), Optimizer(lr=1.0, horizon=161).planned(75, updates=4)
+        (300, 644)
+        """
+        return updates * (steps if self.horizon is None else self.horizon)
 
     def rate(self, step: int, n_steps: int, batch_share: float = 1.0) -> float:
-        """Learning rate of step `step`, counted from 0, of `n_steps`.
+        """Learning rate of optimizer step `step`, counted from 0, of a schedule over `n_steps` (see `planned`).
 
         The rises and falls are those of transformers' schedulers: the first step of a warmup has rate 0. `adaptive` is
         η₀·√(b₀/b_t)·min(1, √(t/t_w)) with t counted from 1 (F12).
@@ -69,11 +83,13 @@ class Pace:
         step: counted from 0.
         total: optimizer steps of the stage.
         batch_share: b_t/b₀, the sequences of this step against those of a full one (F12).
+        updates: optimizer steps of one step of the stage, which is what a schedule's horizon counts.
     """
 
     step: int
     total: int
     batch_share: float = 1.0
+    updates: int = 1
 
     @property
     def progress(self) -> float:
@@ -87,7 +103,12 @@ class Pace:
         >>> Pace(2, 4, batch_share=0.25).rates({"policy": policy, "value": critic})
         {'policy': 1.0, 'value': 16.0}
         """
-        return {term: optimizer.rate(self.step, self.total, self.batch_share) for term, optimizer in optimizers.items()}
+        return {
+            term: optimizer.rate(
+                self.step, optimizer.planned(self.total // self.updates, self.updates), self.batch_share
+            )
+            for term, optimizer in optimizers.items()
+        }
 
 
 def adaptive_beta(beta: float, progress: float, loss: float | None = None, target: float | None = None) -> float:

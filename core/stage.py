@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from aftertrain.core.component import Component
 from aftertrain.core.errors import RunError
 from aftertrain.core.records import JSON, Artifact
-from aftertrain.core.settings import Builder, Settings
+from aftertrain.core.settings import Builder, Settings, unhashed
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
@@ -29,6 +29,10 @@ class StageSettings(Settings):
 
     from_: str = Field(
         BASE, alias="from", description="Stage whose model this one starts from; 'base' is the recipe's."
+    )
+    # The seed that a stage runs with is in its hash by itself, whoever sets it.
+    seed: Annotated[int, Field(ge=0)] | None = unhashed(
+        None, description="Seed of everything random in this stage; null: the recipe's."
     )
 
 
@@ -73,7 +77,8 @@ class StageContext:
     Attributes:
         name: the stage's name in the recipe.
         folder: its own folder, `stages/<name>-<hash>/`; it exists. `checkpoints/`, `model/`, `samples/` live in it.
-        seed: the run's seed; derive others with `core.seeding.sub_seed(seed, name, purpose)`.
+        seed: the stage's seed, or the run's where it has none; derive others with
+            `core.seeding.sub_seed(seed, name, purpose)`.
         inputs: artifacts by role (see `Stage.inputs`).
         builder: constructs nested components.
         checkpoints: saves and finds this stage's checkpoints. Saving emits `checkpoint`.
@@ -101,6 +106,8 @@ class PlanContext:
     Attributes:
         model: folder of the model the stage would start from, if it exists already (else the recipe's base model).
         chat_template: named template that replaces the tokenizer's own.
+        told: told how far a long look has come, in a few words.
+        found: what took long to find and another stage of the same plan may use, by a key that says what it is of.
     """
 
     name: str
@@ -108,6 +115,8 @@ class PlanContext:
     seed: int
     builder: Builder
     chat_template: str | None = None
+    told: Callable[[str], None] = lambda words: None
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 class Stage(Component[S]):

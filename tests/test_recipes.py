@@ -6,6 +6,7 @@ Recipes are found by listing the folder, so that a new one is a test case by bei
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import aftertrain
+from aftertrain.core.batch_plan import BatchPlan
+from aftertrain.core.schedule import Pace
 from aftertrain.registry.recipe import LoadedRecipe, shipped
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -98,3 +101,57 @@ def test_plan_accepts(recipe: Path, local: Callable[[Path], LoadedRecipe], tmp_p
     report = aftertrain.plan(loaded, out=tmp_path / "runs")
     assert {stage.name for stage in report.stages} == loaded.recipe.stages.keys()
     assert not report.errors
+
+
+NOT_PUBLISHED = ("name:", "description:", "model:", "data:", "- {use:", "loss: {use: reward_model}")
+"""Lines of a recipe whose digits are parts of names."""
+
+
+@pytest.mark.parametrize("recipe", [path for path in FILES if "tulu3" in path.as_posix()], ids=str)
+def test_each_number_of_a_published_recipe_says_where_it_is_from(recipe: Path) -> None:
+    unsaid = [
+        line.strip()
+        for line in recipe.read_text(encoding="utf-8").splitlines()
+        if re.search(r"[:\[ ]-?\d", line.partition("#")[0])
+        and not line.strip().startswith(NOT_PUBLISHED)
+        and not re.search(r"# .*\b(table|command|code|ours)\b", line)
+    ]
+    assert unsaid == []
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last", "optimizer_steps"),
+    [
+        ("tulu3/8b", 3e-7, 3e-7 * (1 - 1783 / (44_642 * 4)), 446 * 4),
+        ("tulu3/70b", 0.0, 1e-7 / (625 * 4 - 250), 625 * 4),
+        ("tulu3/405b", 1e-7, 1e-7 * (1 - 74 / 161), 75),
+        ("tulu3.1-8b", 5e-7, 5e-7, 130 * 2),
+    ],
+)
+def test_rates_of_the_published_rlvr_stages(name: str, first: float, last: float, optimizer_steps: int) -> None:
+    """By hand: linear over the planned steps, 10,000,000 // 224 = 44,642 and 300,000 // 1,856 = 161, not those run."""
+    settings = aftertrain.load_recipe(name).recipe.stage_settings("rlvr")
+    total = settings.steps * settings.optimizer_steps
+    assert total == optimizer_steps
+    rates = [
+        Pace(step, total, updates=settings.optimizer_steps).rates({"policy": settings.optimizer})["policy"]
+        for step in (0, total - 1)
+    ]
+    assert rates == pytest.approx([first, last], rel=1e-12)
+
+
+def test_full_batches_of_the_published_rlvr_stage() -> None:
+    """29,946 problems are 133 full batches of 224 an epoch; 446 steps are 99,904 episodes, no short one among them."""
+    batch = aftertrain.load_recipe("tulu3/8b").recipe.stage_settings("rlvr").batch
+    plan = BatchPlan(29_946, batch.prompts, 4, 3, drop_last=batch.incomplete == "drop")
+    assert plan.steps_per_epoch == 133
+    assert sum(len(plan.rows(step)) for step in range(446)) == 99_904
+
+
+def test_seeds_of_the_published_stages() -> None:
+    seeds = {
+        (name, stage): aftertrain.load_recipe(name).recipe.seed_of(stage)
+        for name, stages in {"tulu3/8b": ("sft", "dpo", "rm", "rlvr"), "tulu3/70b": ("sft", "rlvr")}.items()
+        for stage in stages
+    }
+    assert list(seeds.values()) == [123, 42, 1, 3, 456, 8]

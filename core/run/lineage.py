@@ -82,7 +82,7 @@ def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, st
         use=node.use.name,
         settings=node.use.settings.affecting(),
         code=source_digests(classes),
-        seed=recipe.seed,
+        seed=recipe.seed_of(node.name),
         chat_template=recipe.chat_template,
         data=dict(sorted(node.stage.fingerprints().items())),
         inputs={f"{parent.role} ({parent.stage})": digests[parent.stage] for parent in node.inputs},

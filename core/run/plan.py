@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
 from aftertrain.core.records import Artifact
@@ -70,8 +71,11 @@ class PlanReport:
         return tuple(f"{where}: {item.label}: {item.value}" for where, item in found if item.status == "error")
 
 
-def plan_job(job: Job) -> PlanReport:
+def plan_job(job: Job, told: Callable[[str, str], None] = lambda stage, words: None) -> PlanReport:
     """Plan a run; nothing is written and no weights are loaded.
+
+    Args:
+        told: told of a stage's name how far a long look has come.
 
     Raises:
         RecipeError: the stages do not form a graph.
@@ -88,7 +92,7 @@ def plan_job(job: Job) -> PlanReport:
             items.append(PlanItem("weights", f"not in {base} yet", "warning"))
     except ModelError as error:
         base, items = None, [PlanItem("model", str(error), "error")]
-    planner = _Planner(job, base, digests)
+    planner = _Planner(job, base, digests, told)
     stages = tuple(planner.stage(node) for node in nodes)
     return PlanReport(recipe.name, job.folder, recipe.seed, recipe.threads, tuple(items), stages)
 
@@ -98,6 +102,8 @@ class _Planner:
     job: Job
     base: Path | None
     digests: dict[str, str]
+    told: Callable[[str, str], None]
+    found: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Artifact] = field(default_factory=dict)
 
     def stage(self, node: Node) -> StagePlan:
@@ -144,9 +150,11 @@ class _Planner:
         context = PlanContext(
             name=node.name,
             model=model,
-            seed=self.job.recipe.seed,
+            seed=self.job.recipe.seed_of(node.name),
             builder=self.job.builder,
             chat_template=self.job.recipe.chat_template,
+            told=partial(self.told, node.name),
+            found=self.found,
         )
         try:
             return planned(node.stage, context)

@@ -132,7 +132,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
             context = StageContext(
                 name=order.stage,
                 folder=order.folder,
-                seed=job.recipe.seed,
+                seed=job.recipe.seed_of(order.stage),
                 inputs=order.inputs,
                 builder=job.builder,
                 checkpoints=Checkpoints(order.folder / "checkpoints", ranks=ranks, found=order.found),
@@ -231,7 +231,7 @@ class _Walk:
         if done and not self.job.restart:
             return
         recipe = self.job.recipe
-        context = PlanContext(node.name, base, recipe.seed, self.job.builder, recipe.chat_template)
+        context = PlanContext(node.name, base, recipe.seed_of(node.name), self.job.builder, recipe.chat_template)
         reads = type(node.stage).check_data is not Stage.check_data
         if reads:
             self.log.emit("data_check", at=node.name)
@@ -294,7 +294,7 @@ class _Walk:
         context = StageContext(
             name=node.name,
             folder=folder,
-            seed=self.job.recipe.seed,
+            seed=self.job.recipe.seed_of(node.name),
             inputs={parent.role: self.artifacts[parent.stage] for parent in node.inputs},
             builder=self.job.builder,
             checkpoints=checkpoints,

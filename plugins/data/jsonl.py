@@ -15,6 +15,8 @@ from aftertrain.plugins.data.row import TOO_DEEP, Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
 from aftertrain.plugins.data.table import FileTable
 
+SHALLOW = 200
+"""Brackets of a line that cannot be nested too deeply to be looked at."""
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -65,9 +67,15 @@ def _parse(line: bytes, where: str) -> Row:
         )
     else:
         if isinstance(value, dict):
-            return Row(where, value)
+            return Row(where, value, plain=_plain(line))
         broken = ("not_an_object", f"expected a JSON object, found {described(value)}")
     return Row(where, {"line": line.decode("utf-8", "replace")}, broken)
+
+
+def _plain(line: bytes) -> bool:
+    """Whether a line of UTF-8 holds no half of a surrogate pair, which would be an escape, and no deep nesting."""
+    escapes = b"\\ud" in line or b"\\uD" in line
+    return not escapes and line.count(b"[") + line.count(b"{") <= SHALLOW
 
 
 def _other_kind(line: bytes) -> str:

@@ -41,6 +41,7 @@ class Row:
         broken: reason and message of a line that holds no row; `values` then only tell such lines apart.
         columnar: it comes from a table of typed columns, where what is missing in an object is null.
         textual: all its values are texts, so that a number or a truth value is written as one; empty is nothing.
+        plain: how it was read shows that UTF-8 can hold its texts and that they are not nested deeply.
     """
 
     where: str
@@ -48,6 +49,7 @@ class Row:
     broken: tuple[str, str] | None = None
     columnar: bool = False
     textual: bool = False
+    plain: bool = False
 
     def fail(self, field: str, expected: str, found: object, *, reason: str = "") -> NoReturn:
         """Raise a `RowFault` about one field; by default its reason is `missing_value` or `wrong_value`."""
@@ -98,6 +100,8 @@ class Row:
         Raises:
             RowFault: one of them cannot (`not_unicode`), or they are nested too deeply to be looked at (`not_json`).
         """
+        if self.plain and not field:
+            return
         try:
             json.dumps(value, ensure_ascii=False, default=str).encode()
         except RecursionError:

@@ -7,6 +7,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +112,7 @@ class Table(Dataset[T]):
         data = json.dumps([self.content(), self.settings.affecting(), self._source], sort_keys=True)
         return hashlib.sha256(data.encode()).hexdigest()
 
-    @property
+    @cached_property
     def _source(self) -> str:
         return self.settings.source or self.default_source
 

@@ -56,6 +56,8 @@ def parse_turn(row: Row, field: str, turn: Any) -> Message:
     if not isinstance(turn, dict):
         row.fail(field, "a turn {role, content}", turn)
     role, content = (turn.get("role", turn.get("from")), turn.get("content", turn.get("value")))
+    if len(turn) == 2 and isinstance(role, str) and role in ROLES and isinstance(content, str):
+        return Message(ROLES[role], content)  # nearly all turns are no more than that
     if not isinstance(role, str) or role not in ROLES:
         row.fail(f"{field}.role", f"one of {', '.join(ROLES)}", role, reason="unknown_role")
     calls = parse_calls(row, field, turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aftertrain.core.run.rates import rates_told
 from aftertrain.core.stage import PlanItem
 from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings
@@ -14,6 +15,7 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
     replies = rows * batch.samples_per_prompt
     lengths = [len(prompt.token_ids) for prompt in prompts.kept]
     longest = max(lengths) + settings.sampling.max_new_tokens
+    per_epoch = n // rows if batch.incomplete == "drop" else -(-n // rows)
     tokens = replies * (sum(lengths) / n + settings.sampling.max_new_tokens)
     items = [
         PlanItem(
@@ -23,9 +25,10 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
         ),
         PlanItem(
             "steps",
-            f"{settings.steps:,} = {settings.steps * rows / n:.2f} epochs of {n:,} problems"
-            + (f"; the last step of an epoch has {n % rows:,} prompts" if n % rows else ""),
+            f"{settings.steps:,} = {settings.steps / per_epoch:.2f} epochs of {n:,} problems"
+            + _partial(settings, n, rows),
         ),
+        PlanItem("learning rate", rates_told(settings.optimizer, settings.steps, settings.optimizer_steps)),
         PlanItem("prompts", f"{sum(lengths) / n:,.0f} tokens on average, {max(lengths):,} at most"),
         PlanItem("tokens per step", f"at most {tokens:,.0f}, in micro-batches of {batch.micro_tokens:,}"),
         PlanItem("models", _models(settings)),
@@ -44,6 +47,16 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
         PlanItem("dropped", f"{len(ids):,} problems: {reason}", "warning") for reason, ids in prompts.dropped.items()
     ]
     return items + _rewarded_above_wrong(settings.reward)
+
+
+def _partial(settings: OnlineSettings, n: int, rows: int) -> str:
+    """What becomes of an epoch's last problems."""
+    left = n % rows
+    if left == 0:
+        return ""
+    if settings.batch.incomplete == "drop":
+        return f", each of which leaves out {left:,}, by turns"
+    return f"; the last step of an epoch has {left:,} prompts"
 
 
 def _rewarded_above_wrong(reward: RewardSettings) -> list[PlanItem]:

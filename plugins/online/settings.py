@@ -99,6 +99,11 @@ class RolloutBatch(Settings):
     """What one online step is."""
 
     prompts: PositiveInt = Field(256, description="Problems in one step.")
+    incomplete: Literal["keep", "drop"] = Field(
+        "keep",
+        description="What becomes of an epoch's last problems where they do not fill a step: a smaller step, or they "
+        "are left out of this epoch (Tülu 3), others in the next.",
+    )
     samples_per_prompt: PositiveInt = Field(1, description="Replies to each.")
     updates: PositiveInt = Field(4, description="Passes over the step's replies (PPO epochs).")
     minibatches: PositiveInt = Field(1, description="Optimizer steps in each pass.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,9 +149,9 @@ class _Training:
         self.seed = sub_seed(context.seed, context.name)
         rows = min(self.settings.batch.prompts, len(self.prompts.kept))
         self.steps = self.settings.steps
-        per_epoch = -(-len(self.prompts.kept) // rows)
-        epochs = -(-self.steps // per_epoch)
-        self.plan = BatchPlan(len(self.prompts.kept), rows, epochs, sub_seed(self.seed, "problems"))
+        drop_last = self.settings.batch.incomplete == "drop"
+        one_epoch = BatchPlan(len(self.prompts.kept), rows, 1, sub_seed(self.seed, "problems"), drop_last)
+        self.plan = replace(one_epoch, epochs=-(-self.steps // one_epoch.steps_per_epoch))
         self.models: Models = load_models(
             self.settings,
             stage.builder,
@@ -213,6 +214,7 @@ class _Training:
                     (step - 1) * settings.optimizer_steps + len(results),
                     self.steps * settings.optimizer_steps,
                     sum(batch.count("segment") for batch in batches) / settings.batch.replies_per_update,
+                    settings.optimizer_steps,
                 )
                 done = train_step(
                     engines,

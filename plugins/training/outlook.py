@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch_plan import BatchPlan
-from aftertrain.core.dataset import BadRow, Dataset
+from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
 from aftertrain.core.loss import Loss
 from aftertrain.core.packing import group_by_budget
+from aftertrain.core.run.rates import rates_told
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext, PlanItem
-from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
+from aftertrain.plugins.training.glance import SAMPLE, Glance, glance
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules, tokenizer_for
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ROWS = {"PreferencePair": "pairs", "Feedback": "replies", "Document": "texts"}
-SAMPLE = 10_000
-"""Rows that `plan` tokenises; more are sampled evenly."""
 
 
 def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data: Dataset[Any]) -> list[PlanItem]:
@@ -47,11 +46,14 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     if settings.stream is not None:
         return _streamed(settings, context, loss, data, tokenizer, noun)
     try:
-        n_rows = _count(settings, data)
+        seen_rows = _glance(context, data)
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
-    stride = -(-n_rows // SAMPLE)
-    samples = _prepared(settings, loss, data, tokenizer, islice(data.entries(), 0, None, stride))
+    n_rows, stride = seen_rows.n_rows, seen_rows.stride
+    # Bad rows outside the sample are told here, so that none is passed over; the others with what is tokenised.
+    if stride > 1 or len(seen_rows.faults) >= ENOUGH:
+        refuse_unusable(list(seen_rows.faults), n_rows, settings.batch, data.where)
+    samples = _prepared(settings, loss, data, tokenizer, seen_rows.sample)
     seen = samples.n_rows
     kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
@@ -71,7 +73,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         *_memory(settings, context, loss, samples, samples.micro_tokens(settings.batch)),
         PlanItem("1 epoch", f"{about}{_counted(plan.steps_per_epoch, 'steps')}"),
         PlanItem("all", f"{about}{_counted(total, 'steps')}, {settings.epochs} × the data" + _capped(settings, plan)),
-        PlanItem("learning rate", _rates(settings, total)),
+        PlanItem("learning rate", rates_told(settings.optimizer, total)),
     ]
     if COLUMN in loss.needs.columns:
         items.append(PlanItem("reference", "its log-probs are computed once, before training; one model at a time"))
@@ -107,7 +109,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
         *_memory(settings, context, loss, samples, feed.budget),
         PlanItem("all", _counted(settings.max_steps, "steps")),
-        PlanItem("learning rate", _rates(settings, settings.max_steps)),
+        PlanItem("learning rate", rates_told(settings.optimizer, settings.max_steps)),
     ]
 
 
@@ -174,18 +176,13 @@ def _micro_batches(samples: Samples, per_step: int, budget: int) -> str:
     return "1 micro-batch" if n == 1 else f"about {n} micro-batches"
 
 
-def _count(settings: TrainSettings, data: Dataset[Any]) -> int:
-    """Rows in all. More than are tokenised for a plan are read here alone, so that none of the bad is passed over."""
-    bad: list[Fault] = []
-    number = -1
-    for number, entry in enumerate(data.entries()):
-        if isinstance(entry, BadRow):
-            bad.append(Fault(number, entry.id, entry.reason, entry.message))
-            if len(bad) >= ENOUGH:
-                refuse_unusable(bad, number + 1, settings.batch, data.where)
-    if number >= SAMPLE:
-        refuse_unusable(bad, number + 1, settings.batch, data.where)
-    return number + 1
+def _glance(context: PlanContext, data: Dataset[Any]) -> Glance:
+    """All rows, read once for all stages of a plan that have them."""
+    key = f"rows of {data.fingerprint()}"
+    if key not in context.found:
+        context.found[key] = glance(data, ENOUGH, lambda rows: context.told(f"{rows:,} rows read"))
+    found: Glance = context.found[key]
+    return found
 
 
 def _notes(data: Dataset[Any]) -> Iterator[PlanItem]:
@@ -211,13 +208,6 @@ def _sampled(stride: int, seen: int) -> str:
 def _capped(settings: TrainSettings, plan: BatchPlan) -> str:
     cut = settings.max_steps is not None and settings.max_steps < plan.n_steps
     return f", cut short by max_steps (of {plan.n_steps:,})" if cut else ""
-
-
-def _rates(settings: TrainSettings, total: int) -> str:
-    optimizer = settings.optimizer
-    rates = [optimizer.rate(step, total) for step in range(total)]
-    peak = max(range(total), key=rates.__getitem__)
-    return ", ".join(f"{rates[step]:.3g} at step {step + 1}" for step in sorted({0, peak, total - 1}))
 
 
 def _counted(n: int, nouns: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,15 +52,19 @@ def plan(
     *,
     out: str | os.PathLike[str] = "runs",
     restart: bool = False,
+    told: Callable[[str, str], None] = lambda stage, words: None,
 ) -> PlanReport:
     """What `run` would do, with every check that needs no weights; nothing is written.
+
+    Args:
+        told: told how far a long look at a stage's data has come, as `told("sft", "100,000 rows read")`.
 
     Raises:
         RecipeError: mistakes in the recipe, all at once.
     """
     from aftertrain.core.run.plan import plan_job
 
-    return plan_job(_job(recipe, overrides, out, restart=restart, other_machine=False, console=False))
+    return plan_job(_job(recipe, overrides, out, restart=restart, other_machine=False, console=False), told)
 
 
 def _job(

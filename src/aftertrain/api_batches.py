@@ -67,6 +67,6 @@ def step_batches(
     if stage not in nodes:
         raise UnknownName("stage", stage, nodes)
     model = str(find_model(job.recipe.model, job.base_folder, weights=False))
-    context = PlanContext(stage, model, job.recipe.seed, job.builder, job.recipe.chat_template)
+    context = PlanContext(stage, model, job.recipe.seed_of(stage), job.builder, job.recipe.chat_template)
     batches = nodes[stage].batches(context, step)
     return StepBatches(stage, step, load_tokenizer(model, job.recipe.chat_template), batches, nodes[stage].where)

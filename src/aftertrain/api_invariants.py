@@ -131,7 +131,7 @@ def _trials(
     use_determinism(job.recipe.threads)
     for name in chosen:
         node = nodes[name]
-        context = PlanContext(name, model, job.recipe.seed, job.builder, job.recipe.chat_template)
+        context = PlanContext(name, model, job.recipe.seed_of(name), job.builder, job.recipe.chat_template)
         trial = _trial(node.stage, context, rows)
         if trial is None:
             why = (

@@ -23,6 +23,15 @@ def test_each_epoch_sees_each_row_once(plan: BatchPlan) -> None:
         assert all(len(plan.rows(step)) == plan.rows_per_step for step in steps[:-1])
 
 
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 2**32))
+def test_full_steps_alone(n_rows: int, rows_per_step: int, seed: int) -> None:
+    plan = BatchPlan(n_rows, min(n_rows, rows_per_step), 3, seed, drop_last=True)
+    steps = [list(plan.rows(step)) for step in range(plan.n_steps)]
+    assert {len(step) for step in steps} == {plan.rows_per_step}
+    first = [row for step in steps[: plan.steps_per_epoch] for row in step]
+    assert len(set(first)) == len(first) > n_rows - plan.rows_per_step
+
+
 @given(PLANS, st.randoms())
 def test_steps_can_be_asked_in_any_order(plan: BatchPlan, rng: object) -> None:
     """No iterator state: a resume may begin anywhere."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from aftertrain.core.schedule import Optimizer, adaptive_beta
+from aftertrain.core.schedule import Optimizer, Pace, adaptive_beta
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
@@ -86,3 +86,12 @@ def test_beta_by_hand() -> None:
     assert adaptive_beta(5.0, 0.09, loss=0.1, target=0.2) == pytest.approx(1.5)
     assert adaptive_beta(5.0, 0.09, loss=-0.3, target=0.2) == pytest.approx(1.5)
     assert adaptive_beta(5.0, 0.09) == pytest.approx(1.5)
+
+
+def test_a_horizon_beyond_the_run_and_short_of_it() -> None:
+    """Linear from 8 over 8 planned steps of which 4 run: 8, 7, 6, 5; over 2: 8, 4, then 0; updates count too."""
+    far, near = Optimizer(lr=8.0, horizon=8), Optimizer(lr=8.0, horizon=2)
+    assert [Pace(step, 4).rates({"policy": far})["policy"] for step in range(4)] == [8.0, 7.0, 6.0, 5.0]
+    assert [Pace(step, 4).rates({"policy": near})["policy"] for step in range(4)] == [8.0, 4.0, 0.0, 0.0]
+    half = Optimizer(lr=8.0, horizon=4)
+    assert [Pace(step, 4, updates=2).rates({"policy": half})["policy"] for step in range(4)] == [8.0, 7.0, 6.0, 5.0]

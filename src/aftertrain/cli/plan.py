@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from aftertrain.core.stage import PlanItem
 
+SECONDS_BETWEEN = 2.0
 MARKS = {"ok": "", "warning": "warning: ", "error": "error: "}
 COLOURS = {"ok": None, "warning": "yellow", "error": "red"}
 
@@ -27,7 +29,7 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
     """
     from aftertrain.api import plan as plan_recipe
 
-    report = plan_recipe(recipe, overrides, out=out, restart=restart)
+    report = plan_recipe(recipe, overrides, out=out, restart=restart, told=_Progress())
     threads = "torch's choice" if report.threads is None else str(report.threads)
     click.secho(f"{report.name}", bold=True, nl=False)
     click.echo(f"  in {report.folder}, seed {report.seed}, threads: {threads}")
@@ -46,6 +48,18 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
         )
         click.secho(f"\nThis run would not start; see above: {failed}.", fg="red", err=True)
         click.get_current_context().exit(1)
+
+
+class _Progress:
+    """Tells on standard error how far a long plan is, not more often than every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, stage: str, words: str) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN:
+            self._last = time.monotonic()
+            click.echo(f"{stage}: {words}", err=True)
 
 
 def _failed(where: str, items: Sequence[PlanItem]) -> list[str]:

@@ -246,7 +246,7 @@ def test_the_plan_says_what_a_step_is(bench: Make) -> None:
         item.label: item for item in bench(changes={"data": {"long": 1}, "batch": {"max_prompt_tokens": 60}}).plan()
     }
     assert items["1 step"].value == "5 prompts × 2 samples = 10 replies; 2 updates × 2 minibatches = 4 optimizer steps"
-    assert items["steps"].value == "4 = 1.67 epochs of 12 problems; the last step of an epoch has 2 prompts"
+    assert items["steps"].value == "4 = 1.33 epochs of 12 problems; the last step of an epoch has 2 prompts"
     assert "critic from the policy with a new head" in items["models"].value
     assert items["dropped"].status == "warning"
     tight = {item.label: item for item in bench("tight", {"batch": {"micro_tokens": 16}}).plan()}

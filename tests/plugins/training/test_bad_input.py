@@ -221,9 +221,9 @@ def test_a_bad_row_of_a_large_set_is_found_by_the_plan_that_tokenises_a_sample(
     bench: Callable[..., Any], rows: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of six rows two are tokenised, not the bad one."""
-    from aftertrain.plugins.training import outlook
+    from aftertrain.plugins.training import glance
 
-    monkeypatch.setattr(outlook, "SAMPLE", 2)
+    monkeypatch.setattr(glance, "SAMPLE", 2)
     good = [{**GOOD, "id": str(i)} for i in range(5)]
     stage = bench("x", loss=SFT, data=rows(good[0], {"messages": []}, *good[1:]))
     with pytest.raises(DataError, match=r"^1 of 6 rows cannot be trained on \(1 no turns\)"):

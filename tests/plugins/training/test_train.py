@@ -101,8 +101,12 @@ def test_one_by_eight_is_eight_by_one(loss: str, bench: Callable[..., Any], conv
     for one, other in zip(first, second, strict=True):
         expected = {name: other[name] for name in one} | {"micro_batches": one["micro_batches"]}
         assert one == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    # Adam makes a whole step of a gradient that is all rounding, so that single weights may differ more.
+    other_weights = weights(artifacts[1])
     for name, tensor in weights(artifacts[0]).items():
-        torch.testing.assert_close(tensor, weights(artifacts[1])[name], rtol=0, atol=2e-4)
+        difference = (tensor - other_weights[name]).double()
+        assert difference.square().mean().sqrt() < 2e-5, name
+        assert difference.abs().max() < 1e-3, name
 
 
 @pytest.mark.parametrize("loss", ["sft-sum", "dpo", "reward_model", "kto", "dpo-schedule", "sft-reference"])
