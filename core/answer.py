@@ -39,7 +39,7 @@ WHOLE = (
 )
 """What a rule with a reference's name says, after its name."""
 
-_FENCE = re.compile(r"^[ \t]{0,12}(?:>[ \t]?)?(?:```|~~~)", re.MULTILINE)
+_FENCE = re.compile(r"(?:^|(?<=[>\]▷]))[ \t]{0,12}(?:>[ \t]?)?(?:```|~~~)", re.MULTILINE)
 _ANSWER = ("<answer>", "</answer>")
 _SPECIAL = re.compile(
     r"<\|[^<>\s]{1,60}\|>|</?s>|<(?:bos|eos|pad|unk|(?:start|end)_of_turn)>|\[/?INST\]|<｜[^<>\n]{1,60}｜>"
@@ -222,7 +222,8 @@ def _tags(opening: str, closing: str) -> re.Pattern[str]:
 def _quoted(text: str, tag: re.Match[str]) -> bool:
     """A tag between two quotes of one kind is spoken of."""
     before, after = text[max(0, tag.start() - 1) : tag.start()], text[tag.end() : tag.end() + 1]
-    return before == after != "" and before in _QUOTES
+    fenced = text.endswith("```", 0, tag.start()) or text.startswith("```", tag.end())
+    return before == after != "" and before in _QUOTES and not fenced
 
 
 def _outside(reply: str, thoughts: Thoughts) -> str | None:

@@ -13,10 +13,12 @@ import types
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import wire
-from aftertrain.core.sandbox.program import NAME, read_all
+from aftertrain.core.sandbox.program import NAME, give_exits, read_all
 
 SHOWN = 500
 """Characters of an error's text that are sent."""
+SLICE = 0.02
+"""Seconds for which what is awaited runs before the tests have their turn."""
 MODULE = "candidate"
 
 
@@ -26,9 +28,14 @@ def run(program: int, line: int) -> NoReturn:
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
     random.seed(0)
+    give_exits()
     try:
         exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)
-    except BaseException as error:  # noqa: BLE001 (SystemExit, too, means that the program cannot be tested)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            wire.send(line, {"error": describe(end)})
+            os._exit(1)  # a program that ends well has defined what it had to
+    except BaseException as error:  # noqa: BLE001 (whatever it is, the program cannot be tested)
         wire.send(line, {"error": describe(error)})
         os._exit(1)
     wire.send(line, {"names": [name for name in module.__dict__ if isinstance(name, str)]})
@@ -58,20 +65,21 @@ class Desk:
         self.module = module
         self.kept: list[Any] = []
         self.numbers: dict[int, int] = {}
+        self.loop: Any = None
 
     def keep(self, value: Any) -> Any:
         """A number for an object that stays here, always the same, with its class for people to read."""
         number = self.numbers.setdefault(id(value), len(self.kept))
         if number == len(self.kept):
             self.kept.append(value)
-        return [number, type(value).__name__[:100], callable(value)]
+        return [number, type(value).__name__[:100], callable(value), type(value) is types.CoroutineType]
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The value, with what the call did to its arguments, or the error."""
         try:
             arguments = wire.decode(request.get("arguments", []), self.kept.__getitem__)
             result = self._do(request, arguments)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (handed on to the tests)
+        except BaseException as error:  # noqa: BLE001 (handed on to the tests)
             return {"error": describe(error)}
         try:
             value = wire.encode(result, self.keep)
@@ -80,7 +88,7 @@ class Desk:
             return {"value": value, **({"after": after} if any(item is not None for item in after) else {})}
         except RecursionError:
             return {"uncarried": "a result or argument that holds itself or is nested too deeply"}
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (handed on to the tests)
+        except BaseException as error:  # noqa: BLE001 (handed on to the tests)
             return {"error": describe(error)}
 
     def _do(self, request: dict[str, Any], arguments: list[Any]) -> Any:
@@ -108,7 +116,41 @@ class Desk:
                 return repr(target)
             case "has":
                 return arguments[0] in target
-        raise ValueError(request["do"])
+        return self._do_awaited(request["do"], target)
+
+    def _do_awaited(self, do: str, target: Any) -> Any:
+        """What a test's `await` asks for: of an awaitable or iterator, or of the task that runs it."""
+        match do:
+            case "start":
+                return self._start(target)
+            case "anext":
+                return self._start(target.__anext__())
+            case "advance":
+                return self._advance(target)
+            case "result":
+                return target.result()
+            case "cancel":
+                return target.cancel()
+        raise ValueError(do)
+
+    def _start(self, awaitable: Any) -> Any:
+        """A task of the loop in which everything that tests await runs."""
+        import asyncio
+
+        async def wait() -> Any:
+            return await awaitable
+
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+        return self.loop.create_task(wait())
+
+    def _advance(self, task: Any) -> bool:
+        """Let all tasks run for a moment; whether this one is done."""
+        import asyncio
+
+        if not task.done():
+            self.loop.run_until_complete(asyncio.wait([task], timeout=SLICE))
+        return bool(task.done())
 
     def _again(self, argument: Any, given: Any) -> Any:
         """The argument's encoding when the call has changed it, else None."""

@@ -14,7 +14,6 @@ import builtins
 import copy
 import json
 import marshal
-import math
 import os
 import random
 import resource
@@ -27,6 +26,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import candidate, orders, wire
+from aftertrain.core.sandbox.equality import same
 from aftertrain.core.sandbox.program import read_all
 
 CASES = 500
@@ -97,6 +97,7 @@ class Examiner:
             Exception: what the candidate raised, as far as it is a builtin class.
         """
         arguments = request.pop("arguments", [])
+        may_end = request.pop("ends", False) or request["do"] == "next"
         request["arguments"] = [self.encode(argument) for argument in arguments]
         answer = self._answer(request)
         if not isinstance(answer, dict):
@@ -104,7 +105,7 @@ class Examiner:
         if "uncarried" in answer:
             raise self.cannot_carry(f"the program gave {answer['uncarried']!s}"[:SHOWN])
         if "error" in answer:
-            raise _raised(answer["error"], request["do"] == "next")
+            raise _raised(answer["error"], may_end)
         try:
             for argument, now in zip(arguments, answer.get("after", ()), strict=False):
                 _update(argument, now, self.remote)
@@ -155,13 +156,32 @@ class Examiner:
         wire.send(self.line, request)
         return wire.receive(self.line)
 
-    def remote(self, kept: Any) -> Remote:
+    def remote(self, kept: Any) -> Any:
         """The stand-in for an object that the candidate keeps."""
-        number, kind, called = kept
+        number, kind, called, coroutine = kept
+        if coroutine is True:
+            return self.awaited("start", int(number))
         if number not in self.remotes:
             made = RemoteFunction if called is True else Remote
             self.remotes[number] = made(self, {"on": int(number)}, str(kind)[:100])
         return self.remotes[number]
+
+    async def awaited(self, do: str, number: int) -> Any:
+        """A coroutine of the tests that has the candidate run one of the program's; it ends when that one does.
+
+        Args:
+            do: `start` to run the object `number`, `anext` for its next item.
+        """
+        import asyncio
+
+        task = self.ask(do=do, on=number)
+        try:
+            while self.ask(do="advance", on=_own(task)) is not True:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.ask(do="cancel", on=_own(task))
+            raise
+        return self.ask(do="result", on=_own(task), ends=do == "anext")
 
     def _load(self, space: Namespace, preamble: Sequence[types.CodeType], first: Sequence[tuple[str, Any]]) -> None:
         self._ask_ahead(first)
@@ -194,6 +214,10 @@ class Examiner:
         else:
             solution = self.ask(do="call", name="Solution", keywords=_NO_KEYWORDS)
             value = getattr(solution, name)(*copy.deepcopy(arguments))
+        if isinstance(value, types.CoroutineType):
+            import asyncio
+
+            value = asyncio.run(value)
         if not any(same(value, expected) for expected in accepted):
             raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {accepted[0]!r}"[:SHOWN])
 
@@ -260,6 +284,20 @@ class Remote:
     def __next__(self) -> Any:
         return self._ask("next")
 
+    def __await__(self) -> Any:
+        return self._examiner.awaited("start", _own(self)).__await__()
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __anext__(self) -> Any:
+        return self._examiner.awaited("anext", _own(self))
+
+    def _beyond(self, *_: Any) -> Any:
+        raise self._examiner.cannot_carry(f"a {self._kind}, which a test enters with 'with'")
+
+    __enter__ = __exit__ = __aenter__ = __aexit__ = _beyond
+
     def __str__(self) -> str:
         return str(self._ask("text"))
 
@@ -272,22 +310,6 @@ class RemoteFunction(Remote):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._ask("call", *arguments, keywords=self._examiner.encode(keywords))
-
-
-def same(value: Any, expected: Any) -> bool:
-    """Equality of a result with one that was read from JSON: tuples are lists, numbers within 1e-6 relative (APPS)."""
-    if isinstance(value, float) or isinstance(expected, float):
-        both = all(isinstance(number, int | float) for number in (value, expected))
-        return both and (value == expected or math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9))
-    if isinstance(value, list | tuple) and isinstance(expected, list | tuple):
-        return len(value) == len(expected) and all(map(same, value, expected))
-    if isinstance(value, dict) and isinstance(expected, dict):
-        return len(value) == len(expected) and all(
-            any(str(key) == str(other) and same(value[key], expected[other]) for other in expected) for key in value
-        )
-    if isinstance(value, int) and isinstance(expected, int):
-        return value == expected  # True is 1, as in Python
-    return type(value) is type(expected) and bool(value == expected)
 
 
 def alarm(seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import random
 import sys
@@ -12,6 +13,25 @@ import types
 from typing import NoReturn
 
 NAME = "<program>"
+
+
+class Leave:
+    """`exit` and `quit`, as Python's `site` gives them to a program."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Use {self.name}() or Ctrl-D (i.e. EOF) to exit"
+
+    def __call__(self, code: object = None) -> NoReturn:
+        raise SystemExit(code)
+
+
+def give_exits() -> None:
+    """Put `exit` and `quit` among the builtins: nothing has imported `site` here."""
+    for name in ("exit", "quit"):
+        setattr(builtins, name, Leave(name))
 
 
 def run(program: int, stdin: int, stdout: int, stderr: int) -> NoReturn:
@@ -28,6 +48,7 @@ def run(program: int, stdin: int, stdout: int, stderr: int) -> NoReturn:
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     random.seed(0)
+    give_exits()
     status = 1
     try:
         status = _execute(source, main)

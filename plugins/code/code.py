@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 
 from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
@@ -112,7 +112,7 @@ class Code(Verifier[CodeSettings]):
             else:
                 result = self._open().run(source, given)
                 if result.outcome == "ok":
-                    wrong = difference(result.stdout, wanted)
+                    wrong = difference(result.stdout, wanted, self.settings.tolerance)
                     found.append(UnitResult("failed", wrong) if wrong else UnitResult("passed"))
                 elif result.outcome in ("timeout", "error"):
                     found.append(UnitResult("timeout" if result.outcome == "timeout" else "error", result.detail))
@@ -165,30 +165,37 @@ def _assigns(node: ast.stmt, name: str) -> bool:
     return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
-def difference(output: str, wanted: str) -> str:
+def difference(output: str, wanted: str, tolerance: float = 0.0) -> str:
     """How two outputs differ, or nothing when they are the same: line by line without surrounding space, else word
-    by word, where numbers are equal by value (LiveCodeBench's rule).
+    by word, where numbers are equal by value (LiveCodeBench's rule), or near where `wanted` has a number with a point
+    or an exponent: within tolerance · max(1, |number|).
 
     >>> difference("1  2\\n", "1 2"), difference("0.50", "0.5"), difference("1", "2")
     ('', '', "line 1 is '1', should be '2'")
+    >>> difference("0.3333", "0.33333", 1e-4), difference("2.0001", "2", 1e-3)
+    ('', "line 1 is '2.0001', should be '2'")
     """
     ours, theirs = ([line.strip() for line in text.strip().splitlines()] for text in (output, wanted))
     if len(ours) != len(theirs):
         return f"{len(ours)} lines of output, should be {len(theirs)}"
     for number, (line, should) in enumerate(zip(ours, theirs, strict=True), 1):
-        if line != should and not _same_words(line.split(), should.split()):
+        if line != should and not _same_words(line.split(), should.split(), tolerance):
             return f"line {number} is {line[:60]!r}, should be {should[:60]!r}"
     return ""
 
 
-def _same_words(ours: list[str], theirs: list[str]) -> bool:
-    return len(ours) == len(theirs) and all(a == b or _same_number(a, b) for a, b in zip(ours, theirs, strict=True))
+def _same_words(ours: list[str], theirs: list[str], tolerance: float) -> bool:
+    pairs = zip(ours, theirs, strict=True) if len(ours) == len(theirs) else ()
+    return len(ours) == len(theirs) and all(a == b or _same_number(a, b, tolerance) for a, b in pairs)
 
 
-def _same_number(ours: str, theirs: str) -> bool:
+def _same_number(ours: str, theirs: str, tolerance: float) -> bool:
     if not (_NUMBER.fullmatch(ours) and _NUMBER.fullmatch(theirs)):
         return False
     try:
-        return Decimal(ours) == Decimal(theirs)
-    except InvalidOperation:
+        number, wanted = Decimal(ours), Decimal(theirs)
+        if not tolerance or theirs.lstrip("+-").isdecimal():
+            return number == wanted
+        return abs(number - wanted) <= Decimal(tolerance) * max(Decimal(1), abs(wanted))
+    except (InvalidOperation, Overflow):
         return False

@@ -35,6 +35,11 @@ class CodeSettings(AnswerSettings):
     processes: PositiveInt = Field(16, description="Processes and threads that the program may have at a time.")
     scratch_mib: PositiveInt = Field(64, description="Mebibytes that the program may write in its scratch folder.")
     output_kib: PositiveInt = Field(4096, description="Kibibytes that the program may print.")
+    tolerance: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        0.0,
+        description="Of printed output: how far a number may lie from an expected one that is written with a point or "
+        "an exponent, absolutely or relative to it, whichever is more; whole numbers are exact.",
+    )
     packages: bool = Field(
         False,
         description="Whether programs may import the packages installed beside aftertrain (NumPy); without, a score "

@@ -48,6 +48,7 @@ def test_the_worked_examples_hold() -> None:
         ("<think>close with `</think>`, 7</think>8", "8"),
         ("<think>```\ndraft</think>\n```python\n'<think>'\n```", "```python\n'<think>'\n```"),
         ("<think></think>8", "8"),
+        ("<think>```\n7\n```</think>```\n8\n```", "```\n8\n```"),
         ("<think>7</think>", ""),
         ("<think>7", None),
         ("8 <think>7", None),
