@@ -13,14 +13,39 @@ from dataclasses import dataclass
 from aftertrain.core.records import Outcome
 from aftertrain.core.statistics import Interval, mean_interval, wilson
 
+ROUNDING = 1e-9
+"""How far under a threshold a value may lie and still reach it: a weighted mean of 0.8 may come out as 0.7999…"""
 
-def verification_reward(value: float, positive: float, negative: float) -> float:
-    """r_pos where a reply is verified in full (V(y, y*) = 1), else r_neg (F27; Tülu 3: 10 and 0).
+
+def verified(value: float, threshold: float | None = None) -> bool:
+    """Whether a verdict's value is all that can be had: 1, or the threshold where there is one.
+
+    >>> verified(1.0), verified(0.8), verified(0.1 * 3 + 0.5, 0.8), verified(0.79, 0.8)
+    (True, False, True, False)
+    """
+    return value == 1.0 if threshold is None else value >= threshold - ROUNDING
+
+
+def verification_reward(value: float, positive: float, negative: float, threshold: float | None = None) -> float:
+    """r_neg + V·(r_pos − r_neg) with V(y, y*) in [0, 1]: r_pos at 1, r_neg at 0 (F27; Tülu 3: 10 and 0, V is 0 or 1).
+
+    Args:
+        threshold: all or nothing: r_pos from this value on, r_neg below it; None pays in between.
 
     >>> [verification_reward(value, 10.0, -1.0) for value in (1.0, 0.5, 0.0)]
-    [10.0, -1.0, -1.0]
+    [10.0, 4.5, -1.0]
+    >>> [verification_reward(value, 10.0, -1.0, threshold=0.5) for value in (1.0, 0.5, 0.49)]
+    [10.0, 10.0, -1.0]
+
+    Raises:
+        ValueError: the value is not in [0, 1].
     """
-    return positive if value == 1.0 else negative
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"a verdict's value lies in [0, 1], not {value}")
+    if threshold is not None:
+        return positive if verified(value, threshold) else negative
+    # Written so that 1 and 0 give r_pos and r_neg to the last bit.
+    return value * positive + (1.0 - value) * negative
 
 
 def total_reward(base: float, verification: float, weight: float) -> float:

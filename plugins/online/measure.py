@@ -40,14 +40,20 @@ def throughput(replies: int, mean_tokens: float, seconds: Iterable[float]) -> fl
 
 
 def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
-    """Reward, share verified in full, length, and share that ended by themselves."""
+    """Reward, share verified, length, and share that ended by themselves.
+
+    `verdict` is the mean of the verdicts' values, of several checks of a reply the lowest, over replies that were
+    judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1.
+    """
     n = len(judged)
     lengths = [len(one.rollout.completion.token_ids) for one in judged]
     mean = sum(one.reward for one in judged) / n
+    values = [one.value for one in judged if one.value is not None]
     return {
         "reward": mean,
         "reward_std": (sum((one.reward - mean) ** 2 for one in judged) / n) ** 0.5,
         "accuracy": sum(one.verified for one in judged) / n,
+        **({"verdict": sum(values) / len(values)} if values else {}),
         "response_length": sum(lengths) / n,
         "finished_rate": sum(one.rollout.ended for one in judged) / n,
         "response_tokens": float(sum(lengths)),

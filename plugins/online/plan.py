@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aftertrain.core.rewards import verification_reward
 from aftertrain.core.run.rates import rates_told
 from aftertrain.core.stage import PlanItem
 from aftertrain.plugins.online.problems import Prompts
@@ -32,6 +33,7 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
         PlanItem("prompts", f"{sum(lengths) / n:,.0f} tokens on average, {max(lengths):,} at most"),
         PlanItem("tokens per step", f"at most {tokens:,.0f}, in micro-batches of {batch.micro_tokens:,}"),
         PlanItem("models", _models(settings)),
+        PlanItem("reward", _rewards(settings.reward)),
     ]
     if n < batch.prompts:
         items.append(PlanItem("batch.prompts", f"{batch.prompts:,} are more than the problems there are", "warning"))
@@ -57,6 +59,28 @@ def _partial(settings: OnlineSettings, n: int, rows: int) -> str:
     if settings.batch.incomplete == "drop":
         return f", each of which leaves out {left:,}, by turns"
     return f"; the last step of an epoch has {left:,} prompts"
+
+
+def _rewards(reward: RewardSettings) -> str:
+    """What a verdict's value earns.
+
+    >>> _rewards(RewardSettings(missing_eos=None))
+    "a verdict's value of 1 earns 10, 0 earns 0, between them in proportion (0.5 earns 5)"
+    >>> _rewards(RewardSettings(threshold=0.8))
+    "a verdict's value of 0.8 or more earns 10, a lower one 0; a reply that is cut earns -10 instead"
+    """
+    cut = "" if reward.missing_eos is None else f"; a reply that is cut earns {reward.missing_eos:g} instead"
+    weight = "" if reward.weight == 1.0 and reward.weight_schedule is None else f", times λ = {reward.weight:g}"
+    if reward.weight_schedule is not None:
+        weight += " (changed over the steps)"
+    if reward.threshold is not None:
+        told = f"{reward.threshold:g} or more earns {reward.positive:g}, a lower one {reward.negative:g}"
+    else:
+        half = verification_reward(0.5, reward.positive, reward.negative)
+        told = (
+            f"1 earns {reward.positive:g}, 0 earns {reward.negative:g}, between them in proportion (0.5 earns {half:g})"
+        )
+    return f"a verdict's value of {told}{weight}{cut}"
 
 
 def _rewarded_above_wrong(reward: RewardSettings) -> list[PlanItem]:

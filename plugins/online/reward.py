@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
-from aftertrain.core.rewards import total_reward, verification_reward
+from aftertrain.core.rewards import total_reward, verification_reward, verified
 from aftertrain.core.verifier import Verifier, shown
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings
@@ -21,6 +21,7 @@ class Judged:
     Attributes:
         base: the reward model's score, where there is one.
         earned: R before it was normalised, where it is.
+        threshold: the value from which a verdict counts as verified; None for 1.
     """
 
     rollout: Rollout
@@ -28,11 +29,18 @@ class Judged:
     reward: float
     base: float | None = None
     earned: float | None = None
+    threshold: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The lowest of the verdicts' values; None where one could not be judged."""
+        values = [verdict.value for _, verdict in self.verdicts if verdict.value is not None]
+        return min(values) if len(values) == len(self.verdicts) else None
 
     @property
     def verified(self) -> bool:
-        """Whether every check holds in full."""
-        return all(verdict.value == 1.0 for _, verdict in self.verdicts)
+        """Whether every check holds: in full, or as far as the threshold asks."""
+        return self.value is not None and verified(self.value, self.threshold)
 
     def record(self) -> dict[str, Any]:
         """Plain data for the event `sample` and the samples file."""
@@ -94,13 +102,14 @@ def earned_reward(
 
     >>> rules = RewardSettings(negative=-1.0, on_unparsable=-2.0)
     >>> right, wrong, none = (("v", Verdict.scored(1.0)), ("v", Verdict.scored(0.0)), ("v", Verdict.unparsable()))
-    >>> [earned_reward(found, rules) for found in ([right], [right, wrong], [wrong, none])]
-    [10.0, -1.0, -2.0]
+    >>> half = ("v", Verdict.scored(0.5))
+    >>> [earned_reward(found, rules) for found in ([right], [right, half], [half, wrong], [wrong, none])]
+    [10.0, 4.5, -1.0, -2.0]
     >>> earned_reward([right, right], rules, base=0.5, weight=0.25)
     3.0
     """
-    verified = min(_earned(verdict, settings) for _, verdict in verdicts)
-    return total_reward(base, verified, settings.weight if weight is None else weight)
+    lowest = min(_earned(verdict, settings) for _, verdict in verdicts)
+    return total_reward(base, lowest, settings.weight if weight is None else weight)
 
 
 def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
@@ -128,7 +137,7 @@ def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) 
 
 def _earned(verdict: Verdict, settings: RewardSettings) -> float:
     if verdict.value is not None:
-        return verification_reward(verdict.value, settings.positive, settings.negative)
+        return verification_reward(verdict.value, settings.positive, settings.negative, settings.threshold)
     by_outcome = {
         "timeout": settings.on_timeout,
         "error": settings.on_error,

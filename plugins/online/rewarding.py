@@ -66,6 +66,7 @@ class Rewarding:
                 ended_reward(value, rollout.ended, settings.missing_eos),
                 base,
                 None if settings.normalize is None else raw,
+                settings.threshold,
             )
             for rollout, found, value, base, raw in zip(rollouts, verdicts, scaled, bases, earned, strict=True)
         ]

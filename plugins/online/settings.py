@@ -45,8 +45,13 @@ class NormalizeSettings(Settings):
 class RewardSettings(Settings):
     """From verdicts to one reward per reply (F26, F27). Of several checks of one problem the lowest reward counts."""
 
-    positive: float = Field(10.0, description="Reward of a reply that is verified in full.")
-    negative: float = Field(0.0, description="Reward of one that is not.")
+    positive: float = Field(10.0, description="Reward of a reply that is verified in full (a verdict's value of 1).")
+    negative: float = Field(0.0, description="Reward of one that is wrong (a value of 0).")
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="All or nothing: values from this one on earn 'positive', those below it 'negative'; 1 pays for "
+        "replies that are verified in full alone. null pays for values in between in proportion.",
+    )
     missing_eos: float | None = Field(
         -10.0,
         description="Reward of a reply that was cut at max_new_tokens, *instead of* what it earned, even when correct; "
@@ -70,6 +75,15 @@ class RewardSettings(Settings):
         description="Scales R by the mean and spread of all rewards of the stage so far, this step's included (F35); "
         "the missing-EOS penalty stays as it is, and where it applies R is left out. null: as it is (Tulu 3).",
     )
+
+    @model_validator(mode="after")
+    def _right_earns_more(self) -> Self:
+        if self.positive <= self.negative:
+            raise ValueError(
+                f"positive ({self.positive:g}) must be above negative ({self.negative:g}): a right reply would earn no "
+                "more than a wrong one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _base_weight_weighs(self) -> Self:

@@ -26,7 +26,7 @@ def test_the_worked_examples_hold() -> None:
 
 
 def test_only_full_verification_is_rewarded_f27() -> None:
-    assert [rewards.verification_reward(v, 10.0, 0.0) for v in (0.0, 0.99, 1.0)] == [0.0, 0.0, 10.0]
+    assert [rewards.verification_reward(v, 10.0, 0.0) for v in (0.0, 0.25, 1.0)] == [0.0, 2.5, 10.0]
 
 
 def test_base_and_weighted_verification_add_f26() -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict, VerificationCase
-from aftertrain.plugins.online import measure, reward
+from aftertrain.core.rewards import verification_reward
+from aftertrain.plugins.online import measure, plan, reward
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
@@ -19,6 +21,8 @@ from aftertrain.plugins.online.settings import RewardSettings
 
 class Table:
     """A verifier that looks verdicts up and remembers its batches."""
+
+    view = "text"
 
     def __init__(self, verdicts: dict[str, Verdict]) -> None:
         self.verdicts, self.batches = verdicts, list[list[VerificationCase]]()
@@ -38,7 +42,7 @@ def _judge(rollouts: Sequence[Rollout], verifiers: dict[str, Table], rules: Rewa
     return Rewarding(rules, None, 64).judge(rollouts, verifiers, 1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", [reward, measure])
+@pytest.mark.parametrize("module", [reward, measure, plan])
 def test_the_worked_examples_hold(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -58,9 +62,92 @@ def test_every_outcome_earns_what_its_setting_says_f27() -> None:
     )
     rollouts = [_rollout(text, ["v"]) for text in verdicts] + [_rollout("right", ["v"], "length")]
     judged = _judge(rollouts, {"v": Table(verdicts)}, rules)
-    assert [one.reward for one in judged] == [5.0, -0.5, -0.5, 0.5, 1.0, 1.5, -10.0]
+    assert [one.reward for one in judged] == [5.0, 0.5 * 4.5, -0.5, 0.5, 1.0, 1.5, -10.0]
     assert outcome_counts(judged) == {"v": {"scored": 4, "timeout": 1, "error": 1, "unparsable": 1}}
     assert [one.verified for one in judged] == [True, *[False] * 5, True]
+
+
+GRADED = {text: Verdict.scored(float(text)) for text in ("0", "0.3", "0.7", "0.8", "1")}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({"positive": 1.0}, [0.0, 0.3, 0.7, 0.8, 1.0]),
+        ({"positive": 1.0, "negative": -1.0}, [-1.0, -0.4, 0.4, 0.6, 1.0]),
+        ({"positive": 10.0, "weight": 0.5}, [0.0, 1.5, 3.5, 4.0, 5.0]),
+        ({"positive": -1.0, "negative": -2.0}, [-2.0, -1.7, -1.3, -1.2, -1.0]),
+        ({"positive": 1.0, "threshold": 1.0}, [0.0, 0.0, 0.0, 0.0, 1.0]),
+        ({"positive": 1.0, "negative": -1.0, "threshold": 0.7}, [-1.0, -1.0, 1.0, 1.0, 1.0]),
+        ({"positive": 1.0, "threshold": 0.3}, [0.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_values_in_between_pay_in_between_f27(rules: dict[str, Any], expected: list[float]) -> None:
+    """r_neg + V·(r_pos − r_neg); with a threshold all or nothing."""
+    judged = _judge([_rollout(text, ["v"]) for text in GRADED], {"v": Table(GRADED)}, RewardSettings(**rules))
+    assert [one.reward for one in judged] == pytest.approx(expected, abs=1e-12)
+    assert [one.verified for one in judged] == [float(text) >= rules.get("threshold", 1.0) for text in GRADED]
+
+
+def test_the_ends_are_paid_to_the_last_bit() -> None:
+    """-0.1 + 1·(0.3 + 0.1) is not 0.3 in floating point."""
+    rules = RewardSettings(positive=0.3, negative=-0.1)
+    assert [reward.earned_reward([("v", Verdict.scored(v))], rules) for v in (0.0, 1.0)] == [-0.1, 0.3]
+
+
+def test_of_several_graded_checks_the_lowest_counts() -> None:
+    """0.7 and 0.3 earn 3; with one that could not be judged its own policy; below a threshold one fails all."""
+    pair = [("a", Verdict.scored(0.7)), ("b", Verdict.scored(0.3))]
+    assert reward.earned_reward(pair, RewardSettings()) == 3.0
+    assert reward.earned_reward([*pair, ("c", Verdict.timeout())], RewardSettings(on_timeout=-1.0)) == -1.0
+    assert reward.earned_reward([pair[0], ("c", Verdict.unparsable())], RewardSettings(on_unparsable=9.0)) == 7.0
+    assert reward.earned_reward(pair, RewardSettings(threshold=0.5)) == 0.0
+    assert reward.earned_reward(pair, RewardSettings(threshold=0.3)) == 10.0
+
+
+def test_a_sum_that_rounds_below_its_threshold_reaches_it() -> None:
+    """0.1 + 0.7 is 0.7999999999999999 in floating point."""
+    assert reward.earned_reward([("v", Verdict.scored(0.1 + 0.7))], RewardSettings(threshold=0.8)) == 10.0
+    assert reward.earned_reward([("v", Verdict.scored(0.7999))], RewardSettings(threshold=0.8)) == 0.0
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0000001, float("nan"), float("inf"), -float("inf")])
+def test_no_value_outside_0_and_1_is_paid(value: float) -> None:
+    with pytest.raises(ValueError, match=r"value lies in \[0, 1\]"):
+        Verdict.scored(value)
+    with pytest.raises(ValueError, match=r"value lies in \[0, 1\]"):
+        verification_reward(value, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"threshold": 0.0}, "greater than 0"),
+        ({"threshold": 1.1}, "less than or equal to 1"),
+        ({"positive": 0.0}, "a right reply would earn no more than a wrong one"),
+        ({"positive": -1.0, "negative": 0.0}, "a right reply would earn no more"),
+    ],
+)
+def test_rewards_without_meaning_are_refused(rules: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RewardSettings(**rules)
+
+
+def test_a_cut_reply_earns_its_penalty_whatever_its_value() -> None:
+    rollouts = [_rollout("0.7", ["v"], "length"), _rollout("0.7", ["v"])]
+    judged = _judge(rollouts, {"v": Table(GRADED)}, RewardSettings(missing_eos=-10.0))
+    assert [one.reward for one in judged] == [-10.0, 7.0]
+
+
+def test_metrics_tell_the_mean_value_beside_the_share_verified() -> None:
+    """0.3, 0.7 and 1, and one that timed out: one of four verified, mean 2/3 of the three that were judged."""
+    verdicts = {**GRADED, "slow": Verdict.timeout()}
+    judged = _judge(
+        [_rollout(text, ["v"]) for text in ("0.3", "0.7", "1", "slow")], {"v": Table(verdicts)}, RewardSettings()
+    )
+    metrics = measure.reply_metrics(judged)
+    assert (metrics["accuracy"], metrics["verdict"]) == (0.25, pytest.approx(2 / 3))
+    assert "verdict" not in measure.reply_metrics(judged[3:])
 
 
 def test_each_verifier_gets_one_batch_and_the_lowest_check_counts() -> None:
@@ -84,6 +171,7 @@ def test_reply_metrics_are_means_over_replies() -> None:
         "reward": 0.0,
         "reward_std": 10.0,
         "accuracy": 0.5,
+        "verdict": 0.5,
         "response_length": 4.0,
         "finished_rate": 0.5,
         "response_tokens": 8.0,

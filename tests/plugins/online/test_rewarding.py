@@ -26,6 +26,8 @@ Make = Callable[..., Any]
 class Right:
     """Right where the reply is 'right'."""
 
+    view = "text"
+
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [Verdict.scored(case.response == "right") for case in cases]
 
