@@ -12,6 +12,7 @@ from pydantic import Field
 from aftertrain.core.component import Component
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
+from aftertrain.core.usage import used_unless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,10 @@ class Sampling(Settings):
 
     max_new_tokens: PositiveInt = Field(256, description="Tokens after which a reply is cut (finish reason 'length').")
     temperature: Annotated[float, Field(ge=0)] = Field(1.0, description="Softmax temperature; 0 takes the argmax.")
-    top_p: Fraction = Field(1.0, description="Nucleus mass kept. Below 1 the importance ratios of RL are biased.")
-    stop: tuple[str, ...] = Field(
+    top_p: Annotated[Fraction, used_unless("temperature", 0)] = Field(
+        1.0, description="Nucleus mass kept. Below 1 the importance ratios of RL are biased."
+    )
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="Strings that end a reply; they are kept in its token ids, not its text."
     )
 

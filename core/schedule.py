@@ -11,6 +11,7 @@ from pydantic import Field
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.settings import Fraction, PositiveInt
+from aftertrain.core.usage import Unused, UsedIf
 
 
 class Optimizer(AdamW):
@@ -25,8 +26,12 @@ class Optimizer(AdamW):
     warmup: Fraction = Field(
         0.0, description="Share of all steps over which the rate rises from 0: linearly, for adaptive as a square root."
     )
-    decay: Fraction = Field(0.1, description="For wsd: share of all steps over which the rate falls at the end.")
-    floor: Fraction = Field(0.0, description="Share of the peak rate that linear, cosine and wsd decay to.")
+    decay: Annotated[Fraction, UsedIf("schedule", "wsd")] = Field(
+        0.1, description="For wsd: share of all steps over which the rate falls at the end."
+    )
+    floor: Annotated[Fraction, UsedIf("schedule", "linear", "cosine", "wsd")] = Field(
+        0.0, description="Share of the peak rate that linear, cosine and wsd decay to."
+    )
     horizon: PositiveInt | None = Field(
         None,
         description="Steps of the stage that the schedule is planned over, where these are not the steps that it runs: "
@@ -41,6 +46,14 @@ class Optimizer(AdamW):
         (300, 644)
         """
         return updates * (steps if self.horizon is None else self.horizon)
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further the horizon of a rate that does not change with the steps."""
+        found = super().without_use()
+        if self.schedule in {"constant", "adaptive"} and self.warmup == 0:
+            told = f"schedule is {self.schedule} without a warmup, which goes by no number of steps"
+            found["horizon"] = Unused(told, ("schedule", "warmup"))
+        return found
 
     def rate(self, step: int, n_steps: int, batch_share: float = 1.0) -> float:
         """Learning rate of optimizer step `step`, counted from 0, of a schedule over `n_steps` (see `planned`).

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationInfo
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, ValidationError, core_schema
+
+from aftertrain.core.usage import Unused, declared, unused_findings, written
 
 if TYPE_CHECKING:
     from aftertrain.core.component import Component
@@ -40,6 +52,33 @@ class Settings(BaseModel):
     def affecting(self) -> dict[str, Any]:
         """The settings that affect the result, as plain data: what a stage's hash is computed from."""
         data: dict[str, Any] = _affecting(self)
+        return data
+
+    def without_use(self) -> dict[str, Unused]:
+        """What does nothing beside the other settings, set or not, by dotted path of field names.
+
+        By default the fields whose `UsedIf` does not hold; a subclass adds what several settings decide together.
+        """
+        return declared(self)
+
+    @model_validator(mode="after")
+    def _refuse_what_is_set_and_not_used(self) -> Self:
+        if findings := unused_findings(self, self.without_use()):
+            raise ValidationError.from_exception_data(type(self).__name__, findings)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Defaults that do nothing are not written: read again, they would be settings that somebody set."""
+        data: dict[str, Any] = handler(self)
+        for path in self.without_use():
+            *owners, name = path.split(".")
+            there, settings = data, self
+            for owner in owners:
+                there = there.get(owner) or there.get(written(type(settings), owner)) or {}
+                settings = getattr(settings, owner)
+            for key in (name, written(type(settings), name)):
+                there.pop(key, None)
         return data
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,18 @@ def _set(tree: Tree, parts: list[str], new: Tree, path: str) -> Tree:
         value = {key: child for key, child in value.items() if key == "use" or child.where == COMMAND_LINE}
     value[part] = _set(old if old is not None else Tree({}, COMMAND_LINE), rest, new, path)
     return replace(tree, value=value)
+
+
+def without(tree: Tree, path: Sequence[str]) -> Tree:
+    """The tree without the entry at a path of keys (numbers within lists); itself where there is none."""
+    first, *rest = path
+    if isinstance(tree.value, list):
+        return replace(tree, value=[without(c, rest) if str(i) == first else c for i, c in enumerate(tree.value)])
+    if not isinstance(tree.value, dict) or first not in tree.value:
+        return tree
+    if rest:
+        return replace(tree, value={**tree.value, first: without(tree.value[first], rest)})
+    return replace(tree, value={key: child for key, child in tree.value.items() if key != first})
 
 
 def _marked(tree: Tree) -> Tree:

@@ -11,12 +11,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from aftertrain.core.errors import nearest
 from aftertrain.core.recipe import Recipe
+from aftertrain.core.usage import EXPLAINED
 from aftertrain.registry.elsewhere import ELSEWHERE
 from aftertrain.registry.places import description, follows, model_at, setting_names
 from aftertrain.registry.unions import UNION, joined
-
-EXPLAINED = "explained"
-"""Key in an error's context that says its message is already ours."""
 
 _QUOTED = re.compile(r"'([^']*)'")
 _DIGITS = re.compile(r"[0-9]")
@@ -57,7 +55,7 @@ def explain(error: ValidationError, model: type[BaseModel], owner: str) -> Valid
                 type=PydanticCustomError(
                     detail["type"],
                     "{message}",
-                    {"message": _message(detail, model, owner), EXPLAINED: True},
+                    {**_context(detail), "message": _message(detail, model, owner), EXPLAINED: True},
                 ),
                 loc=detail["loc"],
                 input=detail["input"],
@@ -65,6 +63,12 @@ def explain(error: ValidationError, model: type[BaseModel], owner: str) -> Valid
             for detail in details
         ],
     )
+
+
+def _context(detail: Any) -> dict[str, Any]:
+    """What a finding that is already ours says beside its message."""
+    context: dict[str, Any] = detail.get("ctx", {})
+    return context if context.get(EXPLAINED) else {}
 
 
 def _message(detail: Any, model: type[BaseModel], owner: str) -> str:

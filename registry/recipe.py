@@ -14,9 +14,10 @@ from aftertrain.core.chat import TEMPLATES
 from aftertrain.core.errors import Issue, RecipeError, UnknownName, unknown
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.stage import BASE
+from aftertrain.core.usage import DECIDED_BY, DEPTH, UNUSED
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
-from aftertrain.registry.document import COMMAND_LINE, Tree, override, read_on
+from aftertrain.registry.document import COMMAND_LINE, Tree, override, read_on, without
 from aftertrain.registry.explain import explain
 from aftertrain.registry.resolve import WRONG_NAME, SettingsResolver
 from aftertrain.registry.tables import Registry
@@ -128,15 +129,59 @@ def loads(
     registry = registry if registry is not None else installed(_blocked(tree))
     resolver = SettingsResolver(registry, folder)
     issues += _unknown_template(tree)
-    try:
-        recipe = Recipe.model_validate(tree.plain(), context=resolver.context)
-    except ValidationError as error:
-        found = [*_issues(explain(error, Recipe, "a recipe"), tree), *_unknown_parents(tree)]
+    recipe, tree, mistakes = _validated(tree, resolver)
+    if mistakes is not None:
+        found = [*_issues(mistakes, tree), *_unknown_parents(tree)]
         issues += sorted(found, key=lambda issue: _line(issue.where))
-    if issues:
+    if issues or recipe is None:
         # Pydantic's own account of the same findings would only bury them in a script's traceback.
         raise RecipeError(issues) from None
     return LoadedRecipe(recipe, source, folder, registry, tree)
+
+
+def _validated(tree: Tree, resolver: SettingsResolver) -> tuple[Recipe | None, Tree, ValidationError | None]:
+    """The recipe or its mistakes, and the tree they are about.
+
+    An override that chooses another mode (`schedule=constant`) drops what the file sets for the old one alone
+    (`floor`), as one of `use` drops the settings of the old component.
+    """
+    while True:
+        try:
+            return Recipe.model_validate(tree.plain(), context=resolver.context), tree, None
+        except ValidationError as error:
+            mistakes = explain(error, Recipe, "a recipe")
+        lost = [path for detail in mistakes.errors(include_url=False) if (path := _overruled(tree, detail))]
+        if not lost:
+            return None, tree, mistakes
+        for path in lost:
+            tree = without(tree, path)
+
+
+def _overruled(tree: Tree, detail: Any) -> tuple[str, ...]:
+    """The path of a setting of the file that does nothing because of another's override; of other findings none."""
+    if detail["type"] != UNUSED:
+        return ()
+    where, path = _place(tree, detail["loc"])
+    context = detail["ctx"]
+    owner = detail["loc"][: len(detail["loc"]) - context[DEPTH]]
+    overridden = any(_from_command_line(tree, (*owner, name)) for name in context[DECIDED_BY])
+    return path if where != COMMAND_LINE and overridden else ()
+
+
+def _from_command_line(tree: Tree, loc: Iterable[int | str]) -> bool:
+    """Whether an override set what stands at `loc`, or anything in it."""
+    here: Tree | None = tree
+    for part in loc:
+        here = here.child(part) if here is not None else None
+    return here is not None and any(part.where == COMMAND_LINE for part in _parts(here))
+
+
+def _parts(tree: Tree) -> Iterator[Tree]:
+    """The tree and all in it."""
+    yield tree
+    inner = tree.value.values() if isinstance(tree.value, dict) else tree.value
+    for child in inner if isinstance(tree.value, dict | list) else ():
+        yield from _parts(child)
 
 
 def _overridden(tree: Tree, overrides: Iterable[str] | Mapping[str, Any]) -> tuple[Tree, list[Issue]]:

@@ -12,8 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from aftertrain.core.errors import PluginError, UnknownName
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.usage import EXPLAINED
 from aftertrain.registry.describe import members
-from aftertrain.registry.explain import EXPLAINED, explain
+from aftertrain.registry.explain import explain
 from aftertrain.registry.load import is_file, is_local, load_local, load_settings
 from aftertrain.registry.tables import Registry
 

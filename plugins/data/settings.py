@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
+from aftertrain.core.usage import Unused, UsedIf
 
 Format = Literal["messages", "prompt_response", "alpaca", "gsm8k", "text", "preference", "feedback", "rlvr"]
 
@@ -38,7 +39,7 @@ class TableSettings(Settings):
         "transcripts with Human: and Assistant:; feedback: a prompt, one completion and a label, true where it is good "
         "(KTO); rlvr: turns with a ground truth and the name of its verifier (Tülu 3).",
     )
-    as_: Literal["conversation", "problem"] | None = Field(
+    as_: Annotated[Literal["conversation", "problem"] | None, UsedIf("format", "gsm8k")] = Field(
         None,
         alias="as",
         description="For the format gsm8k: conversation (learn the answer) or problem (verify replies); null is "
@@ -47,10 +48,10 @@ class TableSettings(Settings):
     fields: dict[str, str] = Field(
         {}, description="Columns to read the format's fields from, where they are named otherwise: {prompt: query}."
     )
-    verifiers: dict[str, str] = Field(
+    verifiers: Annotated[dict[str, str], UsedIf("format", "rlvr")] = Field(
         VERIFIERS, description="For the format rlvr: verifier of each value of the field dataset; others are errors."
     )
-    transcripts: bool | None = Field(
+    transcripts: Annotated[bool | None, UsedIf("format", "preference", "feedback")] = Field(
         None,
         description="For the formats preference and feedback, whether texts that begin with Human: or Assistant: are "
         "transcripts of several turns; null is no beside a prompt, where a text is one reply whatever it begins with, "
@@ -65,10 +66,6 @@ class TableSettings(Settings):
         known = FIELDS[self.format]
         if odd := sorted(self.fields.keys() - known.keys()):
             raise ValueError(f"the format {self.format} has no field {', '.join(odd)}; it has: {', '.join(known)}")
-        if self.transcripts is not None and self.format not in ("preference", "feedback"):
-            raise ValueError("'transcripts' is for the formats preference and feedback; the others have no transcripts")
-        if self.as_ is not None and self.format != "gsm8k":
-            raise ValueError("'as' is for the format gsm8k; the other formats make one kind of record")
         return self
 
 
@@ -158,6 +155,13 @@ class MixtureSettings(Settings):
         counted = [part.rows is not None for part in self.parts]
         if not (all(weighted) and not any(counted)) and not (all(counted) and not any(weighted)):
             raise ValueError("give every part a weight, or every part its rows")
-        if all(counted) and self.rows is not None:
-            raise ValueError("'rows' in all is for parts with weights; these parts say their own rows")
         return self
+
+    def without_use(self) -> dict[str, Unused]:
+        """`rows` where the parts say theirs, and `repeat` where no part could be too small."""
+        counted = all(part.rows is not None for part in self.parts)
+        if counted:
+            return {"rows": Unused("it is for parts with weights, and these say their own rows", ("parts",))}
+        if self.rows is None:
+            return {"repeat": Unused("where rows is null as many are taken as there are", ("rows",))}
+        return {}

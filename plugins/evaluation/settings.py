@@ -12,6 +12,7 @@ from aftertrain.core.eval_task import EvalTask, EvalTaskSettings, task_name
 from aftertrain.core.generator import Generator
 from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.usage import UsedIf
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
@@ -114,11 +115,11 @@ class MultipleChoiceSettings(EvalTaskSettings):
     formulation: Literal["mcf", "cf"] = Field(
         "mcf", description="mcf lists lettered choices and scores the letter; cf scores the text of each choice."
     )
-    normalization: Literal["none", "token", "char", "pmi"] = Field(
+    normalization: Annotated[Literal["none", "token", "char", "pmi"], UsedIf("formulation", "cf")] = Field(
         "char", description="What acc_norm divides (or, for pmi, subtracts) before comparing choices in cf."
     )
     shots: Annotated[int, Field(ge=0)] = Field(0, description="Worked examples before each question.")
-    shots_path: LocalPath | None = unhashed(
+    shots_path: Annotated[LocalPath | None, UsedIf("shots")] = unhashed(
         None,
         description="File of the examples, in the same layout; the first ones of the question's subject are taken.",
     )

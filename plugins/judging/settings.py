@@ -11,6 +11,7 @@ from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
+from aftertrain.core.usage import Unused, UsedIf
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import parsing, templates
 
@@ -71,7 +72,7 @@ class AskingSettings(AnswerSettings):
     retries: Annotated[int, Field(ge=0, le=10)] = Field(
         0, description="How often it is asked again, with another seed, when its reply says nothing that can be used."
     )
-    retry_temperature: Annotated[float, Field(gt=0)] = Field(
+    retry_temperature: Annotated[float, Field(gt=0), UsedIf("retries")] = Field(
         0.7, description="Temperature of retries where sampling is greedy: asked the same way, it would say the same."
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of drawn replies, together with case and prompt.")
@@ -83,6 +84,17 @@ class AskingSettings(AnswerSettings):
     timeout: Annotated[float, Field(gt=0)] = unhashed(
         600.0, description="Seconds without any finished reply after which all cases that wait are time-outs."
     )
+
+    def without_use(self) -> dict[str, Unused]:
+        """What is for drawn replies, where all are greedy; what is for greedy ones, where they are drawn."""
+        found = super().without_use()
+        if self.sampling.temperature > 0:
+            found["retry_temperature"] = Unused(
+                "it is for greedy sampling, and sampling has a temperature", ("sampling",)
+            )
+        elif self.retries == 0:
+            found["seed"] = Unused("all replies are greedy", ("sampling", "retries"))
+        return found
 
 
 class ParseSettings(Settings):
@@ -135,6 +147,14 @@ class JudgeSettings(AskingSettings):
         "prompt, special tokens written out; null: as the ready template says, true for your own.",
     )
 
+    def without_use(self) -> dict[str, Unused]:
+        """Further the chat template, where the template is the whole prompt."""
+        found = super().without_use()
+        ready = templates.READY.get(self.template)
+        if not (self.chat if self.chat is not None else ready is None or ready.chat):
+            found["chat_template"] = Unused("the template is the whole prompt (chat: false)", ("chat", "template"))
+        return found
+
     @model_validator(mode="after")
     def _template_and_parse_fit(self) -> Self:
         ready = None
@@ -174,6 +194,9 @@ class ExtractSettings(AskingSettings):
         "response",
         description="response: the model sees the reply and the phrase, nothing else (F29); conversation: the prompt "
         "as the user's turn in its chat template, reply and phrase as the assistant's unfinished one.",
+    )
+    chat_template: Annotated[str | None, UsedIf("context", "conversation")] = Field(
+        None, description="Named chat template in place of the model's own (tulu)."
     )
     before: str = Field("", description="Put before the answer for the verifier, as in '\\boxed{'.")
     after: str = Field("", description="Put behind the answer for the verifier, as in '}'.")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from aftertrain.core.settings import Settings
+from aftertrain.core.usage import used_unless
 
 
 class PPOSettings(Settings):
@@ -22,4 +23,6 @@ class PPOSettings(Settings):
     entropy_coefficient: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Weight of the entropy bonus; above 0 the entropy is computed and shown."
     )
-    show_entropy: bool = Field(False, description="Compute and show the policy's entropy without a bonus.")
+    show_entropy: Annotated[bool, used_unless("entropy_coefficient")] = Field(
+        False, description="Compute and show the policy's entropy without a bonus."
+    )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.usage import UsedIf
 
 Positive = Annotated[float, Field(gt=0)]
 Smoothing = Annotated[float, Field(ge=0, lt=0.5)]
@@ -32,7 +33,9 @@ class SFTSettings(ReducedSettings):
         None,
         description="A loss R to add, such as confidence_penalty or reference_kl; it must be divided by the same unit.",
     )
-    regularizer_weight: Annotated[float, Field(ge=0)] = Field(0.1, description="λ, the weight of the regularizer.")
+    regularizer_weight: Annotated[float, Field(ge=0), UsedIf("regularizer")] = Field(
+        0.1, description="λ, the weight of the regularizer."
+    )
 
 
 class ConfidencePenaltySettings(ReducedSettings):
@@ -50,17 +53,11 @@ class PairSettings(Settings):
     beta_schedule: Literal["constant", "adaptive"] = Field(
         "constant", description="adaptive: β rises as √(t/T) over the stage (F22)."
     )
-    target_loss: Positive | None = Field(
+    target_loss: Annotated[Positive | None, UsedIf("beta_schedule", "adaptive")] = Field(
         None,
         description="For the adaptive schedule: β is also lowered by √(target_loss/loss) while the step's loss is "
         "above this. Costs a second forward. null leaves it out.",
     )
-
-    @model_validator(mode="after")
-    def _target_has_a_schedule(self) -> Self:
-        if self.target_loss is not None and self.beta_schedule == "constant":
-            raise ValueError("target_loss is for beta_schedule: adaptive")
-        return self
 
 
 class ReferenceSettings(PairSettings):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aftertrain.core.settings import Settings, unhashed
+from aftertrain.core.usage import UsedIf
 
 
 class ConsoleSettings(Settings):
@@ -15,7 +16,7 @@ class ConsoleSettings(Settings):
     style: Literal["auto", "live", "plain"] = unhashed(
         "auto", description="'live' redraws in place, 'plain' writes lines; 'auto' asks whether there is a terminal."
     )
-    every_seconds: Annotated[float, Field(ge=0)] = unhashed(
+    every_seconds: Annotated[float, Field(ge=0), UsedIf("style", "auto", "plain")] = unhashed(
         10.0, description="Plain lines: at most one progress line of a stage in this time."
     )
 

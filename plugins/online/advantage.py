@@ -89,7 +89,7 @@ def make_experience(
         _check_finite(batch, step)
     metrics = _agreement(batches) | (_kl_metric(batches) if scorers.reference is not None else {})
     if settings.advantages == "group":
-        ready = _with_group_advantages(batches, judged, settings)
+        ready = _with_group_advantages(batches, judged)
     else:
         rewards = {one.rollout.id: one.reward for one in judged}
         ready = [_with_advantages(batch, rewards, settings) for batch in batches]
@@ -124,16 +124,9 @@ def _with_advantages(batch: PackedBatch, rewards: dict[str, float], settings: On
     return batch.with_columns(advantages=advantages, returns=returns, old_values=values_before(values))
 
 
-def _with_group_advantages(
-    batches: Sequence[PackedBatch], judged: Sequence[Judged], settings: OnlineSettings
-) -> list[PackedBatch]:
-    """Add `advantages`, one number for all tokens of a reply; a KL penalty in the reward comes off it first."""
-    penalties: dict[str, float] = {}
-    for batch in batches:
-        kl = batch.segment_sum(_kl(batch, settings), batch.targets) * _beta(settings)
-        penalties |= dict(zip(batch.sample_ids, kl.tolist(), strict=True))
-    scores = [one.reward - penalties[one.rollout.id] for one in judged]
-    found = group_advantages(scores, [one.rollout.group for one in judged])
+def _with_group_advantages(batches: Sequence[PackedBatch], judged: Sequence[Judged]) -> list[PackedBatch]:
+    """Add `advantages`, one number for all tokens of a reply. A KL penalty is the loss's: settings allow no other."""
+    found = group_advantages([one.reward for one in judged], [one.rollout.group for one in judged])
     by_id = {one.rollout.id: advantage for one, advantage in zip(judged, found, strict=True)}
     return [
         batch.with_columns(

@@ -14,10 +14,12 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.schedule import Optimizer
 from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.usage import Unused, UsedIf, refuse
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
 Unjudgeable = Literal["stop", "drop", "keep"]
+GAE = UsedIf("advantages", "gae")
 
 
 class WeightSchedule(Settings):
@@ -69,7 +71,7 @@ class RewardSettings(Settings):
         description="Stage of a reward model whose score of prompt and reply is R_base (F26); null: R_base is 0, which "
         "was best in Tulu 3. It must have the policy's tokenizer.",
     )
-    base_weight: float = Field(1.0, description="Factor of the reward model's score.")
+    base_weight: Annotated[float, UsedIf("base")] = Field(1.0, description="Factor of the reward model's score.")
     normalize: NormalizeSettings | None = Field(
         None,
         description="Scales R by the mean and spread of all rewards of the stage so far, this step's included (F35); "
@@ -85,12 +87,6 @@ class RewardSettings(Settings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _base_weight_weighs(self) -> Self:
-        if self.base is None and self.base_weight != 1.0:
-            raise ValueError("base_weight weighs the scores of a reward model: name its stage in 'base'")
-        return self
-
 
 class KLSettings(Settings):
     """The leash to the model the stage started from (F28)."""
@@ -102,11 +98,30 @@ class KLSettings(Settings):
     place: Literal["reward", "loss"] = Field(
         "reward", description="Subtracted from each token's reward (Tulu 3), or added to the policy's loss (Tulu 3.1)."
     )
-    score_function: bool = Field(
+    score_function: Annotated[bool, UsedIf("place", "loss")] = Field(
         True,
         description="In the loss only: weigh each token's estimate by π/π_old, whose gradient is the score-function "
         "term; false leaves it out, as Tulu 3.1 does.",
     )
+
+    @model_validator(mode="after")
+    def _has_the_gradient_of_kl(self) -> Self:
+        if self.place == "loss" and self.beta > 0:
+            if self.estimator == "k1" and not self.score_function:
+                raise refuse(
+                    self,
+                    "score_function",
+                    "k1 in the loss without its score-function term is no leash: its gradient is 0 on average. Set "
+                    "score_function: true, or the estimator k2 or k3",
+                )
+            if self.estimator == "k2" and self.score_function:
+                raise refuse(
+                    self,
+                    "estimator",
+                    "k2 in the loss has the gradient of the KL by itself, and another one with the score-function "
+                    "term. Set score_function: false, or the estimator k1 or k3",
+                )
+        return self
 
 
 class RolloutBatch(Settings):
@@ -149,7 +164,7 @@ class OnlineSettings(StageSettings):
         "{gsm8k: weighted}.",
     )
     loss: Use[Loss[Any]] = Field(cast("Any", "ppo"), description="What the policy and the critic minimise.")
-    critic: str | None = Field(
+    critic: Annotated[str | None, GAE] = Field(
         None, description="Stage (reward_model or model) the critic starts from; null: a new head on the policy."
     )
     generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Makes the replies.")
@@ -170,14 +185,16 @@ class OnlineSettings(StageSettings):
         description="gae: from a critic's values (PPO); group: a reply's reward against those of the other replies to "
         "its prompt (GRPO), without a critic.",
     )
-    gamma: Fraction = Field(1.0, description="gae: discount of later rewards.")
-    gae_lambda: Fraction = Field(0.95, description="gae: λ; 1 trusts the rewards alone.")
-    whiten: bool = Field(True, description="gae: scale advantages to mean 0, variance 1 over the step.")
+    gamma: Annotated[Fraction, GAE] = Field(1.0, description="gae: discount of later rewards.")
+    gae_lambda: Annotated[Fraction, GAE] = Field(0.95, description="gae: λ; 1 trusts the rewards alone.")
+    whiten: Annotated[bool, GAE] = Field(True, description="gae: scale advantages to mean 0, variance 1 over the step.")
     batch: RolloutBatch = Field(RolloutBatch(), description="What one step is.")
     steps: PositiveInt = Field(description="Online steps; each makes new replies.")
     engine: Use[Engine[Any]] = Field(cast("Any", "torch"), description="Holds policy, critic and reference.")
     optimizer: Optimizer = Field(description="The policy's. Its schedule runs over all optimizer steps of the stage.")
-    critic_optimizer: Optimizer | None = Field(None, description="The critic's; null takes the policy's.")
+    critic_optimizer: Annotated[Optimizer | None, GAE] = Field(
+        None, description="The critic's; null takes the policy's."
+    )
     checkpoint_every: PositiveInt = unhashed(10, description="Steps between checkpoints.")
     samples: Annotated[int, Field(ge=0)] = unhashed(4, description="Replies per step sent to the observers.")
     timeout: Annotated[float, Field(gt=0)] = unhashed(
@@ -203,9 +220,30 @@ class OnlineSettings(StageSettings):
     def _groups_have_members(self) -> Self:
         if self.advantages == "group" and self.batch.samples_per_prompt < 2:
             raise ValueError("advantages: group compares replies to one prompt: samples_per_prompt must be 2 or more")
-        if self.advantages == "group" and self.critic is not None:
-            raise ValueError("advantages: group has no critic; leave 'critic' out, or set advantages: gae")
         return self
+
+    @model_validator(mode="after")
+    def _a_leash_that_holds(self) -> Self:
+        if self.advantages == "group" and self.kl.place == "reward" and self.kl.beta > 0:
+            raise refuse(
+                self,
+                "kl.place",
+                "with advantages: group a KL penalty in the reward is divided by the spread of the group's rewards, "
+                "which may be the penalty's own: β would not say how strong it is. Set kl.place: loss, or kl.beta: 0",
+            )
+        return self
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further: factors of the whole reward, which a group's advantages divide by again."""
+        found = super().without_use()
+        reward = self.reward
+        if self.advantages == "group" and reward.missing_eos is None:
+            told = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
+            decided_by = ("advantages", "reward")
+            if reward.base is None:
+                found |= {f"reward.{name}": Unused(told, decided_by) for name in ("weight", "weight_schedule")}
+            found["reward.normalize"] = Unused(told, decided_by)
+        return found
 
     @model_validator(mode="after")
     def _distinct_rewards(self) -> Self:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
+from aftertrain.core.usage import UsedIf
 
 
 class QuickstartSettings(Settings):
@@ -19,4 +20,6 @@ class QuickstartSettings(Settings):
     )
     rows: PositiveInt = Field(1000, description="Records to make.")
     seed: int = Field(0, ge=0, description="Seed of the world; another one makes other problems.")
-    noise: Fraction = Field(0.2, description="Share of preference pairs that are labelled the wrong way round.")
+    noise: Annotated[Fraction, UsedIf("split", "preference")] = Field(
+        0.2, description="Share of preference pairs that are labelled the wrong way round."
+    )

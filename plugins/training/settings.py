@@ -12,6 +12,7 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.schedule import Optimizer
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.usage import used_unless
 
 
 class Batch(Settings):
@@ -96,7 +97,9 @@ class TrainSettings(StageSettings):
         None,
         description="Measure loss and metrics on held-out rows, too: metrics that begin with validation_. null: none.",
     )
-    epochs: PositiveInt = Field(1, description="Passes over the data.")
+    epochs: Annotated[PositiveInt, used_unless("stream")] = Field(
+        1, description="Passes over the data; a stream goes on to max_steps."
+    )
     max_steps: PositiveInt | None = Field(
         None, description="Stop after so many optimizer steps; the schedule ends there too."
     )

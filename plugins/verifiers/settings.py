@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.settings import Settings
+from aftertrain.core.usage import UsedIf
 
 
 class GSM8KSettings(AnswerSettings):
@@ -24,6 +25,9 @@ class GSM8KSettings(AnswerSettings):
         "decimal",
         description="decimal: equal values (72.0 = 72); string: equal digits (what lm-eval and open-instruct do).",
     )
+
+
+MATH_VERIFY = UsedIf("equality", "math_verify", "either")
 
 
 class MathSettings(AnswerSettings):
@@ -42,26 +46,19 @@ class MathSettings(AnswerSettings):
         "normalisation drops nothing that matters, else math-verify's verdict unless units, bases or signs speak "
         "against it.",
     )
-    precision: int = Field(
+    precision: Annotated[int, MATH_VERIFY] = Field(
         6, ge=0, le=15, description="Decimal places to which math-verify rounds decimals before it compares them."
     )
-    strict: bool = Field(
+    strict: Annotated[bool, MATH_VERIFY] = Field(
         True,
         description="Whether variables keep their names for math-verify; false: where the answer has one variable, "
         "any name will do (f(x) = f(y)).",
     )
-    set_relations: bool = Field(
+    set_relations: Annotated[bool, MATH_VERIFY] = Field(
         False,
         description="Whether for math-verify an inequality may stand for the set that the ground truth gives "
         "(-2 <= x <= 7 for [-2, 7]); a set may always stand for an inequality.",
     )
-
-    @model_validator(mode="after")
-    def _math_verify_asked(self) -> Self:
-        unused = {"precision", "strict", "set_relations"} & self.model_fields_set
-        if self.equality == "string" and unused:
-            raise ValueError(f"{', '.join(sorted(unused))}: of math-verify, which equality string does not ask")
-        return self
 
 
 class StringSettings(AnswerSettings):
@@ -184,7 +181,7 @@ class RegexSettings(AnswerSettings):
         description="string: the match equals the ground truth or one of several; decimal: both are the same number; "
         "search: there is a match (the ground truth is not looked at; no match scores 0).",
     )
-    normalize: Literal["none", "strip", "lower", "squad"] = Field(
+    normalize: Annotated[Literal["none", "strip", "lower", "squad"], UsedIf("equality", "string")] = Field(
         "strip",
         description="Of equality string, on both sides: none; strip: without surrounding space; lower: that, in lower "
         "case; squad: without case, punctuation, articles and extra space.",
@@ -199,8 +196,6 @@ class RegexSettings(AnswerSettings):
         known = [*range(compiled.groups + 1), *compiled.groupindex]
         if self.group is not None and self.group not in known:
             raise ValueError(f"the pattern has no group {self.group!r}; there are: {', '.join(map(str, known))}")
-        if self.equality != "string" and "normalize" in self.model_fields_set:
-            raise ValueError(f"normalize is of equality string, and equality is {self.equality}")
         return self
 
 

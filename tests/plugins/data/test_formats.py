@@ -185,7 +185,7 @@ def test_feedback_reads_transcripts_where_it_is_told_to(dataset: Any, write: Any
     told = one(dataset, path, format="feedback", transcripts=True)
     assert [turn.content for turn in (*told.prompt, *told.reply)] == ["Hi", "Ho", "Bye", "A"]
     assert one(dataset, path, format="feedback", transcripts=False).reply == (Message("assistant", HH + "A"),)
-    with pytest.raises(ValidationError, match="'transcripts' is for the formats preference and feedback"):
+    with pytest.raises(ValidationError, match="it is for format: preference or feedback, and format is messages"):
         JsonlSettings(path="x", format="messages", transcripts=True)
 
 
@@ -492,5 +492,5 @@ def test_a_misfit_names_line_field_and_what_was_expected(
 def test_fields_and_as_fit_the_format() -> None:
     with pytest.raises(ValidationError, match="the format messages has no field question; it has: messages"):
         JsonlSettings(path="x", fields={"question": "q"})
-    with pytest.raises(ValidationError, match="'as' is for the format gsm8k"):
+    with pytest.raises(ValidationError, match="it is for format: gsm8k, and format is messages"):
         JsonlSettings(path="x", **{"as": "problem"})

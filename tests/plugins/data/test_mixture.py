@@ -121,7 +121,7 @@ def test_parts_are_of_one_record_type(dataset: Any, part: Any, write: Any) -> No
 def test_parts_are_measured_alike(dataset: Any, part: Any) -> None:
     with pytest.raises(ValidationError, match="give every part a weight, or every part its rows"):
         dataset("mixture", parts=[part("a", 5, weight=1), part("b", 5, rows=2)])
-    with pytest.raises(ValidationError, match="'rows' in all is for parts with weights"):
+    with pytest.raises(ValidationError, match="it is for parts with weights, and these say their own rows"):
         dataset("mixture", parts=[part("a", 5, rows=2)], rows=3)
 
 

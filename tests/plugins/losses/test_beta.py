@@ -66,5 +66,5 @@ def test_simpos_ratio_moves_with_beta(
 
 
 def test_a_target_needs_a_schedule() -> None:
-    with pytest.raises(ValidationError, match="target_loss is for beta_schedule: adaptive"):
+    with pytest.raises(ValidationError, match="it is for beta_schedule: adaptive, and beta_schedule is constant"):
         DPOSettings(target_loss=0.5)

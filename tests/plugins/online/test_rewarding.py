@@ -120,7 +120,7 @@ def test_nothing_is_added_with_tulus_settings() -> None:
     ("settings", "message"),
     [
         ({"weight_schedule": {}}, "set warmup or decay"),
-        ({"base_weight": 0.5}, "name its stage in 'base'"),
+        ({"base_weight": 0.5}, "it needs base, which is not set"),
         ({"normalize": {"scale": 0.0}}, "greater than 0"),
     ],
 )

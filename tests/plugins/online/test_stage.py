@@ -16,6 +16,8 @@ from aftertrain.core.errors import DataError, Interrupted, NumericsError, RunErr
 Bench = Any
 Make = Callable[..., Bench]
 
+GROUP = {"advantages": "group", "loss": {"use": "grpo"}, "kl": {"place": "loss"}}
+
 
 def test_a_run_makes_a_model_and_tells_what_it_did(bench: Make, tiny_model: Path) -> None:
     run = bench()
@@ -41,7 +43,7 @@ def test_a_run_makes_a_model_and_tells_what_it_did(bench: Make, tiny_model: Path
     assert all(r["reward"] == -10.0 for r in records if r["finish_reason"] == "length")
 
 
-@pytest.mark.parametrize("changes", [{}, {"advantages": "group", "loss": {"use": "grpo"}, "whiten": False}])
+@pytest.mark.parametrize("changes", [{}, GROUP])
 def test_a_killed_or_stopped_run_ends_with_the_same_bits(bench: Make, changes: dict[str, Any]) -> None:
     """Killed while writing step 4's events (after the checkpoint of step 2), and stopped after step 1."""
     whole = bench("whole", changes)
@@ -121,6 +123,34 @@ def test_kl_in_the_loss_holds_the_policy_near_its_reference(bench: Make) -> None
     assert abs(found[5.0]) < 0.5 * found[1e-9]
 
 
+@pytest.mark.parametrize("changes", [GROUP, {}], ids=["group", "gae"])
+def test_the_gradient_is_smooth_in_beta(bench: Make, changes: dict[str, Any]) -> None:
+    """β = 1e-6 is all but 0 and 1e-3 near it: a leash that is divided by a spread moved the norm fifteenfold.
+
+    The rewards of all groups are equal but of those that hold a 3, so that most spreads are 0. With one optimizer step
+    a step, step 2's gradient is the first that the penalty has a part in.
+    """
+    norms = {}
+    for beta in (0.0, 1e-6, 1e-3, 0.05):
+        run = bench(
+            str(beta),
+            {
+                **changes,
+                "kl": {**changes.get("kl", {}), "beta": beta},
+                "reward": {"missing_eos": None},
+                "batch": {"updates": 1, "minibatches": 1, "samples_per_prompt": 4},
+                "optimizer": {"lr": 1e-4, "schedule": "constant", "max_grad_norm": None},
+                "steps": 2,
+            },
+        )
+        run.run()
+        norms[beta] = run.of("metrics")[1]["grad_norm"]
+    assert norms[1e-6] == pytest.approx(norms[0.0], rel=1e-4)
+    assert norms[1e-3] == pytest.approx(norms[0.0], rel=0.05)
+    assert norms[0.05] == pytest.approx(norms[0.0], rel=0.5)
+    assert norms[0.05] != norms[0.0]
+
+
 def test_without_a_penalty_there_is_no_reference_and_no_kl(bench: Make) -> None:
     run = bench(changes={"kl": {"beta": 0.0}, "steps": 1})
     run.run()
@@ -197,7 +227,7 @@ def test_two_problems_of_one_id_are_refused(bench: Make) -> None:
     [
         ({"loss": {"use": "sft"}}, "the loss 'sft' trains policy; with advantages: gae"),
         ({"loss": {"use": "grpo"}}, "the loss 'grpo' trains policy; with advantages: gae"),
-        ({"advantages": "group"}, "the loss 'ppo' needs a column .* 'old_values'"),
+        ({"advantages": "group", "kl": {"place": "loss"}}, "the loss 'ppo' needs a column .* 'old_values'"),
     ],
 )
 def test_a_loss_that_asks_for_what_there_is_not_is_refused(bench: Make, changes: dict[str, Any], message: str) -> None:
@@ -213,7 +243,12 @@ def test_a_loss_that_asks_for_what_there_is_not_is_refused(bench: Make, changes:
         ({"sampling": {"temperature": 0.0}}, "must be drawn to learn from"),
         ({"sampling": {"top_p": 0.9}}, "it must be 1"),
         ({"rewards": [{"use": "contains"}] * 2}, "contains stands there more than once"),
-        ({"advantages": "group", "batch": {"samples_per_prompt": 1}}, "2 or more"),
+        ({"advantages": "group", "kl": {"place": "loss"}, "batch": {"samples_per_prompt": 1}}, "2 or more"),
+        ({"advantages": "group", "kl": {"place": "reward"}}, "divided by the spread of the group.s rewards"),
+        ({"advantages": "group"}, "Set kl.place: loss, or kl.beta: 0"),
+        ({**GROUP, "critic": "rm"}, "it is for advantages: gae, and advantages is group"),
+        ({**GROUP, "reward": {"missing_eos": None, "normalize": {}}}, "it scales all alike"),
+        ({"kl": {"place": "loss", "estimator": "k2"}}, "Set score_function: false"),
         ({"batch": {"minibatches": 6}}, "6 minibatches need"),
     ],
 )

@@ -64,7 +64,10 @@ def test_verdicts(settings: dict[str, Any], response: str, truth: Any, expected:
         ({"pattern": ""}, "at least 1"),
         ({"pattern": "a", "deadline": 0}, "greater than 0"),
         ({}, "pattern"),
-        ({"pattern": "a", "equality": "search", "normalize": "lower"}, "normalize is of equality string"),
+        (
+            {"pattern": "a", "equality": "search", "normalize": "lower"},
+            "it is for equality: string, and equality is search",
+        ),
     ],
 )
 def test_what_is_no_pattern_is_refused_with_its_position(settings: dict[str, Any], message: str) -> None:
