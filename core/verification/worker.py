@@ -1,83 +1,82 @@
-"""The child process of a pool: reads verifiers and cases, writes one verdict a line.
+"""The process that judges: reads verifiers and cases, writes one verdict a line.
 
-Started by path, so that nothing of the parent's main module is imported. The first message is the parent's import path;
-only then can the rest of the package be found. What comes in is pickled by the parent; what goes out is JSON, so that a
-child gone wrong cannot make its parent run anything.
+Started by path, by its keeper, so that nothing of the parent's main module is imported. The first message is the
+parent's import path; only then can the rest of the package be found. What comes in is pickled by the parent; what goes
+out is JSON, so that a child gone wrong cannot make its parent run anything. Each line bears the token of its batch,
+which the verifier is not told, and the case's number in it.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import ctypes
+import fcntl
 import mmap
 import os
 import pickle
 import resource
-import select
 import signal
-import struct
 import sys
-import threading
 import time
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
-from typing import IO, Any
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-LENGTH = struct.Struct("!Q")
-COUNT = struct.Struct("=Q")
-SHOWN = 10_000
-"""Characters of `extracted` and `detail` that are handed back."""
+if TYPE_CHECKING:
+    from aftertrain.core.verification.channel import Channel
+
 FLUSH = 0.01
 """Seconds for which verdicts are gathered: waking the parent for each would cost more than judging."""
-MARGIN = 1.0
-"""Seconds after its deadline at which the kernel ends a child that nobody has killed (its parent is gone, and a case
-that never lets go of the interpreter's lock keeps it from noticing)."""
 RESERVE = 64 * 2**20
 """Bytes of address space set aside for telling that there is no more."""
+DEATH_SIGNAL = 1
+"""`PR_SET_PDEATHSIG` of prctl(2)."""
+ADD_SEALS, SEAL_FUTURE_WRITE = 1033, 0x10
+"""`F_ADD_SEALS` and `F_SEAL_FUTURE_WRITE` of fcntl(2)."""
 
 
 def main() -> None:
-    """Serve until the pipe closes. Arguments: file descriptors to read from, to write to, and of the progress page."""
-    descriptors = [int(argument) for argument in sys.argv[1:]]
-    progress = mmap.mmap(descriptors[2], mmap.PAGESIZE)
-    threading.Thread(target=follow, args=(descriptors[0],), daemon=True).start()
-    with os.fdopen(descriptors[0], "rb") as inbox, os.fdopen(descriptors[1], "wb", buffering=0) as outbox:
-        sys.path[:] = read(inbox)
-        limit_memory(read(inbox))
-        verifiers: dict[str, Any] = {}
-        while (message := read(inbox)) is not None:
-            if message[0] == "load":
-                tell(outbox, [load(verifiers, *message[1:])])
-            else:
-                judge(verifiers[message[1]], message[2], message[3], outbox, progress)
+    """Serve until the pipe closes. Arguments: descriptors of inbox, outbox and page, and the keeper's process id."""
+    inbox, outbox, page, keeper = map(int, sys.argv[1:])
+    end_with(keeper)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    progress = mmap.mmap(page, mmap.PAGESIZE)
+    with suppress(OSError):  # what is mapped stays writable, but no longer by descriptors, which a verifier may try out
+        fcntl.fcntl(page, ADD_SEALS, SEAL_FUTURE_WRITE)
+    os.close(page)
+    channel: Channel = beside("channel").Channel(inbox, outbox)
+    sys.path[:] = pickle.loads(channel.read() or b"")
+    limit_memory(pickle.loads(channel.read() or b""))
+    verifiers: dict[str, Any] = {}
+    while (message := channel.read()) is not None:
+        kind, token, *order = pickle.loads(message)
+        if kind == "load":
+            channel.send([{"token": token, **load(verifiers, *order)}])
+        else:
+            key, cases = order
+            judge(verifiers[key], cases, token, channel, progress)
+    os._exit(0)
 
 
-def follow(inbox: int) -> None:
-    """End this process and all it started as soon as its parent is gone, which closes the pipe's other end."""
-    watch = select.poll()
-    watch.register(inbox, 0)
-    while not any(happened & select.POLLHUP for _, happened in watch.poll()):
-        continue
-    os.killpg(0, signal.SIGKILL)
+def beside(name: str) -> ModuleType:
+    """A module of this folder, by path: the package cannot be found yet."""
+    spec = spec_from_file_location(f"_aftertrain_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def read(inbox: IO[bytes]) -> Any:
-    """The next message, None at the end."""
-    head = inbox.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    return pickle.loads(inbox.read(LENGTH.unpack(head)[0]))
-
-
-def tell(outbox: IO[bytes], messages: list[dict[str, Any]]) -> None:
-    """One line of JSON each; lone surrogates become escapes."""
-    lines = memoryview(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
-    try:
-        while lines:
-            lines = lines[outbox.write(lines) :]
-    except BrokenPipeError:
-        os._exit(1)  # nobody is there to be told
+def end_with(keeper: int) -> None:
+    """Let the kernel end this process when its keeper is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != keeper:
+        os._exit(1)
 
 
 def load(verifiers: dict[str, Any], key: str, pickled: bytes, files: dict[str, str]) -> dict[str, Any]:
@@ -86,12 +85,14 @@ def load(verifiers: dict[str, Any], key: str, pickled: bytes, files: dict[str, s
     Args:
         files: the files of modules that are on no import path (a component from a file beside a recipe).
     """
+    from aftertrain.core.cleaning import described
+
     sys.meta_path.append(Files(files))
     try:
         verifiers[key] = pickle.loads(pickled)
         verifiers[key].warm_up()
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises is told to the parent
-        return {"failed": f"{type(error).__name__}: {error}"}
+    except BaseException as error:  # noqa: BLE001 - whatever a stranger's module raises is told to the parent
+        return {"failed": described(error)}
     return {"loaded": key}
 
 
@@ -107,74 +108,71 @@ class Files(MetaPathFinder):
         return None if file is None else spec_from_file_location(fullname, file)
 
 
-def judge(verifier: Any, cases: list[Any], deadline: float, outbox: IO[bytes], progress: mmap.mmap) -> None:
+def judge(verifier: Any, cases: list[bytes], token: str, channel: Channel, progress: mmap.mmap) -> None:
     """One verdict a case, told soon after; `progress` says which case was begun, should this process not outlive it."""
+    from aftertrain.core.verification.keeper import BEGAN, BEGUN, MOMENT, NUMBER
+
     reserve = mmap.mmap(-1, RESERVE)  # untouched: address space, no memory
     known: list[dict[str, Any]] = []
-    told = begun = time.monotonic()
-    limit_time(deadline + MARGIN)
+    told = time.monotonic()
     for number, case in enumerate(cases, 1):
-        COUNT.pack_into(progress, 0, number)
-        if time.monotonic() - begun > MARGIN / 2:
-            limit_time(deadline + MARGIN)
-            begun = time.monotonic()
+        MOMENT.pack_into(progress, BEGAN, time.monotonic())
+        NUMBER.pack_into(progress, BEGUN, number)
         try:
-            known.append(plain(verifier.verify([case])))
+            verdict = judged(verifier, case)
         except MemoryError:
             reserve.close()
-            known.append({"outcome": "error", "detail": "it needs more memory than a case may have", "spent": True})
-            tell(outbox, known)
-            raise SystemExit from None
-        except Exception as error:  # noqa: BLE001 - a verifier that raises loses one case, and says why
-            detail = short(f"the verifier raised {type(error).__name__}: {error}")
-            known.append({"outcome": "error", "detail": detail})
+            spent = {"outcome": "error", "detail": "it needs more memory than a case may have", "spent": True}
+            channel.send([*known, {"token": token, "number": number, **spent}])
+            os._exit(0)
+        known.append({"token": token, "number": number, **verdict})
         if time.monotonic() - told > FLUSH:
-            tell(outbox, known)
+            channel.send(known)
             known, told = [], time.monotonic()
-    tell(outbox, known)
-    limit_time(None)
+    if known:
+        channel.send(known)
+
+
+def judged(verifier: Any, case: bytes) -> dict[str, Any]:
+    """The verdict on one case as JSON data; an error for whatever else the verifier does.
+
+    Raises:
+        MemoryError: there is no memory left.
+    """
+    from aftertrain.core.cleaning import described
+
+    failure = "the case cannot be read in a process of its own:"
+    try:
+        taken = pickle.loads(case)
+        failure = "the verifier raised"
+        return plain(verifier.verify([taken]))
+    except MemoryError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a verifier that raises, or leaves, loses one case, and says why
+        return {"outcome": "error", "detail": f"{failure} {described(error)}"}
 
 
 def plain(verdicts: Any) -> dict[str, Any]:
     """The verdict on one case as JSON data.
 
     Raises:
-        TypeError: it is not a list of one verdict.
+        TypeError: it is not a list of one verdict. ValueError: it says what no verdict says.
     """
-    if not isinstance(verdicts, list) or len(verdicts) != 1 or not hasattr(verdicts[0], "outcome"):
+    from aftertrain.core.records import Verdict
+
+    if not isinstance(verdicts, list) or len(verdicts) != 1 or not isinstance(verdicts[0], Verdict):
         raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
-    (verdict,) = verdicts
-    return {
-        "outcome": verdict.outcome,
-        "value": verdict.value,
-        "extracted": short(verdict.extracted),
-        "detail": short(verdict.detail),
-    }
-
-
-def short(text: str | None) -> str | None:
-    """At most `SHOWN` characters."""
-    return text if text is None or len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    (given,) = verdicts
+    sound = Verdict(given.outcome, given.value, given.extracted, given.detail)
+    return {"outcome": sound.outcome, "value": sound.value, "extracted": sound.extracted, "detail": sound.detail}
 
 
 def limit_memory(size: int) -> None:
-    """Bound the address space (where the kernel keeps such a bound); no core files."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Bound the address space, where the kernel keeps such a bound."""
     if sys.platform != "linux":
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
-
-
-def limit_time(seconds: float | None) -> None:
-    """Let the kernel end this process after so long, asleep or spinning, should the parent be gone; None: no limit.
-
-    The parent kills at the deadline itself. A timer of the kernel needs neither a thread nor the interpreter's lock.
-    """
-    signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = hard if seconds is None else math.ceil(time.process_time() + seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 if __name__ == "__main__":

@@ -53,23 +53,11 @@ class Obedient(Verifier[Settings]):
                 raise ValueError(argument)
             case "flood":
                 return Verdict.scored(1.0, "x" * int(argument), "y" * int(argument))
-            case "babble":
-                for descriptor in range(3, 1024):
-                    try:
-                        os.write(descriptor, b"this is no verdict\n")
-                    except OSError:
-                        continue
-                time.sleep(1000)
-            case "close":
-                os.closerange(3, 1024)
-                time.sleep(1000)
             case "breed":
                 child = subprocess.Popen(["sleep", "1000"])
                 with open(argument, "w") as file:
                     file.write(str(child.pid))
                 time.sleep(1000)
-            case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
         return Verdict.scored(1.0, str(os.getpid()), case.response[:100])
 
 
