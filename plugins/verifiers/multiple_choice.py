@@ -13,6 +13,7 @@ from functools import lru_cache
 from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.verifiers.denial import denied
 from aftertrain.plugins.verifiers.settings import MultipleChoiceSettings
 
 _EMPHASIS = r"\s*_\"'`$"
@@ -21,17 +22,18 @@ _OPEN = rf"[{_EMPHASIS}(\[{{]{{0,9}}(?:\\(?:boxed|text|textbf|mathrm|mathbf)\{{\
 _CLOSE = rf"[{_EMPHASIS})\]}}.]{{0,9}}"
 """What may stand between a letter and the end of what encloses it."""
 _SAYS = r"(?:\s{0,9}[:=]|\s{1,9}(?:is|(?:would|must|should)\s{1,9}be)\b:?)"
+_GOES_ON = (
+    "is|are|because|since|as|and|or|but|over|than|rather|instead|seems|looks|must|should|would|can|could|cannot|does|holds"
+    "|fits|follows|works|wins|remains|stays|stands|if|so|which|here"
+)
+"""Words that may follow a letter that is no article."""
 _ENDS = r"(?!\w|['’-]\w)"
-_NO_ARTICLE = r"(?!\s{1,9}(?!(?:is|because|since)\b)[a-z])"
+_NO_ARTICLE = rf"(?!\s{{1,9}}(?!(?:{_GOES_ON})\b)[a-z])"
 """'A dog' and 'I think' choose nothing; 'A is right' does."""
-
-
-def _not_denied(before: str) -> str:
-    """What has just been matched, `before`, does not follow 'not' or "isn't": these choose nothing.
-
-    It looks back from behind the match, because a pattern that starts with a literal is found faster.
-    """
-    return rf"(?<!\b[Nn]ot {before})(?<!n['’]t {before})"
+_SMALL_ENDS = r"(?=[^\S\n]{0,9}(?:[).,:;!\]*_\"'`$}]|$|\n)|\s{1,9}(?:is|because|since)\b)"
+"""What follows a small letter that is chosen: no word, as after an article."""
+_ENCLOSED = ("tag", "boxed")
+"""Rules whose marks are the choice itself, whatever stands around them."""
 
 
 class MultipleChoice(Verifier[MultipleChoiceSettings]):
@@ -51,30 +53,35 @@ class MultipleChoice(Verifier[MultipleChoiceSettings]):
             return Verdict.error(f"the ground truth must be one of the letters {letters}, not {shown}")
         patterns = _patterns(letters)
         for rule in self.settings.rules:
-            found = None
-            for match in patterns[rule].finditer(case.response):
-                found = match
-            if found:
-                letter = found[1].upper()
+            if letter := self._letter(case.response, rule, patterns[rule]):
                 return Verdict.scored(float(letter == wanted), letter, rule)
         return Verdict.unparsable("no letter by the rules " + ", ".join(self.settings.rules))
+
+    def _letter(self, response: str, rule: str, pattern: re.Pattern[str]) -> str | None:
+        """The last letter that the rule finds and the reply does not turn down."""
+        places = [match.span(match.lastindex or 1) for match in pattern.finditer(response)]
+        for start, end in reversed(places):
+            if rule in _ENCLOSED or not denied(response, start, end, self.settings.letters):
+                return response[start:end].upper()
+        return None
 
 
 @lru_cache(maxsize=32)
 def _patterns(letters: str) -> dict[str, re.Pattern[str]]:
-    """The rules by name; small letters count only where something encloses them."""
-    capital, any_case = f"([{letters}])", f"([{letters}{letters.lower()}])"
+    """The rules by name; small letters count where something encloses them, they are all of the reply, or a word says
+    that one follows and none does that would make them an article."""
+    small = letters.lower()
+    capital, any_case = f"([{letters}])", f"([{letters}{small}])"
     described = rf"(?=[).:]|{_CLOSE}"
-    in_brackets, in_bold = _not_denied(r"\("), _not_denied(r"\*\*")
-    standing = "".join(_not_denied(before) for before in (".", r"\(.", r"\*\*."))
     rules = {
         "tag": rf"<answer>{_OPEN}{any_case}{described}</answer>)",
         "boxed": rf"\\boxed\{{{_OPEN}{any_case}{described}\}})",
         "phrase": rf"(?<![A-Za-z])(?i:answer|option|choice)[*_\"']{{0,3}}(?i:{_SAYS})"
         rf"{_OPEN}(?i:(?:option|choice|letter)\s{{1,9}})?{_OPEN}"
-        rf"((?<=\()[{letters.lower()}](?=\))|[{letters}]{_ENDS})",
-        "parentheses": rf"\({in_brackets}{capital}\)",
-        "bold": rf"\*\*{in_bold}[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)",
-        "standing": rf"{capital}(?<![\w'’-].){standing}{_ENDS}{_NO_ARTICLE}",
+        rf"((?<=\()[{small}](?=\))|[{letters}]{_ENDS}|[{small}]{_SMALL_ENDS})"
+        rf"|(?<![A-Za-z])(?i:option|choice|letter)\s{{1,3}}\(?([{small}]){_SMALL_ENDS}",
+        "parentheses": rf"\({capital}\)",
+        "bold": rf"\*\*(?:[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)|\(?([{small}])\)?[.:]?\*\*)",
+        "standing": rf"{capital}(?<![\w'’-].){_ENDS}{_NO_ARTICLE}|\A[\s(*_\"']{{0,9}}([{small}])[\s).*_\"']{{0,9}}\Z",
     }
     return {name: re.compile(pattern) for name, pattern in rules.items()}

@@ -74,9 +74,9 @@ def test_each_rule(response: str, letter: str, rule: str) -> None:
         "The answer is Because",
         "(a) first, (b) second",
         "**A good answer**",
-        "b",
         "E",
         "ABCD",
+        "b or c",
         "A-level",
         "B's",
         "vitaminC",
@@ -90,6 +90,75 @@ def test_each_rule(response: str, letter: str, rule: str) -> None:
 )
 def test_what_chooses_no_letter_is_unparsable(response: str) -> None:
     assert _judge(response).outcome == "unparsable"
+
+
+@pytest.mark.parametrize(
+    ("response", "letter"),
+    [
+        ("Neither A nor B", None),
+        ("Neither (A) nor (B); it is C.", "C"),
+        ("I'd rule out B.", None),
+        ("I ruled out: A, C, D", None),
+        ("We can rule out A and C, so B.", "B"),
+        ("Eliminate A, C, and D. That leaves B.", "B"),
+        ("A is the only one left after excluding B, C and D", "A"),
+        ("After ruling out B, A remains", "A"),
+        ("All except B", None),
+        ("Everything but B.", None),
+        ("None of A, B or C", None),
+        ("It is none other than B", "B"),
+        ("B is wrong.", None),
+        ("Both A and B are incorrect", None),
+        ("A and B are wrong, C is right.", "C"),
+        ("**A** is incorrect; **C** is correct.", "C"),
+        ("B cannot be right.", None),
+        ("B can be ruled out.", None),
+        ("B isn't the right one", None),
+        ("B is not wrong.", "B"),
+        ("B does not depend on x", "B"),
+        ("I don't think the answer is B.", None),
+        ("The answer can't be (B).", None),
+        ("The wrong answers are A, B and D", None),
+        ("It is false that the answer is B", None),
+        ("Not A but B.", "B"),
+        ("not A, and B is correct", "B"),
+        ("I am not sure, but B", "B"),
+        ("The answer is B, not A.", "B"),
+        ("A is better than B.", "A"),
+        ("I prefer A over B", "A"),
+        ("I would choose C instead of B", "C"),
+        ("Unlike B, A holds", "A"),
+    ],
+)
+def test_letters_that_are_turned_down(response: str, letter: str | None) -> None:
+    assert _judge(response).extracted == letter
+
+
+@pytest.mark.parametrize(
+    ("response", "letter"),
+    [
+        ("answer: c", "C"),
+        ("**Answer:** c", "C"),
+        ("answer = d", "D"),
+        ("The answer is c.", "C"),
+        ("the answer is a", "A"),
+        ("The answer is a dog.", None),
+        ("The answer is b because of a", "B"),
+        ("The final answer is b) Paris", "B"),
+        ("I choose option d.", "D"),
+        ("option b is right", "B"),
+        ("choice a person makes", None),
+        ("The answer: not b", None),
+        ("c", "C"),
+        ("(c)", "C"),
+        ("**c**", "C"),
+        ("it is **c**, I think", "C"),
+        ("a b c", None),
+        ("that is c", None),
+    ],
+)
+def test_small_letters(response: str, letter: str | None) -> None:
+    assert _judge(response).extracted == letter
 
 
 def test_the_clearer_rule_goes_first_wherever_it_stands() -> None:

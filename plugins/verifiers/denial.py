@@ -1,0 +1,138 @@
+"""Whether a reply that names a letter turns it down: "neither A nor B", "rule out B", "all except B", "B is wrong".
+
+The words before the letter are read from it backwards, those behind it forwards, each over a short window of one
+sentence. What lies between the letter and a word that denies may be other letters and words that only lead to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WINDOW = 90
+"""Characters before and behind a letter that are read."""
+
+_TOKEN = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?|[^\sA-Za-z]")
+_DENIES = re.compile(
+    r"not|neither|nor|never|cannot|\w+n['’]t|except|excepting|than|over|unlike|versus|vs|wrong|incorrect|false|besides|"
+    r"without|against|(?:eliminat|exclud|reject|dismiss|discard|disprov|refut|contradict|omit|avoid|ignor|disregard)\w*",
+    re.IGNORECASE,
+)
+_PAIRS = {
+    "out": {"rule", "rules", "ruled", "ruling", "cross", "crossed", "leave", "leaving", "strike", "throw", "threw"},
+    "of": {"instead", "opposite", "none"},
+    "to": {"opposed", "compared", "unlike"},
+    "with": {"compared"},
+    "but": {"anything", "all", "everything"},
+    "for": {"except"},
+    "from": {"apart", "aside"},
+}
+"""Last word of a denial by two words, and what its first may be."""
+_NEGATED = re.compile(r"not|never|cannot|\w+n['’]t", re.IGNORECASE)
+_WRONG = re.compile(
+    r"wrong|incorrect|false|untrue|invalid|impossible|unlikely|out|(?:ruled|crossed)|(?:eliminat|exclud|reject)ed",
+    re.IGNORECASE,
+)
+_LEADS = re.compile(
+    "(?:an?|the|this|that|these|those|options?|choices?|answers?|letters?|both|either|any|of|it|for|as|to|with|and|or|"
+    "be|is|are|was|were|being|been|going|have|can|could|would|will|should|must|really|simply|just|correct|right|true|best|"
+    "likely|possibly|probably|possible|think|believe|consider|say|go|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)"
+)
+"""Words that lead to a letter, and say nothing of it."""
+_MARKS = frozenset("()[]{}*_\"'`:$/-–—\\")
+_LINKS = re.compile("is|are|was|were|seems?|looks?|be|been|can|could|must|would|may|might|will|has|have")
+_ADVERBS = re.compile(
+    "clearly|definitely|obviously|also|therefore|thus|both|all|simply|just|then|certainly|probably|likely|surely|actually|"
+    "an?|the"
+)
+_RIGHT = re.compile("correct|right|true|best|answer|it")
+_STAYS = re.compile("remains?|remaining|left|only|holds|fits|works|wins|stands|stays|follows")
+_CLAIMS = re.compile("correct|right|true|best|answer|it|option|choice|valid|possible|likely|one|either")
+
+
+def denied(text: str, start: int, end: int, letters: str) -> bool:
+    """Whether the letter at text[start:end] is turned down.
+
+    >>> [denied(text, text.rindex("B"), text.rindex("B") + 1, "ABCD") for text in ("Neither A nor B", "Not A but B")]
+    [True, False]
+    """
+    before = _TOKEN.findall(text[max(0, start - WINDOW) : start])
+    after = _TOKEN.findall(text[end : end + WINDOW])
+    return _denied_before(before, after, letters) or _denied_behind(after, letters)
+
+
+def _denied_before(before: Sequence[str], after: Sequence[str], letters: str) -> bool:
+    place, others, joined = len(before) - 1, 0, False
+    while place >= 0:
+        token, previous = before[place], before[place - 1] if place else ""
+        word = token.lower()
+        if word in _PAIRS and previous.lower() in _PAIRS[word]:
+            return not (others and joined and _affirmed(after))
+        if word == "than" and previous.lower() == "other" and _has(before, place - 2, "none"):
+            return False
+        if _DENIES.fullmatch(token):
+            doubly = _WRONG.fullmatch(token) is not None and _NEGATED.fullmatch(previous) is not None
+            return not doubly and not (others and joined and _affirmed(after))
+        if len(token) == 1 and token in letters:
+            others += 1
+        elif token == ",":
+            if not _joins(before, place, letters):
+                return False  # the clause before says something else
+            joined = True
+        elif word == "and":
+            joined = True
+        elif _LEADS.fullmatch(word) is None and token not in _MARKS:
+            return False
+        place -= 1
+    return False
+
+
+def _joins(before: Sequence[str], place: int, letters: str) -> bool:
+    """Whether a letter stands before the comma there, so that it is one of a list."""
+    first = next((token for token in reversed(before[:place]) if token not in _MARKS), "")
+    return len(first) == 1 and first in letters
+
+
+def _has(tokens: Sequence[str], place: int, word: str) -> bool:
+    return place >= 0 and tokens[place].lower() == word
+
+
+def _affirmed(after: Sequence[str]) -> bool:
+    """Whether the letter is said to be right, as in "not A, and B is correct", or to be left over."""
+    words = [token.lower() for token in after if token not in _MARKS][:4]
+    if not words or _LINKS.fullmatch(words[0]) is None:
+        return bool(words) and _STAYS.fullmatch(words[0]) is not None
+    return any(_RIGHT.fullmatch(word) or _STAYS.fullmatch(word) for word in words[1:])
+
+
+def _denied_behind(after: Sequence[str], letters: str) -> bool:
+    place = 0
+    while place < len(after) and (
+        after[place] in _MARKS
+        or after[place] == ","
+        or after[place].lower() in ("and", "or", "nor")
+        or (len(after[place]) == 1 and after[place] in letters)
+    ):
+        place += 1
+    words = [token.lower() for token in after[place:] if token not in _MARKS]
+    linked = False
+    for number, word in enumerate(words[:8]):
+        following = [other for other in words[number + 1 : number + 5] if not _ADVERBS.fullmatch(other)]
+        if _NEGATED.fullmatch(word):
+            if not (linked or word != "not"):
+                return False
+            return not following or not following[0].isalpha() or _claims(following)
+        if linked and _WRONG.fullmatch(word):
+            return True
+        if _LINKS.fullmatch(word):
+            linked = True
+        elif not linked or not _ADVERBS.fullmatch(word):
+            return False
+    return False
+
+
+def _claims(words: Sequence[str]) -> bool:
+    """Whether what is negated is that a letter is right: "not the right one", "cannot be it"; not "not wrong"."""
+    while words and _LINKS.fullmatch(words[0]):
+        words = words[1:]
+    return not words or not words[0].isalpha() or _CLAIMS.fullmatch(words[0]) is not None
