@@ -29,7 +29,9 @@ class Sampling(Settings):
         1.0, description="Nucleus mass kept. Below 1 the importance ratios of RL are biased."
     )
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Strings that end a reply; they are kept in its token ids, not its text."
+        (),
+        description="Strings that end a reply where they first appear, in one token or across several; special tokens "
+        "are seen. They are kept in its token ids, not its text.",
     )
 
 

@@ -103,8 +103,11 @@ def shown(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Sequenc
 
     One made of parts is given both views, for it does the same with its parts.
     """
-    if verifier.view == "text":
-        return cases
+    return cases if verifier.view == "text" else with_special(cases)
+
+
+def with_special(cases: Sequence[VerificationCase]) -> Sequence[VerificationCase]:
+    """The cases with their special tokens in the response, for a verifier whose settings decide the view."""
     return [
         case
         if case.response_with_special is None

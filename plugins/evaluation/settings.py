@@ -86,7 +86,9 @@ class ProblemsSettings(EvalTaskSettings):
     prefill: str = Field("", description="Start of every reply, written for the model.")
     chat: bool = Field(True, description="Render prompts with the chat template; false sends their plain text.")
     max_new_tokens: PositiveInt = Field(256, description="Tokens after which a reply is cut.")
-    stop: tuple[str, ...] = Field((), description="Strings that end a reply.")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Strings that end a reply; special tokens are seen."
+    )
 
 
 class GSM8KSettings(EvalTaskSettings):
@@ -97,7 +99,7 @@ class GSM8KSettings(EvalTaskSettings):
     shots: Annotated[int, Field(ge=0, le=8)] = Field(8, description="Worked examples of Wei et al. (2022), in order.")
     chat: bool = Field(True, description="A conversation with the reply begun; false is OLMES's plain-text form.")
     max_new_tokens: PositiveInt = Field(512, description="Tokens after which a reply is cut.")
-    stop: tuple[str, ...] | None = Field(
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         None, description="Strings that end a reply; null takes Tülu 3's, and an empty line too where chat is false."
     )
 

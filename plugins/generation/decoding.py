@@ -92,8 +92,8 @@ class _Replies:
 
     def __init__(self, decoder: Decoder, requests: Sequence[GenerationRequest], limits: Sequence[int]) -> None:
         n, device = len(requests), decoder.device
-        self._requests, self._end_ids = requests, decoder.stop_ids
-        self._stops = StopStrings(decoder.tokenizer, [request.sampling.stop for request in requests])
+        self._requests = requests
+        self._stops = StopStrings(decoder.tokenizer, [request.sampling.stop for request in requests], decoder.stop_ids)
         self._stop_ids = torch.tensor(sorted(decoder.stop_ids), device=device)
         self._limits = torch.tensor(limits, device=device)
         self._tokens = torch.zeros(n, max(limits), dtype=torch.int64, device=device)
@@ -133,7 +133,7 @@ class _Replies:
         done = []
         for row, request in enumerate(self._requests):
             reply = tuple(tokens[row][: lengths[row]])
-            spoken = reply[:-1] if reply[-1] in self._end_ids else reply
+            text, text_with_special = self._stops.texts(row, reply)
             done.append(
                 Completion(
                     id=request.id,
@@ -142,7 +142,8 @@ class _Replies:
                     logprobs=tuple(logprobs[row][: lengths[row]]),
                     versions=(version,) * lengths[row],
                     finish_reason="stop" if stopped[row] else "length",
-                    text=self._stops.text(row, spoken),
+                    text=text,
+                    text_with_special=text_with_special,
                 )
             )
         return done

@@ -1,4 +1,8 @@
-"""When a reply ends: stop tokens, and stop strings looked for in its last few tokens only."""
+"""When a reply ends: stop tokens by their ids, and stop strings looked for in its last few tokens only.
+
+Special tokens are seen: a stop string may be one, hold one or stand beside one, whether the tokenizer calls it special
+or not. What a reply says is told twice, without special tokens and with them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 from aftertrain.core.endings import end_tokens
 
 MARGIN = 4
-"""Tokens looked at beyond the stop string's length, because a special token or a cut character decodes to nothing."""
+"""Tokens looked at beyond the stop string's length, because a cut character decodes to nothing that counts."""
 
 
 def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -18,32 +22,68 @@ def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(i) for i in ids if i is not None) | end_tokens(tokenizer)
 
 
-class StopStrings:
-    """The stop strings of one batch's requests."""
+def special_token_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids that `decode` leaves out where it skips special tokens: named ones, and added ones marked as special."""
+    marked = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset(tokenizer.all_special_ids) | frozenset(marked)
 
-    def __init__(self, tokenizer: Any, stops: Sequence[Sequence[str]]) -> None:
+
+class StopStrings:
+    """The stop strings of one batch's requests.
+
+    Args:
+        end_ids: token ids that end every reply; they are no part of its text.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[Sequence[str]], end_ids: frozenset[int] = frozenset()) -> None:
         self._tokenizer = tokenizer
-        self._stops = [[stop for stop in row if stop] for row in stops]
+        self._special = special_token_ids(tokenizer)
+        added = tokenizer.get_added_vocab()
+        self._stops = [tuple(row) for row in stops]
+        self._ends = [end_ids | {added[stop] for stop in row if stop in added} for row in self._stops]
         self._window = [max((len(stop.encode()) for stop in row), default=0) + MARGIN for row in self._stops]
         self.any = any(self._stops)
 
     def ended(self, row: int, token_ids: Sequence[int]) -> bool:
         """Whether the reply so far, whose last token is new, has come to hold one of the row's stop strings.
 
-        Every token that decodes to anything is at least one byte, so the last `len(stop)` of them hold its end.
+        A stop string that is a token ends a reply by its id too, however the tokenizer decodes it. Every token that
+        decodes to anything is at least one byte, so the last `len(stop)` of them hold a string's end.
         """
         if not self._stops[row]:
             return False
-        tail = self._decode(token_ids[-self._window[row] :])
+        if token_ids[-1] in self._ends[row]:
+            return True
+        tail = self._decode(token_ids[-self._window[row] :], special=True)
         return any(stop in tail for stop in self._stops[row])
 
-    def text(self, row: int, token_ids: Sequence[int]) -> str:
-        """The reply's text without special tokens, cut before the first stop string."""
-        text = self._decode(token_ids)
-        found = [at for stop in self._stops[row] if (at := text.find(stop)) >= 0]
-        return text[: min(found)] if found else text
+    def texts(self, row: int, token_ids: Sequence[int]) -> tuple[str, str | None]:
+        """What a finished reply says: without special tokens, and with them where that differs.
 
-    def _decode(self, token_ids: Sequence[int]) -> str:
+        Both end before the end token or the first stop string. Of a special token that is cut within, as by the stop
+        string `user|>` in `<|user|>`, the beginning is left to the second only.
+        """
+        spoken = token_ids[:-1] if token_ids and token_ids[-1] in self._ends[row] else token_ids
+        text = self._decode(spoken, special=False)
+        whole = self._decode(spoken, special=True) if self._special.intersection(spoken) else text
+        found = [at for stop in self._stops[row] if (at := whole.find(stop)) >= 0]
+        if found:
+            text = text[: min(found)] if whole == text else self._without_special(spoken, whole, min(found))
+            whole = whole[: min(found)]
+        return text, None if whole == text else whole
+
+    def _without_special(self, token_ids: Sequence[int], whole: str, end: int) -> str:
+        """`whole[:end]`, which the tokens decode to with special ones, without these."""
+        for kept in range(len(token_ids), 0, -1):
+            before = self._decode(token_ids[:kept], special=True)
+            if len(before) <= end and whole.startswith(before):
+                break
+        else:
+            kept, before = 0, ""
+        cut = kept < len(token_ids) and token_ids[kept] not in self._special
+        return self._decode(token_ids[:kept], special=False) + (whole[len(before) : end] if cut else "")
+
+    def _decode(self, token_ids: Sequence[int], *, special: bool) -> str:
         return str(
-            self._tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            self._tokenizer.decode(list(token_ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
         )

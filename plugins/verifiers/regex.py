@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from aftertrain.core.answer import judged
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
-from aftertrain.core.verifier import Verifier
+from aftertrain.core.verifier import Verifier, with_special
 from aftertrain.plugins.verifiers.gsm8k import _reference, _value
 from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern
 from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
@@ -47,9 +47,12 @@ class Regex(Verifier[RegexSettings]):
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where nothing matches; an error where the ground truth does not fit the equality.
 
-        With equality search, a reply without a match scores 0.
+        With equality search, a reply without a match scores 0. A pattern that names tags sees those that are special
+        tokens too.
         """
         tagged = _TAGGED.search(self.settings.pattern) is not None
+        if tagged:
+            cases = with_special(cases)
         return [judged(case, self.settings, self._verdict, reference=tagged, block=False) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:

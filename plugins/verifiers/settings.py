@@ -175,7 +175,9 @@ class RegexSettings(AnswerSettings):
     flags: tuple[Literal["ignorecase", "multiline", "dotall"], ...] = Field(
         (), description="ignorecase; multiline: ^ and $ at each line; dotall: . is a line break too."
     )
-    which: Literal["first", "last"] = Field("last", description="Which match counts when there are several.")
+    which: Annotated[Literal["first", "last"], UsedIf("equality", "string", "decimal")] = Field(
+        "last", description="Which match counts when there are several."
+    )
     equality: Literal["string", "decimal", "search"] = Field(
         "string",
         description="string: the match equals the ground truth or one of several; decimal: both are the same number; "

@@ -81,6 +81,30 @@ def stop_strings_end_a_reply(subject: Subject) -> None:
         require(kept.endswith(stop), f"the ids decode to {kept!r}, which does not end with the stop string {stop!r}")
 
 
+def special_tokens_are_seen(subject: Subject) -> None:
+    """A stop string that is a special token ends a reply; `text_with_special` has those of a reply, `text` has not."""
+    with _open(subject) as (generator, folder):
+        tokenizer = _tokenizer(folder)
+        end = tokenizer.eos_token_id
+        special = [i for i in tokenizer.all_special_ids if i != end]
+        held = [c for c in _generate(generator, _requests(generator, range(40))) if {*special} & {*c.token_ids}]
+        require(held, "none of 40 replies of a model that likes special tokens holds one")
+        for completion in held:
+            spoken = completion.token_ids[:-1] if completion.token_ids[-1] == end else completion.token_ids
+            whole = tokenizer.decode(spoken)
+            seen = completion.text_with_special
+            require(seen == whole, f"text_with_special is {seen!r}, the ids decode to {whole!r}")
+        first = next(i for i in held[0].token_ids if i in special)
+        stop, place = tokenizer.decode([first]), int(held[0].id.removeprefix("request-"))
+        (cut,) = _generate(generator, _requests(generator, range(40), stop=(stop,))[place : place + 1])
+        wanted = held[0].token_ids[: held[0].token_ids.index(first) + 1]
+        require(cut.token_ids == wanted, f"stop string {stop!r}, a special token: {cut.token_ids}, should be {wanted}")
+        require(cut.finish_reason == "stop", f"stop string {stop!r}: reason {cut.finish_reason!r}")
+        require(
+            stop not in (cut.text_with_special or cut.text), f"stop string {stop!r} is in {cut.text_with_special!r}"
+        )
+
+
 def completions_are_whole(subject: Subject) -> None:
     """Ids, log-probabilities and versions are of one length; prompt ids and request ids come back; text is decoded."""
     with _open(subject, version=7) as (generator, folder):
@@ -218,6 +242,7 @@ PROMISES: tuple[Promise, ...] = (
     temperature_zero_takes_the_likeliest,
     replies_end_at_the_stop_token,
     stop_strings_end_a_reply,
+    special_tokens_are_seen,
     completions_are_whole,
     logprobs_are_the_models,
     new_weights_are_used_and_stamped,

@@ -78,3 +78,54 @@ def test_plan_says_what_a_value_earns(recipe: Callable[[str], Path], capsys: pyt
     )
     main(["plan", str(path), "stages.rlvr.reward.threshold=0.7"])
     assert "a verdict's value of 0.7 or more earns 1, a lower one 0" in " ".join(capsys.readouterr().out.split())
+
+
+STOP = """
+name: stop
+model: ./MODEL
+threads: 1
+stages:
+  rlvr:
+    use: online
+    advantages: group
+    loss: grpo
+    data: {use: jsonl, path: problems.jsonl, format: rlvr, limit: 4}
+    rewards: [{use: gsm8k, extract: flexible}]
+    kl: {beta: 0.0}
+    sampling: {max_new_tokens: 40, stop: ["<|user|>"]}
+    batch: {prompts: 4, samples_per_prompt: 2, updates: 1}
+    steps: 1
+    optimizer: {lr: 1.0e-4}
+"""
+
+
+def swapped(folder: Path, *, special: bool) -> None:
+    """The packaged model in which `<|user|>` stands where its end token stood, as a special token or an added one."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    import aftertrain.plugins.quickstart as quickstart
+
+    shutil.copytree(Path(quickstart.__file__).parent / "model", folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (mark,) = (token for token in tokenizer["added_tokens"] if token["content"] == "<|user|>")
+    mark["special"] = special
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    embedding[[2, mark["id"]]] = embedding[[mark["id"], 2]].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.slow
+def test_a_stop_string_that_is_a_special_token_stops(recipe: Callable[[str], Path], tmp_path: Path) -> None:
+    """Both models write the same tokens; with the special one no reply ever ended."""
+    told = {}
+    for name in ("plain", "special"):
+        swapped(tmp_path / name, special=name == "special")
+        assert main(["run", str(recipe(STOP.replace("MODEL", name).replace("name: stop", f"name: {name}")))]) == 0
+        told[name] = [(one["response"], one["finish_reason"], one["tokens"]) for one in samples(tmp_path, name)]
+    assert told["special"] == told["plain"]
+    assert {reason for _, reason, _ in told["special"]} == {"stop"}
+    assert not any("<|user|>" in response for response, _, _ in told["special"])

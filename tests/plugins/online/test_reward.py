@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,3 +182,50 @@ def test_reply_metrics_are_means_over_replies() -> None:
 def test_throughput_is_response_tokens_per_second_of_the_three_parts_f38() -> None:
     """B = 8 replies of N = 5 tokens in 1 s + 0.5 s + 2.5 s: 10 tokens a second."""
     assert measure.throughput(8, 5.0, [1.0, 0.5, 2.5]) == 10.0
+
+
+class Sees(Table):
+    """Right where the reply shows a `<think>`."""
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [Verdict.scored(float("<think>" in case.response)) for case in cases]
+
+
+class SeesSpecial(Sees):
+    view = "special"
+
+
+def test_a_verifier_sees_the_view_of_a_reply_that_it_wants() -> None:
+    """The same reply, whose `<think>` is a special token; a reply without special tokens is the same in both views."""
+    rollout = _rollout("so 8", ["sees", "special"])
+    marked = replace(rollout, completion=replace(rollout.completion, text_with_special="<think>so</think> 8"))
+    found = reward.verdicts_on([marked, rollout], {"sees": Sees({}), "special": SeesSpecial({})})  # type: ignore[dict-item]
+    assert [[verdict.value for _, verdict in verdicts] for verdicts in found] == [[0.0, 1.0], [0.0, 0.0]]
+    (judged,) = _judge([marked], {"sees": Sees({}), "special": SeesSpecial({})}, RewardSettings())
+    assert judged.record()["response_with_special"] == "<think>so</think> 8"
+
+
+@pytest.mark.parametrize(
+    ("verifier", "value"),
+    [
+        ({"use": "format", "tags": ["think"], "after": "text"}, 1.0),
+        ({"use": "regex", "pattern": "^<think>", "equality": "search"}, 1.0),
+        ({"use": "regex", "pattern": "think", "equality": "search"}, 0.0),
+        ({"use": "all", "parts": [{"verifier": {"use": "format", "tags": ["think"], "after": "text"}}]}, 1.0),
+        ({"use": "weighted", "parts": [{"verifier": {"use": "regex", "pattern": "</think> 8$"}}]}, 0.0),
+        ({"use": "by_source", "routes": {"source": {"use": "regex", "pattern": "(8)$"}}}, 1.0),
+    ],
+)
+def test_our_verifiers_see_special_tokens_where_they_look_for_them(verifier: dict[str, Any], value: float) -> None:
+    from aftertrain.registry.builder import ComponentBuilder
+    from aftertrain.registry.discovery import installed
+    from aftertrain.registry.resolve import SettingsResolver
+
+    registry = installed()
+    built = ComponentBuilder(registry).build(SettingsResolver(registry).resolve("verifier", verifier))
+    rollout = _rollout("so 8", ["v"])
+    rollout = replace(rollout, completion=replace(rollout.completion, text_with_special="<think>so</think> 8"))
+    problem = replace(rollout.prompt.problem, checks=(Check("v", "8"),))
+    rollout = replace(rollout, prompt=replace(rollout.prompt, problem=problem))
+    (((_, verdict),),) = reward.verdicts_on([rollout], {"v": built})
+    assert verdict.value == value, verdict
