@@ -10,10 +10,12 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import JSON, Message, Role, ToolCall
+from aftertrain.core.tokenizer_files import read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +41,9 @@ FIXED_DATE = (
 """Put before a template, it takes the place of transformers' clock; a template is given no callables from outside."""
 
 TEMPLATES = {"tulu": TULU_TEMPLATE, "tulu_bos": "{{ bos_token }}" + TULU_TEMPLATE}
+
+TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
+"""Files of a model's folder that may hold its chat template, the first of them that is there does."""
 
 ArgumentsForm = Literal["object", "text"]
 """How a template wants a call's arguments: most write an object as JSON, some (DeepSeek V3's) a text as it stands."""
@@ -70,14 +75,9 @@ def load_tokenizer(
         needs_template: False for plain-text work, which a base model without a template can do.
 
     Raises:
-        ModelError: the folder has no tokenizer, no template, or no end-of-sequence token.
+        ModelError: the folder has no tokenizer that can be read, no template, or no end-of-sequence token.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: cannot load a tokenizer: {error}") from error
+    tokenizer = read_tokenizer(folder)
     if chat_template is not None:
         if chat_template not in TEMPLATES:
             raise ModelError(f"no chat template named {chat_template!r}; there are: {', '.join(sorted(TEMPLATES))}")
@@ -85,7 +85,7 @@ def load_tokenizer(
     if needs_template and tokenizer.chat_template is None:
         raise ModelError(f"{folder}: the tokenizer has no chat template; set chat_template: tulu in the recipe")
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"{folder}: the tokenizer has no end-of-sequence token")
+        raise ModelError(f"{folder}: the tokenizer has no end-of-sequence token (eos_token in tokenizer_config.json)")
     return tokenizer
 
 
@@ -117,8 +117,6 @@ def render_text(
             that do not alternate).
         ModelError: there is no chat template.
     """
-    from jinja2 import TemplateError
-
     if not messages:
         raise UnusableRow(
             "no_prompt",
@@ -130,15 +128,8 @@ def render_text(
         template = FIXED_DATE + template
 
     def rendered(arguments: ArgumentsForm) -> str:
-        return str(
-            tokenizer.apply_chat_template(
-                [_turn(message, arguments) for message in messages],
-                tools=list(tools) or None,
-                chat_template=template,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-            )
-        )
+        turns = [_turn(message, arguments) for message in messages]
+        return _rendered(tokenizer, template, turns, list(tools) or None, generation_prompt)
 
     try:
         try:
@@ -147,9 +138,75 @@ def render_text(
             if not any(message.tool_calls for message in messages):
                 raise
             return rendered("text")
-    except (TemplateError, ValueError, TypeError) as error:
+    except RecursionError as error:
+        raise UnusableRow(
+            "template", f"{template_file(tokenizer)}: the chat template calls itself, or is nested, without end"
+        ) from error
+    except _raised_by_templates() as error:
         roles = ", ".join(message.role for message in messages)
-        raise UnusableRow("template", f"the chat template refuses the turns {roles}: {error}") from error
+        raise UnusableRow(
+            "template", f"the chat template refuses the turns {roles}: {error or type(error).__name__}"
+        ) from error
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    template: str,
+    turns: list[dict[str, Any]],
+    tools: list[JSON] | None,
+    generation_prompt: bool,
+) -> str:
+    """See `core.template`; a tokenizer that renders in a way of its own does.
+
+    Raises:
+        ModelError: the template is a program without end, or none.
+    """
+    from jinja2 import TemplateSyntaxError
+    from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.core.template import TemplateTooLarge, render_template
+
+    if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
+        own = tokenizer.apply_chat_template(
+            turns, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=generation_prompt
+        )
+        return str(own)
+    special = {
+        name: token if isinstance(token, list) else str(token) for name, token in tokenizer.special_tokens_map.items()
+    }
+    try:
+        return render_template(template, turns, tools=tools, add_generation_prompt=generation_prompt, **special)
+    except TemplateTooLarge as error:
+        raise ModelError(
+            f"{template_file(tokenizer)}: the chat template cannot be used: {error}; mend it, or set chat_template"
+        ) from error
+    except (TemplateSyntaxError, SyntaxError) as error:
+        line = f":{error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+        raise ModelError(
+            f"{template_file(tokenizer)}{line}: no chat template: {error}; mend it, or set chat_template"
+        ) from error
+
+
+def _raised_by_templates() -> tuple[type[Exception], ...]:
+    """What an expression of a template may raise on a conversation that it does not expect."""
+    from jinja2 import TemplateError
+
+    return (
+        TemplateError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        AssertionError,
+        MemoryError,
+    )
+
+
+def template_file(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Where a tokenizer's chat template stands, for messages."""
+    folder = Path(tokenizer.name_or_path)
+    return str(next((folder / name for name in TEMPLATE_FILES if (folder / name).is_file()), folder))
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[JSON] = ()) -> str:

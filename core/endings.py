@@ -185,10 +185,14 @@ def _call_end(tokenizer: PreTrainedTokenizerBase, template: str) -> int | None:
 
 
 def _after(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], *, tools: Sequence[JSON] = ()) -> str | None:
-    """What the template writes after the reply's words; None where it refuses the turns or leaves the words out."""
+    """What the template writes after the reply's words; None where it refuses the turns or leaves the words out.
+
+    A template that cannot be used at all has no end either: texts are learnt without it, and who renders conversations
+    is told by them.
+    """
     try:
         text = render_text(tokenizer, turns, generation_prompt=False, tools=tools)
-    except UnusableRow:
+    except (UnusableRow, ModelError):
         return None
     _, found, after = text.rpartition(SAID)
     return after if found else None

@@ -25,6 +25,7 @@ SYSTEM_ONLY = (
     "{% if messages[0]['role'] != 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + TULU_TEMPLATE
 )
 NO_DEFAULT = {"tool_use": TULU_TEMPLATE, "rag": TULU_TEMPLATE}
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}" + TULU_TEMPLATE
 TWICE = "{{ bos_token }}{{ bos_token }}" + TULU_TEMPLATE
 
 ASK, SAY = {"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}
@@ -57,6 +58,10 @@ CASES: dict[str, tuple[Any, Any, str, str]] = {
     "no end": (TULU_TEMPLATE.replace(" + eos_token", ""), PLAIN, SFT, ""),
     "several templates": ({"default": TULU_TEMPLATE, "tool_use": TULU_TEMPLATE}, PLAIN, SFT, ""),
     "several templates without a default": (NO_DEFAULT, PLAIN, SFT, "must be named default"),
+    "a template without end": (ENDLESS, PLAIN, SFT, "chat_template.jinja: the chat template cannot be used: it goes on"),
+    "a template without end, no use of it": (ENDLESS, TEXT, TEXTS, ""),
+    "a broken template": ("{% for m in messages %}", PLAIN, SFT, "chat_template.jinja:1: no chat template"),
+    "a broken template, no use of it": ("{% for m in messages %}", TEXT, TEXTS, ""),
     "no template": (None, PLAIN, SFT, "no chat template"),
     "no template, no use of one": (None, TEXT, TEXTS, ""),
     "a loss that does not fit": (TULU_TEMPLATE, PLAIN, DPO, "learns from PreferencePair"),

@@ -54,7 +54,10 @@ def model_items(folder: Path, chat_template: str | None, *, trained: bool) -> li
         items.append(PlanItem("chat template", "none: set chat_template: tulu to train on conversations", "warning"))
         return items
     # Whether a fault keeps the run from starting is for the stages to say: plain texts need no template.
-    found = template_checks(tokenizer, str(folder))
+    try:
+        found = template_checks(tokenizer, str(folder))
+    except ModelError as error:
+        found = [PlanItem("chat template", str(error), "warning")]
     return items + [replace(item, status="warning") if item.status == "error" else item for item in found]
 
 

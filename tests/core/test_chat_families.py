@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from aftertrain.core.chat import UnusableRow, render_text
+from aftertrain.core.chat import FIXED_DATE, UnusableRow, render_text
 from aftertrain.core.records import JSON, Message, ToolCall
 from aftertrain.core.tokens import learnt_turns, tokenise
 
@@ -117,6 +117,39 @@ def test_targets_are_what_the_marks_of_trl_s_templates_hold(family: str, talk: s
         assert whole.startswith(given + said)
         assert whole.removeprefix(given + said).strip() in ("", tokenizer.eos_token if turn == replies[-1] else "")
         assert prompt.endswith(given)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_templates_render_as_transformers_renders_them(family: str) -> None:
+    """Our counts of a template's steps change nothing."""
+    tokenizer = tokenizer_of(family, FAMILIES[family][0])
+    for talk in FAMILIES[family][1]:
+        turns, tools = TALKS[talk]
+        plain = [
+            {
+                "role": turn.role,
+                "content": turn.content,
+                **({"reasoning_content": turn.reasoning} if turn.reasoning else {}),
+                **({"tool_calls": [call_of(call) for call in turn.tool_calls]} if turn.tool_calls else {}),
+                **({"tool_call_id": turn.tool_call_id, "name": turn.name} if turn.role == "tool" else {}),
+            }
+            for turn in turns
+        ]
+        for count in (len(turns) - 1, len(turns)):
+            theirs = tokenizer.apply_chat_template(
+                plain[:count],
+                tools=list(tools) or None,
+                chat_template=FIXED_DATE + tokenizer.chat_template,
+                tokenize=False,
+                add_generation_prompt=count < len(turns),
+            )
+            ours = render_text(tokenizer, turns[:count], generation_prompt=count < len(turns), tools=tools)
+            assert ours == theirs
+
+
+def call_of(call: ToolCall) -> dict[str, Any]:
+    """A call as transformers takes it."""
+    return {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
 
 
 def each(template: str, end: str, talk: list[Message], tools: tuple[JSON, ...] = ()) -> list[str]:
