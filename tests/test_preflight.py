@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Any, Any, str, str]] = {
     "no end": (TULU_TEMPLATE.replace(" + eos_token", ""), PLAIN, SFT, ""),
     "several templates": ({"default": TULU_TEMPLATE, "tool_use": TULU_TEMPLATE}, PLAIN, SFT, ""),
     "several templates without a default": (NO_DEFAULT, PLAIN, SFT, "must be named default"),
-    "a template without end": (ENDLESS, PLAIN, SFT, "chat_template.jinja: the chat template cannot be used: it goes on"),
+    "a template without end": (ENDLESS, PLAIN, SFT, "the chat template cannot be used: it goes on"),
     "a template without end, no use of it": (ENDLESS, TEXT, TEXTS, ""),
     "a broken template": ("{% for m in messages %}", PLAIN, SFT, "chat_template.jinja:1: no chat template"),
     "a broken template, no use of it": ("{% for m in messages %}", TEXT, TEXTS, ""),
