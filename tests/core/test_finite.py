@@ -160,11 +160,10 @@ def test_a_step_that_breaks_the_weights_ends_the_run(
     assert not (stage / "model").exists()
 
 
-@pytest.mark.parametrize("policy", ["stop", "skip"])
-def test_a_model_that_scores_nothing_any_more_is_not_done(policy: str, tiny_model: Path, tmp_path: Path) -> None:
-    """Weights of 10³⁷ are numbers, and no score of theirs is."""
-    recipe = write_recipe(tmp_path, tiny_model, "{lr: 1.0e+36, schedule: constant}", policy=policy)
-    with pytest.raises(NumericsError, match="NaN or infinite" if policy == "skip" else "step 2"):
+def test_huge_weights_end_the_run_at_the_next_step(tiny_model: Path, tmp_path: Path) -> None:
+    """Weights of 10³⁷ are numbers, and their gradient is none."""
+    recipe = write_recipe(tmp_path, tiny_model, "{lr: 1.0e+36, schedule: constant}")
+    with pytest.raises(NumericsError, match="step 2"):
         aftertrain.run(recipe, out=tmp_path / "runs", console=False)
 
 
