@@ -65,6 +65,14 @@ class Engine(Component[S]):
             AftertrainError: the machine lacks a device or package, or the model a layer, that the settings ask for.
         """
 
+    def misfits(self, model: str, *, head: Head = "lm") -> Sequence[str]:
+        """Why no machine could train the folder `model` as these settings say; nothing by default.
+
+        Raises:
+            ModelError: the folder's configuration cannot be read.
+        """
+        return ()
+
     def notes(self) -> Sequence[str]:
         """What a user should know of these settings before a run, a sentence each; told in plan and events."""
         return ()

@@ -24,6 +24,15 @@ def free_bytes(meminfo: Path = MEMINFO, group: Path = GROUP) -> int:
     return free if limit is None or used is None else min(free, max(0, limit - used + cached))
 
 
+def memory_refusal(error: BaseException) -> str | None:
+    """What could not be had, when an error says that memory is full; None for an error of another kind."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, MemoryError):
+        return text or "the system gives no more memory"
+    full = ("out of memory", "can't allocate memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return text if isinstance(error, RuntimeError | OSError) and any(word in text for word in full) else None
+
+
 def _number(path: Path) -> int | None:
     try:
         text = path.read_text(encoding="ascii").strip()

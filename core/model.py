@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from aftertrain.core import attention
@@ -21,6 +20,8 @@ from aftertrain.core.head_scores import head_scores
 from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.loss import Score
+from aftertrain.core.memory import memory_refusal
+from aftertrain.core.model_folder import check_weights, read_config
 from aftertrain.core.notes import notebook
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.quiet import quiet
@@ -35,27 +36,32 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     Raises:
         ModelError: the folder is unreadable, lacks weights, or is of a family that cannot be packed or headed.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     if (Path(folder) / "adapter_config.json").exists() and not (Path(folder) / "config.json").exists():
         raise ModelError(f"{folder}: holds adapters of another model, not a model; set engine.lora.save: merged")
     kind: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
     options = {} if head == "lm" else {"num_labels": 1}
+    architecture = str((read_config(folder).architectures or [""])[0])
+    if head == "lm" and architecture.endswith("ForSequenceClassification"):
+        raise ModelError(f"{folder}: a reward model ({architecture}) where a language model is needed")
+    check_weights(Path(folder), needed=True)
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(folder)
-            if head == "lm" and str((config.architectures or [""])[0]).endswith("ForSequenceClassification"):
-                raise ModelError(
-                    f"{folder}: a reward model ({config.architectures[0]}) where a language model is needed"
-                )
             model, info = kind.from_pretrained(
                 folder,
                 dtype=torch.float32,
                 attn_implementation=attention.register(),
                 output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
                 **options,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a family's code may raise anything on sizes that do not fit together
+        if memory_refusal(error):
+            raise
         raise ModelError(f"{folder}: cannot load a model with {_article(head)} head: {error}") from error
     missing = set(info["missing_keys"])
     if head == "scalar":

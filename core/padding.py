@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import ModelError
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.quiet import quiet
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ def reward_padding(folder: str) -> int | None:
     Raises:
         ModelError: the folder's configuration or tokenizer cannot be read.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: cannot read the model's configuration: {error}") from error
+    config = read_config(folder).get_text_config()
     if not any((Path(folder) / name).exists() for name in FILES):
         return None if config.pad_token_id in _ends(config) else config.pad_token_id
     with quiet():
@@ -48,9 +44,7 @@ def check_base(folder: str) -> None:
     Raises:
         ModelError: the folder's configuration names a padding token that ends sequences.
     """
-    from transformers import AutoConfig
-
-    own = AutoConfig.from_pretrained(folder).get_text_config().pad_token_id
+    own = read_config(folder).get_text_config().pad_token_id
     if own != reward_padding(folder):
         raise ModelError(
             f"engine.lora.save is adapter, and the base model's padding token (pad_token_id: {own} in "

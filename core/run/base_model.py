@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from aftertrain.core.errors import ModelError
+from aftertrain.core.model_folder import check_weights, read_config
 from aftertrain.core.run.checkpoint import digest
 
 PACKAGE = "package:"
@@ -27,11 +28,11 @@ def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
         ModelError: it is not there, is no model folder, or the hub is out of reach.
     """
     if model.startswith(PACKAGE):
-        return _checked(_in_package(model.removeprefix(PACKAGE), model), model)
+        return _checked(_in_package(model.removeprefix(PACKAGE), model), model, weights=weights)
     written = Path(model).expanduser()
     folder = written if written.is_absolute() else base_folder / written
     if folder.is_dir():
-        return _checked(folder.resolve(), model)
+        return _checked(folder.resolve(), model, weights=weights)
     if written.is_absolute() or model.startswith(".") or model.count("/") > 1:
         raise ModelError(f"model {model!r}: there is no folder {folder}")
     return _from_hub(model, folder, weights)
@@ -68,11 +69,19 @@ def _in_package(inside: str, model: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / folder
 
 
-def _checked(folder: Path, model: str) -> Path:
+def _checked(folder: Path, model: str, *, weights: bool = True) -> Path:
     if not folder.is_dir():
         raise ModelError(f"model {model!r}: there is no folder {folder}")
     if not (folder / "config.json").is_file():
-        raise ModelError(f"model {model!r}: {folder} has no config.json, so it is no Hugging Face model folder")
+        adapter = " but adapters of a model" if (folder / "adapter_config.json").is_file() else ""
+        raise ModelError(
+            f"model {model!r}: {folder} has no config.json, so it is no Hugging Face model folder{adapter}"
+        )
+    try:
+        read_config(folder)
+        check_weights(folder, needed=weights)
+    except ModelError as error:
+        raise ModelError(f"model {model!r}: {error}") from error
     return folder
 
 
@@ -82,7 +91,7 @@ def _from_hub(model: str, folder: Path, weights: bool) -> Path:
 
     wanted = [*DESCRIPTION_FILES, "*.safetensors"] if weights else DESCRIPTION_FILES
     try:
-        return _checked(Path(snapshot_download(model, allow_patterns=wanted)), model)
+        return _checked(Path(snapshot_download(model, allow_patterns=wanted)), model, weights=weights)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

@@ -16,6 +16,7 @@ from typing import Any
 from aftertrain.core.cleaning import described
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
+from aftertrain.core.memory import memory_refusal
 from aftertrain.core.ranks import ALONE, Ranks, alone, joined
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
@@ -383,6 +384,13 @@ class _Walk:
         refused = disk_refusal(error)
         if refused is not None:
             return RunError(f"{stage}: cannot write into {self.folder.path}: {refused}; what was done before is kept")
+        full = memory_refusal(error)
+        if full is not None:
+            return RunError(
+                f"{stage}: out of memory: {full[:300]}. Lower batch.micro_tokens (or max_tokens), set "
+                "engine.activation_checkpointing: true or engine.lora, or share the model out with the engine "
+                "deepspeed; for generation lower the generator's batch. What was done before is kept"
+            )
         return error
 
 

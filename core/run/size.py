@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import ModelError
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.stage import PlanItem
 from aftertrain.core.template_checks import template_checks
 
@@ -21,14 +22,17 @@ def count_parameters(folder: Path) -> int:
         ModelError: the configuration cannot be read, or transformers has no causal language model for it.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
+    config = read_config(folder)
     try:
-        config = AutoConfig.from_pretrained(str(folder))
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: cannot read the model's configuration: {error}") from error
+    except Exception as error:
+        raise ModelError(
+            f"{folder / 'config.json'}: transformers makes no language model of this configuration: "
+            f"{type(error).__name__}: {str(error)[:300]}"
+        ) from error
     return sum(weight.numel() for weight in model.parameters())
 
 

@@ -15,12 +15,14 @@ from torch import Tensor
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
-from aftertrain.core.errors import MissingExtra, NumericsError
+from aftertrain.core.errors import MissingExtra, ModelError, NumericsError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
 from aftertrain.core.model import device_of, load_model, not_finite, write_model
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.probing import preflight_head, probe, probe_head
 from aftertrain.core.ranks import Ranks, current
+from aftertrain.core.router import router_misfit
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
 from aftertrain.plugins.deepspeed_engine.start import Scorer, wrap
@@ -44,16 +46,19 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     _engine: Any
 
     def preflight(self, model: str, *, head: Head = "lm") -> None:
-        from transformers import AutoConfig
-
         if find_spec("deepspeed") is None:
             raise MissingExtra("deepspeed", "deepspeed", "the engine 'deepspeed'")
         device = device_of(self.settings.device, current().local)
         if head == "lm" and (head_kernel := self._made_head_kernel()) is not None:
-            config = AutoConfig.from_pretrained(model)
-            preflight_head(head_kernel, config, device, getattr(torch, self.settings.dtype))
+            preflight_head(head_kernel, read_config(model), device, getattr(torch, self.settings.dtype))
+
+    def misfits(self, model: str, *, head: Head = "lm") -> Sequence[str]:
+        misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
+        return [misfit] if misfit else []
 
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+        if optimizer is not None and (misfits := self.misfits(model, head=head)):
+            raise ModelError(f"{model}: {'; '.join(misfits)}")
         self._ranks = current()
         self._model = load_model(model, head, seed)
         self._model.to(device_of(self.settings.device, self._ranks.local))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.router import RouterLoss
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 
 
@@ -24,6 +25,12 @@ class DeepSpeedSettings(Settings):
         description="Precision of matrix products (bfloat16 by autocast over float32 weights) and of the saved model.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one.")
+    router_loss: RouterLoss = unhashed(
+        "refuse",
+        description="What to do with a language model whose configuration asks for a loss on its routers "
+        "(output_router_logits with a coefficient, or aux_loss_alpha), which is not computed: refuse to train it, or "
+        "ignore the wish.",
+    )
     chunk: PositiveInt | None = Field(
         None,
         description="Tokens whose logits exist at one time; null takes as many as make 128 MiB of float32 logits. A "

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.generator import GenerationRequest, Generator
+from aftertrain.core.model_folder import check_weights, read_config
 from aftertrain.core.quiet import quiet
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
@@ -47,9 +49,13 @@ class Transformers(Generator[TransformersSettings]):
 
         name = self.settings.device
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        read_config(model)
+        check_weights(Path(model), needed=True)
         try:
             with quiet():
-                network: Any = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, self.settings.dtype))
+                network: Any = AutoModelForCausalLM.from_pretrained(
+                    model, dtype=getattr(torch, self.settings.dtype), use_safetensors=True, trust_remote_code=False
+                )
                 tokenizer = AutoTokenizer.from_pretrained(model)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(f"{model}: cannot load a causal language model and its tokenizer: {error}") from error

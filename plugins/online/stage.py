@@ -20,7 +20,9 @@ from aftertrain.core.cleaning import json_text
 from aftertrain.core.endings import name_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.loss import Loss
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.records import Artifact
+from aftertrain.core.router import untrained
 from aftertrain.core.saved import save_checked
 from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
@@ -76,7 +78,11 @@ class Online(Stage[OnlineSettings]):
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether the loss asks for what the stage supplies, and the chat template."""
         build_loss(self.settings, self.builder)
-        return [PlanItem("template", fault, "warning") for fault in template_faults(self._tokenizer(context))]
+        engine = self.builder.build(self.settings.engine)
+        if misfits := engine.misfits(context.model):
+            return [PlanItem("engine", misfit, "error") for misfit in misfits]
+        left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
+        return left + [PlanItem("template", fault, "warning") for fault in template_faults(self._tokenizer(context))]
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """See `plan_items`."""
@@ -166,7 +172,8 @@ class _Training:
     def run(self) -> Artifact:
         done = self._restore()
         if done == 0:
-            for message in (*template_faults(self.tokenizer), *self.notes):
+            left = untrained(read_config(self.context.inputs["model"].path))
+            for message in (*template_faults(self.tokenizer), *self.notes, *left):
                 self.context.emit("warning", 0, message=message)
             if self.prompts.dropped:
                 self.context.emit("dropped", 0, **self.prompts.dropped_event())

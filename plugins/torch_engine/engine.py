@@ -14,7 +14,7 @@ from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
-from aftertrain.core.errors import BrokenWeights, NumericsError
+from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.heap import give_back
 from aftertrain.core.layout import Kernel
@@ -28,9 +28,11 @@ from aftertrain.core.model import (
     score_packed,
     write_model,
 )
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.padding import check_base
 from aftertrain.core.probing import probe, probe_head, probe_kernel
 from aftertrain.core.ranks import Ranks, current
+from aftertrain.core.router import router_misfit
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
 from aftertrain.plugins.torch_engine.preflight import preflight
@@ -67,7 +69,13 @@ class TorchEngine(Engine[TorchSettings]):
     def preflight(self, model: str, *, head: Head = "lm") -> None:
         preflight(self.settings, model, head, self._made_head_kernel())
 
+    def misfits(self, model: str, *, head: Head = "lm") -> Sequence[str]:
+        misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
+        return [misfit] if misfit else []
+
     def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+        if optimizer is not None and (misfits := self.misfits(model, head=head)):
+            raise ModelError(f"{model}: {'; '.join(misfits)}")
         self._head = head
         self._ranks = current()
         self._model = load_model(model, head, seed)
@@ -99,10 +107,8 @@ class TorchEngine(Engine[TorchSettings]):
         self._max_grad_norm = float("inf") if limit is None else limit
 
     def facts(self, model: str) -> dict[str, str]:
-        from transformers import AutoConfig
-
         device = device_of(self.settings.device, current().local)
-        config = AutoConfig.from_pretrained(model).get_text_config()
+        config = read_config(model).get_text_config()
         found = {
             "device": device.type,
             "attention": choose_kernel(self.settings.attention, device, self.settings.dtype, config),

@@ -6,15 +6,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import MissingExtra, ModelError
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.model import device_of, skeleton
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.probing import preflight_head
-from aftertrain.core.quiet import quiet
 from aftertrain.core.ranks import current
 from aftertrain.plugins.torch_engine.lora import add_adapters
 from aftertrain.plugins.torch_engine.settings import TorchSettings
@@ -27,8 +26,7 @@ def preflight(settings: TorchSettings, folder: str, head: Head, head_kernel: Hea
         ModelError: this machine or this model has not what the settings ask for. MissingExtra: a package is absent.
     """
     device = device_of(settings.device, current().local)
-    with quiet():
-        config = AutoConfig.from_pretrained(folder)
+    config = read_config(folder)
     choose_kernel(settings.attention, device, settings.dtype, config.get_text_config())
     if head_kernel is not None and head == "lm":
         preflight_head(head_kernel, config, device, getattr(torch, settings.dtype))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.router import RouterLoss
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 
 
@@ -38,6 +39,12 @@ class TorchSettings(Settings):
         description="Kernel of packed attention. sdpa runs everywhere, on groups of like lengths; flash (the package "
         "flash-attn), varlen (torch's own) and flex need a GPU. auto takes on a GPU in bfloat16 the first there is of "
         "flash, varlen and sdpa, or flex for soft-capped scores; sdpa else.",
+    )
+    router_loss: RouterLoss = unhashed(
+        "refuse",
+        description="What to do with a language model whose configuration asks for a loss on its routers "
+        "(output_router_logits with a coefficient, or aux_loss_alpha), which is not computed: refuse to train it, or "
+        "ignore the wish.",
     )
     chunk: PositiveInt | None = Field(
         None,

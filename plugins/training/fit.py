@@ -8,6 +8,7 @@ import numpy as np
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.model import length_limit
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.padding import reward_padding
 from aftertrain.plugins.training.samples import Samples
 
@@ -25,13 +26,8 @@ def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) 
         ModelError: the rows hold an id that the model has no embedding for.
         DataError: a sample is longer than the model takes.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(model)
-        size = int(config.get_text_config().vocab_size)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{model}: cannot read the model's configuration: {error}") from error
+    config = read_config(model)
+    size = int(config.get_text_config().vocab_size)
     _check_length(config, samples)
     if samples.largest_id >= size:
         token = tokenizer.convert_ids_to_tokens(samples.largest_id)

@@ -12,6 +12,7 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
 from aftertrain.core.loss import Loss
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.packing import group_by_budget
 from aftertrain.core.run.rates import rates_told
 from aftertrain.core.run.size import count_parameters, gibibytes
@@ -147,13 +148,11 @@ def _memory(
     settings: TrainSettings, context: PlanContext, loss: Loss[Any], samples: Samples, budget: int
 ) -> Iterator[PlanItem]:
     """What the engine would hold, of which activations grow with a micro-batch (F23)."""
-    from transformers import AutoConfig
-
     engine: Engine[Any] = context.builder.build(settings.engine)
     per_step = min(settings.batch.sequences, len(samples.atoms))
     tokens = min(budget, round(per_step * samples.n_tokens / len(samples.atoms)))
     targets = 0 if "values" in loss.needs.scores else max(1, round(tokens * samples.n_targets / samples.n_tokens))
-    config = AutoConfig.from_pretrained(context.model)
+    config = read_config(context.model)
     try:
         found = engine.memory(config, count_parameters(Path(context.model)), tokens, targets)
     except ModelError as error:

@@ -13,10 +13,12 @@ from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
 from aftertrain.core.loss import Loss
+from aftertrain.core.model_folder import read_config
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
 from aftertrain.core.records import Artifact, ArtifactType, Conversation, Document, Record
+from aftertrain.core.router import untrained
 from aftertrain.core.saved import save_checked
 from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
@@ -96,7 +98,7 @@ class Train(Stage[TrainSettings]):
         engine = self._engine()
         faults = self._template_faults(tokenizer, model.path, data)
         if latest is None:
-            for message in (*faults, *engine.notes()):
+            for message in (*faults, *engine.notes(), *untrained(read_config(model.path))):
                 context.emit("warning", message=message)
         feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
         validation = self._validation(context, tokenizer, loss, first=latest is None)
@@ -140,9 +142,12 @@ class Train(Stage[TrainSettings]):
         loss, data = self._loss(), self._data()
         if misfits := self._misfits(loss, data):
             return [PlanItem("loss", misfit, "error") for misfit in misfits]
+        if refused := self._engine().misfits(context.model, head=self._head):
+            return [PlanItem("engine", misfit, "error") for misfit in refused]
         tokenizer = tokenizer_for(data, context.model, context.chat_template)
         faults = self._template_faults(tokenizer, context.model, data)
-        return [PlanItem("template", fault, "warning") for fault in faults]
+        left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
+        return left + [PlanItem("template", fault, "warning") for fault in faults]
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         loss, data = self._loss(), self._data()
