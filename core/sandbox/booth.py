@@ -69,10 +69,13 @@ class Booth:
             SandboxError: its worker broke; the next program gets another.
         """
         try:
-            return self.worker("programs").run(program, stdin, most, seconds)
+            raw = self.worker("programs").run(program, stdin, most, seconds)
         except BaseException:
             self._drop("programs")
             raise
+        if raw.changed:
+            self._drop("programs")
+        return raw
 
     def examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
         """Run `count` tests of a program.
@@ -122,7 +125,9 @@ class Booth:
             answer = programs.answer(START_OVER)
         if answer is None:
             raise SandboxError("the sandbox's process ended or does not answer")
-        return Raw(answer["status"], answer.get("why", ""), (), time.monotonic() - started)
+        if changed := answer.get("changed", ""):
+            self._drop("programs")
+        return Raw(answer["status"], answer.get("why", ""), (), time.monotonic() - started, changed)
 
     def _drop(self, role: Role) -> None:
         if worker := self._workers.pop(role, None):

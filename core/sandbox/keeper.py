@@ -12,7 +12,11 @@ import resource
 import signal
 from typing import Any
 
-_LIMITS = {f"limit {name[7:]}": getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+_LIMITS = {
+    f"limit {name[7:]}": getattr(resource, name)
+    for name in dir(resource)
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
+}
 _TIMERS = {f"timer {name[7:]}": getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")}
 _OWN_FILES = ("oom_score_adj", "autogroup")
 """Files of /proc/self by which others of the same user could change a process."""
@@ -25,7 +29,7 @@ def state(proc: int | None) -> dict[str, Any]:
         proc: the folder /proc, open; None where there is none.
     """
     seen: dict[str, Any] = {name: resource.getrlimit(kind) for name, kind in _LIMITS.items()}
-    seen |= {name: signal.getitimer(kind) for name, kind in _TIMERS.items()}
+    seen |= {name: signal.getitimer(kind)[0] > 0 for name, kind in _TIMERS.items()}
     mask = os.umask(0o077)
     os.umask(mask)
     seen["umask"], seen["priority"] = mask, os.getpriority(os.PRIO_PROCESS, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 import marshal
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from aftertrain.core.sandbox import wire
+from aftertrain.core.sandbox.limits import UnitTests
 
 AHEAD = 64
 """Calls that are sent ahead."""
@@ -29,6 +31,25 @@ _WILD = {"setattr", "delattr", "exec", "eval", "compile", "open", "globals", "lo
 _TAME = {"bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools", "math"}
 _TAME |= {"numpy", "operator", "random", "re", "statistics", "string", "typing"}
 _LITERAL = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.Load, ast.USub, ast.UAdd)
+
+
+def job(tests: UnitTests, start: int, seconds: float, *, stop: bool) -> bytes:
+    """What the examiner is sent: the tests from number `start` on, `seconds` for each, and whether to stop at the
+    first that does not pass.
+
+    Raises:
+        SyntaxError, ValueError: a source is no Python.
+    """
+    statements = tests.statements[start:]
+    asked = {
+        "preamble": len(tests.preamble),
+        "calls": tests.calls[max(0, start - len(tests.statements)) :],
+        "entry": tests.entry,
+        "seconds": seconds,
+        "stop": stop,
+    }
+    asked |= read(tests.preamble, statements, tests.entry)
+    return marshal.dumps((json.dumps(asked), [code(source) for source in (*tests.preamble, *statements)]))
 
 
 @lru_cache(512)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
-import marshal
+import hashlib
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
 
-from aftertrain.core.sandbox import plan
+from aftertrain.core.sandbox import canary, plan
 from aftertrain.core.sandbox.booth import Booth, Exam
 from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
 from aftertrain.core.sandbox.limits import Limits, Outcome, Result, UnitResult, UnitTests
@@ -75,13 +74,26 @@ class Sandbox:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.limits, self.require, self.level, self.workers, self.packages)
 
-    def run(self, program: str, stdin: str = "") -> Result:
-        """Run a script; never raises on any program."""
+    def run(self, program: str, stdin: str = "", accept: Callable[[str], bool] | None = None) -> Result:
+        """Run a script; never raises on any program.
+
+        Args:
+            program: its source.
+            stdin: what it reads.
+            accept: whether a standard output is the one that is wanted. What is not is believed only when a program
+                whose output is known is judged right after it.
+        """
         limits = self.limits
         started = time.monotonic()
+        source, given = _bytes(program), _bytes(stdin)
+
+        def work(booth: Booth) -> tuple[Raw, bool]:
+            raw = booth.run(source, given, limits.output_bytes, limits.seconds)
+            well = raw.status == 0 and (accept is None or accept(raw.outputs[0].decode("utf-8", "replace")))
+            return raw, well
+
         try:
-            given = _bytes(program), _bytes(stdin)
-            raw = self._in_booth(lambda booth: booth.run(*given, limits.output_bytes, limits.seconds))
+            raw = self._vouched(program, work, canary.script_is_judged_right)
         except _BROKEN as error:
             return Result("error", "", "", time.monotonic() - started, f"the sandbox broke: {error}"[:SHOWN])
         stdout, stderr = (part.decode("utf-8", "replace") for part in raw.outputs)
@@ -120,19 +132,15 @@ class Sandbox:
     def _test_from(self, program: str, tests: UnitTests, start: int, stop: bool, left: float) -> list[UnitResult]:
         """Results of the tests from number `start` on: at least one, fewer than all where the program ended."""
         rest = len(tests) - start
-        statements = tests.statements[start:]
-        asked = {
-            "preamble": len(tests.preamble),
-            "calls": tests.calls[max(0, start - len(tests.statements)) :],
-            "entry": tests.entry,
-            "seconds": self.limits.seconds,
-            "stop": stop,
-        }
         seconds = min((rest + 1) * self.limits.seconds + 0.2, left)
+
+        def work(booth: Booth) -> tuple[Exam, bool]:
+            exam = booth.examine(source, job, rest, seconds)
+            return exam, exam.complete and all(line["passed"] for line in exam.lines)
+
         try:
-            asked |= plan.read(tests.preamble, statements, tests.entry)
-            job = marshal.dumps((json.dumps(asked), [plan.code(source) for source in (*tests.preamble, *statements)]))
-            exam = self._in_booth(lambda booth: booth.examine(_bytes(program), job, rest, seconds))
+            source, job = _bytes(program), plan.job(tests, start, self.limits.seconds, stop=stop)
+            exam = self._vouched(program, work, canary.tests_are_judged_right)
         except _BROKEN as error:
             return [UnitResult("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
         found = [self._result(line, exam) for line in exam.lines]
@@ -155,6 +163,44 @@ class Sandbox:
         return UnitResult(
             "timeout" if outcome == "timeout" else "failed", f"{line['error']}: {how or 'ended with status 0'}"
         )
+
+    def _vouched(self, program: str, work: Callable[[Booth], tuple[R, bool]], sound: Callable[[Booth], bool]) -> R:
+        """What comes of `work`, which also says whether it went well.
+
+        What went well shows by itself that the booth's processes are sound. Where it did not, the canary has to be
+        judged right before the result is believed; else the processes are replaced and the program is judged again,
+        alone between two canaries: then its result is its own, even if it breaks them again.
+
+        Raises:
+            SandboxError: nothing is known of the program.
+        """
+
+        def judge(booth: Booth) -> R:
+            failure = SandboxError("a program whose verdict is known is judged wrongly, in fresh processes, too")
+            try:
+                result, well = work(booth)
+                if changed := _changed(result):
+                    log.warning(
+                        "while the program %s ran, the process that keeps programs changed: %s. It is replaced",
+                        _named(program),
+                        changed,
+                    )
+                if well or sound(booth):
+                    return result
+            except SandboxError as error:
+                failure = error
+            booth.close()
+            log.warning("after the program %s, a known one is judged wrongly: judging again, alone", _named(program))
+            if not sound(booth):
+                booth.close()
+                raise failure
+            result, well = work(booth)
+            if not well and not sound(booth):
+                booth.close()
+                log.warning("the program %s breaks the processes that keep programs, each time", _named(program))
+            return result
+
+        return self._in_booth(judge)
 
     def _in_booth(self, work: Callable[[Booth], R]) -> R:
         if os.getpid() != self._process:
@@ -204,6 +250,16 @@ def _restore(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _changed(result: object) -> str:
+    raw = result.program if isinstance(result, Exam) else result
+    return raw.changed if isinstance(raw, Raw) else ""
+
+
+def _named(program: str) -> str:
+    """A program, for the log: how it begins, and a digest of it all."""
+    return f"{program[:60]!r} (sha256 {hashlib.sha256(_bytes(program)).hexdigest()[:12]})"
 
 
 def _unfinished(exam: Exam, limits: Limits) -> UnitResult:

@@ -45,12 +45,20 @@ class SandboxError(AftertrainError):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """What a case left: the child's status (negative: signal; None: ended for `why`) and what came out of each pipe."""
+    """What a case left.
+
+    Attributes:
+        status: the child's (negative: signal); None where it was ended for `why`.
+        outputs: what came out of each pipe.
+        seconds: wall time.
+        changed: what is different about the process that keeps programs, for people; it serves no longer.
+    """
 
     status: int | None
     why: str
     outputs: tuple[bytes, ...]
     seconds: float
+    changed: str = ""
 
 
 class Worker:
@@ -144,7 +152,8 @@ class Worker:
             self.close()
             raise SandboxError("the sandbox's process ended or does not answer")
         why = "output" if flooded else answer.get("why", "")
-        return Raw(None if flooded else answer["status"], why, outputs, time.monotonic() - started)
+        status = None if flooded else answer["status"]
+        return Raw(status, why, outputs, time.monotonic() - started, answer.get("changed", ""))
 
     def answer(self, seconds: float) -> dict[str, Any] | None:
         """The next line of the process; None when it ended or said nothing in time."""
