@@ -98,9 +98,13 @@ class Booth:
         with report, contextlib.ExitStack() as handed:
             handed.enter_context(told)
             files = [handed.enter_context(sealed(content)) for content in (program, tests)]
-            ends = [handed.enter_context(end) for end in socket.socketpair()]
-            programs.order("module", [files[0].fileno(), ends[0].fileno()], seconds + 2 * GRACE)
-            examiner.order("tests", [files[1].fileno(), ends[1].fileno(), told.fileno()], seconds, secret=secret)
+            if programs.line is None:
+                raise SandboxError("the sandbox's process did not send a line to its next program")
+            programs.order("module", [files[0].fileno()], seconds + 2 * GRACE)
+            line = programs.line.fileno()
+            examiner.order("tests", [files[1].fileno(), line, told.fileno()], seconds, secret=secret)
+            programs.line.close()
+            programs.line = None
             handed.close()
             (data,), _ = drain([report], _REPORT_BYTES + 4096 * count, started + seconds)
         lines = [_own_line(line, secret) for line in data.splitlines()]

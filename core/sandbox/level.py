@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import platform
 import shutil
 import socket
 import sys
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertrain.core.sandbox.limits import Limits
+from aftertrain.core.sandbox.seccomp import ARCHITECTURES
 from aftertrain.core.sandbox.worker import LevelName, SandboxError, Worker
 
 LEVELS: tuple[LevelName, ...] = ("bubblewrap", "namespaces", "rlimits")
@@ -21,12 +22,16 @@ LEVELS: tuple[LevelName, ...] = ("bubblewrap", "namespaces", "rlimits")
 CLOSED = {
     "bubblewrap": "no network, no files but Python's, no environment, limits, all processes killed (bubblewrap)",
     "namespaces": "no network, no files but Python's, no environment, limits, all processes killed (own namespaces)",
-    "rlimits": "limits on time, memory and processes only: a program can READ this machine's files, and one that sets"
-    " out to can reach the memory of a process of the same user and FAKE A PASS",
+    "rlimits": "limits on time, memory and processes only",
 }
+OPEN = "a program can READ this machine's files, and one that sets out to can reach the memory of a process of the same"
+OPEN += " user and FAKE A PASS"
+"""What is open at level `rlimits` where the kernel has no Landlock."""
+UNFILTERED = "a program can ALTER AND END other processes of its user, aftertrain among them"
+"""The same where there is no filter of system calls."""
 _SECRET = "aftertrain-canary"
 _PROBE = """
-import json, os, socket, sys
+import json, os, resource, socket, sys
 asked = json.load(sys.stdin)
 found = []
 def tries(name, attempt):
@@ -48,11 +53,12 @@ tries("writing to the root", lambda: open("/hole", "w"))
 tries("the environment", lambda: os.environ[asked["variable"]])
 tries("the owner's environment", lambda: open(f"/proc/{asked['owner']}/environ").read())
 tries("any number of processes", forks)
+tries("the name of this machine", lambda: os.uname().nodename == asked["host"] != "sandbox")
+kind, keeper = resource.RLIMIT_NOFILE, os.getppid()
+tries("the limits of the process that keeps it", lambda: resource.prlimit(keeper, kind, resource.getrlimit(kind)))
 open("scratch", "w").close()
 print(json.dumps(found))
 """
-
-log = logging.getLogger("aftertrain.sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,29 @@ class Level:
     def describe(self) -> str:
         """One line for people: the level, what it closes, and why no better one is had."""
         reasons = "".join(f"; not {name}: {reason}" for name, reason in self.refused if not self.isolated)
-        return f"{self.name}: {CLOSED[self.name]}{reasons}"
+        return "; ".join([f"{self.name}: {CLOSED[self.name]}", *self._open()]) + reasons
+
+    def _open(self) -> list[str]:
+        """What this machine leaves open, and what it closes by other means than the level's."""
+        told = []
+        if not self.isolated:
+            told.append("Landlock closes other programs' files and memory" if _landlock() else OPEN)
+            told += [] if platform.machine() in ARCHITECTURES and sys.platform == "linux" else [UNFILTERED]
+        if self.name in _uncounted:
+            told.append("memory is limited for each process, but not for all together: no /proc can be had inside")
+        return told
 
 
+def _landlock() -> bool:
+    if sys.platform != "linux":
+        return False
+    from aftertrain.core.sandbox import landlock
+
+    return landlock.version() > 0
+
+
+_uncounted: set[LevelName] = set()
+"""Levels at which the memory of all processes of a program together is not counted."""
 _lock = threading.Lock()
 _found: dict[str, Level] = {}
 
@@ -125,6 +151,8 @@ def _holes(name: LevelName) -> list[str]:
         SandboxError: the level does not work at all.
     """
     worker = Worker(name, Limits(seconds=10, processes=4), bwrap=bubblewrap() or "")
+    if not worker.counts:
+        _uncounted.add(name)
     try:
         with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
             os.chmod(folder, 0o777)
@@ -132,7 +160,12 @@ def _holes(name: LevelName) -> list[str]:
             canary.write_text(_SECRET)
             variable = next(iter(os.environ), "PATH")
             asked = {"port": server.getsockname()[1], "file": str(canary), "folder": folder, "variable": variable}
-            asked = {**asked, "owner": os.getpid(), "variable": "PWD" if variable in ("PATH", "LANG") else variable}
+            asked = {
+                **asked,
+                "owner": os.getpid(),
+                "host": socket.gethostname(),
+                "variable": "PWD" if variable in ("PATH", "LANG") else variable,
+            }
             raw = worker.run(_PROBE.encode(), json.dumps(asked).encode(), 65536, 10.0)
     finally:
         worker.close()

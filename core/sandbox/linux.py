@@ -9,6 +9,7 @@ import struct
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000
 NEWUSER, NEWPID, NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
 
+MS_READ_ONLY = 1
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 RDONLY, NOSUID, NODEV = 1, 2, 4
 DETACH = 2
@@ -17,7 +18,8 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_SECCOMP = 1, 4, 8
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 36, 38, 47
 _MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_DAC_READ_SEARCH = 1 << 2
+_DAC_READ_SEARCH, _SYS_ADMIN = 1 << 2, 1 << 21
+_AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -93,8 +95,21 @@ def adopt_orphans() -> None:
 def drop_privileges() -> None:
     """Give up every capability for good, in what is executed later, too."""
     _set_capabilities(0)
-    _prctl(_PR_CAP_AMBIENT, 4)
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_mounting() -> None:
+    """Of all capabilities keep that for mounts, in what is executed next, too."""
+    _set_capabilities(_SYS_ADMIN, inheritable=_SYS_ADMIN)
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, _SYS_ADMIN.bit_length() - 1)
+
+
+def name_host(name: str) -> None:
+    """Name the machine, and no domain, in this process's own namespace."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)), "sethostname")
+    _check(_libc.setdomainname(b"", 0), "setdomainname")
 
 
 def install_filter(program: bytes) -> None:
@@ -116,6 +131,6 @@ def become(user: int, keep_reading: bool) -> None:
     set_dumpable(True)
 
 
-def _set_capabilities(low: int) -> None:
+def _set_capabilities(low: int, inheritable: int = 0) -> None:
     header = struct.pack("Ii", 0x2008_0522, 0)
-    _check(_libc.capset(header, struct.pack("6I", low, low, 0, 0, 0, 0)), "capset")
+    _check(_libc.capset(header, struct.pack("6I", low, low, inheritable, 0, 0, 0)), "capset")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 STOP = b"stop\n"
@@ -25,9 +26,9 @@ def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
             return order, descriptors
 
 
-def send(control: socket.socket, answer: dict[str, Any]) -> None:
-    """Answer; without an owner, end."""
+def send(control: socket.socket, answer: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Answer, with descriptors; without an owner, end."""
     try:
-        control.sendall(json.dumps(answer).encode() + b"\n")
+        socket.send_fds(control, [json.dumps(answer).encode() + b"\n"], descriptors)
     except OSError:
         os._exit(0)

@@ -16,9 +16,9 @@ from typing import Any, Literal, Self, TypeVar
 
 from aftertrain.core.sandbox import canary, plan
 from aftertrain.core.sandbox.booth import Booth, Exam
-from aftertrain.core.sandbox.level import Level, bubblewrap, level, log
+from aftertrain.core.sandbox.level import Level, bubblewrap, level
 from aftertrain.core.sandbox.limits import Limits, Outcome, Result, UnitResult, UnitTests
-from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker
+from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker, log
 
 R = TypeVar("R")
 SHOWN = 500

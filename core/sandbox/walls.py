@@ -2,7 +2,9 @@
 
 `namespaces` (Linux 5.12 with unprivileged user namespaces): user, mount, network, IPC, host name, control group and
 process namespaces of its own. The new root is built from nothing: an empty file system with Python and the system's
-libraries mounted read-only, so that what is not named (home folders, keys, data, weights) is not there at all.
+libraries mounted read-only, so that what is not named (home folders, keys, data, weights) is not there at all. What
+does not belong to the system is shown under other names, and a fresh Python is executed there, so that neither paths
+nor arguments tell of this machine.
 
 `bubblewrap`: the same by the program bwrap. `rlimits`: no walls; only what `case.py` sets for each program.
 
@@ -11,10 +13,12 @@ Root first becomes a user that owns nothing, because limits on processes do not 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 if sys.platform == "linux":
@@ -27,15 +31,19 @@ SCRATCH_FILES = 4096
 _OWN_USERS = 0x7000_0000
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
 _FILES = ("/etc/ld.so.cache", "/etc/localtime")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICES = ("null", "full", "random", "urandom")
+"""Not `zero`: memory mapped from it is shared without a file that is counted."""
 _LINKS = (("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc/self/fd/1", "dev/stdout"))
 _MORE_LINKS = (("/proc/self/fd/2", "dev/stderr"), (SCRATCH, "dev/shm"))
 _PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
 DEVICES = tuple(f"/dev/{name}" for name in _DEVICES)
 """Devices that a program may read."""
 _TREE_BYTES = "1m"
-_CODE = "/aftertrain"
-"""Where bubblewrap shows this package's own code, which may lie where programs get their scratch folder."""
+CODE, PYTHON, PACKAGES = "/aftertrain", "/python", "/packages"
+"""What programs see in place of the paths of this package, of Python, and of installed packages."""
+HOST = "sandbox"
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+_PRELOAD = "/etc/ld.so.preload"
 
 
 def visible(more: Sequence[str]) -> list[str]:
@@ -43,19 +51,45 @@ def visible(more: Sequence[str]) -> list[str]:
     python = [sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.path.realpath(os.__file__))]
     found: list[str] = []
     for path in [*_SYSTEM, *_FILES, *python, *more]:
-        inside = any(path == other or path.startswith(other.rstrip("/") + "/") for other in found)
-        if path != "/" and not inside and os.path.lexists(path):
+        if path != "/" and not any(_within(path, other) for other in found) and os.path.lexists(path):
             found.append(path)
     return found
 
 
-def refuse_hidden(binds: Sequence[str]) -> None:
+def places(paths: Sequence[str], code: str, *, own_names: bool = False) -> dict[str, str]:
+    """Where programs see each of these paths, and `code`. The system's stay where they are; the others get neutral
+    names, unless Python needs its `own_names`.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        if own_names or any(_within(path, system) for system in (*_SYSTEM, *_FILES)):
+            seen[path] = path
+        elif path == sys.base_prefix:
+            seen[path] = PYTHON
+        else:
+            seen[path] = f"{PACKAGES}/{len(seen)}"
+    return {**seen, code: CODE}
+
+
+def inside(path: str, seen: Mapping[str, str]) -> str:
+    """What programs see in place of `path`."""
+    for outer, inner in seen.items():
+        if _within(path, outer):
+            return inner + path[len(outer.rstrip("/")) :]
+    return path
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def refuse_hidden(paths: Iterable[str]) -> None:
     """Refuse a level whose scratch folder would hide what programs need.
 
     Raises:
         OSError: one of them lies there.
     """
-    if hidden := next((path for path in binds if path.startswith(SCRATCH + "/")), None):
+    if hidden := next((path for path in paths if path.startswith(SCRATCH + "/")), None):
         raise OSError(
             f"{hidden} lies in {SCRATCH}, which behind walls is the programs' scratch folder and hides it: "
             "install Python and its packages elsewhere"
@@ -124,8 +158,9 @@ def watch_owner(owner: int, end: Callable[[], Any]) -> None:
             end()
 
 
-def enter_namespaces(binds: Sequence[str], owner: int) -> None:
-    """Go on as the first process of new namespaces; the old process stays outside, waits, and passes its end on.
+def enter_namespaces(seen: Mapping[str, str], command: Sequence[str], owner: int) -> None:
+    """Execute `command` as the first process of new namespaces; the old process stays outside, waits, and passes its
+    end on. Does not return.
 
     Raises:
         OSError: this machine does not allow it; the message says which step.
@@ -137,38 +172,59 @@ def enter_namespaces(binds: Sequence[str], owner: int) -> None:
     _write("/proc/self/uid_map", f"{NOBODY} {user} 1")
     _write("/proc/self/gid_map", f"{NOBODY} {group} 1")
     child_only(owner, lambda: None)
-    _build_root(binds)
+    linux.name_host(HOST)
+    _build_root(seen)
+    linux.keep_mounting()
+    os.execve(command[0], list(command), ENVIRONMENT)
+
+
+def library(seen: Mapping[str, str]) -> str:
+    """The line for /etc/ld.so.preload, where a Python under another name would not find its own shared library."""
+    name = sysconfig.get_config_var("INSTSONAME")
+    moved = PYTHON in seen.values() and sysconfig.get_config_var("Py_ENABLE_SHARED")
+    return f"{PYTHON}/lib/{name}\n" if moved and os.path.isfile(f"{sys.base_prefix}/lib/{name}") else ""
 
 
 def enter_bubblewrap(
-    program: str, binds: Sequence[str], code: str, command: Sequence[str], *, scratch_bytes: int, owner: int
+    program: str, seen: Mapping[str, str], command: Sequence[str], *, scratch_bytes: int, owner: int
 ) -> None:
-    """Execute `command` behind bubblewrap's walls as their first process, `code` shown elsewhere. Does not return."""
+    """Execute `command` behind bubblewrap's walls as their first process. Does not return."""
     words = [program, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--as-pid-1"]
-    words += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    words += ["--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
-    for path in binds:
-        words += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-    words += [
-        "--ro-bind",
-        code,
-        _CODE,
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--size",
-        str(scratch_bytes),
-        "--tmpfs",
-        SCRATCH,
-    ]
-    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
-    words += [_CODE if word == code else word for word in command]
+    words += ["--die-with-parent", "--new-session", "--hostname", HOST, "--cap-drop", "ALL", "--clearenv"]
+    for name, value in ENVIRONMENT.items():
+        words += ["--setenv", name, value]
+    for name, text in ((_PRELOAD, library(seen)), ("/etc/passwd", _PASSWD)):
+        words += ["--ro-bind-data", str(_readable(text)), name] if text else []
+    for path, target in seen.items():
+        link = path == target and os.path.islink(path)
+        words += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, target]
+    words += ["--proc", "/proc", "--dir", "/dev", "--size", str(scratch_bytes), "--tmpfs", SCRATCH]
+    for device in DEVICES:
+        words += ["--dev-bind", device, device]
+    for target, name in _LINKS + _MORE_LINKS:
+        words += ["--symlink", target, f"/{name}"]
+    words += ["--remount-ro", "/", "--chdir", SCRATCH, "--", *command]
     child_only(owner, lambda: os.execv(program, words))
 
 
+def _readable(text: str) -> int:
+    """A descriptor, for a program that is executed, from which `text` (less than a pipe holds) can be read."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    os.set_inheritable(reader, True)
+    return reader
+
+
 def own_mounts() -> None:
-    """Inside bubblewrap: get a view of the files in which scratch folders can be mounted, if the system allows it."""
+    """Inside: get a view of the files in which scratch folders can be mounted, if the system allows it."""
+    try:
+        linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4k")
+    except OSError:
+        pass
+    else:
+        linux.unmount(SCRATCH)
+        return
     try:
         linux.unshare(linux.NEWUSER | linux.NEWNS)
         _write("/proc/self/setgroups", "deny")
@@ -176,6 +232,24 @@ def own_mounts() -> None:
         _write("/proc/self/gid_map", f"{NOBODY} {NOBODY} 1")
     except OSError:
         return
+
+
+def hide_processes() -> int | None:
+    """Cover /proc, which tells of mounts, paths and other processes; the folder, open, for this process alone, or None
+    where there is none.
+    """
+    try:
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not os.access(f"/proc/{os.getpid()}", os.F_OK):
+        os.close(proc)
+        return None
+    with contextlib.suppress(OSError):
+        linux.mount(
+            "tmpfs", "/proc", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_READ_ONLY, "size=4k,mode=555"
+        )
+    return proc
 
 
 def child_only(owner: int, then: Callable[[], Any]) -> None:
@@ -205,9 +279,11 @@ def fresh_scratch(limit: int) -> None:
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 
-def _build_root(binds: Sequence[str]) -> None:
-    links = {path: os.readlink(path) for path in binds if os.path.islink(path)}
-    folders = {path: os.path.isdir(path) for path in binds}
+def _build_root(seen: Mapping[str, str]) -> None:
+    links = {path: os.readlink(path) for path, target in seen.items() if path == target and os.path.islink(path)}
+    real = {path: os.path.realpath(path) for path in seen}
+    folders = {path: os.path.isdir(path) for path in seen}
+    preload = library(seen)
     quiet = linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", SCRATCH, "tmpfs", quiet, "size=64k,mode=755")
@@ -216,13 +292,13 @@ def _build_root(binds: Sequence[str]) -> None:
     linux.pivot_root(SCRATCH, f"{SCRATCH}/old")
     os.chdir("/")
     linux.mount("tmpfs", "/new", "tmpfs", quiet, f"size={_TREE_BYTES},mode=755")
-    for path in binds:
-        target = f"/new{path}"
+    for path, name in seen.items():
+        target = f"/new{name}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if path in links:
             os.symlink(links[path], target)
         else:
-            _bind(f"/old{path}", target, folders[path], linux.RDONLY | linux.NOSUID | linux.NODEV)
+            _bind(f"/old{real[path]}", target, folders[path], linux.RDONLY | linux.NOSUID | linux.NODEV)
     for folder in ("dev", "proc", "etc", SCRATCH.strip("/")):
         os.makedirs(f"/new/{folder}", exist_ok=True)
     for name in _DEVICES:
@@ -230,6 +306,8 @@ def _build_root(binds: Sequence[str]) -> None:
     for target, name in _LINKS + _MORE_LINKS:
         os.symlink(target, f"/new/{name}")
     _write("/new/etc/passwd", _PASSWD)
+    if preload:
+        _write(f"/new{_PRELOAD}", preload)
     # Where parts of /proc are covered (in most containers) the kernel refuses a new one: programs do without.
     try:
         linux.mount("proc", "/new/proc", "proc", quiet | linux.MS_NOEXEC, "subset=pid")

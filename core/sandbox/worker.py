@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import selectors
 import signal
@@ -37,6 +38,10 @@ from aftertrain.core.sandbox import zygote
 zygote.main(sys.argv[2])
 """
 """Loads the modules of this folder without the package around them, which imports what a sandbox has no use for."""
+
+_immovable: set[str] = set()
+"""Pythons that start nowhere but where they were installed."""
+log = logging.getLogger("aftertrain.sandbox")
 
 
 class SandboxError(AftertrainError):
@@ -73,6 +78,8 @@ class Worker:
 
     Attributes:
         pid: the process that was started.
+        counts: whether the memory of all processes of a program together is counted.
+        line: the examiner's end of a line to the next program, where programs are kept.
 
     Raises:
         SandboxError: the level cannot be had here; the message says at which step.
@@ -82,22 +89,32 @@ class Worker:
         self, level: LevelName, limits: Limits, packages: Sequence[str] = (), bwrap: str = "", role: str = "programs"
     ) -> None:
         self.level, self.limits = level, limits
+        self.line: socket.socket | None = None
         # The virtual environment's own program would look for files that a sandbox does not show.
         python = getattr(sys, "_base_executable", None) or sys.executable
-        command = [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(_HERE)]
-        config = {
+        config: dict[str, Any] = {
             "level": level,
             "role": role,
             "limits": asdict(limits),
             "packages": list(packages),
             "code": str(_HERE),
-            "python": command,
+            "python": [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(_HERE)],
             "bwrap": bwrap,
         }
+        try:
+            self._start({**config, "own_names": python in _immovable})
+        except SandboxError as error:
+            if level == "rlimits" or python in _immovable:
+                raise
+            self._start({**config, "own_names": True})
+            _immovable.add(python)
+            log.info("Python does not start under another name (%s): programs see where it is installed", error)
+
+    def _start(self, config: dict[str, Any]) -> None:
         ours, theirs = socket.socketpair()
         with theirs, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                [*command, json.dumps(config)],
+                [*config["python"], json.dumps(config)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -112,7 +129,8 @@ class Worker:
                 errors.seek(0)
                 told = errors.read().decode(errors="replace").strip().splitlines()
                 reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
-                raise SandboxError(f"sandbox level {level}: {reason}")
+                raise SandboxError(f"sandbox level {self.level}: {reason}")
+            self.counts = answer.get("counts", False)
 
     def order(self, mode: str, descriptors: Sequence[int], seconds: float, **more: str) -> None:
         """Send an order, with what `more` names.
@@ -162,9 +180,11 @@ class Worker:
         while not data.endswith(b"\n"):
             self.control.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-                part = self.control.recv(65536)
+                part, descriptors, _, _ = socket.recv_fds(self.control, 65536, 1)
             except OSError:
                 return None
+            if descriptors:
+                self._keep_line(descriptors[0])
             if not part:
                 return None
             data += part
@@ -172,9 +192,17 @@ class Worker:
         answer = json.loads(data)
         return answer if isinstance(answer, Mapping) else None  # type: ignore[return-value]
 
+    def _keep_line(self, descriptor: int) -> None:
+        if self.line:
+            self.line.close()
+        self.line = socket.socket(fileno=descriptor)
+
     def close(self) -> None:
         """End the process and everything in it."""
         self._finish()
+        if self.line:
+            self.line.close()
+            self.line = None
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:

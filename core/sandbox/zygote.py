@@ -58,7 +58,6 @@ def main(text: str) -> NoReturn:
     for standard in range(3):
         os.dup2(null, standard)
     os.close(null)
-    orders.send(control, {"ready": config["level"]})
     if config["role"] == "tests":
         zygote.keep_examiner()
     zygote.serve()
@@ -66,32 +65,34 @@ def main(text: str) -> NoReturn:
 
 def _enter(config: dict[str, Any]) -> None:
     """Get behind the walls, and let no program look into this process: without that the level is refused."""
-    owner = os.getppid()
     if config["level"] == "inside":
         walls.own_mounts()
     else:
-        _build_walls(config, owner)
+        _build_walls(config, os.getppid())
     if sys.platform == "linux":
         linux.set_dumpable(False)
 
 
 def _build_walls(config: dict[str, Any], owner: int) -> None:
-    binds = walls.visible(config["packages"])
-    if config["level"] != "rlimits":
-        walls.refuse_hidden(binds)
-    config["dropped"] = walls.leave_root([*binds, config["code"]] if config["level"] == "bubblewrap" else binds)
-    if config["level"] != "rlimits" and _kernel() < case.COUNTS_BY_NAMESPACE:
-        config["others"] = case.tasks_of_user()
-    if config["level"] == "namespaces":
-        walls.enter_namespaces(binds, owner)
-    elif config["level"] == "bubblewrap":
-        inner = [*config["python"], json.dumps({**config, "level": "inside"})]
-        scratch = config["limits"]["file_bytes"]
-        walls.enter_bubblewrap(config["bwrap"], binds, config["code"], inner, scratch_bytes=scratch, owner=owner)
-    else:
-        config |= {"owner": owner, "readable": [*binds, *walls.DEVICES]}
+    paths = walls.visible(config["packages"])
+    if config["level"] == "rlimits":
+        config |= {"owner": owner, "readable": [*paths, *walls.DEVICES], "own_user": walls.leave_root(paths)}
         if sys.platform == "linux":
             linux.adopt_orphans()
+        return
+    seen = walls.places(paths, config["code"], own_names=config["own_names"])
+    walls.refuse_hidden(seen.values())
+    walls.leave_root(list(seen))
+    others = case.tasks_of_user() if _kernel() < case.COUNTS_BY_NAMESPACE else 0
+    packages = [walls.inside(path, seen) for path in config["packages"]]
+    kept = {name: config[name] for name in ("role", "limits")}
+    told = json.dumps({**kept, "level": "inside", "packages": packages, "others": others})
+    python, *options, _ = config["python"]
+    command = [walls.inside(os.path.realpath(python), seen), *options, walls.CODE, told]
+    if config["level"] == "namespaces":
+        walls.enter_namespaces(seen, command, owner)
+    scratch = config["limits"]["file_bytes"]
+    walls.enter_bubblewrap(config["bwrap"], seen, command, scratch_bytes=scratch, owner=owner)
 
 
 class Zygote:
@@ -102,7 +103,7 @@ class Zygote:
         self.limits = config["limits"]
         self.alone = config["level"] != "rlimits"
         """Whether a process namespace holds us and nobody else."""
-        self.own_user = config.get("dropped", False)
+        self.own_user = config.get("own_user", False)
         self.mounts = self.alone and _may_mount()
         self.folder = walls.SCRATCH
         self.wake, wake_end = os.pipe()
@@ -117,11 +118,14 @@ class Zygote:
         self.child = 0
         if not self.alone:
             walls.watch_owner(config["owner"], self._end)
-        self.proc = _open_folder("/proc")
+        self.proc = walls.hide_processes() if self.alone else _open_folder("/proc")
+        self.line = socket.socket(socket.AF_UNIX)
+        """The program's end of the line to the examiner."""
         self.private = [control.fileno(), self.wake, wake_end, *([] if self.proc is None else [self.proc])]
 
     def serve(self) -> NoReturn:
         """Until the owner is gone."""
+        self._tell({"ready": True, "counts": self.proc is not None})
         before = keeper.state(self.proc)
         while True:
             order, descriptors = orders.receive(self.control)
@@ -138,11 +142,21 @@ class Zygote:
             self.child = 0
             if changed := keeper.changes(before, keeper.state(self.proc)):
                 answer["changed"] = changed
-            orders.send(self.control, answer)
+            self._tell(answer)
             self._clear()
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        """Answer, with the examiner's end of a line to the next program. We make it, so that it belongs to our own
+        network namespace and not to the owner's.
+        """
+        self.line.close()
+        self.line, other_end = socket.socketpair()
+        with other_end:
+            orders.send(self.control, answer, [other_end.fileno()])
 
     def keep_examiner(self) -> NoReturn:
         """Have one child examine tests, order by order; when it ends, say how, and have another."""
+        orders.send(self.control, {"ready": True})
         waiting = select.poll()
         waiting.register(self.control, 0)
         waiting.register(self.wake, select.POLLIN)
@@ -164,6 +178,11 @@ class Zygote:
                 orders.send(self.control, {"died": status})
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        line = self.line.detach()
+        if order["mode"] == "module":
+            descriptors = [*descriptors, line]
+        else:
+            os.close(line)
         given: dict[str, Any] = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
         given |= {"neighbours": self.neighbours, "readable": self.readable}
         shared = [_SHARED_MEMORY] if self.own_user else []
@@ -195,10 +214,31 @@ class Zygote:
     def _memory(self, child: int) -> int:
         """Bytes of all processes of the program, in memory and swapped out; mapped files of the disk left out."""
         total = 0
-        for pid in _descendants():
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
-                total += sum(map(int, _HELD.findall(file.read()))) * 1024
+        for pid in self._descendants():
+            total += sum(map(int, _HELD.findall(self._read(f"{pid}/status")))) * 1024
         return total + sum(size for _, size in self._left_in_shared_memory())
+
+    def _read(self, name: str) -> bytes:
+        """A file of /proc; nothing where it, or the process, is gone."""
+        with contextlib.suppress(OSError):
+            opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+            with open(opened, "rb") as file:
+                return file.read()
+        return b""
+
+    def _descendants(self) -> list[int]:
+        """All processes that descend from this one, by /proc; none where there is no /proc."""
+        if self.proc is None:
+            return []
+        parents: dict[int, int] = {}
+        for name in os.listdir(self.proc):
+            if name.isdigit() and (told := self._read(f"{name}/stat")):
+                parents[int(name)] = int(told.rpartition(b")")[2].split()[1])
+        found: list[int] = []
+        level = {os.getpid()}
+        while level := {pid for pid, parent in parents.items() if parent in level and pid not in found}:
+            found += level
+        return found
 
     def _files(self) -> int:
         """Files in the scratch folder, where its file system counts them and does not limit them itself."""
@@ -216,7 +256,7 @@ class Zygote:
         else:
             _kill_group(child)
             frozen: set[int] = set()
-            while more := set(_descendants()) - frozen:
+            while more := set(self._descendants()) - frozen:
                 for pid in more:
                     with contextlib.suppress(OSError):
                         os.kill(pid, signal.SIGSTOP)
@@ -293,21 +333,6 @@ def _reap(child: int) -> int | None:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == child:
                 found = os.waitstatus_to_exitcode(ended[1])
-    return found
-
-
-def _descendants() -> list[int]:
-    """All processes that descend from this one, by /proc; none where there is no /proc."""
-    parents: dict[int, int] = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
-                    parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
-    found: list[int] = []
-    level = {os.getpid()}
-    while level := {pid for pid, parent in parents.items() if parent in level and pid not in found}:
-        found += level
     return found
 
 
