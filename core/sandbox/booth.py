@@ -90,8 +90,8 @@ class Booth:
             raise
 
     def _examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
-        started = time.monotonic()
         programs, examiner = self.worker("programs"), self.worker("tests")
+        started = time.monotonic()
         # A socket, unlike a pipe, cannot be opened again through /proc. The secret marks the examiner's own lines.
         report, told = socket.socketpair()
         secret = secrets.token_hex(16)
