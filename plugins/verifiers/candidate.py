@@ -21,7 +21,8 @@ class Candidate:
         raw: as it was written, without the box.
         form: `latex`, `number` or `expression` (in plain text).
         minus: a minus sign and a space stand before a number in plain text ("is - 5"); Math-Verify does not see it.
-        follows: the word or percent sign behind it, which may be a unit.
+        follows: the word, sign or base behind it, which may be a unit.
+        part: a power or fraction is attached to a number in plain text; Math-Verify does not see it.
     """
 
     texts: tuple[str, ...]
@@ -30,6 +31,7 @@ class Candidate:
     form: str
     minus: bool = False
     follows: str = ""
+    part: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -88,7 +90,8 @@ def _in_plain_text(match: re.Match[str]) -> Candidate:
         text = (whole.translate(_GROUPING).lstrip("0") or "0") + decimal.replace(",", ".")
         at = match.start(next(name for name in groups if name.startswith(("integer", "decimal")) and groups[name]))
         minus = bool(_MINUS.search(match.string[max(0, at - 20) : at]))
-        return Candidate((text,), (percent,), text + "%" * percent, "number", minus, _follows(match))
+        part = bool(_ATTACHED.match(match.string, match.end()))
+        return Candidate((text,), (percent,), text + "%" * percent, "number", minus, _follows(match), part)
     text = groups.get("expr") or ""
     return Candidate((text,), (False,), text, "expression")
 
@@ -98,6 +101,9 @@ def _follows(match: re.Match[str]) -> str:
     return word.group() if word else ""
 
 
-_NEXT_WORD = re.compile(r" ?(?:(?:square|cubic|sq\.?) )?[A-Za-z°]{1,20}|\\%")
+_NEXT_WORD = re.compile(
+    r" ?(?:(?:square|cubic|sq\.?) )?[A-Za-z°]{1,20}|\\%|\s?\^\s?\{?\s?\\circ|_\{?[0-9A-Za-z]{1,8}\}?"
+)
 _MINUS = re.compile(r"(?:[=(]|\b(?:is|are|be|equals|to)) ?[-−–] ?\Z")
+_ATTACHED = re.compile(r"\s?\^(?!\s?\{?\s?\\circ)|\\[dt]?frac")
 _GROUPING = str.maketrans("", "", ", ")

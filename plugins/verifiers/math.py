@@ -13,24 +13,23 @@ from collections.abc import Iterator, Sequence
 
 from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.records import JSON, Verdict, VerificationCase
+from aftertrain.core.notation import latex
+from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers import number, symbolic
+from aftertrain.plugins.verifiers.candidate import Candidate
+from aftertrain.plugins.verifiers.extraction import boxed, boxes, dollars, final_line, formula, phrase
 from aftertrain.plugins.verifiers.latex import hendrycks, minerva
-from aftertrain.plugins.verifiers.meaning import conflict, leftover, reading, trusted
+from aftertrain.plugins.verifiers.meaning import conflict, leftover, trusted, unordered
+from aftertrain.plugins.verifiers.reference import reference
 from aftertrain.plugins.verifiers.settings import MathSettings
+from aftertrain.plugins.verifiers.spelling import spelt, without_currency
 
 SHOWN = 200
 """Characters of an extracted answer that a verdict keeps."""
 
-_BRACE = re.compile(r"[{}]")
-_PHRASE = "Final Answer: The final answer is"
-_HOPE = "I hope it is correct."
-_END = re.compile(r". I hope it is correct.")
 _FORMULA = re.compile(r"\s*(?=.{1,200}\s*$)(?:\\[A-Za-z]+|[A-Za-z]{1,2}(?![A-Za-z])|[^A-Za-z\n\\]|\\[^A-Za-z\n])+\s*")
 """A reply of one line without words, at most 200 characters: nothing but a formula."""
-_LARGEST = 10**1000
-"""Numbers beyond are no ground truth: infinity, NaN, and whole numbers that Python refuses to write."""
 
 
 class Math(Verifier[MathSettings]):
@@ -64,28 +63,34 @@ class Math(Verifier[MathSettings]):
 
     @property
     def _needs_sympy(self) -> bool:
-        return "math_verify" in (self.settings.extract, self.settings.equality) or self.settings.equality == "either"
+        return "math_verify" in (self.settings.extract, self.settings.equality) or self._either
+
+    @property
+    def _either(self) -> bool:
+        """Whether our own rule decides, and not one that carries a reference's name."""
+        return self.settings.equality == "either"
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where the reply holds no answer; an error where the ground truth is no answer."""
-        reference = self.settings.equality != "either"
-        return [judged(case, self.settings, self._judge, reference=reference) for case in cases]
+        return [judged(case, self.settings, self._judge, reference=not self._either) for case in cases]
 
     @property
     def note(self) -> str:
         """Of equality string and math_verify."""
-        mine = self.settings.equality != "either" and self.settings.thoughts is None
+        mine = not self._either and self.settings.thoughts is None
         return f"math's equality {self.settings.equality} {WHOLE}" if mine else ""
 
     def _judge(self, case: VerificationCase) -> Verdict:
-        truth = _reference(case.ground_truth)
-        if truth is None:
-            return _no_reference(case.ground_truth)
+        try:
+            truth = reference(case.ground_truth)
+        except AftertrainError as no_answer:
+            return Verdict.error(str(no_answer))
+        response = latex(case.response) if self._either else case.response
         if self.settings.extract == "math_verify":
-            return self._found(case.response, truth)
-        verdict = self._verdict(case.response, truth)
+            return self._found(response, truth)
+        verdict = self._verdict(response, truth)
         if verdict.outcome == "unparsable" and case.part == "block" and self.settings.extract == "flexible":
-            return self._block(case.response, truth)
+            return self._block(response, truth)
         return verdict
 
     def _block(self, answer: str, truth: str) -> Verdict:
@@ -98,7 +103,7 @@ class Math(Verifier[MathSettings]):
     def _verdict(self, response: str, truth: str) -> Verdict:
         refused: tuple[str, str] | None = None
         for found, answer in self._answers(response):
-            rule, why = self._same(answer, truth, both=found != "boxed")
+            rule, why = self._same(answer, truth, both=not found.startswith("box"))
             if rule:
                 return Verdict.scored(1.0, answer[:SHOWN], f"{found}, {rule}")
             refused = refused or (answer, f"{found}, {why}")
@@ -113,35 +118,40 @@ class Math(Verifier[MathSettings]):
         head = symbolic.first(response)
         if head is None:
             return Verdict.unparsable("no answer by the math_verify rule")
-        answer, equality = head.raw, self.settings.equality
-        rule, why = None, "not equal"
-        against = None
-        if equality == "either":
-            against = conflict(answer + head.follows, truth) or (
-                "a minus sign before the number" if head.minus else None
-            )
-        if against:
-            why = against
-        elif equality != "math_verify" and (
-            equality == "string" or trusted(answer + "%" * ("%" in head.follows), truth)
-        ):
-            rule = same(answer, truth, both=True)
-        if rule is None and equality != "string" and not against:
-            mixed = equality == "either" and reading(answer) != answer.removesuffix(".")
-            text = f"\\boxed{{{reading(answer)}}}" if mixed else response
-            rule, why = self._by_value(text, reading(truth) if equality == "either" else truth)
-        return Verdict.scored(float(rule is not None), answer[:SHOWN], f"math_verify, {rule or why}")
+        if self._either:
+            rule, why = self._candidate(head, response, truth)
+        elif self.settings.equality == "string":
+            rule, why = same(head.raw, truth, both=True), "not equal"
+        else:
+            rule, why = self._by_value(response, truth)
+        return Verdict.scored(float(rule is not None), head.raw[:SHOWN], f"math_verify, {rule or why}")
+
+    def _candidate(self, head: Candidate, response: str, truth: str) -> tuple[str | None, str]:
+        """`either` for Math-Verify's first candidate."""
+        answer, truth = spelt(head.raw), spelt(truth)
+        if head.minus:
+            return None, "a minus sign before the number"
+        if head.part:
+            return None, "only a part could be read"
+        if against := conflict(answer + head.follows, truth):
+            return None, against
+        answer, truth = without_currency(answer), without_currency(truth)
+        if trusted(answer + "%" * ("%" in head.follows), truth) and (rule := same(answer, truth, both=True)):
+            return rule, ""
+        respelt = answer != head.raw.removesuffix(".")
+        return self._by_value(f"\\boxed{{{answer}}}" if respelt else response, truth)
 
     def _same(self, answer: str, truth: str, both: bool) -> tuple[str | None, str]:
         """The rule by which an answer equals the truth, or None and why it does not."""
         if self.settings.equality == "string":
             return same(answer, truth, both), "not equal"
-        if self.settings.equality == "either":
+        if self._either:
             if len(answer) > symbolic.LONGEST_TEXT:
                 return ("same text", "") if answer == truth else (None, "not equal")
-            answer, truth = reading(answer), reading(truth)
+            answer, truth = spelt(answer), spelt(truth)
             if against := conflict(answer, truth):
                 return None, against
+            answer, truth = without_currency(answer), without_currency(truth)
             if trusted(answer, truth) and (rule := same(answer, truth, both)):
                 return rule, ""
         if (equal := number.equal(answer, truth)) is not None:
@@ -151,7 +161,7 @@ class Math(Verifier[MathSettings]):
     def _by_value(self, text: str, truth: str) -> tuple[str | None, str]:
         rules = symbolic.Rules(self.settings.precision, self.settings.strict, self.settings.set_relations)
         equal = bool(symbolic.verdict(truth, text, rules))
-        if self.settings.equality == "math_verify" or not (found := symbolic.find(text)):
+        if not self._either or not (found := symbolic.find(text)):
             return ("math-verify", "") if equal else (None, "not equal")
         if not equal:
             return (
@@ -159,6 +169,12 @@ class Math(Verifier[MathSettings]):
             )
         if (read := found.candidate) and any(leftover(one.raw, read.raw) for one in found.skipped):
             return None, "only a part could be read"
+        if symbolic.equal_by_rounding_only(truth, found, rules):
+            return None, "equal only by rounding"
+        if (pairs := unordered(found.candidate.raw if found.candidate else "", truth)) and not all(
+            symbolic.verdict(wanted, f"\\boxed{{{given}}}", rules) for given, wanted in pairs
+        ):
+            return None, "the values of other names"
         return "math-verify", ""
 
     def _whole(self, response: str, truth: str) -> str | None:
@@ -174,51 +190,23 @@ class Math(Verifier[MathSettings]):
         return "hendrycks" if alike(response, truth) else None
 
     def _answers(self, response: str) -> Iterator[tuple[str, str]]:
-        """Where each answer was found, and the answer. As in Tülu 3 a box and a sentence both count, dollars do not
-        beside them."""
+        """Where each answer was found, and the answer. As in Tülu 3 a box and a sentence both count, a formula does not
+        beside them. Our own rule takes a list of boxes as a whole."""
         extract = self.settings.extract
         box = boxed(response) if extract != "minerva" else None
         if box is not None:
-            yield "boxed", box
+            run = boxes(response) if self._either else []
+            several = len({listed.inside for listed in run}) > 1 and run[-1].inside == box
+            yield ("boxes", ", ".join(listed.named for listed in run)) if several else ("boxed", box)
         sentence = phrase(response) if extract != "boxed" else None
         if sentence is not None:
             yield "sentence", sentence
-        if extract == "flexible" and box is None and sentence is None and (formula := dollars(response)) is not None:
-            yield "dollars", formula
-
-
-def boxed(text: str) -> str | None:
-    r"""The inside of the last `\boxed{…}`; anywhere a `\boxed 5` goes before, and reaches to the next `$`."""
-    _, bare, inside = text.rpartition("\\boxed ")
-    if bare:
-        return inside.partition("$")[0]
-    _, box, inside = text.rpartition("\\boxed")
-    if not box or not inside.startswith("{"):
-        return None
-    depth = 0
-    for brace in _BRACE.finditer(inside):
-        depth += 1 if brace.group() == "{" else -1
-        if depth == 0:
-            return inside[1 : brace.start()]
-    return None
-
-
-def phrase(text: str) -> str | None:
-    """What the first `Final Answer: The final answer is … . I hope it is correct.` says; the end may be missing, as
-    generation stops there."""
-    for line in (text + _HOPE).split("\n"):
-        _, start, rest = line.partition(_PHRASE)
-        if start and (end := _END.search(rest)):
-            return rest[: end.start()].strip()
-    return None
-
-
-def dollars(text: str) -> str | None:
-    """What stands between the last two dollar signs, or between the last two pairs where nothing does."""
-    pieces = text.rsplit("$", 2)
-    if len(pieces) == 3 and not pieces[1]:
-        pieces = text.rsplit("$$", 2)
-    return pieces[1] if len(pieces) == 3 else None
+        if extract != "flexible" or box is not None or sentence is not None:
+            return
+        if self.settings.final_line and (line := final_line(response)) is not None:
+            yield "final line", line
+        elif (inside := formula(response) if self.settings.equality != "string" else dollars(response)) is not None:
+            yield "dollars" if inside == dollars(response) else "formula", inside
 
 
 def alike(answer: str, truth: str) -> bool:
@@ -236,17 +224,3 @@ def same(answer: str, truth: str, both: bool) -> str | None:
     if plain and plain == minerva(truth):
         return "minerva"
     return "minerva then hendrycks" if both and alike(plain, truth) else None
-
-
-def _no_reference(truth: JSON) -> Verdict:
-    kind = "blank" if isinstance(truth, str) else f"a {type(truth).__name__}"
-    return Verdict.error(f"the ground truth must be an answer's text or a number of moderate size, not {kind}")
-
-
-def _reference(truth: JSON) -> str | None:
-    """The reference answer's text, or None for a ground truth of another kind."""
-    if isinstance(truth, str):
-        return truth if truth.strip() else None
-    if isinstance(truth, bool) or not isinstance(truth, int | float):
-        return None
-    return str(truth) if abs(truth) < _LARGEST else None

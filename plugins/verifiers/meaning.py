@@ -17,7 +17,11 @@ _WORDS = {
     "dollars": "dollar usd",
     "cents": "cent",
     "euros": "euro eur",
-    "pounds": "pound lb",
+    "yen": "yen jpy",
+    "yuan": "yuan rmb cny",
+    "rupees": "rupee inr",
+    "won": "krw",
+    "pounds": "pound lb gbp",
     "millimetres": "mm millimeter millimetre",
     "centimetres": "cm centimeter centimetre",
     "metres": "meter metre",
@@ -59,6 +63,13 @@ _SYMBOLS = (
     ("degrees", re.compile(r"\^\s?\{?\s?\\circ|°|\\degree")),
     ("dollars", re.compile(r"\\\$")),
     ("pounds", re.compile(r"\\pounds(?![A-Za-z])|£")),
+    ("euros", re.compile(r"\\euro(?![A-Za-z])|€")),
+    ("yen", re.compile(r"\\yen(?![A-Za-z])|¥")),
+    ("yuan", re.compile(r"¥")),
+    ("rupees", re.compile("₹")),
+    ("won", re.compile("₩")),
+    ("roubles", re.compile("₽")),
+    ("cents", re.compile("¢")),
     ("metres", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?(?:sq\.? |square |cubic )?m\s?\}")),
     ("seconds", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?s\s?\}")),
     ("grams", re.compile(r"\\(?:text|mbox|mathrm)\s?\{\s?g\s?\}")),
@@ -73,7 +84,12 @@ _BASES = {
 }
 
 _NAME = re.compile(r"\s*\\?[A-Za-z]+\s?(?:_\s?(?:[A-Za-z0-9]|\{\w{1,20}\})\s?)?(?:\(\s?\\?\w{1,20}\s?\)\s?)?")
+_SPACING = re.compile(r"\\[ ,;:!]|\\q?quad(?![A-Za-z])|[\s~$]")
+_BRACKETS = re.compile(r"[][()]|\\[{}]|\\pm")
 _BRACKETED = re.compile(r"\([^()]*\)|\{[^{}]*\}")
+_BETWEEN_MEMBERS = re.compile(
+    r"[,;]|\\q?quad(?![A-Za-z])|\\(?:text|mbox|mathrm)\s?|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\\\"
+)
 _LAYOUT = re.compile(r"\\left|\\right|\\[ ,;:!]|[\s$~&]")
 _DOLLARS = re.compile(r"(?<!\\)\$")
 _MATTERS = re.compile(r"[0-9\\]|\b(?:and|or|not|to)\b")
@@ -84,8 +100,6 @@ _PARTED = re.compile(r"[0-9](?:[\s~]|\\[ ,;:])+(?![0-9]{3}(?![0-9]))[0-9]")
 _SPACED_LIST = re.compile(r"[0-9],\s+[0-9]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _ARTICLE = re.compile(r"an? (?! *[A-Za-z]{2})|[0-9A-Za-z)}]an? ")
-_PERIOD = re.compile(r"(?<=[^.\s])\.\s?(\$?)\s?\Z")
-_MIXED = re.compile(r"\A\s?(-?[0-9]{1,20})(?:\\ |[\s~])([0-9]{1,20})\s?/\s?([1-9][0-9]{0,19})\s?\Z")
 _WHOLE_PERCENT = re.compile(r"[-+]?[1-9][0-9]{0,20}\\?%")
 _DROPPED_SIGN = re.compile(r"[-−–+_^/0-9]|\\(?!approx|text|mathrm|mbox|pounds)[A-Za-z]+")
 
@@ -101,7 +115,7 @@ def conflict(answer: str, truth: str) -> str | None:
         return f"another multiple: {', '.join(given)} for {', '.join(wanted)}"
     if bool(_ENDLESS.search(answer)) != bool(_ENDLESS.search(truth)):
         return "digits that go on, and digits that end"
-    if "=" in truth and not re.search(r"[=<>]|\\[lg]e|\\ne|\\in\b", answer) and _is_sum(truth.rpartition("=")[0]):
+    if "=" in truth and not re.search(r"[=<>]|\\[lg]e|\\ne|\\in\b", answer) and any(map(_is_sum, _named(truth))):
         return "a value for an equation"
     return None
 
@@ -120,16 +134,26 @@ def trusted(answer: str, truth: str) -> bool:
     )
 
 
-def reading(text: str) -> str:
-    r"""`text` for Math-Verify: without a sentence's period, and `3 1/2` as `3\frac{1}{2}`, which it takes for 2."""
-    return _MIXED.sub(r"\1\\frac{\2}{\3}", _PERIOD.sub(r"\1", text))
-
-
 def leftover(skipped: str, read: str) -> bool:
     """Whether Math-Verify, unable to read `skipped`, went on with a part `read` of it and so lost a sign, a digit or an
     operation: `-(x = 4)` became `4`."""
     before, found, after = skipped.rpartition(read)
     return bool(found) and bool(_DROPPED_SIGN.search((before + after).replace("**", "")))
+
+
+def unordered(answer: str, truth: str) -> list[tuple[str, str]]:
+    r"""Pairs of values where the truth names them (`a = 1, b = 2`) and the answer only lists as many: its order tells
+    which is which, unless the names are one variable's (`x_1`, `x_2`). Else nothing."""
+    values, members = (re.split("[,;]", _SPACING.sub("", text)) for text in (answer, truth))
+    if len(values) != len(members) or len(members) < 2 or "=" in answer or _BRACKETS.search(answer + truth):
+        return []
+    named = [member.partition("=") for member in members]
+    if not all(equals and _NAME.fullmatch(name) for name, equals, _ in named):
+        return []
+    variables = {re.split("[_(]", name.strip())[0].strip() for name, _, _ in named}
+    if len(variables) < len(members):
+        return []
+    return [(value, wanted.strip()) for value, (_, _, wanted) in zip(values, named, strict=True)]
 
 
 def _units(text: str) -> set[str]:
@@ -139,6 +163,13 @@ def _units(text: str) -> set[str]:
 
 def _bases(text: str) -> set[str]:
     return {str(_BASES.get(base.lower(), base)) for base in _BASE.findall(text)}
+
+
+def _named(text: str) -> list[str]:
+    """What stands before the first equals sign of each member of a list: `a` and `b` in `a = 1 + y, b = 1 - y`."""
+    flat = _BRACKETED.sub("", _BRACKETED.sub("", _BRACKETED.sub("", text)))
+    members = (member.partition("=") for member in _BETWEEN_MEMBERS.split(flat))
+    return [name for name, equals, _ in members if equals]
 
 
 def _is_sum(head: str) -> bool:

@@ -60,6 +60,12 @@ class MathSettings(AnswerSettings):
         "(-2 <= x <= 7 for [-2, 7]); a set may always stand for an inequality.",
     )
 
+    final_line: Annotated[bool, UsedIf("extract", "flexible")] = Field(
+        False,
+        description="Whether with extract flexible a line that begins with 'Final answer', in bold, as a heading or "
+        "plain, gives the answer where neither a box nor Minerva's sentence does.",
+    )
+
 
 class StringSettings(AnswerSettings):
     """How texts are prepared before they are compared."""

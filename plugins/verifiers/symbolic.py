@@ -32,6 +32,7 @@ from aftertrain.plugins.verifiers.expression import (
     value,
     written,
 )
+from aftertrain.plugins.verifiers.magnitude import apart_by_rounding
 
 LONGEST_TEXT = 8_000
 MOST_DIGITS = 10_000
@@ -148,6 +149,17 @@ def equal_as_complex(truth: str, found: Found, rules: Rules) -> bool:
         return False
     mine, theirs = (read_latex(text, True) for text in texts)
     return mine is not None and theirs is not None and _compare(mine, theirs, rules)
+
+
+def equal_by_rounding_only(truth: str, found: Found, rules: Rules) -> bool:
+    """Whether two answers that are equal to `precision` places differ in a number too small for those places."""
+    wanted = _of_truth(truth)
+    if wanted.candidate is None or found.candidate is None or wanted.written.strip() == found.written.strip():
+        return False
+    mine, theirs = value(wanted.candidate), value(found.candidate)
+    if mine is None or theirs is None or mine == theirs or max(digits(mine), digits(theirs)) > MOST_DIGITS:
+        return False
+    return apart_by_rounding(mine, theirs, rules.precision)
 
 
 @lru_cache(maxsize=KEPT)
