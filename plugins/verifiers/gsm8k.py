@@ -61,7 +61,7 @@ class GSM8K(Verifier[GSM8KSettings]):
         return Verdict.scored(float(same), found[:SHOWN], f"{self.settings.extract}, string")
 
     def _same_value(self, case: VerificationCase) -> Verdict:
-        wanted = _wanted(case.ground_truth)
+        wanted = wanted_value(case.ground_truth)
         if wanted is None:
             return _no_reference(case.ground_truth)
         response = latex(case.response)
@@ -103,8 +103,8 @@ def _no_reference(truth: JSON) -> Verdict:
     return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
 
 
-def _wanted(truth: JSON) -> Decimal | Fraction | None:
-    """The reference number's value, read as a reply's is."""
+def wanted_value(truth: JSON) -> Decimal | Fraction | None:
+    """The reference number's value, read as a reply's is; None where it is no number, or has two usual readings."""
     if not isinstance(truth, str):
         text = _reference(truth)
         return None if text is None else _value(text)

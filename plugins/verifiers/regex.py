@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from aftertrain.core import numeral
 from aftertrain.core.answer import judged
+from aftertrain.core.notation import latex
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier, with_special
-from aftertrain.plugins.verifiers.gsm8k import _reference, _value
+from aftertrain.plugins.verifiers.gsm8k import wanted_value
 from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern
 from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
 
@@ -66,11 +68,10 @@ class Regex(Verifier[RegexSettings]):
         if found is None:
             return Verdict.unparsable("no match")
         if self.settings.equality == "decimal":
-            value = _value(found)
+            value, wanted = numeral.value(latex(found)), wanted_value(case.ground_truth)
             if value is None:
                 return Verdict.unparsable(f"{found[:SHOWN]!r} is not a number")
-            same = value == _value(_reference(case.ground_truth) or "")
-            return Verdict.scored(float(same), found[:SHOWN], "decimal")
+            return Verdict.scored(float(wanted is not None and numeral.same(value, wanted)), found[:SHOWN], "decimal")
         answer = self._prepared(found)
         equal = any(self._prepared(alias) == answer for alias in aliases(case.ground_truth) or ())
         return Verdict.scored(float(equal), found[:SHOWN], f"string, {self.settings.normalize}")
@@ -91,8 +92,7 @@ class Regex(Verifier[RegexSettings]):
             return None if fits else Verdict.error(f"the ground truth must be JSON, or null, not {kind}")
         if self.settings.equality == "string":
             return no_alias(truth) if aliases(truth) is None else None
-        reference = _reference(truth)
-        if reference is None or _value(reference) is None:
+        if wanted_value(truth) is None:
             shown = repr(truth[:SHOWN]) if isinstance(truth, str) else kind
             return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
         return None

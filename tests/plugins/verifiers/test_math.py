@@ -148,7 +148,7 @@ def test_any_text_has_a_verdict(text: str, extract: str) -> None:
 
 
 def test_a_setting_of_math_verify_that_is_not_asked_is_refused() -> None:
-    with pytest.raises(ValueError, match="precision: of math-verify, which equality string does not ask"):
+    with pytest.raises(ValueError, match=r"precision\s+set, and not used: it is for equality: math_verify or either"):
         MathSettings(equality="string", precision=3)
     assert MathSettings(equality="either", precision=3).precision == 3
 

@@ -384,7 +384,7 @@ def test_a_final_answer_line_by_setting() -> None:
     judged = [(truth, reply, int(_judge(reply, truth, final_line=True).value or 0)) for truth, reply, _ in FINAL_LINES]
     assert judged == FINAL_LINES
     assert _judge("**Final Answer:** 42", "42").outcome == "unparsable"
-    with pytest.raises(ValueError, match="final_line: set, and not used"):
+    with pytest.raises(ValueError, match=r"final_line\s+set, and not used: it is for extract: flexible"):
         MathSettings(extract="boxed", final_line=True)
 
 

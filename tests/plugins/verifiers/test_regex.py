@@ -38,6 +38,8 @@ def judge(response: str, truth: Any, **settings: Any) -> Verdict:
         ({"pattern": "= (.*)", "equality": "decimal"}, "= $1,234.50", 1234.5, 1.0),
         ({"pattern": "= (.*)", "equality": "decimal"}, "= 72.0", "so\n#### 72", 1.0),
         ({"pattern": "= (.*)", "equality": "decimal"}, "= -72", "72", 0.0),
+        ({"pattern": "= (.*)", "equality": "decimal"}, "= −7{,}200", "-7200", 1.0),
+        ({"pattern": "= (.*)", "equality": "decimal"}, "= 1,5", "15", "unparsable"),
         ({"pattern": "= (.*)", "equality": "decimal"}, "= many", "72", "unparsable"),
         ({"pattern": "= (.*)", "equality": "decimal"}, "= 72", "many", "error"),
         ({"pattern": "sorry", "equality": "search"}, "so sorry", None, 1.0),
