@@ -14,6 +14,7 @@ from aftertrain.core.component import Component
 from aftertrain.core.errors import RunError
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.settings import Builder, Settings, unhashed
+from aftertrain.core.usage import Unused
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
@@ -165,6 +166,14 @@ class Stage(Component[S]):
             AftertrainError: a check cannot be made, which is an error too.
         """
         return []
+
+    def without_use(self) -> Mapping[str, Unused]:
+        """Settings that do nothing beside the components that others name, by dotted path of field names.
+
+        What the settings alone tell is `Settings.without_use`. Those of these that are set are mistakes of the recipe.
+        Reads no data.
+        """
+        return {}
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """Read all rows before the first stage of the run starts, so that a bad one is told today. Nothing by default.

@@ -47,6 +47,11 @@ class Unused:
     reason: str
     decided_by: tuple[str, ...] = ()
 
+    @property
+    def message(self) -> str:
+        """What the recipe's author is told."""
+        return f"set, and not used: {self.reason}; take it out"
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class UsedIf:
@@ -103,9 +108,13 @@ def declared(settings: BaseModel) -> dict[str, Unused]:
 
 
 def is_set(settings: BaseModel, path: str) -> bool:
-    """Whether somebody wrote the setting at a dotted path of field names; null stands for no setting where it may."""
+    """Whether somebody wrote the setting at a dotted path of field names; null stands for no setting where it may.
+
+    The path may lead into the settings of a nested component.
+    """
     here: Any = settings
     for part in path.split("."):
+        here = getattr(here, "settings", here)
         if here is None or part not in here.model_fields_set:
             return False
         owner, here = here, getattr(here, part)
@@ -115,7 +124,7 @@ def is_set(settings: BaseModel, path: str) -> bool:
 def unused_findings(settings: BaseModel, unused: Mapping[str, Unused]) -> list[InitErrorDetails]:
     """An error for each setting that is set and not used."""
     return [
-        finding(settings, path, UNUSED, f"set, and not used: {told.reason}; take it out", told.decided_by)
+        finding(settings, path, UNUSED, told.message, told.decided_by)
         for path, told in unused.items()
         if is_set(settings, path)
     ]

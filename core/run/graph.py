@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aftertrain.core.errors import Issue, RecipeError, unknown
+from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import BASE, Stage, StageInput
+from aftertrain.core.usage import Unused, is_set
 
 Locate = Callable[[str], str]
 """Where a dotted setting path stands, as `file:line:column`."""
@@ -35,7 +36,8 @@ def build_graph(
     """The stages in the order they run: parents first, otherwise as the recipe lists them.
 
     Raises:
-        RecipeError: unknown parents, parents of a type that does not fit, cycles; all of them at once.
+        RecipeError: unknown parents, parents of a type that does not fit, settings that are set and not used, cycles;
+            all of them at once.
     """
     nodes = {}
     for name, use in stages.items():
@@ -55,7 +57,11 @@ def _issues(node: Node, nodes: Mapping[str, Node], locate: Locate) -> list[Issue
         return [Issue(locate(own), own, f"{BASE!r} names the recipe's own model; call this stage something else")]
     if not all(character.isalnum() or character in "._-" for character in node.name) or node.name[:1] in "._-":
         return [Issue(locate(own), own, "a stage's name becomes a folder: letters, digits, '.', '_' and '-' only")]
-    issues = []
+    issues = [
+        Issue(locate(f"{own}.{path}"), f"{own}.{path}", told.message)
+        for path, told in _without_use(node.stage).items()
+        if is_set(node.use.settings, path)
+    ]
     for parent in node.inputs:
         path = f"{own}.{'from' if parent.role == 'model' else parent.role.partition(':')[0]}"
         if parent.stage == BASE:
@@ -74,6 +80,14 @@ def _issues(node: Node, nodes: Mapping[str, Node], locate: Locate) -> list[Issue
             cure = f"; these fit: {', '.join(fitting)}" if fitting else "; no stage of this recipe makes one"
             issues.append(Issue(locate(path), path, f"{parent.stage!r} makes {_a(found)}, this needs a {wanted}{cure}"))
     return issues
+
+
+def _without_use(stage: Stage[Any]) -> Mapping[str, Unused]:
+    try:
+        return stage.without_use()
+    except AftertrainError:
+        # Its components do not fit together; the stage's preflight says how.
+        return {}
 
 
 def _a(noun: str) -> str:

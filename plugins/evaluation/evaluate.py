@@ -17,6 +17,7 @@ from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
+from aftertrain.core.usage import Unused
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.prompts import context_window, encode, prompt_text, too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
@@ -87,6 +88,17 @@ class Evaluate(Stage[EvaluateSettings]):
         finally:
             runner.close()
         return self._conclude(context, len(work) + 1, rows, others)
+
+    def without_use(self) -> Mapping[str, Unused]:
+        """What is for replies where none are made, and for log-likelihoods where none are taken."""
+        generates = {task.generates for task in ready_tasks(self.settings, self.builder)}
+        found: dict[str, Unused] = {}
+        if True not in generates:
+            replies = ("generator", "temperatures", "max_new_tokens", "timeout")
+            found |= dict.fromkeys(replies, Unused("no task makes replies"))
+        if False not in generates:
+            found |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
+        return found
 
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether there is a chat template where a task needs one, and whether every prompt renders and fits."""

@@ -15,6 +15,8 @@ from aftertrain.core.settings import Builder
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 
+SAMPLING = ("max_new_tokens", "top_p", "stop")
+"""What decides a reply beside the temperature."""
 SUBSET_SEED = 1234
 """The seed with which OLMES draws its subsets."""
 
@@ -66,7 +68,8 @@ class ReadyTask:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of all that decides a score but model, temperature and chance; scores compare only if it is equal."""
-        sampling = self.sampling.model_dump(exclude={"temperature"}) if self.generates else None
+        # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
+        sampling = {name: getattr(self.sampling, name) for name in SAMPLING} if self.generates else None
         return digest([self.task.fingerprint(), [instance.id for instance in self.instances], sampling])
 
 

@@ -29,6 +29,7 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.template_checks import template_faults
+from aftertrain.core.usage import Unused
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
@@ -74,6 +75,12 @@ class Online(Stage[OnlineSettings]):
     def fingerprints(self) -> Mapping[str, str]:
         """Of the problems."""
         return {"data": self.builder.build(self.settings.data).fingerprint()}
+
+    def without_use(self) -> Mapping[str, Unused]:
+        """The pool's settings where no verifier is judged by it."""
+        if any(_pooled(self.builder.build(use)) for use in self.settings.rewards):
+            return {}
+        return {"verification": Unused("none of the rewards is judged in processes of its own")}
 
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether the loss asks for what the stage supplies, and the chat template."""
@@ -287,6 +294,11 @@ class _Training:
         self.tokenizer.save_pretrained(folder)
         name_ends(folder, self.tokenizer, self.context.inputs["model"].path)
         return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})
+
+
+def _pooled(verifier: Verifier[Any]) -> bool:
+    """Whether it, or a part of it, is judged by a pool."""
+    return any(map(_pooled, verifier.parts)) if verifier.parts else verifier.isolated
 
 
 def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

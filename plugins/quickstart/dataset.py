@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +32,8 @@ class Quickstart(Dataset[QuickstartSettings]):
 
     def fingerprint(self) -> str:
         made_by = Path(world.__file__).read_bytes()
-        return hashlib.sha256(made_by + self.settings.model_dump_json().encode()).hexdigest()
+        rules = {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
+        return hashlib.sha256(made_by + json.dumps(rules, separators=(",", ":")).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[Record]:
         name = f"quickstart-{self.settings.split}"

@@ -25,6 +25,7 @@ from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
 from aftertrain.core.template_checks import template_faults
+from aftertrain.core.usage import Unused
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
@@ -136,6 +137,17 @@ class Train(Stage[TrainSettings]):
             if self._head == "lm":
                 name_ends(folder, tokenizer, model.path)
         return Artifact(self.output, str(folder), context.name, digest="", details={"saved": saved.facts()})
+
+    def without_use(self) -> Mapping[str, Unused]:
+        """What is for conversations where texts are learnt, and for an LM head where the model has another."""
+        found: dict[str, Unused] = {}
+        if self._data().record_type is Document:
+            found["batch.learn"] = Unused("all of a plain text is learnt")
+        if self._head == "scalar":
+            told = Unused(f"the model of loss {self.settings.loss.name!r} has a scalar head")
+            fields = type(self.settings.engine.settings).model_fields
+            found |= {f"engine.{name}": told for name in ("chunk", "head_kernel") if name in fields}
+        return found
 
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether loss, data, stage and chat template fit together."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 import aftertrain
 from aftertrain.core.errors import RecipeError
 from aftertrain.core.recipe import Recipe
+from aftertrain.core.run.graph import build_graph
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.usage import Unused, UsedIf, conditions, used_unless
 from aftertrain.registry.discovery import installed
@@ -222,6 +223,88 @@ def test_a_resolved_recipe_reads_as_the_same_recipe(tmp_path: Path) -> None:
 
     again = Recipe.model_validate(dumped, context=SettingsResolver(loaded.registry, tmp_path).context)
     assert again == loaded.recipe
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "reason"),
+    [
+        ("tasks: [", "temperatures: [1.0]\n    tasks: [", "score.temperatures", "no task makes replies"),
+        ("tasks: [", "generator: transformers\n    tasks: [", "score.generator", "no task makes replies"),
+        ("tasks: [", "max_new_tokens: 8\n    tasks: [", "score.max_new_tokens", "no task makes replies"),
+        (
+            "tasks: [{use: multiple_choice, path: rows.jsonl}]",
+            "engine: torch\n    tasks: [{use: gsm8k, path: rows.jsonl}]",
+            "score.engine",
+            "every task makes replies",
+        ),
+        (
+            "tasks: [{use: multiple_choice, path: rows.jsonl}]",
+            "micro_tokens: 64\n    tasks: [{use: gsm8k, path: rows.jsonl}]",
+            "score.micro_tokens",
+            "every task makes replies",
+        ),
+        (
+            "data: {use: quickstart}",
+            "data: {use: jsonl, path: x, format: text}\n    batch: {learn: last}",
+            "fit.batch.learn",
+            "all of a plain text is learnt",
+        ),
+        (
+            "loss: {use: sft}",
+            "loss: reward_model\n    engine: {use: torch, head_kernel: liger}",
+            "fit.engine.head_kernel",
+            "has a scalar head",
+        ),
+        (
+            "rewards: [{use: gsm8k}]",
+            "verification: {deadline: 3.0}\n    rewards: [{use: judge, model: m}]",
+            "rl.verification",
+            "none of the rewards is judged in processes",
+        ),
+    ],
+)
+def test_what_does_nothing_beside_the_components_named_is_told(
+    tmp_path: Path, old: str, new: str, path: str, reason: str
+) -> None:
+    text = RECIPE.replace(old, new)
+    assert mistakes(tmp_path, text) == []
+    loaded = aftertrain.load_recipe(tmp_path / "r.yaml")
+    with pytest.raises(RecipeError) as caught:
+        build_graph(loaded.recipe.stages, loaded.builder, loaded.locate)
+    (issue,) = caught.value.issues
+    assert issue.path == f"stages.{path}"
+    assert reason in issue.message
+    where = text.splitlines()[int(issue.where.split(":")[1]) - 1]
+    assert path.rpartition(".")[2] in where
+
+
+def test_components_that_use_all_of_it_are_no_mistake(tmp_path: Path) -> None:
+    """One task of each kind uses generator and engine; a pooled part uses the pool."""
+    text = RECIPE.replace(
+        "tasks: [{use: multiple_choice, path: rows.jsonl}]",
+        "engine: torch\n    temperatures: [1.0]\n"
+        "    tasks: [{use: multiple_choice, path: rows.jsonl}, {use: gsm8k, path: rows.jsonl}]",
+    ).replace(
+        "rewards: [{use: gsm8k}]",
+        "verification: {deadline: 3.0}\n    rewards: [{use: any, parts: [{verifier: gsm8k}]}]",
+    )
+    assert mistakes(tmp_path, text) == []
+    loaded = aftertrain.load_recipe(tmp_path / "r.yaml")
+    assert len(build_graph(loaded.recipe.stages, loaded.builder, loaded.locate)) == 3
+
+
+def test_plan_and_run_refuse_it_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from aftertrain.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("tasks: [", "temperatures: [1.0]\n    tasks: ["))
+    for command in ("plan", "run"):
+        assert main([command, str(path)]) == 2
+        assert (
+            "stages.score.temperatures: set, and not used: no task makes replies; take it out"
+            in capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize("name", ["quickstart", "smollm2-gsm8k", "tulu3.1-8b", "tulu3/8b", "tulu3/70b", "tulu3/405b"])
