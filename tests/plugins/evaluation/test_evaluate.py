@@ -11,10 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError, Interrupted, RunError
-from aftertrain.core.settings import Use
+from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import PlanContext, planned
 from aftertrain.core.statistics import wilson
-from aftertrain.plugins.evaluation.settings import EvaluateSettings
+from aftertrain.plugins.evaluation.settings import EvaluateSettings, ProblemsSettings
+from aftertrain.plugins.verifiers.gsm8k import GSM8K
+from aftertrain.plugins.verifiers.settings import GSM8KSettings
 
 
 def rows_of(path: str) -> list[dict[str, Any]]:
@@ -247,3 +249,19 @@ def test_two_tasks_of_one_name_are_refused(sums_task: Use[Any], evaluate: Callab
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in EvaluateSettings.model_fields.values())
+
+
+@pytest.mark.parametrize(("prefill", "score"), [("", 0.5), ("<think>", 0.0)])
+def test_replies_that_stay_in_the_thoughts_of_their_prompt_have_no_answer(
+    evaluate: Any, stand: Any, builder: Any, prefill: str, score: float
+) -> None:
+    """The same replies, "It is N.", half of them right; where the prompt ends with an opening tag they are thoughts."""
+
+    class Here(GSM8K):
+        isolated = False
+
+    verifier = builder.use(Here, "verifier", "here", GSM8KSettings(extract="flexible"))
+    data = Use("dataset", "sums", Settings())
+    settings = ProblemsSettings(data=data, verifier=verifier, check="equal", max_new_tokens=8, prefill=prefill)
+    artifact = evaluate(tasks=(Use("eval_task", "problems", settings),)).run(stand().context)
+    assert artifact.details["scores"][0]["mean"] == score
