@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation, Overflow
 
 from aftertrain.core.answer import judged
-from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.sandbox.limits import MEGA, Limits, UnitResult
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.code.fence import program
 from aftertrain.plugins.code.settings import CodeSettings
-from aftertrain.plugins.code.truth import Functions, Streams, read
+from aftertrain.plugins.code.truth import Functions, Streams, read, suite
 
 START = 10.0
 """Seconds beyond `case_seconds` for starting the sandbox, on a busy machine."""
@@ -87,7 +87,7 @@ class Code(Verifier[CodeSettings]):
 
     def _run(self, case: VerificationCase) -> Verdict:
         try:
-            truth = read(case.ground_truth)
+            truth = self._tests(case.ground_truth)
         except (ValueError, RecursionError) as error:
             return Verdict.error(str(error)[: 3 * SHOWN])
         source, where = program(case.response, self.settings.extract)
@@ -102,6 +102,9 @@ class Code(Verifier[CodeSettings]):
             results = self._open().test(full, truth.tests, stop_at_failure=stop, seconds=limit)
             return self._scored(source, where, results, len(truth.tests))
         return self._scored(source, where, self._stream(source, truth), len(truth))
+
+    def _tests(self, truth: JSON) -> Functions | Streams:
+        return read(truth) if self.settings.tests == "auto" else suite(truth, self.settings.module)
 
     def _stream(self, source: str, truth: Streams) -> list[UnitResult]:
         found: list[UnitResult] = []

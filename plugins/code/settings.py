@@ -25,6 +25,14 @@ class CodeSettings(AnswerSettings):
         description="all_pass: 1 when every test passes, else 0; pass_rate: the share of tests that pass. HumanEval's "
         "check function is one test.",
     )
+    tests: Literal["auto", "pytest"] = Field(
+        "auto",
+        description="auto: ground truths in the forms of HumanEval, MBPP, APPS, LiveCodeBench or asserts; pytest: the "
+        "source of a test module, as a text or under the key test.",
+    )
+    module: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+        "solution", description="Name by which tests for pytest import the program."
+    )
     seconds: Seconds = Field(3.0, description="Seconds for each test (3 in HumanEval's own harness), and for loading.")
     case_seconds: Seconds = Field(
         60.0, description="Seconds for all tests of one reply; what is left then is too late."
@@ -53,6 +61,8 @@ class CodeSettings(AnswerSettings):
 
     @model_validator(mode="after")
     def _time_for_one(self) -> Self:
+        if self.tests != "pytest" and self.module != "solution":
+            raise ValueError("module is of tests pytest")
         if self.case_seconds < self.seconds:
             raise ValueError(
                 f"case_seconds ({self.case_seconds:g}) is less than seconds ({self.seconds:g}), of one test"

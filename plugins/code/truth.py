@@ -14,6 +14,7 @@ from typing import Any
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import JSON
 from aftertrain.core.sandbox.limits import UnitTests
+from aftertrain.plugins.code.suite import read as _read_suite
 
 FORMS = (
     '{"test", "entry_point"} (HumanEval), {"test_list"} (MBPP), a list of asserts, {"inputs", "outputs"} or a list of '
@@ -70,6 +71,25 @@ def read(truth: JSON) -> Functions | Streams:
         "an empty list" if truth == [] else f"a list of {_kinds(truth)}" if isinstance(truth, list) else _kind(truth)
     )
     raise ValueError(f"the ground truth is {shown}; it should be {FORMS}")
+
+
+def suite(truth: JSON, module: str) -> Functions:
+    """The tests of a module for pytest: its source, or a mapping with `test`; a text may be the mapping's JSON.
+
+    Raises:
+        ValueError: see `suite.read`.
+    """
+    if isinstance(truth, str) and truth.lstrip().startswith("{"):
+        try:
+            truth = json.loads(truth)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the ground truth is a text that is no JSON ({error})") from error
+    if isinstance(truth, Mapping):
+        _known(truth, {"test", "task_id", "source_file"})
+        truth = _string(truth, "test")
+    if not isinstance(truth, str):
+        raise ValueError(f"the ground truth is {_kind(truth)}; with tests: pytest it should be a test module's source")
+    return Functions(_read_suite(truth, module))
 
 
 def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:

@@ -159,8 +159,8 @@ class FormatSettings(Settings):
     def _some_demand(self) -> Self:
         if len(set(self.tags)) < len(self.tags):
             raise ValueError("each of tags once")
-        if not self.tags and (unused := {"after", "prefilled"} & self.model_fields_set):
-            raise ValueError(f"{', '.join(sorted(unused))}: of tags, and there are none")
+        if not self.tags and (self.after != "nothing" or self.prefilled is not None):
+            raise ValueError("after and prefilled are of tags, and there are none")
         lengths = [(self.min_characters, self.max_characters), (self.min_words, self.max_words)]
         if any(least is not None and most is not None and least > most for least, most in lengths):
             raise ValueError("no reply can meet both: a minimum is above its maximum")
