@@ -204,6 +204,8 @@ class VerificationCase:
 
 Outcome = Literal["scored", "timeout", "error", "unparsable"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+UNJUDGED: tuple[Outcome, ...] = ("error", "timeout")
+"""Outcomes that say nothing of the reply: what counts them as 0 says so."""
 WORDS = 10_000
 """Characters of a verdict's `extracted` and `detail` that are kept."""
 

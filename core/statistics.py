@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 Z95 = 1.959963984540054
+ALPHA = 0.05
+"""P-value, adjusted for all comparisons of one evaluation, below which a difference is called one."""
+EXACT_FLIPS = 14
+"""Differences other than 0 up to which all their signs are tried."""
+RANDOM_FLIPS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,38 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Interval of a mean: Wilson's where every value is 0 or 1, else the percentile bootstrap."""
+    """Interval of a mean: Wilson's where every value is 0 or 1, else the percentile bootstrap, see `open_share`.
+
+    Values in [0, 1] may have unseen others anywhere in it; of other values, as far away as the largest is from 0.
+    """
     if all(value in (0, 1) for value in values):
         return wilson(sum(values), len(values))
-    return bootstrap_mean(values, seed=seed)
+    found = bootstrap_mean(values, seed=seed)
+    if all(0 <= value <= 1 for value in values):
+        return _widened(found, 0.0, 1.0)
+    reach = max(map(abs, values))
+    return _widened(found, found.mean - reach, found.mean + reach)
+
+
+def open_share(n: int) -> float:
+    """Share of a population of which n draws may show nothing: the bound of Clopper & Pearson (1934) for 0 of n, 95 %.
+
+    A bootstrap draws from what was seen alone: of one value, or of equal ones, it makes an interval of width 0. So an
+    interval here reaches at least to where the mean would lie if this share had the lowest, or the highest, score.
+
+    1 - 0.025^(1/n): of one draw 97.5 %, of ten 30.8 % (Clopper & Pearson's table: 0.308):
+
+    >>> [round(open_share(n), 4) for n in (1, 10, 100)]
+    [0.975, 0.3085, 0.0362]
+    """
+    return -math.expm1(math.log(0.025) / n)
+
+
+def _widened(found: Interval, lowest: float, highest: float) -> Interval:
+    share = open_share(found.n)
+    low = found.mean - share * (found.mean - lowest)
+    high = found.mean + share * (highest - found.mean)
+    return Interval(found.mean, min(found.low, low), max(found.high, high), found.n)
 
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0, resamples: int = 10_000) -> Interval:
@@ -88,10 +122,74 @@ def bootstrap_mean(values: Sequence[float], *, seed: int = 0, resamples: int = 1
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> Interval:
-    """Bootstrap interval of mean(after - before) over the same instances, resampled in pairs."""
+    """Bootstrap interval of mean(after - before) over the same instances, resampled in pairs; see `open_share`.
+
+    Scores in [0, 1] may have unseen differences of -1 to 1; others, as far from the mean as the largest score from 0.
+    """
     if len(before) != len(after):
         raise ValueError(f"paired scores differ in number: {len(before)} and {len(after)}")
-    return bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], seed=seed)
+    found = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], seed=seed)
+    if all(0 <= value <= 1 for value in (*before, *after)):
+        return _widened(found, -1.0, 1.0)
+    reach = max(map(abs, (*before, *after)))
+    return _widened(found, found.mean - reach, found.mean + reach)
+
+
+def paired_p(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:
+    """Two-sided p-value that paired scores differ by chance alone: McNemar's for 0 and 1, else by flipped signs."""
+    if all(value in (0, 1) for value in (*before, *after)):
+        return mcnemar(before, after)
+    return sign_flips(before, after, seed=seed)
+
+
+def sign_flips(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:
+    """P-value of the sign-flip test (Fisher 1935): how often the sum of differences of random signs is as far from 0.
+
+    All signs are tried where few instances changed, else 20,000 random ones, with the observed ones counted among them
+    (Phipson & Smyth 2010), so that no p-value is 0.
+
+    Differences 1, 2, 3: of eight signings two are as far from 0 as all alike:
+
+    >>> sign_flips([0, 0, 0], [1, 2, 3])
+    0.25
+    """
+    import numpy as np
+
+    if len(before) != len(after):
+        raise ValueError(f"paired scores differ in number: {len(before)} and {len(after)}")
+    gaps = np.asarray([b - a for a, b in zip(before, after, strict=True)], dtype=np.float64)
+    gaps = gaps[gaps != 0]
+    if gaps.size == 0:
+        return 1.0
+    least = abs(gaps.sum()) - 1e-9 * np.abs(gaps).sum()  # sums of the same numbers differ by their order
+    if gaps.size <= EXACT_FLIPS:
+        signs = 1 - 2 * (np.arange(1 << gaps.size)[:, None] >> np.arange(gaps.size) & 1)
+        return float(np.mean(np.abs(signs @ gaps) >= least))
+    rng = np.random.default_rng(seed)
+    far, block = 0, max(1, 2_000_000 // gaps.size)
+    for start in range(0, RANDOM_FLIPS, block):
+        signs = rng.integers(0, 2, (min(block, RANDOM_FLIPS - start), gaps.size)) * 2 - 1
+        far += int((np.abs(signs @ gaps) >= least).sum())
+    return (far + 1) / (RANDOM_FLIPS + 1)
+
+
+def direction(
+    mean: float, p: float | None, lowest: float | None = None, highest: float | None = None
+) -> Literal["rise", "fall", "none"]:
+    """What a difference may be called: a rise or a fall where its adjusted p-value is below `ALPHA`, else none.
+
+    Args:
+        p: adjusted for all that were tested together; None where nothing was.
+        lowest, highest: the mean if whatever could not be judged spoke against it, or for it; a rise or fall must stay.
+
+    >>> direction(0.1, 0.01), direction(-0.1, 0.01), direction(0.1, 0.06), direction(0.1, 0.01, -0.02, 0.2)
+    ('rise', 'fall', 'none', 'none')
+    """
+    if p is None or p >= ALPHA:
+        return "none"
+    if min(mean, mean if lowest is None else lowest) > 0:
+        return "rise"
+    return "fall" if max(mean, mean if highest is None else highest) < 0 else "none"
 
 
 def mcnemar(before: Sequence[float], after: Sequence[float]) -> float:

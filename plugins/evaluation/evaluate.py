@@ -217,7 +217,10 @@ class Evaluate(Stage[EvaluateSettings]):
             "differences": summary.differences(rows, others),
             "health": summary.health(rows),
         }
-        for message in summary.alarms(details["health"]):
+        for message in (
+            *summary.doubts(details["scores"], details["health"]),
+            *summary.alarms(details["health"]),
+        ):
             context.emit("warning", step, message=message)
         context.emit("scores", step, **details)
         return Artifact("scores", str(context.folder), context.name, digest="", details=details)

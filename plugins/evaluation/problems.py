@@ -139,8 +139,18 @@ class Problems(EvalTask[ProblemsSettings]):
         return digest(["problems", data, rules])
 
 
+def _place(verdict: Verdict) -> tuple[float, bool]:
+    """By how little a check leaves of a reply: one that is not met, or finds no answer, decides whatever another says.
+
+    A check that could not be judged decides before one that is met in part.
+    """
+    if verdict.value is not None:
+        return (verdict.value if verdict.value == 0 else 1.0 + verdict.value), True
+    return (0.0, False) if verdict.outcome == "unparsable" else (0.5, False)
+
+
 def _score(verdicts: Sequence[Verdict]) -> InstanceScore:
-    worst = min(verdicts, key=lambda verdict: -1.0 if verdict.value is None else verdict.value)
+    worst = min(verdicts, key=_place)
     answered = all(verdict.outcome == "scored" for verdict in verdicts)
     return InstanceScore(
         metrics={"exact_match": worst.value or 0.0, "format": float(answered)},

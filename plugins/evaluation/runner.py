@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -65,6 +66,7 @@ class Runner:
             for instance in instances
         ]
         scores = block.task.task.score_all(marked, outputs)
+        _check(block, scores)
         return [
             self._row(block, instance, output, score)
             for instance, output, score in zip(instances, outputs, scores, strict=True)
@@ -124,12 +126,31 @@ class Runner:
             target=instance.target,
             extracted=score.extracted,
             outcome=score.outcome,
-            metrics=dict(score.metrics),
+            metrics={name: float(value) for name, value in score.metrics.items()},
             detail=score.detail,
             finish_reason=output.finish_reason if isinstance(output, Completion) else "",
             n_tokens=len(output.token_ids) if isinstance(output, Completion) else sum(output.n_tokens),
             logprobs=() if replied else output.logprobs,
         )
+
+
+def _check(block: Block, scores: Sequence[InstanceScore]) -> None:
+    """See that a task gave each instance every metric, as a finite number: a mean over anything else is none.
+
+    Raises:
+        DataError: it did not; names the instance and the metric.
+    """
+    task = f"task {block.task.name!r}"
+    if len(scores) != len(block.instances):
+        raise DataError(f"{task}: `score_all` gave {len(scores)} scores for {len(block.instances)} instances")
+    names = {block.task.task.primary_metric, *scores[0].metrics}
+    for instance, score in zip(block.instances, scores, strict=True):
+        for name in sorted(names ^ set(score.metrics)):
+            missing = "has no" if name in names else "alone has a"
+            raise DataError(f"{task}: instance {instance.id!r} {missing} metric {name!r}; all must have the same")
+        for name, value in score.metrics.items():
+            if not math.isfinite(value):
+                raise DataError(f"{task}: metric {name!r} of instance {instance.id!r} is {value}; it must be finite")
 
 
 def fit_prompt(ids: list[int], max_new_tokens: int, window: int | None) -> tuple[list[int], int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aftertrain.core.statistics import direction
+
 FIRST = ("nll_per_token", "loss", "reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
 """Metrics shown first; after them `learning_rate` and `grad_norm` where there is room."""
 RATES = ("learning_rate", "grad_norm")
@@ -86,15 +88,36 @@ def score(entry: Mapping[str, Any]) -> str:
     at = f" at temperature {entry['temperature']:g}" if entry.get("temperature") is not None else ""
     return (
         f"{entry['task']} {entry['metric']}{at}: {entry['mean']:.3f} "
-        f"[{entry['low']:.3f}, {entry['high']:.3f}], n = {entry['n']}"
+        f"[{entry['low']:.3f}, {entry['high']:.3f}], n = {entry['n']}{_open(entry)}"
     )
+
+
+def _open(entry: Mapping[str, Any]) -> str:
+    """What judging that failed leaves open."""
+    if not entry.get("unjudged"):
+        return ""
+    count = f", {entry['unjudged']} could not be judged"
+    if entry.get("lowest") is None:
+        return count
+    return f"{count}: between {entry['lowest']:.3f} and {entry['highest']:.3f}"
 
 
 def difference(entry: Mapping[str, Any]) -> str:
     """One paired difference with its interval."""
     at = f" at temperature {entry['temperature']:g}" if entry.get("temperature") is not None else ""
-    sure = "excludes 0" if not entry["low"] <= 0 <= entry["high"] else "includes 0"
+    p = entry.get("p_holm")
+    way = direction(entry["mean"], p, entry.get("lowest"), entry.get("highest"))
+    sure = f"{'no difference shown' if way == 'none' else f'a {way}'}, {'no p-value' if p is None else p_value(p)}"
     return (
         f"{entry['task']} {entry['metric']}{at} against {entry['against']}: {entry['mean']:+.3f} "
-        f"[{entry['low']:+.3f}, {entry['high']:+.3f}] ({sure})"
+        f"[{entry['low']:+.3f}, {entry['high']:+.3f}] ({sure}{_open(entry)})"
     )
+
+
+def p_value(p: float) -> str:
+    """A p-value, written.
+
+    >>> p_value(0.0004), p_value(0.0312)
+    ('p < 0.001', 'p = 0.031')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -18,7 +18,11 @@ Values = dict[str, dict[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's mean with its 95 % interval. `temperature` is None where nothing is sampled."""
+    """A metric's mean with its 95 % interval. `temperature` is None where nothing is sampled.
+
+    Attributes:
+        unjudged: replies that could not be judged; `lowest` and `highest` are the mean if all were wrong, or right.
+    """
 
     stage: str
     task: str
@@ -30,6 +34,9 @@ class Score:
     n: int
     fingerprint: str = ""
     primary: bool | None = None
+    unjudged: int = 0
+    lowest: float | None = None
+    highest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,8 @@ class Difference:
 
     Attributes:
         better, worse: instances whose score rose or fell; None where it was not recorded.
-        p: McNemar's exact p-value, adjusted by Holm's method where recorded; None for scores other than 0 or 1.
+        p: the p-value, adjusted by Holm's method where recorded; None where there is none.
+        unjudged: pairs of which a reply could not be judged; `lowest` and `highest` bound the mean over them.
     """
 
     stage: str
@@ -53,6 +61,9 @@ class Difference:
     better: int | None = None
     worse: int | None = None
     p: float | None = None
+    unjudged: int = 0
+    lowest: float | None = None
+    highest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

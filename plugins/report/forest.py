@@ -19,7 +19,7 @@ class Row:
         tone: CSS class of its colour.
         mean, low, high: the estimate and its interval, in axis units.
         value, interval, n: the same, written.
-        verdict: words beside it (`excludes 0: a rise`), may be empty.
+        verdict: words beside it (`a rise`), may be empty.
         note: more about the interval (flips and p-value), may be empty.
     """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.records import UNJUDGED
 
 GROUPS = ("became right", "became wrong", "wrong before and after", "right before and after")
 _RIGHT = 0.5
@@ -79,6 +80,10 @@ class Instances:
         """A metric by instance id and repeat."""
         replies = self.of(stage, task, temperature)
         return {(r.id, r.repeat): r.metrics[metric] for r in replies if metric in r.metrics}
+
+    def unjudged(self, stage: str, task: str, temperature: float | None) -> set[tuple[str, int]]:
+        """Instance ids and repeats of the replies that could not be judged."""
+        return {(r.id, r.repeat) for r in self.of(stage, task, temperature) if r.outcome in UNJUDGED}
 
     def likelihood(self, stage: str, task: str) -> bool:
         """Whether a task compared log-likelihoods instead of sampling replies."""

@@ -43,7 +43,7 @@ def note_event(stage: Stage, event: Event) -> None:
 def note_scores(stage: Stage, data: dict[str, Any]) -> None:
     """Replace the stage's scores, differences and health by those of a `scores` event or of an artifact's details."""
     stage.scores = [
-        Score(stage.name, *_estimate(row), fingerprint=str(row.get("fingerprint", "")), primary=row.get("primary"))
+        Score(stage.name, *_estimate(row), str(row.get("fingerprint", "")), row.get("primary"), *_open(row))
         for row in sequence(data.get("scores"))
         if isinstance(row, dict) and "mean" in row
     ]
@@ -52,9 +52,10 @@ def note_scores(stage: Stage, data: dict[str, Any]) -> None:
             stage.name,
             str(row.get("against", "")),
             *_estimate(row),
-            better=row.get("better"),
-            worse=row.get("worse"),
-            p=row.get("p_holm", row.get("p")),
+            row.get("better"),
+            row.get("worse"),
+            row.get("p_holm", row.get("p")),
+            *_open(row),
         )
         for row in sequence(data.get("differences"))
         if isinstance(row, dict) and "mean" in row
@@ -104,6 +105,14 @@ def _estimate(row: dict[str, Any]) -> tuple[str, str, float | None, float, float
         float(row.get("high", mean)),
         int(row.get("n", 0)),
     )
+
+
+def _open(row: dict[str, Any]) -> tuple[int, float | None, float | None]:
+    """What could not be judged, and the mean's bounds over it."""
+    lowest, highest = (
+        float(bound) if isinstance(bound, int | float) else None for bound in (row.get("lowest"), row.get("highest"))
+    )
+    return int(row.get("unjudged") or 0), lowest, highest
 
 
 def _note_values(stage: Stage, into: Values, step: int, data: dict[str, Any]) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aftertrain.core.statistics import paired_difference
+from aftertrain.core.statistics import direction, holm, paired_difference, paired_p
 from aftertrain.plugins.report.facts import Difference, Run, Score
 from aftertrain.plugins.report.instances import Instances
-from aftertrain.plugins.report.numbers import SPACE, number, percent, signed
+from aftertrain.plugins.report.numbers import SPACE, count, number, percent, signed
 
 _NOT_A_SHARE = re.compile(r"bits|loss|perplexity|ppl|nll|logprob|length|tokens|entropy")
 
@@ -83,17 +83,20 @@ class Comparison:
 
     @property
     def direction(self) -> str:
-        """`rise`, `fall`, or `none` when the interval includes 0."""
-        if self.difference.low > 0:
-            return "rise"
-        return "fall" if self.difference.high < 0 else "none"
+        """`rise`, `fall`, or `none` where the adjusted p-value, or what could not be judged, leaves it open."""
+        d = self.difference
+        return direction(d.mean, d.p, d.lowest, d.highest)
 
     @property
     def verdict(self) -> str:
-        """In words whether the interval excludes 0."""
-        if self.direction == "none":
-            return "includes 0: no difference shown"
-        return f"excludes 0: a {self.direction}"
+        """In words whether a difference is shown, and what else could decide it."""
+        d = self.difference
+        words = "no difference shown" if self.direction == "none" else f"a {self.direction}"
+        if d.p is None:
+            words += " (no p-value)"
+        if self.direction == "none" and direction(d.mean, d.p) != "none":
+            words += f": the {count(d.unjudged)} that could not be judged may decide it"
+        return words
 
 
 def score_series(scores: Sequence[Score], instances: Instances) -> list[ScoreSeries]:
@@ -113,6 +116,24 @@ def main_series(series: Sequence[ScoreSeries]) -> list[ScoreSeries]:
     for one in sorted(series, key=lambda one: not one.scores[0].primary):
         first.setdefault(one.task, one.metric)
     return [one for one in series if first[one.task] == one.metric]
+
+
+def all_comparisons(
+    run: Run, shown: Sequence[ScoreSeries], instances: Instances
+) -> dict[ScoreSeries, list[Comparison]]:
+    """The comparisons of each series; p-values computed here are adjusted by Holm's method over all that are."""
+    found = {series: comparisons(run, series, instances) for series in shown}
+    computed = [c.difference.p for group in found.values() for c in group if c.computed and c.difference.p is not None]
+    adjusted = iter(holm(computed))
+    return {
+        series: [
+            replace(c, difference=replace(c.difference, p=next(adjusted)))
+            if c.computed and c.difference.p is not None
+            else c
+            for c in group
+        ]
+        for series, group in found.items()
+    }
 
 
 def comparisons(run: Run, series: ScoreSeries, instances: Instances) -> list[Comparison]:
@@ -193,7 +214,9 @@ def _verb(series: ScoreSeries, found: Sequence[Comparison]) -> str:
     ends = [c for c in found if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
     if first.mean == last.mean:
         return "stayed the same,"
-    if ends and ends[0].direction == "none":
+    if not ends or ends[0].difference.p is None:
+        return "went"
+    if ends[0].direction == "none":
         return "did not measurably change,"
     return "rose" if last.mean > first.mean else "fell"
 
@@ -208,6 +231,9 @@ def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
     if not shared or len(shared) != len(before) or len(shared) != len(after):
         return None
     found = paired_difference([before[key] for key in shared], [after[key] for key in shared])
+    unsure = instances.unjudged(first.stage, series.task, series.temperature)
+    unsure |= instances.unjudged(last.stage, series.task, series.temperature)
+    judged = [key for key in shared if key not in unsure]
     return Difference(
         last.stage,
         first.stage,
@@ -218,6 +244,10 @@ def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
         found.low,
         found.high,
         found.n,
+        p=paired_p([before[key] for key in judged], [after[key] for key in judged]) if judged else None,
+        unjudged=len(shared) - len(judged),
+        lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
+        highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
     )
 
 

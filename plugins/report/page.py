@@ -18,7 +18,7 @@ import jinja2
 from aftertrain.core.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance
 from aftertrain.plugins.report.curves import Curves, curves
-from aftertrain.plugins.report.facts import Difference, Run, Sampled, Stage
+from aftertrain.plugins.report.facts import Difference, Run, Sampled, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
 from aftertrain.plugins.report.instances import Chosen, Instances
@@ -27,7 +27,7 @@ from aftertrain.plugins.report.lengths import Lengths, lengths
 from aftertrain.plugins.report.outcome import (
     Comparison,
     ScoreSeries,
-    comparisons,
+    all_comparisons,
     main_series,
     model_of,
     score_series,
@@ -75,7 +75,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
     instances = Instances({stage.name: stage.folder for stage in run.stages if is_evaluation(stage)})
     series = score_series(run.scores, instances)
     shown = main_series(series)
-    compared = {one: comparisons(run, one, instances) for one in shown}
+    compared = all_comparisons(run, shown, instances)
     environment = _environment(settings)
     script, style = _asset("script.js"), _asset("style.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -148,6 +148,7 @@ def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Pan
             value=series.write(score.mean),
             interval=series.interval(score.low, score.high),
             n=numbers.count(score.n),
+            note=_doubt(series, score),
         )
         for score in series.scores
     ]
@@ -184,6 +185,16 @@ def _difference_row(run: Run, series: ScoreSeries, compared: Comparison) -> Row:
         verdict=compared.verdict,
         note=_flips(d),
     )
+
+
+def _doubt(series: ScoreSeries, score: Score) -> str:
+    """What judging that failed leaves open of a score."""
+    if not score.unjudged:
+        return ""
+    words = f"{numbers.count(score.unjudged)} could not be judged"
+    if score.lowest is None or score.highest is None:
+        return words
+    return f"{words}: {series.interval(score.lowest, score.highest)}"
 
 
 def _flips(difference: Difference) -> str:

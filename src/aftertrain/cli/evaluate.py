@@ -73,7 +73,8 @@ def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
     """Print scores as a table, in percent."""
-    header = ("task", "metric", "temperature", "score", "95 %", "n")
+    doubtful = any(score.get("unjudged") for score in scores)
+    header = ("task", "metric", "temperature", "score", "95 %", "n", *(["not judged"] if doubtful else []))
     rows = [
         (
             str(score["task"]),
@@ -82,10 +83,20 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
             f"{100 * score['mean']:.1f}",
             f"{100 * score['low']:.1f} to {100 * score['high']:.1f}",
             str(score["n"]),
+            *([_doubt(score)] if doubtful else []),
         )
         for score in scores
     ]
     echo_table(rows, header)
+
+
+def _doubt(score: dict[str, Any]) -> str:
+    """How many replies could not be judged, and the score if all of them were wrong, or right."""
+    if not score.get("unjudged"):
+        return "0"
+    if score.get("lowest") is None:
+        return str(score["unjudged"])
+    return f"{score['unjudged']}: {100 * score['lowest']:.1f} to {100 * score['highest']:.1f}"
 
 
 def _slug(model: str) -> str:

@@ -55,7 +55,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
     "real-time": lambda: os.kill(os.getpid(), signal.SIGRTMIN + 2),
     "exit": lambda: os._exit(0),
-    "kill the keeper": lambda: os.kill(os.getppid(), signal.SIGKILL),
+    "kill the keeper": lambda: (os.kill(os.getppid(), signal.SIGKILL), time.sleep(1)),
     "close": lambda: os.closerange(0, 1024),
     "garbage": lambda: _into_every_descriptor(b"\xff\x00 this is no verdict\n"),
     "forge": lambda: _into_every_descriptor(_forged()),

@@ -45,7 +45,7 @@ EVENTS = [
     Event(
         "scores",
         "sft-eval",
-        data={"scores": [SCORE], "differences": [{**DIFFERENCE, "low": 0.02, "high": 0.18, "n": 100}]},
+        data={"scores": [SCORE], "differences": [{**DIFFERENCE, "low": 0.02, "high": 0.18, "n": 100, "p_holm": 0.07}]},
         time=117.0,
     ),
     Event("stage_done", "sft-eval", data={"timing": {"seconds": 1.0}}, time=117.0),
@@ -70,7 +70,8 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "sft: done in 1:15  loss 1  (mean of the last 3 steps)",
         "sft-eval: evaluate",
         "sft-eval: gsm8k exact at temperature 1: 0.500 [0.400, 0.600], n = 100",
-        "sft-eval: gsm8k exact at temperature 1 against base-eval: +0.100 [+0.020, +0.180] (excludes 0)",
+        "sft-eval: gsm8k exact at temperature 1 against base-eval: +0.100 [+0.020, +0.180] "
+        "(no difference shown, p = 0.07)",
         "sft-eval: done in 0:01",
         "all stages are done in 1:20",
     ]

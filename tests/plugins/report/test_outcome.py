@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from aftertrain.core.statistics import holm
 from aftertrain.plugins.report.facts import Difference
 from aftertrain.plugins.report.instances import GROUPS, Instances
-from aftertrain.plugins.report.outcome import Comparison, comparisons, main_series, score_series, sentence, steps
+from aftertrain.plugins.report.outcome import (
+    Comparison,
+    all_comparisons,
+    comparisons,
+    main_series,
+    score_series,
+    sentence,
+    steps,
+)
 from aftertrain.plugins.report.reading import read_run
 
 
@@ -63,16 +72,32 @@ def test_evaluations_of_different_questions_are_not_compared(full_run: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
+    ("mean", "p", "bounds", "words"),
     [
-        (0.01, 0.2, "excludes 0: a rise"),
-        (-0.2, -0.01, "excludes 0: a fall"),
-        (-0.1, 0.1, "includes 0: no difference shown"),
-        (0.0, 0.1, "includes 0: no difference shown"),
+        (0.1, 0.01, (0.1, 0.1), "a rise"),
+        (-0.1, 0.0499, (None, None), "a fall"),
+        (0.1, 0.05, (0.1, 0.1), "no difference shown"),
+        (0.1, None, (0.1, 0.1), "no difference shown (no p-value)"),
+        (0.1, 0.01, (-0.01, 0.2), "no difference shown: the 7 that could not be judged may decide it"),
     ],
 )
-def test_words_follow_the_interval(low: float, high: float, words: str) -> None:
-    assert Comparison(Difference("b", "a", "t", "m", 0.0, (low + high) / 2, low, high, 10)).verdict == words
+def test_words_follow_the_adjusted_p(
+    mean: float, p: float | None, bounds: tuple[float | None, float | None], words: str
+) -> None:
+    """The interval lies on one side of 0 in each of them."""
+    low, high = sorted((mean / 2, 2 * mean))
+    found = Difference("b", "a", "t", "m", 0.0, mean, low, high, 10, None, None, p, 7, *bounds)
+    assert Comparison(found).verdict == words
+
+
+def test_p_values_computed_here_are_adjusted_together(full_run: Path) -> None:
+    run, instances = read_run(full_run), instances_of(full_run)
+    shown = main_series(score_series(run.scores, instances))
+    alone = [c.difference.p for one in shown for c in comparisons(run, one, instances) if c.computed]
+    every = [c for found in all_comparisons(run, shown, instances).values() for c in found]
+    together = [c.difference.p for c in every if c.computed]
+    assert together == holm([p for p in alone if p is not None])
+    assert len(together) == 2
 
 
 def test_the_sentence_is_made_of_the_figures(full_run: Path) -> None:
@@ -92,7 +117,7 @@ def test_a_change_within_the_noise_is_not_called_a_rise(full_run: Path) -> None:
     series = score_series(run.scores, instances)[0]
     first, last = series.scores[0], replace(series.scores[-1], mean=series.scores[0].mean + 0.01)
     short = replace(series, scores=(first, last))
-    noise = Difference("rlvr-eval", "base-eval", "problems", "accuracy", 0.0, 0.01, -0.05, 0.07, 60)
+    noise = Difference("rlvr-eval", "base-eval", "problems", "accuracy", 0.0, 0.01, -0.05, 0.07, 60, p=0.4)
     assert "did not measurably change" in sentence(run, [short], {short: [Comparison(noise)]})
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aftertrain.core.events import EventLog
 from aftertrain.plugins.report.page import render
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -119,7 +120,7 @@ def test_every_score_stands_with_interval_and_n(full_run: Path, page: Document) 
         "Reward", "KL from the reference model", "Verified as right", "Throughput", "Time of a step, by activity",
         "Chosen scored above rejected", "Learning rate", "Grad norm", "Acme · oddity", "unparsable", "Example CPU",
         "3 of 4000 rows are longer than max_tokens", "too_long", "row-17", "reduction: token_mean", "8.0 GiB",
-        "critic rm", "excludes 0: a rise", "20 up, 3 down, p < 0.001", "transformers 5.1.0", "sequences per step",
+        "critic rm", "a rise", "20 up, 3 down, p < 0.001", "transformers 5.1.0", "sequences per step",
     ],
 )  # fmt: skip
 def test_it_shows(words: str, page: Document) -> None:
@@ -264,3 +265,13 @@ def test_colours_have_contrast(theme: int) -> None:
         assert min(contrast(colours[text], surface) for surface in surfaces) >= 4.5, text
     for graphic in ("scored", "unparsable", "timeout", "error"):
         assert contrast(colours[graphic], colours["card"]) >= 3.0, graphic
+
+
+def test_what_could_not_be_judged_stands_beside_the_score(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    log.emit("run_started", name="r", order=["eval"], recipe={})
+    log.emit("stage_started", "eval", use="evaluate", hash="0" * 64)
+    score = {"task": "t", "metric": "exact_match", "temperature": 0.0, "mean": 0.4, "low": 0.3, "high": 0.5, "n": 60}
+    log.emit("scores", "eval", scores=[{**score, "unjudged": 3, "lowest": 0.4, "highest": 0.45, "primary": True}])
+    log.close()
+    assert "3 could not be judged: 40.0 to 45.0" in render(tmp_path)

@@ -1,0 +1,141 @@
+"""An error of judging is no 0: it is told with the score, and what it leaves open; no difference is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from aftertrain.cli.evaluate import echo_scores
+from aftertrain.core.errors import DataError
+from aftertrain.core.eval_task import InstanceScore
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.settings import Settings
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.evaluation.problems import Problems, _score
+from aftertrain.plugins.observers import wording
+
+
+class Doubtful(Verifier[Settings]):
+    """Right for all, but fails on some replies, by the number in the prompt."""
+
+    isolated = False
+    errors: Sequence[str] = ()
+    timeouts: Sequence[str] = ()
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [self._one(case) for case in cases]
+
+    def _one(self, case: VerificationCase) -> Verdict:
+        if not case.response:
+            return Verdict.scored(0.0)
+        number = case.prompt.split()[0]
+        if number in self.errors:
+            return Verdict.error("broken")
+        return Verdict.timeout("slow") if number in self.timeouts else Verdict.scored(1.0)
+
+
+@pytest.fixture
+def doubtful(builder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def choose(errors: Sequence[str] = (), timeouts: Sequence[str] = ()) -> None:
+        monkeypatch.setattr(Doubtful, "errors", errors)
+        monkeypatch.setattr(Doubtful, "timeouts", timeouts)
+
+    builder.classes["verifier", "equal"] = Doubtful
+    return choose
+
+
+def test_one_error_is_told_with_the_score(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None], capsys: Any
+) -> None:
+    """Of 12 replies 10 are right, one is an error and one a timeout: between 10/12 and 12/12."""
+    doubtful(["3"], ["5"])
+    here = stand()
+    exact = evaluate().run(here.context).details["scores"][0]
+    assert (exact["mean"], exact["unjudged"]) == (pytest.approx(10 / 12), 2)
+    assert (exact["lowest"], exact["highest"]) == (pytest.approx(10 / 12), 1.0)
+    assert [data["message"] for data in here.named("warning")] == [
+        "problems at temperature 0: 2 of 12 replies could not be judged (1 error, 1 timeout) and count as 0, so that "
+        "exact_match lies between 0.833 and 1.000; see 'detail' in samples/instances.jsonl"
+    ]
+    assert wording.score(exact).endswith("n = 12, 2 could not be judged: between 0.833 and 1.000")
+    echo_scores([exact])
+    assert "not judged" in (shown := capsys.readouterr().out)
+    assert "2: 83.3 to 100.0" in shown
+
+
+def test_all_errors_leave_everything_open(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None]
+) -> None:
+    doubtful()
+    base = evaluate().run(stand("base-eval").context)
+    doubtful([str(n) for n in range(12)])
+    made = evaluate(compare="base-eval").run(stand("eval", {"compare:base-eval": base}).context)
+    exact = made.details["scores"][0]
+    assert (exact["mean"], exact["lowest"], exact["highest"], exact["unjudged"]) == (0.0, 0.0, 1.0, 12)
+    difference = made.details["differences"][0]
+    assert (difference["p"], difference["p_holm"], difference["unjudged"]) == (None, None, 12)
+    assert (difference["lowest"], difference["highest"]) == (-1.0, 0.0)
+    assert "no difference shown, no p-value" in wording.difference(difference)
+
+
+def test_errors_on_one_side_make_no_fall(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None]
+) -> None:
+    """8 of 12 fail to be judged: as zeros they would be a fall (p = 2/2^8); of the pairs that were judged none fell."""
+    doubtful()
+    base = evaluate().run(stand("base-eval").context)
+    doubtful([str(n) for n in range(8)])
+    made = evaluate(compare="base-eval").run(stand("eval", {"compare:base-eval": base}).context)
+    difference = made.details["differences"][0]
+    assert (difference["mean"], difference["worse"], difference["p"]) == (pytest.approx(-8 / 12), 8, 1.0)
+    assert "no difference shown, p = 1, 8 could not be judged: between -0.667 and 0.000" in wording.difference(
+        difference
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "outcome", "value"),
+    [
+        ([Verdict.scored(0.0), Verdict.error("x")], "scored", 0.0),
+        ([Verdict.error("x"), Verdict.unparsable()], "unparsable", 0.0),
+        ([Verdict.scored(0.5), Verdict.error("x")], "error", 0.0),
+        ([Verdict.timeout(), Verdict.scored(1.0)], "timeout", 0.0),
+        ([Verdict.scored(0.5), Verdict.scored(1.0)], "scored", 0.5),
+    ],
+)
+def test_a_check_that_fails_decides_whatever_could_not_be_judged(
+    verdicts: list[Verdict], outcome: str, value: float
+) -> None:
+    found = _score(verdicts)
+    assert (found.outcome, found.metrics["exact_match"]) == (outcome, value)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (lambda scores: scores[:-1], "gave 11 scores for 12 instances"),
+        (lambda scores: [*scores[:-1], InstanceScore({"exact_match": float("nan"), "format": 1.0})], "is nan; it must"),
+        (lambda scores: [*scores[:-1], InstanceScore({"format": 1.0})], "'sum-11' has no metric 'exact_match'"),
+        (
+            lambda scores: [*scores[:-1], InstanceScore({**scores[0].metrics, "own": 1.0})],
+            "'sum-11' alone has a metric",
+        ),
+    ],
+)
+def test_a_task_that_does_not_score_every_instance_is_named(
+    evaluate: Callable[..., Any],
+    stand: Callable[..., Any],
+    builder: Any,
+    broken: Callable[[list[InstanceScore]], list[InstanceScore]],
+    told: str,
+) -> None:
+    class Broken(Problems):
+        def score_all(self, instances: Any, outputs: Any) -> list[InstanceScore]:
+            return broken(super().score_all(instances, outputs))
+
+    stage = evaluate()
+    builder.classes["eval_task", "problems"] = Broken
+    with pytest.raises(DataError, match=f"task 'problems': .*{told}"):
+        stage.run(stand().context)
