@@ -105,9 +105,9 @@ def differences(
 ) -> list[dict[str, JSON]]:
     """This stage minus each compared one over the same instances: mean, 95 % paired bootstrap interval, flips.
 
-    `p` is McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the pairs that could be
-    judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean
-    would be if all that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
+    `p` is McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the pairs that could
+    be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
+    that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
     """
     found: list[dict[str, JSON]] = []
     for against, theirs in others.items():
