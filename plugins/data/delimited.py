@@ -6,14 +6,12 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import Row
+from aftertrain.plugins.data.row import LONGEST, TOO_LONG, Row
 from aftertrain.plugins.data.settings import CsvSettings
 from aftertrain.plugins.data.table import FileTable
-
-LONGEST = 2**31 - 1
-"""Characters of a field; the library's own limit of 131,072 is too few for a long document."""
 
 
 class Csv(FileTable[CsvSettings]):
@@ -23,10 +21,11 @@ class Csv(FileTable[CsvSettings]):
 
     def rows(self) -> Iterator[Row]:
         path, number = self.settings.path, 1
+        # The library's own limit of 131,072 characters is too few for a long document.
         csv.field_size_limit(LONGEST)
         try:
             with Path(path).open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, delimiter=self.settings.delimiter, strict=True)
+                reader = csv.reader(_lines(file), delimiter=self.settings.delimiter, strict=True)
                 names = next(reader, [])
                 if twice := [name for name, count in Counter(names).items() if count > 1]:
                     raise DataError(
@@ -42,3 +41,15 @@ class Csv(FileTable[CsvSettings]):
                         yield Row(f"{path}:{number}", {"line": values}, broken)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path}:{number}: cannot be read as CSV: {error}") from error
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """The lines.
+
+    Raises:
+        csv.Error: one is too long to be part of a row.
+    """
+    while line := file.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise csv.Error(TOO_LONG[1])
+        yield line

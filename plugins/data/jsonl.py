@@ -9,14 +9,17 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import TOO_DEEP, Row, described
+from aftertrain.plugins.data.row import LONGEST, TOO_DEEP, TOO_LONG, Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
 from aftertrain.plugins.data.table import FileTable
 
 SHALLOW = 200
 """Brackets of a line that cannot be nested too deeply to be looked at."""
+ENDLESS = 2**30
+"""Bytes of a line after which the file is given up."""
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -35,8 +38,8 @@ class Jsonl(FileTable[JsonlSettings]):
     def rows(self) -> Iterator[Row]:
         path, number, first = self.settings.path, 0, True
         try:
-            with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
-                for number, line in enumerate(file, 1):
+            with _open(path) as file:
+                for number, line in enumerate(_lines(file), 1):
                     if not line.strip():
                         continue
                     row = _parse(line.removeprefix(codecs.BOM_UTF8) if first else line, f"{path}:{number}")
@@ -49,7 +52,28 @@ class Jsonl(FileTable[JsonlSettings]):
             raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _open(path: str) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines; of one that is too long only its beginning, the rest being passed over.
+
+    Raises:
+        OSError: a line goes on and on, as that of a file of zeros.
+    """
+    while line := file.readline(LONGEST + 1):
+        passed, more = 0, line
+        while len(line) > LONGEST and not more.endswith(b"\n") and (more := file.readline(2**20)):
+            passed += len(more)
+            if passed > ENDLESS:
+                raise OSError(f"the line has more than {ENDLESS // 2**20:,} MiB")
+        yield line
+
+
 def _parse(line: bytes, where: str) -> Row:
+    if len(line) > LONGEST:
+        return Row(where, {"line": line[:1000].decode("utf-8", "replace")}, TOO_LONG)
     try:
         value = json.loads(line.rstrip().decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -6,14 +6,18 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import Row
+from aftertrain.plugins.data.row import LONGEST, TOO_LONG, Row
 from aftertrain.plugins.data.settings import ParquetSettings
 from aftertrain.plugins.data.table import FileTable, file_digest
 
 SPLIT = re.compile(r"(?:^|[-_./])(train|test|validation|valid|dev|eval)(?=[-_./]|$)")
 """Where the name of a file tells its split, as the hub's do."""
+
+BATCH, MOST_ROWS = 16 * 2**20, 4096
+"""Bytes and rows that are read at once."""
 
 
 class Parquet(FileTable[ParquetSettings]):
@@ -36,10 +40,11 @@ class Parquet(FileTable[ParquetSettings]):
             number = 0
             try:
                 with ParquetFile(path) as file:
-                    for batch in file.iter_batches():
-                        for row in batch.to_pylist():
+                    for batch in file.iter_batches(_batch_rows(file.metadata)):
+                        for row in _rows(batch):
                             number += 1
-                            yield Row(f"{path}:row {number}", row, columnar=True)
+                            broken = None if row is not None else TOO_LONG
+                            yield Row(f"{path}:row {number}", row or {"row": number}, broken, columnar=True)
             except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
                 raise DataError(f"{path}: cannot be read as parquet: {error}") from error
 
@@ -65,3 +70,22 @@ class Parquet(FileTable[ParquetSettings]):
                 "with the split, or name a folder or file of one"
             )
         return files
+
+
+def _batch_rows(about: Any) -> int:
+    """Rows that are read at once: as many as have some 16 MiB, for all that the file's description tells."""
+    sizes = [about.row_group(i) for i in range(about.num_row_groups)]
+    widest = max((group.total_byte_size / max(1, group.num_rows) for group in sizes), default=1.0)
+    return int(min(MOST_ROWS, max(1.0, BATCH / max(1.0, widest))))
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows of a batch, None for one that is too large to be made."""
+    if batch.nbytes <= LONGEST:
+        yield from batch.to_pylist()
+    elif batch.num_rows == 1:
+        yield None
+    else:
+        half = batch.num_rows // 2
+        yield from _rows(batch.slice(0, half))
+        yield from _rows(batch.slice(half))

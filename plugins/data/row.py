@@ -14,6 +14,13 @@ SHOWN = 60
 """Characters of a value that a message shows."""
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 """How truth values are written where all values are texts, in small letters."""
+LONGEST = 4 * 2**20
+"""Bytes of a row as JSON, or characters: some million tokens, for which a tokenizer takes seconds and a gibibyte."""
+TOO_LONG = (
+    "too_large",
+    f"more than {LONGEST // 2**20} MiB in one row; divide its text among several rows, or take the row out",
+)
+"""Reason and message of a row that is longer."""
 TOO_DEEP = "not JSON that can be read: too many brackets within one another"
 
 
@@ -98,12 +105,13 @@ class Row:
         Half of a surrogate pair cannot, though JSON may hold one as an escape; no tokenizer takes it.
 
         Raises:
-            RowFault: one of them cannot (`not_unicode`), or they are nested too deeply to be looked at (`not_json`).
+            RowFault: one of them cannot (`not_unicode`), they are nested too deeply to be looked at (`not_json`), or
+                they are too long (`too_large`).
         """
         if self.plain and not field:
             return
         try:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
+            written = json.dumps(value, ensure_ascii=False, default=str).encode()
         except RecursionError:
             self.refuse("not_json", TOO_DEEP)
         except UnicodeEncodeError as error:
@@ -113,6 +121,8 @@ class Row:
                 f"(\\u{ord(error.object[error.start]):04x}); write the character whole, take it out, or put \\ufffd in "
                 "its place",
             )
+        if len(written) > LONGEST:
+            self.refuse(*TOO_LONG)
 
     @property
     def columns(self) -> str:

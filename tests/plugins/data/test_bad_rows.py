@@ -313,7 +313,7 @@ def test_json_beyond_all_measure(line: str, message: str, dataset: Any, write: A
     assert bad.message.startswith(f"not JSON that can be read: {message}")
     assert len(bad.message) < 200
     path = write([f"[{line}]"], "rows.json")
-    with pytest.raises(DataError, match=f"^{path}: .*(4300 digits|too many brackets)"):
+    with pytest.raises(DataError, match=f"^{path}:row 1: .*(4300 digits|too many brackets)"):
         list(dataset("json", path=str(path)))
 
 
@@ -346,3 +346,99 @@ def test_columns_of_one_name(header: str, named: str, dataset: Any, tmp_path: Pa
     for read in (data, data.entries()):
         with pytest.raises(DataError, match=f"^{path}:1: several columns have one name: {named}; give each its own"):
             list(read)
+
+
+WORDS = "word and " * (5 * 2**20 // 9)
+
+
+def long_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def long_gzip(path: Path, rows: list[dict[str, Any]]) -> None:
+    import gzip
+
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), 1))
+
+
+def long_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize(
+    ("use", "name", "make", "place"),
+    [
+        ("jsonl", "r.jsonl", long_jsonl, ":2"),
+        ("jsonl", "r.jsonl.gz", long_gzip, ":2"),
+        ("parquet", "r.parquet", long_parquet, ":row 2"),
+    ],
+)
+def test_a_row_of_megabytes_is_unusable(
+    use: str, name: str, make: Any, place: str, dataset: Any, tmp_path: Path
+) -> None:
+    """Rows of hundreds of megabytes took the machine's memory, and minutes; the others are read."""
+    path = tmp_path / name
+    make(path, [{"text": "a"}, {"text": WORDS}, {"text": "b"}])
+    data = dataset(use, path=str(path), format="text")
+    first, bad, last = data.entries()
+    assert (first.text, bad.reason, last.text) == ("a", "too_large", "b")
+    assert bad.message.startswith("more than 4 MiB in one row; divide its text among several rows")
+    assert data.where([bad.id]) == {bad.id: f"{path}{place}"}
+    with pytest.raises(DataError, match=f"{name}{place}: more than 4 MiB in one row"):
+        list(data)
+
+
+@pytest.mark.parametrize(
+    ("use", "text", "message"),
+    [
+        ("csv", f'text\na\n"{WORDS}"\n', r":2: cannot be read as CSV: more than 4 MiB in one row"),
+        ("csv", 'text\na\n"' + "word and\n" * (5 * 2**20 // 9) + '"\n', r"cannot be read as CSV: field larger"),
+        ("json", json.dumps([{"text": "a"}, {"text": WORDS + WORDS}]), r":row 2: cannot be read .*more than 4 MiB"),
+        ("json", json.dumps([{"text": "a"}, {"text": WORDS}]), r":row 2: more than 4 MiB in one row"),
+        ("jsonl", "\0" * (2**23), r":1: the file is UTF-16|more than 4 MiB"),
+        ("jsonl", json.dumps([{"text": WORDS}]), r"looks like a JSON array"),
+        ("json", "[" * 2**23, r"too many brackets"),
+        ("json", "[" + "9" * 2**23, r"cannot be read as JSON"),
+    ],
+)  # fmt: skip
+def test_files_of_endless_rows_are_told_of(use: str, text: str, message: str, dataset: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(dataset(use, path=str(path), format="text"))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 10**6])
+def test_an_array_is_read_in_chunks_of_any_size(
+    chunk: int, dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aftertrain.plugins.data.json_array.CHUNK", chunk)
+    rows = [{"text": 'a"b\\ é]},[{'}, {"text": "b", "n": [1, {"c": -1.5e3}]}, {"text": ""}]
+    path = tmp_path / "rows.json"
+    for written in (
+        json.dumps(rows),
+        json.dumps(rows, indent=2, ensure_ascii=False),
+        f"\ufeff \n{json.dumps(rows)}\n ",
+    ):
+        path.write_text(written, encoding="utf-8")
+        assert [record.text for record in dataset("json", path=str(path), format="text")] == [
+            row["text"] for row in rows
+        ]
+    for broken, message in (
+        ('[{"text": "a"} {"text": "b"}]', "row 1: cannot be read as JSON: expected ',' or ']'"),
+        ('[{"text": "a"}, ', "row 2: cannot be read as JSON"),
+        ('[{"text": "a"}', "row 1: cannot be read as JSON: the file ends within the array"),
+        ('[{"text": "a"},]', "row 2: cannot be read as JSON"),
+        ('[{"text": "a"}] x', "there is more after the array"),
+        ('{"text": "a"}', "expected an array of objects, found an object"),
+        ("", "cannot be read as JSON"),
+        ("12345", "expected an array of objects, found the number 12345"),
+        ("[]", "the data set is empty"),
+    ):
+        path.write_text(broken)
+        with pytest.raises(DataError) as caught:
+            list(dataset("json", path=str(path), format="text"))
+        assert message in str(caught.value)
