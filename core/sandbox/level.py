@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from aftertrain.core.sandbox.limits import Limits
+from aftertrain.core.sandbox.calls import table
+from aftertrain.core.sandbox.limits import LOOK, Limits
 from aftertrain.core.sandbox.seccomp import ARCHITECTURES
 from aftertrain.core.sandbox.worker import LevelName, SandboxError, Worker
 
@@ -87,14 +88,28 @@ class Level:
         """What this machine leaves open, and what it closes by other means than the level's."""
         told = []
         if not self.isolated:
-            told.append("Landlock closes other programs' files and memory" if _landlock() else OPEN)
+            told.append("Landlock closes other programs' files and memory" if landlocked() else OPEN)
             told += [] if platform.machine() in ARCHITECTURES and sys.platform == "linux" else [UNFILTERED]
-        if self.name in _uncounted:
-            told.append("memory is limited for each process, but not for all together: no /proc can be had inside")
         return told
 
+    @property
+    def memory(self) -> str:
+        """How the memory of a program is limited, for people."""
+        if self.name in _uncounted:
+            return "of each process, not of all together: there is no /proc inside to count them by"
+        return f"of each process, and of all together, counted in /proc every {LOOK:g} s"
 
-def _landlock() -> bool:
+    @property
+    def calls(self) -> str:
+        """What keeps a program from the kernel, for people."""
+        if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
+            return f"not filtered: there is no filter for {sys.platform} on {platform.machine()}"
+        allowed = sum(call.verdict not in ("refuse", "absent") for call in table())
+        return f"{allowed} allowed, some by their arguments, all others refused (seccomp, {platform.machine()})"
+
+
+def landlocked() -> bool:
+    """Whether this kernel has Landlock."""
     if sys.platform != "linux":
         return False
     from aftertrain.core.sandbox import landlock

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 MEGA = 2**20
+LOOK = 0.05
+"""Seconds between two looks at the memory of all processes of a program."""
 
 
 @dataclass(frozen=True, slots=True)

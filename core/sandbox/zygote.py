@@ -23,13 +23,12 @@ import time
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import case, keeper, orders, walls
+from aftertrain.core.sandbox.limits import LOOK
 from aftertrain.core.sandbox.seccomp import Neighbours
 
 if sys.platform == "linux":
     from aftertrain.core.sandbox import linux
 
-LOOK = 0.05
-"""Seconds between two looks at the memory of all processes of a program."""
 _HELD = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s*([0-9]+) kB", re.MULTILINE)
 """Lines of /proc/PID/status that count as memory: private, shared (also anonymous mappings), swapped out."""
 _SHARED_MEMORY = "/dev/shm"

@@ -125,6 +125,10 @@ ATTACKS = {
         return True
     """,
     "the peer's process": "socket.socketpair()[0].getsockopt(socket.SOL_SOCKET, 77); return True",
+    "memory shared without a file": "import mmap; mmap.mmap(-1, 4096); return True",
+    "memory shared from zeros": "import mmap; mmap.mmap(os.open('/dev/zero', os.O_RDWR), 4096); return True",
+    "a file of memory": "return os.memfd_create('x') >= 0",
+    "memory in attributes of files": "open('f', 'w').close(); os.setxattr('f', 'user.x', b'x'); return True",
     "network interfaces": "fcntl.ioctl(socket.socketpair()[0], 0x8912, bytes(16)); return True",
 }
 """Name, and what the program does to `target`."""

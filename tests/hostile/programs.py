@@ -28,7 +28,9 @@ class Program:
     truth: object
     expect: tuple[str, ...]
     walls: bool = False
-    """Whether only the isolating levels promise it."""
+    """Whether only the isolating levels promise it, or a kernel with Landlock."""
+    mounts: bool = False
+    """Whether only the isolating levels promise it, which count the files of the scratch folder."""
 
 
 def function(name: str, source: str, *expect: str, walls: bool = False, truth: object = SQUARE) -> Program:
@@ -42,8 +44,8 @@ def attempt(name: str, source: str, walls: bool = True) -> Program:
     return Program(name, text + "    got = False\nprint('open' if got else 'shut')\n", SHUT, ("pass",), walls)
 
 
-def script(name: str, source: str, *expect: str, walls: bool = False, truth: object = NINE) -> Program:
-    return Program(name, dedent(source), truth, expect or ("fail",), walls)
+def script(name: str, source: str, *expect: str, mounts: bool = False, truth: object = NINE) -> Program:
+    return Program(name, dedent(source), truth, expect or ("fail",), mounts=mounts)
 
 
 FAKES = [
@@ -448,9 +450,9 @@ STARVE = [
     ),
     script("one huge file", "with open('f', 'wb') as f:\n    while True: f.write(b'x' * 2**20)"),
     script("sparse file of a terabyte", "with open('f', 'wb') as f: f.truncate(2**40)\nprint(9)"),
-    script("many files", "n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(b'x' * 4096)\n    n += 1", walls=True),
-    script("many folders", "import os\nn = 0\nwhile True:\n    os.mkdir(f'd{n}')\n    n += 1", walls=True),
-    script("folders nested without end", "import os\nwhile True:\n    os.mkdir('d')\n    os.chdir('d')", walls=True),
+    script("many files", "n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(b'x' * 4096)\n    n += 1", mounts=True),
+    script("many folders", "import os\nn = 0\nwhile True:\n    os.mkdir(f'd{n}')\n    n += 1", mounts=True),
+    script("folders nested without end", "import os\nwhile True:\n    os.mkdir('d')\n    os.chdir('d')", mounts=True),
     script(
         "folder that cannot be entered",
         "import os\nos.mkdir('d')\nopen('d/f', 'w')\nos.chmod('d', 0)\nprint(9)",

@@ -54,19 +54,20 @@ def _version(distribution: str) -> str | None:
 def _machine() -> list[tuple[str, str]]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows = [("system", platform.platform()), ("cpu cores", f"{usable} usable of {os.cpu_count()}")]
-    rows += [("memory", _memory()), *_torch(), ("sandbox", _sandbox())]
+    rows += [("memory", _memory()), *_torch(), *_sandbox()]
     return rows
 
 
-def _sandbox() -> str:
+def _sandbox() -> list[tuple[str, str]]:
     """What keeps programs that a model wrote away from this machine."""
     from aftertrain.core.sandbox.level import level
     from aftertrain.core.sandbox.worker import SandboxError
 
     try:
-        return level().describe()
+        chosen = level()
     except SandboxError as error:
-        return f"none: {error}"
+        return [("sandbox", f"none: {error}")]
+    return [("sandbox", chosen.describe()), ("its calls", chosen.calls), ("its memory", chosen.memory)]
 
 
 def _memory() -> str:
