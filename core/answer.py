@@ -33,6 +33,7 @@ KNOWN = (
     Thoughts("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 )
 """Tags that chat templates of published models write."""
+HANDED_ON = "the block handed on"
 ENDLESS = "the reply's thoughts never end, so that it has no answer"
 WHOLE = (
     "judges the whole reply, thoughts included, as its reference does; thoughts: cut makes it judge the answer alone"
@@ -97,9 +98,9 @@ def judged(
         if verdict.outcome == "error":
             return verdict
         return Verdict.scored(0.0, None, ENDLESS) if verdict.outcome == "scored" else Verdict.unparsable(ENDLESS)
-    if answer.part == case.part:
-        return judge(case)
-    verdict = judge(_part(case, answer.text, answer.part))
+    verdict = judge(case if answer.part == case.part else _part(case, answer.text, answer.part))
+    if not answer.where:
+        return verdict
     return replace(verdict, detail=f"{answer.where}: {verdict.detail}" if verdict.detail else answer.where)
 
 
@@ -109,7 +110,7 @@ def answer_of(
     """The part of a case's reply that is to be judged; a part that another verifier has taken out stays as it is."""
     wanted = settings.thoughts or ("keep" if reference else "cut")
     if wanted == "keep" or case.part != "reply":
-        return Answer(case.response, case.part)
+        return Answer(case.response, case.part, "" if case.part == "reply" else HANDED_ON)
     thoughts = case.thoughts or Thoughts()
     if isinstance(wanted, tuple) and wanted != (thoughts.opening, thoughts.closing):
         thoughts = Thoughts(*wanted)

@@ -15,6 +15,8 @@ _FENCE = re.compile(
     r"(?P<before>[ \t]{0,40}(?:(?:>|[-*+](?=[ \t])|[0-9]{1,3}[.)](?=[ \t]))[ \t]{0,12}){0,4})(?P<ticks>`{3,99}|~{3,99})"
     r"(?P<info>[^`]{0,400})"
 )
+_BEHIND = re.compile(r"(?P<before>)[^`]{1,1000}(?P<ticks>```)(?P<info>(?:python3?|py))[ \t]{0,9}", re.IGNORECASE)
+"""A fence behind text on its line, which only a language can open."""
 _QUOTE = re.compile(r"[ \t]{0,12}>[ \t]?")
 _INLINE = re.compile(r"(?<!`)```(?:(?:python3?|py)[ \t])?([^`\n]+)```(?!`)")
 _PYTHON = re.compile(r"[{.\s]*(?:i?python|py)[0-9.]*(?![0-9A-Za-z])", re.IGNORECASE)
@@ -62,7 +64,7 @@ def blocks(reply: str) -> list[tuple[str, str]]:
         if not ends:
             if not found and not opened.info and reply[: reply.find(fence["ticks"])].strip():
                 return [("", "".join(lines[:number]))]
-            found.append((_language(opened), _content(lines[number + 1 :], opened)))
+            found.append((_language(opened), _unclosed(_content(lines[number + 1 :], opened))))
             break
         end = _end(lines, opened, ends)
         text = _content(lines[number + 1 : end], opened)
@@ -104,7 +106,9 @@ def parses(source: str) -> bool:
 
 
 def _fence(line: str) -> re.Match[str] | None:
-    return _FENCE.fullmatch(line) if "```" in line or "~~~" in line else None
+    if "```" not in line and "~~~" not in line:
+        return None
+    return _FENCE.fullmatch(line) or _BEHIND.fullmatch(line)
 
 
 def _opening(number: int, fence: re.Match[str]) -> _Open:
@@ -160,6 +164,12 @@ def _content(lines: Sequence[str], opened: _Open) -> str:
         by_line = "".join(_dedented(line, opened.width) for line in lines)
         return by_line if parses(by_line) else text
     return text
+
+
+def _unclosed(text: str) -> str:
+    """The text of a block that no line closes: up to a mark behind its last line of code, if that leaves Python."""
+    head, mark, _ = text.partition("```")
+    return head if mark and not parses(text) and parses(head) else text
 
 
 def _dedented(line: str, width: int) -> str:

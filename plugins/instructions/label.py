@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,12 +18,15 @@ from aftertrain.plugins.instructions.ifeval.arguments import Unusable
 FORM = '[{"instruction_id": id, "kwargs": {argument: value, ...}}, ...]'
 LONGEST = 1_000_000
 """Characters of a label in Python's notation, which is read by the compiler's parser."""
+_ALONE = re.compile(r"\s*\{.{0,200}?[\"']instruction_id[\"']\s*:", re.DOTALL)
 _KEYS = {"instruction_id", "kwargs"}
 
 
 def is_list(truth: object) -> bool:
-    """Whether a ground truth is a label that lists instructions, or means to be one."""
-    return truth.lstrip().startswith("[") if isinstance(truth, str) else isinstance(truth, list | tuple)
+    """Whether a ground truth is a label that lists instructions, or means to be one; an entry alone lists itself."""
+    if isinstance(truth, str):
+        return truth.lstrip().startswith("[") or _ALONE.match(truth) is not None
+    return isinstance(truth, list | tuple) or (isinstance(truth, Mapping) and "instruction_id" in truth)
 
 
 def listed(truth: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -35,6 +39,7 @@ def listed(truth: Any) -> list[tuple[str, Mapping[str, Any]]]:
         Unusable: it has not the form; the message names what is wrong.
     """
     entries = _read(truth) if isinstance(truth, str) else truth
+    entries = [entries] if isinstance(entries, Mapping) else entries
     if not isinstance(entries, list | tuple) or not entries:
         raise Unusable(f"the ground truth must be {FORM}, not {type(entries).__name__ if entries else 'an empty list'}")
     found: list[tuple[str, Mapping[str, Any]]] = []

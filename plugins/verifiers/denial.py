@@ -23,29 +23,35 @@ _PAIRS = {
     "of": {"instead", "opposite", "none"},
     "to": {"opposed", "compared", "unlike"},
     "with": {"compared"},
-    "but": {"anything", "all", "everything"},
+    "but": {"anything", "any", "all", "everything"},
     "for": {"except"},
     "from": {"apart", "aside"},
+    "way": {"no"},
 }
 """Last word of a denial by two words, and what its first may be."""
 _NEGATED = re.compile(r"not|never|cannot|\w+n['’]t", re.IGNORECASE)
 _WRONG = re.compile(
-    r"wrong|incorrect|false|untrue|invalid|impossible|unlikely|out|(?:ruled|crossed)|(?:eliminat|exclud|reject)ed",
+    r"wrong|incorrect|false|untrue|invalid|impossible|implausible|unlikely|irrelevant|unsupported|inaccurate|flawed|out|"
+    r"nonsense|absurd|distractor|trap|(?:ruled|crossed|thrown|left)|(?:eliminat|exclud|reject|discard|dismiss)ed",
     re.IGNORECASE,
 )
 _LEADS = re.compile(
-    "(?:an?|the|this|that|these|those|options?|choices?|answers?|letters?|both|either|any|of|it|for|as|to|with|and|or|"
+    "(?:it['’]s|that['’]s|an?|the|this|that|these|those|options?|choices?|answers?|letters?|both|either|any|of|it|for|as|to|with|and|or|"
     "be|is|are|was|were|being|been|going|have|can|could|would|will|should|must|really|simply|just|correct|right|true|best|"
     "likely|possibly|probably|possible|think|believe|consider|say|go|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)"
 )
 """Words that lead to a letter, and say nothing of it."""
 _MARKS = frozenset("()[]{}*_\"'`:$/-–—\\")
+_DOES_NOT = re.compile(
+    r"(?:do|does|did)(?:n['’]t| not) (?:work|fit|hold|match|apply|make|satisfy|follow|answer|seem|look)\b"
+)
 _LINKS = re.compile("is|are|was|were|seems?|looks?|be|been|can|could|must|would|may|might|will|has|have")
 _ADVERBS = re.compile(
     "clearly|definitely|obviously|also|therefore|thus|both|all|simply|just|then|certainly|probably|likely|surely|actually|"
     "an?|the"
 )
 _RIGHT = re.compile("correct|right|true|best|answer|it")
+_OPINES = re.compile("that|it|think|believe|say|consider")
 _STAYS = re.compile("remains?|remaining|left|only|holds|fits|works|wins|stands|stays|follows")
 _CLAIMS = re.compile("correct|right|true|best|answer|it|option|choice|valid|possible|likely|one|either")
 
@@ -71,6 +77,8 @@ def _denied_before(before: Sequence[str], after: Sequence[str], letters: str) ->
         if word == "than" and previous.lower() == "other" and _has(before, place - 2, "none"):
             return False
         if _DENIES.fullmatch(token):
+            if not others and _names(before[place + 1 :], token):
+                return False
             doubly = _WRONG.fullmatch(token) is not None and _NEGATED.fullmatch(previous) is not None
             return not doubly and not (others and joined and _affirmed(after))
         if len(token) == 1 and token in letters:
@@ -85,6 +93,13 @@ def _denied_before(before: Sequence[str], after: Sequence[str], letters: str) ->
             return False
         place -= 1
     return False
+
+
+def _names(between: Sequence[str], denial: str) -> bool:
+    """Whether the denial belongs to what the letter is said to be: "the statement that is not true is B"."""
+    words = [token.lower() for token in between if token not in _MARKS or token == ":"]
+    describes = _WRONG.fullmatch(denial) is not None or (len(words) > 1 and _RIGHT.fullmatch(words[0]) is not None)
+    return describes and words[-1:] in (["is"], ["be"], [":"]) and not any(map(_OPINES.fullmatch, words))
 
 
 def _joins(before: Sequence[str], place: int, letters: str) -> bool:
@@ -115,6 +130,12 @@ def _denied_behind(after: Sequence[str], letters: str) -> bool:
     ):
         place += 1
     words = [token.lower() for token in after[place:] if token not in _MARKS]
+    if words[:1] == ["?"]:
+        return bool(words[1:]) and words[1] in ("no", "nope", "not", "wrong", "incorrect")
+    if words[:1] in (["fails"], ["contradicts"]) or (words[:1] == ["out"] and words[1:2] != ["of"]):
+        return True
+    if _DOES_NOT.match(" ".join(words[:3])):
+        return True
     linked = False
     for number, word in enumerate(words[:8]):
         following = [other for other in words[number + 1 : number + 5] if not _ADVERBS.fullmatch(other)]

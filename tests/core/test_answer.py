@@ -196,7 +196,8 @@ def test_format_hands_the_block_on(combination: str) -> None:
     parts = [{"verifier": {"use": "format", "tags": ["plan", "result"]}}, {"verifier": {"use": "math"}}]
     reply = r"<plan>\boxed{7}</plan> <result>8</result>"
     one_of_two = 0.0 if combination == "all" else 0.5
-    assert _judge(combination, reply, "8", parts=parts).value == 1.0
+    paid = _judge(combination, reply, "8", parts=parts)
+    assert (paid.value, "math 1 (the block handed on: " in paid.detail) == (1.0, True)
     assert _judge(combination, reply, "7", parts=parts).value == one_of_two
 
 

@@ -31,13 +31,16 @@ def test_the_worked_examples_hold() -> None:
     "truth",
     [
         MIXED,
+        MIXED[0],
+        json.dumps(MIXED[0]),
+        str(MIXED[0]),
         SINGLE,
         json.dumps(MIXED),
         str(MIXED),
         str([json.dumps(MIXED[0])]),
         [json.dumps(entry) for entry in SINGLE],
     ],
-    ids=["lists", "entries", "json", "python", "json-in-python", "json-entries"],
+    ids=["lists", "alone", "alone-json", "alone-python", "entries", "json", "python", "json-in-python", "json-entries"],
 )
 def test_every_form_and_both_sets(truth: Any, name: str) -> None:
     """Two instructions: no comma (IFEval), exactly one number (IFBench)."""
