@@ -7,6 +7,7 @@ name and a deadline; a rank that is gone is noticed at once, because its connect
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aftertrain.core.errors import RankLost, RunError
+from aftertrain.core.meeting import Meeting, patience
+from aftertrain.core.presence import Presence
 from aftertrain.core.run.deadline import waiting
 
 if TYPE_CHECKING:
@@ -24,11 +27,9 @@ T = TypeVar("T")
 JOINING = 300.0
 """Seconds that a rank waits for the others to start."""
 DEADLINE = 1800.0
-"""Seconds that a rank waits for the others in a step or at a checkpoint; `AFTERTRAIN_RANK_DEADLINE` replaces it."""
+"""Seconds that a rank waits for the others in a step or at a checkpoint. `AFTERTRAIN_RANK_DEADLINE` replaces both."""
 BUCKET = 1 << 24
 """Numbers that one call adds over ranks: 64 MiB in float32."""
-LISTENER = "AFTERTRAIN_LISTENER"
-"""Environment variable with the descriptor on which rank 0 listens, opened by the launcher, so that no port is lost."""
 _LOSSES = ("connection", "socket", "gloo", "nccl", "broken pipe", "peer", "timed out")
 
 
@@ -43,7 +44,8 @@ class Ranks:
 
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Store | None = None) -> None:
         self.rank, self.size, self.local, self.store = rank, size, local, store
-        self.deadline = float(os.environ.get("AFTERTRAIN_RANK_DEADLINE", DEADLINE))
+        self.deadline = DEADLINE if size == 1 else patience(DEADLINE)
+        self.presence = None if store is None else Presence(store, rank, size)
 
     @property
     def first(self) -> bool:
@@ -106,7 +108,11 @@ class Ranks:
             RankLost: another rank is gone.
         """
         try:
-            with waiting(f"the other ranks ({what})", self.deadline):
+            with contextlib.ExitStack() as stack:
+                if self.presence is not None:
+                    stack.enter_context(self.presence.at(what))
+                who = None if self.presence is None else self.presence.told
+                stack.enter_context(waiting(f"the other ranks ({what})", self.deadline, who))
                 yield
         except RuntimeError as error:
             if not any(word in str(error).lower() for word in _LOSSES):
@@ -118,6 +124,7 @@ class Ranks:
 ALONE = Ranks()
 """A run of one process."""
 _here: Ranks = ALONE
+_meetings = 0
 
 
 def current() -> Ranks:
@@ -151,6 +158,8 @@ def joined(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
         yield ranks
     # After an error the others may be gone, and taking leave of them would wait: the process ends anyway.
     ranks.meet("the end of the run")
+    if ranks.presence is not None:
+        ranks.presence.end()
     dist.destroy_process_group()
 
 
@@ -165,35 +174,26 @@ def _join(environment: Mapping[str, str], size: int) -> Ranks:
     import torch.distributed as dist
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
+    global _meetings  # noqa: PLW0603 - a store may be met at again, and then nobody is there yet
+    _meetings += 1
     if dist.is_initialized():
         raise RunError("torch.distributed is initialised already; leave it to aftertrain to join the ranks")
     rank = int(environment["RANK"])
     local = int(environment.get("LOCAL_RANK", rank))
-    where = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
-    patience = timedelta(seconds=JOINING)
+    seconds = patience(JOINING)
+    meeting = Meeting(environment, rank, size, seconds)
     try:
-        with waiting(f"all {size} ranks to meet at {where}", JOINING + 30):
-            store = _store(environment, rank, size, patience)
+        # A backstop for what torch does without saying when it ends.
+        with waiting(f"rank {rank} of {size} to meet the others at {meeting.where}", seconds + JOINING):
+            store = PrefixStore(f"meeting/{_meetings}", meeting.store(_meetings))
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             ranks = Ranks(rank, size, local, PrefixStore("aftertrain", store))
             # Ours passes first, because it also tells what was waited for.
             limit = timedelta(seconds=ranks.deadline + 60)
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
     except (dist.DistError, ValueError) as error:
-        raise RunError(f"rank {rank} of {size} cannot meet the others at {where}: {error}") from error
+        raise RunError(f"rank {rank} of {size} cannot meet the others at {meeting.where}: {error}") from error
     return ranks
-
-
-def _store(environment: Mapping[str, str], rank: int, size: int, patience: timedelta) -> Store:
-    from torch.distributed import TCPStore, rendezvous  # type: ignore[attr-defined]
-
-    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-    listener = environment.get(LISTENER)
-    if listener is None:
-        found: Store = next(rendezvous("env://", rank, size, timeout=patience))[0]
-        return found
-    descriptor = int(listener) if rank == 0 else None
-    return TCPStore(host, port, size, rank == 0, timeout=patience, master_listen_fd=descriptor, use_libuv=True)
 
 
 @contextmanager

@@ -28,13 +28,14 @@ on_deadline: ContextVar[Callable[[str], None] | None] = ContextVar("on_deadline"
 
 
 @contextmanager
-def waiting(what: str, seconds: float) -> Iterator[None]:
+def waiting(what: str, seconds: float, who: Callable[[], str] | None = None) -> Iterator[None]:
     """Bound the block by a deadline.
 
     Args:
         what: what is waited for, for people: "rank 1 to join".
+        who: asked, when the time is up, who is to blame.
     """
-    watchdog = threading.Timer(seconds, _expire, (what, seconds, on_deadline.get()))
+    watchdog = threading.Timer(seconds, _expire, (what, seconds, on_deadline.get(), who))
     watchdog.daemon = True
     watchdog.name = f"deadline: {what}"
     watchdog.start()
@@ -44,9 +45,10 @@ def waiting(what: str, seconds: float) -> Iterator[None]:
         watchdog.cancel()
 
 
-def _expire(what: str, seconds: float, listener: Callable[[str], None] | None) -> None:
+def _expire(what: str, seconds: float, listener: Callable[[str], None] | None, who: Callable[[], str] | None) -> None:
     message = f"waited {seconds:g} s for {what}: the deadline has passed"
     try:
+        message += f"; {who()}" if who is not None else ""
         log.critical("%s; the stacks of all threads follow", message)
         faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
         if listener is not None:

@@ -1,30 +1,24 @@
 """How rank 0 leads: it alone decides which stage runs from which checkpoint, the others follow its orders.
 
-Orders and a heartbeat go through the ranks' key-value store, not through collectives, so that rank 0 may work for
-hours on a stage of its own (an evaluation) while the others wait: their deadline is for the heartbeat.
+Orders go through the ranks' key-value store, not through collectives, so that rank 0 may work for hours on a stage of
+its own (an evaluation) while the others wait: their deadline is for its signs of life.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import RankLost
+from aftertrain.core.meeting import SETTING, patience
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Artifact
 
-if TYPE_CHECKING:
-    from torch.distributed import Store  # type: ignore[attr-defined]
-
-BEAT = 2.0
-"""Seconds between two heartbeats of rank 0."""
 SILENCE = 300.0
-"""Seconds without a heartbeat after which rank 0 counts as lost."""
+"""Seconds without a sign of life after which rank 0 counts as lost; `AFTERTRAIN_RANK_DEADLINE` sets others."""
 _POLL = 0.05
 
 
@@ -65,36 +59,17 @@ class Order:
 
 
 class Lead:
-    """Rank 0's side; a context that keeps the heart beating. With one rank it does nothing."""
+    """Rank 0's side. With one rank it does nothing."""
 
     def __init__(self, ranks: Ranks) -> None:
         self._store = ranks.store
         self._given = 0
-        self._stopped = threading.Event()
 
     def give(self, order: Order | None) -> None:
         """Send an order; None ends the others' work."""
         if self._store is not None:
             self._store.set(f"order/{self._given}", "null" if order is None else order.dump())
             self._given += 1
-
-    def __enter__(self) -> Lead:
-        if self._store is not None:
-            own = self._store.clone()  # type: ignore[attr-defined]
-            threading.Thread(target=self._beat, args=(own,), daemon=True, name="heartbeat").start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-
-    def _beat(self, store: Store) -> None:
-        beats = 0
-        while not self._stopped.wait(BEAT if beats else 0.0):
-            beats += 1
-            try:
-                store.set("heartbeat", str(beats))
-            except RuntimeError:
-                return  # the store is gone with its owner; the main thread meets the same
 
 
 def follow(ranks: Ranks) -> Iterator[Order]:
@@ -104,20 +79,22 @@ def follow(ranks: Ranks) -> Iterator[Order]:
         RankLost: rank 0 is gone or silent.
     """
     assert ranks.store is not None
-    number, seen, since = 0, b"", time.monotonic()
+    assert ranks.presence is not None
+    number, longest = 0, patience(SILENCE)
     while True:
         try:
-            while not ranks.store.check([f"order/{number}"]):
-                time.sleep(_POLL)
-                if ranks.store.check(["heartbeat"]) and (beat := ranks.store.get("heartbeat")) != seen:
-                    seen, since = beat, time.monotonic()
-                elif time.monotonic() - since > SILENCE:
-                    raise RankLost(f"rank {ranks.rank} waited {SILENCE:g} s for rank 0's next stage: no sign of life")
+            with ranks.presence.at("for rank 0's next stage"):
+                while not ranks.store.check([f"order/{number}"]):
+                    time.sleep(_POLL)
+                    if ranks.presence.silence(0) > longest:
+                        raise RankLost(
+                            f"rank {ranks.rank} waited for rank 0's next stage: {ranks.presence.told()} (the limit is "
+                            f"{longest:g} s; {SETTING} sets another)"
+                        )
             order = Order.read(ranks.store.get(f"order/{number}"))
         except RuntimeError as error:
             raise RankLost(f"rank {ranks.rank} lost rank 0, waiting for its next stage: {error}") from error
         if order is None:
             return
         number += 1
-        since = time.monotonic()
         yield order

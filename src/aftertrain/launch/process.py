@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from aftertrain.core.ranks import LISTENER
+from aftertrain.core.meeting import LISTENER
 from aftertrain.core.run.launched import PIPE, Failure
 from aftertrain.launch.crew import Rank
 
