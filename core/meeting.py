@@ -6,8 +6,10 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -88,19 +90,24 @@ class Meeting:
         listener = self._environment.get(LISTENER) if serving else None
         if not serving:
             self._reach()
-        try:
-            store: Store = TCPStore(
+        left = max(1.0, self._end - time.monotonic())
+
+        def connect() -> Store:
+            return TCPStore(
                 self._host,
                 self._port,
                 self._size,
                 serving,
-                timeout=timedelta(seconds=max(1.0, self._end - time.monotonic())),
+                timeout=timedelta(seconds=left),
                 wait_for_workers=False,
                 multi_tenant=listener is None,
                 master_listen_fd=None if listener is None else int(listener),
                 use_libuv=True,
             )
-        except (DistError, ValueError) as error:
+
+        try:
+            store = _within(left, connect)
+        except (DistError, ValueError, TimeoutError) as error:
             said = str(error).strip().splitlines()[0]
             raise RunError(
                 f"rank {self._rank} of {self._size} cannot meet the others at {self.where} (MASTER_ADDR:MASTER_PORT): "
@@ -139,6 +146,27 @@ class Meeting:
                 *(self._rank, self._size, self.where, whom, self._end - now),
             )
         time.sleep(_POLL)
+
+
+def _within(seconds: float, connect: Callable[[], Store]) -> Store:
+    """What `connect` gives. torch waits without end for the answer of a program that is no store.
+
+    Raises:
+        TimeoutError: there was none in time; the thread that waits is left behind.
+    """
+    found: Future[Store] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(connect())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again by `result`
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="meeting").start()
+    try:
+        return found.result(seconds + _ATTEMPT)
+    except TimeoutError as error:
+        raise TimeoutError(f"what listens there did not answer within {seconds:.0f} s") from error
 
 
 def _port(given: str) -> int:

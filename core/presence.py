@@ -73,8 +73,9 @@ class Presence:
     def lost(self) -> str:
         """Which rank failed, by its own words or its silence; empty if none is known to have. May take `SILENT` s."""
         deadline = time.monotonic() + SILENT + 2 * BEAT
+        unknown: Mapping[int, str] = {}
         while time.monotonic() < deadline:
-            if failures := self._answer(self._failures, {}):
+            if failures := self._answer(self._failures, unknown):
                 return "; ".join(f"rank {rank} failed: {reason}" for rank, reason in sorted(failures.items()))
             gone = [rank for rank in sorted(self._since) if self.silence(rank) > SILENT]
             if gone and time.monotonic() - self._answered < SILENT:

@@ -11,9 +11,15 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from aftertrain.core.cleaning import described
+from aftertrain.core.errors import AftertrainError, Interrupted, RankLost
 from aftertrain.core.ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -83,6 +89,40 @@ class Line:
                 finally:
                     os._exit(1)
         os._exit(1)
+
+
+@contextmanager
+def own_words(folder: Path, ranks: Ranks, line: Line) -> Iterator[None]:
+    """Around the work of a rank other than 0: what ends it is left for rank 0 to tell, and kept in a file of its own.
+
+    Our launcher keeps a rank's whole output there; under torchrun and others only this is.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if not isinstance(error, RankLost) and ranks.presence is not None:
+            said = str(error) if isinstance(error, AftertrainError) else described(error)
+            ranks.presence.fail(f"{said} (see {words_file(folder, ranks.rank)})")
+        if not line.launched:
+            _write_down(words_file(folder, ranks.rank), error)
+        raise
+
+
+def words_file(folder: Path, rank: int) -> Path:
+    """Where a rank's output is, or its last words."""
+    return folder.absolute() / "ranks" / f"rank-{rank}.log"
+
+
+def _write_down(file: Path, error: BaseException) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8", errors="backslashreplace") as log_file:
+            log_file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
+            log_file.writelines(traceback.format_exception(error))
+    except OSError as refused:
+        log.error("%s: cannot write why this rank ends: %s", file, refused.strerror)
 
 
 def linger(line: Line, ranks: Ranks) -> None:

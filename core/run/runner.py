@@ -28,7 +28,7 @@ from aftertrain.core.run.done import read_done, write_done
 from aftertrain.core.run.fanout import Fanout
 from aftertrain.core.run.folder import RunFolder, remove, write_json
 from aftertrain.core.run.graph import Locate, Node, build_graph
-from aftertrain.core.run.launched import Line, linger
+from aftertrain.core.run.launched import Line, linger, own_words
 from aftertrain.core.run.lineage import Lineage, trace
 from aftertrain.core.run.manifest import machine, manifest
 from aftertrain.core.run.orders import Lead, Order, follow
@@ -100,15 +100,17 @@ def run_job(job: Job) -> RunResult:
     with joined() as ranks:
         if ranks.first:
             return _lead(job, nodes, ranks, line)
-        try:
-            return _follow(job, nodes, ranks)
-        except RankLost:
-            linger(line, ranks)
-            raise
+        with own_words(job.folder, ranks, line):
+            try:
+                return _follow(job, nodes, ranks)
+            except RankLost:
+                linger(line, ranks)
+                raise
 
 
 def _lead(job: Job, nodes: tuple[Node, ...], ranks: Ranks, line: Line) -> RunResult:
-    with RunFolder(job.folder) as folder, StopSignals(job.on_stop, ranks.size > 1) as stopping, Lead(ranks) as lead:
+    with RunFolder(job.folder) as folder, StopSignals(job.on_stop, ranks.size > 1) as stopping:
+        lead = Lead(ranks)
         fanout = Fanout(job.observers)
         fanout.open(folder.path)
         log = EventLog(folder.events, fanout)
@@ -379,8 +381,8 @@ class _Walk:
         if isinstance(error, KeyboardInterrupt):
             return Interrupted(f"{stage} was stopped at once; it goes on from its last checkpoint")
         if isinstance(error, RankLost):
-            failure = self.line.wait()
-            return error if failure is None else RankLost(f"{stage}: {failure}")
+            told = self.line.wait() or (self.ranks.presence.lost() if self.ranks.presence is not None else "")
+            return RankLost(f"{stage}: {told}") if told else error
         refused = disk_refusal(error)
         if refused is not None:
             return RunError(f"{stage}: cannot write into {self.folder.path}: {refused}; what was done before is kept")

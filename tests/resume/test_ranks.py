@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,9 +104,12 @@ stages:
     return file
 
 
-def _start(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> subprocess.Popen[str]:
+def _start(
+    recipe: Path, out: Path, *words: str, command: list[str] = COMMAND, **variables: str
+) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment.pop("RAY_ADDRESS", None)
+    environment |= variables
     return subprocess.Popen(
         [*command, "run", str(recipe), "--out", str(out), *words],
         stdout=subprocess.PIPE,
@@ -355,8 +359,69 @@ def _troubled(recipe: Path, folder: Path, what: str, *words: str) -> subprocess.
     return _start(recipe, folder / "out", f"stages.sft.loss={loss}", long, *words, "--nproc", "2")
 
 
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "aftertrain.cli")
+]
+
+
 def test_torchrun_starts_the_same(recipe: Path, tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     two = _run(recipe, tmp_path / "launcher", "--nproc", "2")
-    same = _run(recipe, tmp_path / "torchrun", command=[*torchrun, "-m", "aftertrain.cli"])
+    same = _run(recipe, tmp_path / "torchrun", command=TORCHRUN)
     assert _digest(same) == _digest(two)
+
+
+def test_under_torchrun_a_failing_rank_is_named_and_leaves_its_words(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "trouble.py").write_text(TROUBLE.replace("{what}", 'raise KeyError("a defect of rank 1")'))
+    loss = json.dumps({"use": f"{tmp_path}/trouble.py:Trouble"})
+    process = _start(recipe, tmp_path / "out", f"stages.sft.loss={loss}", "stages.sft.epochs=500", command=TORCHRUN)
+    _, errors = process.communicate(timeout=SOON)
+    run = tmp_path / "out" / "ranks"
+    assert process.returncode == 1, errors
+    (failed,) = [event.data["error"] for event in _events(run) if event.name == "run_failed"]
+    log = run / "ranks" / "rank-1.log"
+    assert failed == f"stage 'sft': rank 1 failed: KeyError: 'a defect of rank 1' (see {log})"
+    assert re.search(r"Traceback(.|\n)*trouble.py(.|\n)*KeyError: 'a defect of rank 1'", log.read_text())
+
+
+def test_a_stopped_rank_is_named_when_the_wait_for_it_ends(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "out" / "ranks"
+    process = _start(recipe, run.parent, "stages.sft.epochs=500", "--nproc", "2", **{"AFTERTRAIN_RANK_DEADLINE": "20"})
+    _wait_for_step(process, run, 5)
+    ranks = _ranks(run.parent)
+    os.kill(ranks[1], signal.SIGSTOP)
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 75, errors
+    assert re.search(r"waited 20 s for the other ranks \(.+\): .*; rank 1 has given no sign of life for \d+ s", errors)
+    (failed,) = [event.data["error"] for event in _events(run) if event.name == "run_failed"]
+    assert "rank 1 has given no sign of life" in failed
+    assert _gone(ranks.values())
+
+
+def test_a_full_disk_under_the_logs_is_told(recipe: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "out" / "ranks" / "ranks"
+    logs.mkdir(parents=True)
+    (logs / "rank-1.log").symlink_to("/dev/full")
+    process = _start(recipe, tmp_path / "out", "--nproc", "2")
+    _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert errors == (
+        f"error: {logs / 'rank-1.log'}: cannot write: No space left on device; make room there, or choose "
+        "another place with --out DIR\n"
+    )
+
+
+@needs_ray
+@pytest.mark.parametrize(("listens", "why"), [(False, "Connection refused"), (True, r"no answer within 6 s")])
+def test_a_wrong_ray_address_is_told_soon(recipe: Path, tmp_path: Path, listens: bool, why: str) -> None:
+    """Nobody there, or a program that is no cluster; without the lines that Ray's C++ writes for ten minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if not listens:
+            server.close()
+        variables = {"RAY_ADDRESS": address, "AFTERTRAIN_RANK_DEADLINE": "6"}
+        process = _start(recipe, tmp_path / "out", "--nproc", "2", "--on", "ray", **variables)
+        _, errors = process.communicate(timeout=SOON)
+    assert process.returncode == 1, errors
+    assert re.fullmatch(
+        rf"error: the Ray cluster at {address} does not answer: {why}\. Is RAY_ADDRESS right, .*\n", errors
+    ), errors

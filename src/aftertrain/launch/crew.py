@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Literal
 
 from aftertrain.core.errors import Interrupted, RankLost, RunError
+from aftertrain.core.meeting import patience
 from aftertrain.core.run.launched import GRACE, Failure
 
 Where = Literal["here", "ray"]
@@ -132,11 +133,12 @@ class _Watch:
 
     def _left(self) -> int:
         """Rank 0 is done, and so should the others be."""
-        deadline = time.monotonic() + LEAVING
+        leaving = patience(LEAVING)
+        deadline = time.monotonic() + leaving
         for rank in self._ranks:
             if rank.wait(max(0.0, deadline - time.monotonic())) is None:
                 raise RankLost(
-                    f"rank {rank.number} did not end within {LEAVING:g} s of rank 0; the run is done (see {rank.log})"
+                    f"rank {rank.number} did not end within {leaving:g} s of rank 0; the run is done (see {rank.log})"
                 )
         return 0
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aftertrain.core.errors import RunError
 from aftertrain.core.run.launched import Failure
 from aftertrain.launch.process import Process, cores
 
@@ -94,6 +95,8 @@ class Keeper:
                 output=None if number else (pipes[0][1], pipes[1][1]),
                 folder=folder,
             )
+        except RunError as error:
+            return str(error)
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
         finally:

@@ -11,13 +11,19 @@ import importlib
 import logging
 import os
 import queue
+import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import MissingExtra, RunError
+from aftertrain.core.meeting import patience
+from aftertrain.core.run.deadline import waiting
 from aftertrain.core.run.launched import WHERE, Failure
 from aftertrain.launch.crew import Rank
 from aftertrain.launch.keeper import Keeper, News, Place
@@ -25,6 +31,10 @@ from aftertrain.launch.process import LOOPBACK, cores, rank_environment
 
 ROOM = 300.0
 """Seconds that the cluster has to make room for all ranks and to start their actors."""
+ANSWER = 60.0
+"""Seconds that a cluster has to take a program in, starting Python and Ray included."""
+CONNECTING = 5.0
+"""Seconds that its port has to accept a connection."""
 NEWS = 10.0
 """Seconds that one question for news waits in the actor."""
 PARTING = 10.0
@@ -171,14 +181,61 @@ def _cluster(size: int) -> Iterator[Any]:
     else:
         room = max(size, cores())
         options = {"address": "local", "num_cpus": room, "include_dashboard": False, "object_store_memory": STORE}
+    name = f"the Ray cluster at {address or 'this machine'}"
+    if "num_cpus" not in options:
+        _answers(address, name)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        with waiting(f"{name} to take this program in", patience(ROOM)):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RunError(f"the Ray cluster at {address or 'this machine'} does not answer: {error}") from error
+        raise RunError(f"{name} does not answer: {error}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _answers(address: str, name: str) -> None:
+    """See that a cluster takes programs in, by one that may be killed: `ray.init` has no deadline, and dies in C++.
+
+    Raises:
+        RunError: nothing is there, something else is, or it does not answer in time.
+    """
+    seconds = min(patience(ANSWER), ANSWER)
+    cure = (
+        f"Is RAY_ADDRESS right, and does the cluster run ('ray status --address {address}')? Unset RAY_ADDRESS for a "
+        "cluster of this machine alone"
+    )
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=min(seconds, CONNECTING)).close()
+        except (OSError, OverflowError) as error:
+            raise RunError(f"{name} does not answer: {getattr(error, 'strerror', None) or error}. {cure}") from error
+    probe = f"import ray; ray.init(address={address!r}, log_to_driver=False, logging_level='ERROR'); ray.shutdown()"
+    # A session of its own, so that what Ray starts is ended with it; a file, so that none of it can hold a pipe open.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", probe],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if status == 0:
+            return
+        output.seek(0)
+        said = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
+    why = f"no answer within {seconds:g} s" if status is None else said[-1].strip() if said else f"status {status}"
+    raise RunError(f"{name} does not answer: {why}. {cure}")
 
 
 @contextlib.contextmanager
@@ -196,10 +253,11 @@ def _keepers(ray: Any, size: int) -> Iterator[list[Any]]:
     want = {"CPU": 1, **({"GPU": 1} if gpus else {})}
     group = placing.placement_group([want] * size, strategy="PACK")
     try:
-        if not group.wait(ROOM):
+        room = patience(ROOM)
+        if not group.wait(room):
             there = ", ".join(f"{name} {total[name]:g}" for name in ("CPU", "GPU") if name in total)
             raise RunError(
-                f"the Ray cluster made no room in {ROOM:g} s for {size} ranks of {want}: it has {there or 'nothing'} "
+                f"the Ray cluster made no room in {room:g} s for {size} ranks of {want}: it has {there or 'nothing'} "
                 "in all; lower --nproc, or wait for others to end"
             )
         kind = ray.remote(Keeper)
@@ -218,6 +276,6 @@ def _keepers(ray: Any, size: int) -> Iterator[list[Any]]:
 
 def _asked(ray: Any, questions: Sequence[Any]) -> list[Any]:
     try:
-        return list(ray.get(list(questions), timeout=ROOM))
+        return list(ray.get(list(questions), timeout=patience(ROOM)))
     except ray.exceptions.RayError as error:
         raise RunError(f"a Ray actor did not start: {' '.join(str(error).split())}") from error

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+from aftertrain.core.errors import RunError
 from aftertrain.core.meeting import LISTENER
 from aftertrain.core.run.launched import PIPE, Failure
 from aftertrain.launch.crew import Rank
@@ -54,9 +55,7 @@ class Process(Rank):
             out, err = output if output is not None else (None, None)
             self._start = 0
             if number:
-                file = stack.enter_context(log.open("ab"))
-                file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
-                file.flush()
+                file = stack.enter_context(_opened(log))
                 self._start = file.tell()
                 out = err = file.fileno()
             # What starts us may hold signals back (Ray does), and a child inherits that.
@@ -93,9 +92,12 @@ class Process(Rank):
         how = f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
         if self.number == 0:
             return Failure(0, how, "", "")
-        with self.log.open("rb") as log:
-            log.seek(self._start)
-            said = log.read().decode(errors="replace").strip().splitlines()[-LAST_WORDS:]
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self._start)
+                said = log.read().decode(errors="replace").strip().splitlines()[-LAST_WORDS:]
+        except OSError as error:
+            said = [f"({self.log}: cannot be read: {error.strerror})"]
         return Failure(self.number, how, "\n".join(said), str(self.log))
 
     def close(self) -> None:
@@ -104,6 +106,26 @@ class Process(Rank):
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
             self._line.close()
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """A rank's log, after a line that says when.
+
+    Raises:
+        RunError: it cannot be written: the disk is full or closed to us.
+    """
+    try:
+        file = log.open("ab", buffering=0)
+    except OSError as error:
+        raise RunError(f"{log}: cannot write: {error.strerror}; choose another place with --out DIR") from error
+    try:
+        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+    except OSError as error:
+        file.close()
+        raise RunError(
+            f"{log}: cannot write: {error.strerror}; make room there, or choose another place with --out DIR"
+        ) from error
+    return file
 
 
 @contextlib.contextmanager
