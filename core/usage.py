@@ -82,7 +82,8 @@ class UsedIf:
             plain = self.values or isinstance(value, str | int | float)
             return f"it does nothing where {now}" if plain else f"it does nothing where {name} is set"
         if not self.values:
-            return f"it needs {name}, which is not set" if value is None else f"it needs {name}, and {now}"
+            plain = isinstance(value, str | int | float)
+            return f"it needs {name}, and {now}" if plain else f"it needs {name}, of which there is none"
         return f"it is for {name}: {' or '.join(map(_shown, self.values))}, and {now}"
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.settings import PositiveInt
+from aftertrain.core.usage import UsedIf
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -30,7 +31,7 @@ class CodeSettings(AnswerSettings):
         description="auto: ground truths in the forms of HumanEval, MBPP, APPS, LiveCodeBench or asserts; pytest: the "
         "source of a test module, as a text or under the key test.",
     )
-    module: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+    module: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$"), UsedIf("tests", "pytest")] = Field(
         "solution", description="Name by which tests for pytest import the program."
     )
     seconds: Seconds = Field(3.0, description="Seconds for each test (3 in HumanEval's own harness), and for loading.")

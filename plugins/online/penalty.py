@@ -63,6 +63,11 @@ class KLPenalised(Loss[KLSettings]):
 class _WithStatistics(KLPenalised):
     """For a loss that has statistics: they cost a second forward, so that only such a loss declares them."""
 
+    @property
+    def wants_statistics(self) -> bool:
+        """Whether the other loss does, with its settings."""
+        return self.inner.wants_statistics
+
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """The other loss's."""
         return self.inner.statistics(batch, scores)

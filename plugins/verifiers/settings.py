@@ -127,11 +127,11 @@ class FormatSettings(Settings):
         description="The reply is exactly these blocks in this order, <think>…</think><answer>…</answer>, none blank, "
         "with only white space between and around them; []: no demand.",
     )
-    after: Literal["nothing", "text", "anything"] = Field(
+    after: Annotated[Literal["nothing", "text", "anything"], UsedIf("tags")] = Field(
         "nothing",
         description="What may follow the blocks of tags: nothing; text, of which there must be some; or anything.",
     )
-    prefilled: bool | None = Field(
+    prefilled: Annotated[bool | None, UsedIf("tags")] = Field(
         None,
         description="Whether the prompt has written the opening of the first of tags, so that the reply lacks it; "
         "null: where the case's prompt or chat template says so.",
@@ -159,8 +159,6 @@ class FormatSettings(Settings):
     def _some_demand(self) -> Self:
         if len(set(self.tags)) < len(self.tags):
             raise ValueError("each of tags once")
-        if not self.tags and (self.after != "nothing" or self.prefilled is not None):
-            raise ValueError("after and prefilled are of tags, and there are none")
         lengths = [(self.min_characters, self.max_characters), (self.min_words, self.max_words)]
         if any(least is not None and most is not None and least > most for least, most in lengths):
             raise ValueError("no reply can meet both: a minimum is above its maximum")

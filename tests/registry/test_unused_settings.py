@@ -139,6 +139,10 @@ def test_the_recipe_itself_is_sound(tmp_path: Path) -> None:
             "rl.rewards.0.normalize",
             "string",
         ),
+        ("[{use: gsm8k}]", "[{use: code, module: mine}]", "rl.rewards.0.module", "tests: pytest"),
+        ("[{use: gsm8k}]", "[{use: format, tags: [], max_words: 3, after: text}]", "rl.rewards.0.after", "needs tags"),
+        ("[{use: gsm8k}]", "[{use: format, tags: [], stop: [x], prefilled: false}]", "rl.rewards.0.prefilled", "tags"),
+        ("[{use: gsm8k}]", "[{use: regex, pattern: a, equality: search, which: last}]", "rl.rewards.0.which", "search"),
         ("[{use: gsm8k}]", f"[{JUDGE} retry_temperature: 0.5}}]", "rl.rewards.0.retry_temperature", "retries is 0"),
         ("[{use: gsm8k}]", f"[{JUDGE} seed: 4}}]", "rl.rewards.0.seed", "all replies are greedy"),
         (

@@ -129,3 +129,28 @@ def test_a_stop_string_that_is_a_special_token_stops(recipe: Callable[[str], Pat
     assert told["special"] == told["plain"]
     assert {reason for _, reason, _ in told["special"]} == {"stop"}
     assert not any("<|user|>" in response for response, _, _ in told["special"])
+
+
+@pytest.mark.slow
+def test_evaluation_stops_there_too(recipe: Callable[[str], Path], tmp_path: Path) -> None:
+    """The task's own stop string, a special token; the verifier sees the text before it."""
+    swapped(tmp_path / "special", special=True)
+    text = """
+name: score
+model: ./special
+threads: 1
+stages:
+  rlvr:
+    use: evaluate
+    tasks:
+      - use: problems
+        data: {use: jsonl, path: problems.jsonl, format: rlvr, limit: 4}
+        verifier: {use: gsm8k, extract: flexible}
+        max_new_tokens: 40
+        stop: ["<|user|>"]
+"""
+    assert main(["run", str(recipe(text))]) == 0
+    (path,) = tmp_path.glob("runs/score/stages/rlvr-*/samples/instances.jsonl")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [row["finish_reason"] for row in rows] == ["stop"] * 4
+    assert not any("<|user|>" in row["output"] for row in rows)

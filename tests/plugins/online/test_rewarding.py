@@ -120,7 +120,7 @@ def test_nothing_is_added_with_tulus_settings() -> None:
     ("settings", "message"),
     [
         ({"weight_schedule": {}}, "set warmup or decay"),
-        ({"base_weight": 0.5}, "it needs base, which is not set"),
+        ({"base_weight": 0.5}, "it needs base, of which there is none"),
         ({"normalize": {"scale": 0.0}}, "greater than 0"),
     ],
 )
