@@ -7,7 +7,7 @@ from collections import Counter
 
 import click
 
-from aftertrain.cli.table import counted
+from aftertrain.cli.table import counted, echo_safely
 
 
 @click.command("check-plugin")
@@ -39,7 +39,7 @@ def check_plugin(ctx: click.Context, name: str, verbose: bool) -> None:
         # What the component raises, it raises under many promises; its traceback is told once.
         head = finding.message.partition("\n")[0]
         if head:
-            click.echo(textwrap.indent(head if head in told else finding.message, "    "))
+            echo_safely(textwrap.indent(head if head in told else finding.message, "    "))
         told.add(head)
     kept = counted(counts["kept"], "promise")
     click.echo(f"{kept} kept, {counts['broken']} broken, {counts['unchecked']} could not be checked.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from aftertrain.cli.table import echo_table
+from aftertrain.cli.table import echo_safely, echo_table
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.tables import Registry
 
@@ -112,12 +112,12 @@ def _plugins(registry: Registry) -> bool:
     failed = [plugin for plugin in registry.plugins if not plugin.usable and plugin.state != "blocked"]
     for plugin in failed:
         click.echo(click.style(f"{plugin.origin.plugin} is {plugin.state}", bold=True, fg="red"))
-        click.echo(f"  {plugin.origin.full()}\n  {plugin.note}")
+        echo_safely(f"  {plugin.origin.full()}\n  {plugin.note}")
         if plugin.traceback:
-            click.echo(textwrap.indent(plugin.traceback.rstrip(), "  | "))
+            echo_safely(textwrap.indent(plugin.traceback.rstrip(), "  | "))
         click.echo(f"  To go on without it: AFTERTRAIN_BLOCK={plugin.origin.plugin}\n")
     for plugin in registry.plugins:
         if plugin.state == "slow":
-            click.echo(f"note: {plugin.origin.plugin} ({plugin.origin}) is slow: {plugin.note}")
+            echo_safely(f"note: {plugin.origin.plugin} ({plugin.origin}) is slow: {plugin.note}")
     click.echo("Everything is in order." if not failed else f"{len(failed)} of {len(registry.plugins)} plugins fail.")
     return bool(failed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aftertrain.cli.table import echo_table
+from aftertrain.cli.table import echo_safely, echo_table
 
 
 @click.command()
@@ -50,7 +50,7 @@ def evaluate(  # noqa: PLR0917
         model, named, settings, overrides, out=folder, seed=seed, chat_template=chat_template, console=True
     )
     echo_scores(result.scores[STAGE])
-    click.echo(str(result.folder))
+    echo_safely(str(result.folder))
 
 
 def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:

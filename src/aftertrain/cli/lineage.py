@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from aftertrain.cli.table import echo_safely
+
 
 @click.command()
 @click.argument("run", metavar="RUN")
@@ -15,12 +17,12 @@ def lineage(run: str) -> None:
 
     for stage in history(find_run(run)):
         click.secho(stage.name, bold=True, nl=False)
-        click.echo(f"  [{stage.hash[:12]}] {stage.state}")
+        echo_safely(f"  [{stage.hash[:12]}] {stage.state}")
         for reason in stage.why:
-            click.echo(f"  because {reason}")
+            echo_safely(f"  because {reason}")
         for role, parent in stage.inputs.items():
-            click.echo(f"  {role}: {parent}")
+            echo_safely(f"  {role}: {parent}")
         for name, digest in stage.data.items():
-            click.echo(f"  data: {name} {digest[:12]}")
+            echo_safely(f"  data: {name} {digest[:12]}")
         if stage.others:
-            click.echo(f"  earlier: {', '.join(stage.others)}")
+            echo_safely(f"  earlier: {', '.join(stage.others)}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
+
+from aftertrain.cli.table import echo_safely
+from aftertrain.core.cleaning import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +36,15 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
     report = plan_recipe(recipe, overrides, out=out, restart=restart, told=_Progress())
     threads = "torch's choice" if report.threads is None else str(report.threads)
     click.secho(f"{report.name}", bold=True, nl=False)
-    click.echo(f"  in {report.folder}, seed {report.seed}, threads: {threads}")
+    echo_safely(f"  in {report.folder}, seed {report.seed}, threads: {threads}")
     click.secho("\nmodel", bold=True)
     _items(report.model)
     for stage in report.stages:
         inputs = ", ".join(f"{role} {parent}" for role, parent in stage.inputs.items())
         click.secho(f"\n{stage.name}", bold=True, nl=False)
-        click.echo(f"  {stage.use}: {inputs} -> {stage.output}")
+        echo_safely(f"  {stage.use}: {inputs} -> {stage.output}")
         identity = f" [{stage.hash[:12]}]" if stage.hash else ""
-        click.echo(f"  {stage.state}{identity}: {'; '.join(stage.why)}" if stage.why else f"  {stage.state}{identity}")
+        echo_safely(f"  {stage.state}{identity}: {'; '.join(stage.why)}" if stage.why else f"  {stage.state}{identity}")
         _items(stage.items)
     if report.errors:
         failed = ", ".join(
@@ -70,5 +74,5 @@ def _items(items: Sequence[PlanItem]) -> None:
     width = max((len(item.label) for item in items), default=0)
     for item in items:
         value = item.value.replace("\n", "\n" + " " * (width + 4))
-        text = f"  {item.label:<{width}}  {MARKS[item.status]}{value}"
+        text = printable(f"  {item.label:<{width}}  {MARKS[item.status]}{value}", sys.stdout.encoding)
         click.echo(click.style(text, fg=COLOURS[item.status]) if COLOURS[item.status] else text)

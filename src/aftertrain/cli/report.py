@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from aftertrain.cli.table import echo_safely
+
 
 @click.command()
 @click.argument("run", metavar="RUN")
@@ -16,4 +18,4 @@ def report(run: str, out: str | None) -> None:
     """
     from aftertrain.api_report import report as write_report
 
-    click.echo(str(write_report(run, out)))
+    echo_safely(str(write_report(run, out)))

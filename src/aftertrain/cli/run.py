@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aftertrain.cli.table import echo_safely
 from aftertrain.core.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run(
     if os.environ.get("RANK", "0") != "0":
         return
     report = result.folder / "report.html"
-    click.echo(f"{report if report.is_file() else result.folder}")
+    echo_safely(f"{report if report.is_file() else result.folder}")
 
 
 def _launch(  # noqa: PLR0917

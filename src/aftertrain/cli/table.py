@@ -27,6 +27,11 @@ def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Non
         click.echo(click.style(text, bold=True) if header and number == 0 else text)
 
 
+def echo_safely(text: str) -> None:
+    """Print a line of which others wrote a part: nothing in it commands the terminal, and any terminal takes it."""
+    click.echo(printable(text, sys.stdout.encoding))
+
+
 def counted(n: int, noun: str) -> str:
     """A number and its noun.
 
