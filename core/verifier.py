@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+from aftertrain.core.cleaning import described
 from aftertrain.core.component import Component
+from aftertrain.core.errors import AftertrainError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 
@@ -104,6 +106,32 @@ def shown(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Sequenc
     One made of parts is given both views, for it does the same with its parts.
     """
     return cases if verifier.view == "text" else with_special(cases)
+
+
+def verdicts_of(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> list[Verdict]:
+    """One verdict per case, in order, from a verifier that is asked in this process, in the view that it wants.
+
+    What it raises, or returns in place of verdicts, costs the case that it does so for and no other: all are then asked
+    one by one.
+
+    Raises:
+        AftertrainError: what a user can mend, and no case is to blame for.
+    """
+    given = shown(verifier, cases)
+    try:
+        return _checked(verifier.verify(given), len(given))
+    except AftertrainError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's verifier; the verdict says what it raised
+        if len(given) == 1:
+            return [Verdict.error(f"the verifier raised {described(error)}")]
+    return [verdict for case in given for verdict in verdicts_of(verifier, [case])]
+
+
+def _checked(verdicts: Any, count: int) -> list[Verdict]:
+    if not isinstance(verdicts, list) or len(verdicts) != count or not all(isinstance(v, Verdict) for v in verdicts):
+        raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
+    return [Verdict(v.outcome, v.value, v.extracted, v.detail) for v in verdicts]
 
 
 def with_special(cases: Sequence[VerificationCase]) -> Sequence[VerificationCase]:

@@ -16,7 +16,7 @@ from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verification.call import Call
 from aftertrain.core.verification.children import Children
 from aftertrain.core.verification.settings import PoolSettings
-from aftertrain.core.verifier import Verifier, shown
+from aftertrain.core.verifier import Verifier, shown, verdicts_of
 
 
 class VerifierPool:
@@ -118,4 +118,4 @@ def stream(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterat
     """(index, verdict) of each case: as they are known where a pool judges, else all at the end."""
     if isinstance(verifier, Isolated):
         return verifier.pool.stream(verifier.inner, shown(verifier.inner, cases))
-    return enumerate(verifier.verify(shown(verifier, cases)))
+    return enumerate(verdicts_of(verifier, cases))

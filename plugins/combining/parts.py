@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import Outcome, Verdict, VerificationCase
 from aftertrain.core.settings import Builder, Settings, Use
-from aftertrain.core.verifier import Verifier, shown
+from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.combining.settings import PartSettings
 
 S = TypeVar("S", bound=Settings)
@@ -125,7 +125,7 @@ def _ask(part: Verifier[Any], key: str | None, cases: Sequence[VerificationCase]
     """The part's verdicts; an error where the ground truth has no such key. One batch, none when nothing is asked."""
     picked = [_picked(case, key) for case in cases]
     batch = [one for one in picked if isinstance(one, VerificationCase)]
-    verdicts = iter(part.verify(shown(part, batch)) if batch else [])
+    verdicts = iter(verdicts_of(part, batch) if batch else [])
     found = [one if isinstance(one, Verdict) else next(verdicts) for one in picked]
     if next(verdicts, None) is not None:
         raise ValueError(f"{part!r} gave more verdicts than the {len(batch)} cases it was asked about")

@@ -9,7 +9,7 @@ from typing import Any
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Use
-from aftertrain.core.verifier import Verifier, shown
+from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.combining.parts import Combination
 from aftertrain.plugins.combining.settings import BySourceSettings
 
@@ -54,7 +54,7 @@ class BySource(Combination[BySourceSettings]):
         self, part: Verifier[Any], number: int, cases: Sequence[VerificationCase], chosen: Sequence[int | None]
     ) -> list[Verdict]:
         batch = [case for case, where in zip(cases, chosen, strict=True) if where == number]
-        verdicts = part.verify(shown(part, batch)) if batch else []
+        verdicts = verdicts_of(part, batch) if batch else []
         if len(verdicts) != len(batch):
             raise ValueError(f"{part!r} gave {len(verdicts)} verdicts on {len(batch)} cases")
         name = self._names[number]

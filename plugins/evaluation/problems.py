@@ -11,7 +11,7 @@ from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, Instance
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
-from aftertrain.core.verifier import Verifier, shown
+from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
@@ -129,7 +129,7 @@ class Problems(EvalTask[ProblemsSettings]):
             if isinstance(output, Completion)
             for case in self._cases(instance, output.text, output.text_with_special)
         ]
-        verdicts = iter(self._verifier.verify(shown(self._verifier, cases)))
+        verdicts = iter(verdicts_of(self._verifier, cases))
         return [_score([next(verdicts) for _ in instance.target]) for instance in instances]
 
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
 from aftertrain.core.rewards import total_reward, verification_reward, verified
-from aftertrain.core.verifier import Verifier, shown
+from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings
 
@@ -82,9 +82,7 @@ def verdicts_on(
             marks = rollout.prompt.thoughts
             case = case_of(problem, check, rollout.id, reply.text, reply.text_with_special, thoughts=marks)
             cases[check.verifier].append(case)
-    verdicts = {
-        name: iter(verifiers[name].verify(shown(verifiers[name], batch))) for name, batch in cases.items() if batch
-    }
+    verdicts = {name: iter(verdicts_of(verifiers[name], batch)) for name, batch in cases.items() if batch}
     return [
         tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
         for rollout in rollouts

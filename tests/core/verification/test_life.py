@@ -155,8 +155,7 @@ def test_a_keeper_that_is_hit_costs_no_case(moment: str, number: int, monkeypatc
     assert all(_gone(child._popen.pid) for child in started)
 
 
-@pytest.mark.parametrize("environment", ["own", "bare"])
-@pytest.mark.parametrize("end", ["close", "kill", "exit"])
+@pytest.mark.parametrize(("end", "environment"), [("close", "own"), ("kill", "bare"), ("exit", "bare")])
 def test_a_daemon_does_not_outlive_its_pool(tmp_path: Path, end: str, environment: str) -> None:
     """Whether the pool is closed, the worker killed or the worker ends by itself; a daemon without our mark too."""
     file = tmp_path / "pid"
