@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aftertrain.core.errors import MissingExtra, ModelError
 from aftertrain.core.seeding import global_seed
+from aftertrain.plugins.torch_engine.origin import origin, write_card
 from aftertrain.plugins.torch_engine.settings import Lora
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """What an adapter's file holds, by the names in it: the adapters, and a scalar head beside them."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model, adapter_name=ADAPTER)
+    # Embeddings are never trained whole beside adapters; to find that out peft would ask the hub for the base.
+    state = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
     head: Any = getattr(model, "score", None)
     if head is not None:
         state |= {"score.weight": head.weight.detach()}
@@ -102,17 +104,22 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_adapters(model: nn.Module, folder: Path, base: str) -> None:
-    """Write `adapter_model.safetensors` and `adapter_config.json`, which peft loads onto the folder `base`."""
+    """Write `adapter_model.safetensors`, `adapter_config.json` and a card, which peft loads onto the folder `base`.
+
+    The base is named as the hub names it, or not at all: a path of this machine would lead nowhere on another.
+    """
     from safetensors.torch import save_file
 
     configs: Any = model.peft_config
     config = configs[ADAPTER]
-    config.base_model_name_or_path = base
+    found = origin(base)
+    config.base_model_name_or_path, config.revision = found.name, found.revision
     config.task_type = "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(folder))
     save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_card(folder, base, config.task_type)
 
 
 def _wrappers(model: nn.Module) -> dict[str, Any]:

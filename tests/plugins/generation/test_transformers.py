@@ -224,7 +224,7 @@ def test_a_reply_is_cut_where_the_context_ends(make_generator: Make) -> None:
 
 
 def test_an_unreadable_folder_is_a_model_error(make_generator: Make, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot load a causal language model"):
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read: No such file"):
         make_generator(tmp_path)
 
 

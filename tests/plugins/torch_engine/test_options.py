@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import MissingExtra, ModelError
+from aftertrain.core.run.base_model import model_digest
 
 ADAMW = AdamW(weight_decay=0.1, max_grad_norm=0.5)
 LORA = {"rank": 4, "alpha": 8.0}
@@ -91,8 +92,8 @@ def test_adapters_are_peft_s(
     batch = make_batch([9], vocabulary=320)
     train(engine, batch, 2)
     engine.save_model(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_model)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors", ".md"}
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] is None
     model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), tmp_path).eval()
     with torch.no_grad():
         logp = model(input_ids=batch.token_ids.unsqueeze(0)).logits[0, :-1].log_softmax(-1)
@@ -100,6 +101,28 @@ def test_adapters_are_peft_s(
     torch.testing.assert_close(engine.score(batch, grad=False).logprobs[1:], expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(ModelError, match="holds adapters of"):
         make_engine(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["lm", "scalar"])
+def test_adapters_name_no_path_of_this_machine(
+    head: str, tiny_model: Path, make_engine: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A folder is not named, and the card says how to load; a hub's cache tells name and revision."""
+    pytest.importorskip("peft", reason="peft is not installed")
+    cached = tmp_path / "hub" / "models--some--Tiny-Model" / "snapshots" / "0123abcd"
+    shutil.copytree(tiny_model, cached)
+    for base, name, revision in ((tiny_model, None, None), (cached, "some/Tiny-Model", "0123abcd")):
+        out = tmp_path / f"out-{revision}"
+        make_engine(base, head=head, optimizer=ADAMW, lora={**LORA, "save": "adapter"}).save_model(out)
+        config = json.loads((out / "adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["revision"]) == (name, revision)
+        card = (out / "README.md").read_text()
+        assert model_digest(base) in card
+        assert ("base_model: some/Tiny-Model\n" in card) == (name is not None)
+        assert ("AutoModelForCausalLM" in card or "AutoPeftModelForCausalLM" in card) == (head == "lm")
+        for path in out.iterdir():
+            assert str(tmp_path).encode() not in path.read_bytes()
+            assert str(tiny_model).encode() not in path.read_bytes()
 
 
 def test_adapters_of_a_scalar_head_leave_it_trained(
