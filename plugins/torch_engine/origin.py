@@ -25,8 +25,8 @@ from peft import AutoPeftModelFor{kind}
 model = AutoPeftModelFor{kind}.from_pretrained("this folder"{options})
 ```
 """
-LOCAL = """`adapter_config.json` names no base model, because the one they were trained on is a folder of the machine that
-trained them, and a path would name something else, or nothing, on another. Load that model yourself:
+LOCAL = """`adapter_config.json` names no base model, because the one they were trained on is a folder of the machine
+that trained them, and a path would name something else, or nothing, on another. Load that model yourself:
 
 ```python
 from peft import PeftModel
