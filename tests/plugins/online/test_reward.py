@@ -229,3 +229,46 @@ def test_our_verifiers_see_special_tokens_where_they_look_for_them(verifier: dic
     rollout = replace(rollout, prompt=replace(rollout.prompt, problem=problem))
     (((_, verdict),),) = reward.verdicts_on([rollout], {"v": built})
     assert verdict.value == value, verdict
+
+
+IFEVAL = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {}]}
+F1 = {"use": "f1"}
+STRING = {"use": "string"}
+
+
+@pytest.mark.parametrize(
+    ("verifier", "truth", "response", "expected"),
+    [
+        ({"use": "ifeval", "level": "instruction"}, IFEVAL, "one two three", 5.0),
+        ({"use": "ifeval", "level": "instruction", "weights": {"startend:quotation": 3.0}}, IFEVAL, "one two", 2.5),
+        ({"use": "ifeval"}, IFEVAL, "one two three", 0.0),
+        (F1, "red fox", "red", 10 * 2 / 3),
+        ({"use": "all", "parts": [{"verifier": F1}, {"verifier": F1}]}, "red fox", "red", 10 * 2 / 3),
+        ({"use": "any", "parts": [{"verifier": STRING}, {"verifier": F1}]}, "red fox", "red", 10 * 2 / 3),
+        ({"use": "first", "parts": [{"verifier": F1}]}, "red fox", "red fox", 10.0),
+        (
+            {"use": "weighted", "parts": [{"verifier": F1, "weight": 3.0}, {"verifier": STRING}]},
+            "red fox",
+            "red",
+            10 * (3 * 2 / 3) / 4,
+        ),
+        ({"use": "format", "tags": [], "max_words": 1, "min_characters": 9, "score": "share"}, None, "red", 5.0),
+        ({"use": "by_source", "routes": {"source": F1}}, "red fox", "blue fox", 5.0),
+    ],
+    ids=lambda value: value["use"] if isinstance(value, dict) and "use" in value else None,
+)
+def test_what_verifiers_that_grade_give_is_paid(
+    verifier: dict[str, Any], truth: Any, response: str, expected: float
+) -> None:
+    """By hand: half of two instructions, a quarter by weight; F1 of one word of two is 2/3."""
+    from aftertrain.registry.builder import ComponentBuilder
+    from aftertrain.registry.discovery import installed
+    from aftertrain.registry.resolve import SettingsResolver
+
+    registry = installed()
+    built = ComponentBuilder(registry).build(SettingsResolver(registry).resolve("verifier", verifier))
+    rollout = _rollout(response, ["v"])
+    problem = replace(rollout.prompt.problem, checks=(Check("v", truth),))
+    rollout = replace(rollout, prompt=replace(rollout.prompt, problem=problem))
+    (judged,) = Rewarding(RewardSettings(), None, 64).judge([rollout], {"v": built}, 1)
+    assert judged.reward == pytest.approx(expected), judged.verdicts
