@@ -139,9 +139,9 @@ def _object(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: cannot be read: {error}") from error
+        raise ModelError(f"{file}: cannot be read: {error}; mend it, or take it out of the folder") from error
     if not isinstance(values, dict):
-        raise ModelError(f"{file}: expected a JSON object, found {type(values).__name__}")
+        raise ModelError(f"{file}: expected a JSON object, found a {type(values).__name__}; mend it, or take it out")
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,18 @@ def recipe(tiny_model: Path, tmp_path: Path) -> Callable[[Any, Any, str], Path]:
         return tmp_path / "r.yaml"
 
     return make
+
+
+def test_a_generation_config_that_is_none_is_told_by_plan_and_run(
+    recipe: Callable[[Any, Any, str], Path], tmp_path: Path
+) -> None:
+    """A list there was an error of the model's loading, after all rows were tokenised; `plan` said nothing."""
+    path = recipe(TULU_TEMPLATE, PLAIN, SFT)
+    (tmp_path / "model" / "generation_config.json").write_text("[1]")
+    message = "generation_config.json: expected a JSON object, found a list; mend it, or take it out"
+    assert any(message in error for error in aftertrain.plan(path, out=tmp_path / "runs").errors)
+    with pytest.raises(AftertrainError, match=re.escape(message)):
+        aftertrain.run(path, out=tmp_path / "runs", console=False)
 
 
 @pytest.mark.parametrize("name", CASES)

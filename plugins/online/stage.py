@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.cleaning import json_text
-from aftertrain.core.endings import name_ends
+from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.model_folder import read_config
@@ -83,13 +83,15 @@ class Online(Stage[OnlineSettings]):
         return {"verification": Unused("none of the rewards is judged in processes of its own")}
 
     def preflight(self, context: PlanContext) -> list[PlanItem]:
-        """Whether the loss asks for what the stage supplies, and the chat template."""
+        """Whether the loss asks for what the stage supplies, the chat template, and the generation config."""
         build_loss(self.settings, self.builder)
         engine = self.builder.build(self.settings.engine)
         if misfits := engine.misfits(context.model):
             return [PlanItem("engine", misfit, "error") for misfit in misfits]
         left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
-        return left + [PlanItem("template", fault, "warning") for fault in template_faults(self._tokenizer(context))]
+        tokenizer = self._tokenizer(context)
+        unnamed_ends(context.model, tokenizer)
+        return left + [PlanItem("template", fault, "warning") for fault in template_faults(tokenizer)]
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """See `plan_items`."""

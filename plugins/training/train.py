@@ -379,10 +379,11 @@ class Train(Stage[TrainSettings]):
         """What to warn of: faults of the template, and ends of replies that adapters cannot tell their base of.
 
         Raises:
-            ModelError: no conversation could be rendered well.
+            ModelError: no conversation could be rendered well, or the generation config cannot be read.
         """
         faults = [] if data.record_type is Document else template_faults(tokenizer)
-        if self._head == "lm" and self._engine().saves == "adapter" and (ends := unnamed_ends(model, tokenizer)):
+        ends = unnamed_ends(model, tokenizer) if self._head == "lm" else []
+        if ends and self._engine().saves == "adapter":
             words = ", ".join(f"{tokenizer.convert_ids_to_tokens(number)} ({number})" for number in ends)
             faults.append(
                 f"adapters are played with the generation_config.json of their base, {model}, which does not name "

@@ -187,6 +187,29 @@ def unusable(tokenizer: Any, messages: list[Message], **options: Any) -> tuple[s
     return caught.value.reason, str(caught.value)
 
 
+TOOL = {"type": "function", "function": {"name": "w", "description": "Weather.", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("tools", [(), (TOOL,)])
+def test_of_several_templates_tools_take_their_own(tools: tuple[Any, ...], tiny_model: Path, tmp_path: Path) -> None:
+    """Command R's and Hermes 3's: tools were rendered by the default template, which left them out."""
+    tokenizer: Any = load_tokenizer(str(tiny_model))
+    plain = tokenizer.chat_template
+    tool_use = "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}" + plain
+    tokenizer.chat_template = {"default": plain, "tool_use": tool_use, "rag": "{{ raise_exception('rag') }}"}
+    tokenizer.save_pretrained(tmp_path)
+    again = load_tokenizer(str(tmp_path))
+    assert learnt(again, TALK, tools=tools) == ["Hello.<eos>", "See you.<eos>"]
+    text = tokenizer.apply_chat_template(
+        [{"role": turn.role, "content": turn.content} for turn in TALK], tools=list(tools) or None, tokenize=False
+    )
+    assert render_text(again, TALK, generation_prompt=False, tools=tools) == text
+    assert ("Weather." in text) == bool(tools)
+    again.chat_template = {"default": plain, "tool_use": plain}
+    if tools:
+        assert unusable(again, TALK, tools=tools)[0] == "tools_left_out"
+
+
 def test_tool_and_system_turns_are_context(tokenizer: Any) -> None:
     call = [*TALK[:2], Message("assistant", "look(3)"), Message("tool", "30"), Message("assistant", "It is 30.")]
     assert learnt(tokenizer, call) == ["look(3)<eos>", "It is 30.<eos>"]

@@ -212,7 +212,9 @@ def settings(**changes: Any) -> dict[str, Any]:
 def bench(tmp_path: Path, tiny_model: Path) -> Callable[..., Bench]:
     """Makes a bench in a folder of the given name."""
 
-    def make(name: str = "run", changes: dict[str, Any] | None = None, **options: Any) -> Bench:
-        return Bench(tmp_path / name, tiny_model, settings(**(changes or {})), **options)
+    def make(
+        name: str = "run", changes: dict[str, Any] | None = None, *, model: Path = tiny_model, **options: Any
+    ) -> Bench:
+        return Bench(tmp_path / name, model, settings(**(changes or {})), **options)
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aftertrain.core.errors import DataError, Interrupted, NumericsError, RunError
+from aftertrain.core.errors import DataError, Interrupted, ModelError, NumericsError, RunError
 
 Bench = Any
 Make = Callable[..., Bench]
@@ -319,3 +320,16 @@ def test_reward_rises(bench: Make, changes: dict[str, Any]) -> None:
     rewards = [metrics["reward"] for metrics in run.of("metrics")]
     assert sum(rewards[:2]) / 2 < 1.0
     assert sum(rewards[-3:]) / 3 > 5.0, rewards
+
+
+def test_the_saved_folder_names_what_ends_a_reply(bench: Make, tiny_model: Path, tmp_path: Path) -> None:
+    """A base whose generation config names another token than its template writes (Qwen 2.5's)."""
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    for name in ("config.json", "generation_config.json"):
+        (base / name).write_text(json.dumps(json.loads((base / name).read_text()) | {"eos_token_id": 1}))
+    artifact = bench("ends", {"steps": 1}, model=base).run()
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((Path(artifact.path) / name).read_text())["eos_token_id"] == [1, 2]
+    (base / "generation_config.json").write_text("[1]")
+    with pytest.raises(ModelError, match=r"generation_config\.json: expected a JSON object"):
+        bench("broken", {"steps": 1}, model=base).plan()
