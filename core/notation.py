@@ -27,7 +27,16 @@ _NAMES = {
     **{"α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta "},
     **{"λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ", "ρ": r"\rho ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega "},
     **{"＄": r"\$", "％": r"\%", "﹩": r"\$", "﹪": r"\%", "￥": "¥", "￡": "£", "￠": "¢", "￦": "₩"},
-    **{"、": ", ", "↉": r"\frac{0}{3}", "\u2061": "", "\u2062": "", "\u2064": ""},
+    **{
+        "℃": r"^\circ C",
+        "℉": r"^\circ F",
+        "∠": r"\angle ",
+        "、": ", ",
+        "↉": r"\frac{0}{3}",
+        "\u2061": "",
+        "\u2062": "",
+        "\u2064": "",
+    },
 }
 
 
@@ -53,7 +62,11 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸ", 
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₙₓᵢₖₘ", "0123456789+-=()aenxikm")
 _SUPERSCRIPT = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸ]+)(?:[\u2044/]([₀₁₂₃₄₅₆₇₈₉]+))?")
 _SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₙₓᵢₖₘ]+")
-_ROOT = re.compile(r"([√∛∜])\s?(?:\(([^()√∛∜]{1,200})\)|(\d+(?:\.\d+)?|[A-Za-z]|\\[A-Za-z]+|\{[^{}√∛∜]{0,200}\}))")
+_FRACTION = r"\\frac\{[^{}√∛∜]{0,200}\}\{[^{}√∛∜]{0,200}\}"
+_ROOT = re.compile(
+    r"([√∛∜])\s?(?:\(([^()√∛∜]{1,200})\)"
+    rf"|(\d+(?:\.\d+)?|[A-Za-z]|{_FRACTION}|\\(?!frac)[A-Za-z]+(?![A-Za-z{{])|\{{[^{{}}√∛∜]{{0,200}}\}}))"
+)
 _NESTED = 4
 """Roots within roots that are rewritten, the innermost first."""
 _INDEX = {"√": "", "∛": "[3]", "∜": "[4]"}
@@ -85,5 +98,7 @@ def _lower(run: re.Match[str]) -> str:
 
 
 def _radical(root: re.Match[str]) -> str:
-    inside = root[2] if root[2] is not None else root[3].removeprefix("{").removesuffix("}")
+    inside = root[2] if root[2] is not None else root[3]
+    if inside.startswith("{"):
+        inside = inside[1:-1]
     return rf"\sqrt{_INDEX[root[1]]}{{{inside}}}"

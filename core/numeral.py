@@ -60,6 +60,8 @@ _PART_BEFORE = re.compile(
 _PART_BEFORE_SIGN = re.compile(
     r"(?:[^\W_]|[)\]}/^+*-]|[\^_√]\s?\{?|\\(?:sqrt|log|ln|exp|sin|cos|tan)\s?(?:\[\d{1,3}\])?\s?[{(]?)\Z|[—―]\Z"
 )
+_LIST_BEFORE = re.compile(r"[0-9]\s?,\s\Z")
+"""Before a number that begins with zeros: `12, 000` is one number, badly spaced."""
 _CLEAR = re.compile(r"(?:(?:(?<=[^\w)}\]*])|\A)\*{1,3}|\b(?:US|USD|EUR|GBP))\Z")
 """Markdown's bold and a currency's code before a sign."""
 _PART_AFTER = re.compile(
@@ -131,6 +133,8 @@ def _alone(number: re.Match[str], before: str, after: str) -> Decimal | Fraction
     signed = number["sign"] is not None or number["inner"] is not None
     negative = None if signed else _MINUS_BEFORE.search(before)
     part = _PART_BEFORE_SIGN if signed else _PART_BEFORE
+    if re.match("0[0-9]", number["number"] or "") and _LIST_BEFORE.search(before):
+        return None
     if (part.search(before) and not negative and not _CLEAR.search(before)) or _PART_AFTER.match(after):
         return None
     found = _value(number)

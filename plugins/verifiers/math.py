@@ -23,7 +23,7 @@ from aftertrain.plugins.verifiers.latex import hendrycks, minerva
 from aftertrain.plugins.verifiers.meaning import conflict, leftover, trusted, unordered
 from aftertrain.plugins.verifiers.reference import reference
 from aftertrain.plugins.verifiers.settings import MathSettings
-from aftertrain.plugins.verifiers.spelling import spelt, without_currency
+from aftertrain.plugins.verifiers.spelling import spelt, without_signs_of_units
 
 SHOWN = 200
 """Characters of an extracted answer that a verdict keeps."""
@@ -135,7 +135,7 @@ class Math(Verifier[MathSettings]):
             return None, "only a part could be read"
         if against := conflict(answer + head.follows, truth):
             return None, against
-        answer, truth = without_currency(answer), without_currency(truth)
+        answer, truth = without_signs_of_units(answer), without_signs_of_units(truth)
         if trusted(answer + "%" * ("%" in head.follows), truth) and (rule := same(answer, truth, both=True)):
             return rule, ""
         respelt = answer != head.raw.removesuffix(".")
@@ -151,7 +151,7 @@ class Math(Verifier[MathSettings]):
             answer, truth = spelt(answer), spelt(truth)
             if against := conflict(answer, truth):
                 return None, against
-            answer, truth = without_currency(answer), without_currency(truth)
+            answer, truth = without_signs_of_units(answer), without_signs_of_units(truth)
             if trusted(answer, truth) and (rule := same(answer, truth, both)):
                 return rule, ""
         if (equal := number.equal(answer, truth)) is not None:

@@ -76,6 +76,7 @@ _SYMBOLS = (
     ("a.m.", re.compile(r"(?<![A-Za-z\\])a\.?m(?![A-Za-z])", re.IGNORECASE)),
     ("p.m.", re.compile(r"(?<![A-Za-z\\])p\.?m(?![A-Za-z])", re.IGNORECASE)),
 )
+_SCALE = re.compile(r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\bdegrees)\s?(?:\\(?:text|mathrm)\s?\{\s?)?([CF])(?![A-Za-z])")
 _MULTIPLE = re.compile(r"(?<![\\A-Za-z])(dozen|hundred|thousand|million|billion|trillion)s?(?![A-Za-z])", re.IGNORECASE)
 _BASE = re.compile(r"[0-9]\s?_\s?(?:\{\s?)?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([0-9A-Za-z]+)")
 _BASES = {
@@ -85,7 +86,7 @@ _BASES = {
 
 _NAME = re.compile(r"\s*\\?[A-Za-z]+\s?(?:_\s?(?:[A-Za-z0-9]|\{\w{1,20}\})\s?)?(?:\(\s?\\?\w{1,20}\s?\)\s?)?")
 _SPACING = re.compile(r"\\[ ,;:!]|\\q?quad(?![A-Za-z])|[\s~$]")
-_BRACKETS = re.compile(r"[][()]|\\[{}]|\\pm")
+_LISTED = re.compile(r"[][(){},;]")
 _BRACKETED = re.compile(r"\([^()]*\)|\{[^{}]*\}")
 _BETWEEN_MEMBERS = re.compile(
     r"[,;]|\\q?quad(?![A-Za-z])|\\(?:text|mbox|mathrm)\s?|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\\\"
@@ -106,7 +107,7 @@ _DROPPED_SIGN = re.compile(r"[-−–+_^/0-9]|\\(?!approx|text|mathrm|mbox|pound
 
 def conflict(answer: str, truth: str) -> str | None:
     """Why the two cannot be one answer: another unit, multiple or base, a value where an equation is asked; or None."""
-    for what, read in (("unit", _units), ("base", _bases)):
+    for what, read in (("unit", _units), ("scale", _scales), ("base", _bases)):
         mine, theirs = read(answer), read(truth)
         if mine and theirs and mine.isdisjoint(theirs):
             return f"another {what}: {', '.join(sorted(mine))} for {', '.join(sorted(theirs))}"
@@ -144,8 +145,8 @@ def leftover(skipped: str, read: str) -> bool:
 def unordered(answer: str, truth: str) -> list[tuple[str, str]]:
     r"""Pairs of values where the truth names them (`a = 1, b = 2`) and the answer only lists as many: its order tells
     which is which, unless the names are one variable's (`x_1`, `x_2`). Else nothing."""
-    values, members = (re.split("[,;]", _SPACING.sub("", text)) for text in (answer, truth))
-    if len(values) != len(members) or len(members) < 2 or "=" in answer or _BRACKETS.search(answer + truth):
+    values, members = (_members(_SPACING.sub("", text)) for text in (answer, truth))
+    if len(values) != len(members) or len(members) < 2 or "=" in answer or "\\pm" in answer + truth:
         return []
     named = [member.partition("=") for member in members]
     if not all(equals and _NAME.fullmatch(name) for name, equals, _ in named):
@@ -156,9 +157,25 @@ def unordered(answer: str, truth: str) -> list[tuple[str, str]]:
     return [(value, wanted.strip()) for value, (_, _, wanted) in zip(values, named, strict=True)]
 
 
+def _members(text: str) -> list[str]:
+    """The parts of a list between the commas and semicolons that stand in no bracket."""
+    members, depth, start = [], 0, 0
+    for sign in _LISTED.finditer(text):
+        if sign[0] in ",;" and depth == 0:
+            members.append(text[start : sign.start()])
+            start = sign.end()
+        elif sign[0] not in ",;":
+            depth += 1 if sign[0] in "([{" else -1
+    return [*members, text[start:]]
+
+
 def _units(text: str) -> set[str]:
     found = set().union(*(_UNITS[unit.lower()] for unit in _UNIT.findall(text)))
     return found | {name for name, symbol in _SYMBOLS if symbol.search(text)}
+
+
+def _scales(text: str) -> set[str]:
+    return {"Celsius" if scale == "C" else "Fahrenheit" for scale in _SCALE.findall(text)}
 
 
 def _bases(text: str) -> set[str]:

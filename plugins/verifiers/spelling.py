@@ -15,6 +15,15 @@ _GROUPS = re.compile(rf"(?<![0-9.,_^}}])[0-9]{{1,3}}(?P<by>{_SEPARATOR})[0-9]{{3
 _SCIENTIFIC = re.compile(r"(?<![0-9A-Za-z.\\}])([0-9]{1,20}(?:\.[0-9]{0,20})?)[eE]([-+]?[0-9]{1,4})(?![0-9A-Za-z.])")
 _FONT = r"\\(?:mathrm|mathit|mathbf|mathsf|textrm|textit|text|operatorname\*?|mathop)"
 _UPRIGHT = re.compile(rf"{_FONT}\s?\{{\s?([ei])\s?\}}|\\math(?:rm|it|bf|sf)\s([ei])(?![A-Za-z])|\{{\\rm\s?([ei])\s?\}}")
+_FUNCTION = re.compile(
+    r"\\(?:mathrm|operatorname\*?)\s?\{\s?(arcsin|arccos|arctan|sin|cos|tan|cot|ln|log|exp)\s?\}"
+    r"|(?<![A-Za-z\\{])(sin|cos|tan|ln|log)(?=\s?(?:[\^_(0-9]|\\[a-z])|\s[a-z](?![A-Za-z]))"
+)
+"""Names of functions in upright or plain letters; `sec` is as often a second."""
+_SQUARE_UNIT = re.compile(
+    r"(?<=[0-9}])\s?((?:mm|cm|dm|km|ft|yd|inch(?:es)?|feet|foot|yards?|miles?|(?:centi|milli|kilo)?met(?:er|re)s?))"
+    r"\s?\^\s?(?:\{\s?([23])\s?\}|([23]))"
+)
 _RING = r"(?:\\(?:text|mathrm)\s?\{\s?[o0]\s?\}|o|\\o)"
 _DEGREE = re.compile(rf"\\degrees?(?![A-Za-z])|(?<=[0-9])\s?\^\s?(?:\{{\s?{_RING}\s?\}}|{_RING}(?![A-Za-z{{]))")
 _EMPTY = re.compile(
@@ -29,8 +38,9 @@ _PERIOD = re.compile(r"(?<=[^.\s])\.\s?(\$?)\s?\Z")
 _CURRENCY = re.compile(
     r"(?<![0-9])\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?(?:[€£¥₹₩₽¢]|USD|EUR|GBP|JPY|INR|CNY)\s?\}|\\(?:euro|yen)(?![A-Za-z])"
     r"|[€£¥₹₩₽]|(?<![A-Za-z])(?:USD|EUR|GBP|JPY|INR|CNY)(?![A-Za-z]))\s?(?=[-+]?[0-9.])"
-    r"|(?<=[0-9.}])\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?[€£¥₹₩₽¢]\s?\}|\\euro(?![A-Za-z])|[€£¥₹₩₽¢])(?![0-9])"
+    r"|(?<=[0-9.}])\s?(?:\\(?:text|mathrm|mbox)\s?\{\s?[€£¥₹₩₽¢]\s?\}|\\euro(?![A-Za-z])|[€£¥₹₩₽¢]|(?:USD|EUR|GBP|JPY|INR|CNY)(?![A-Za-z]))(?![0-9])"
 )
+_SCALE = re.compile(r"\^\s?\{?\s?\\circ\s?\}?\s?(?:[CF](?![A-Za-z])|\\(?:text|mathrm)\s?\{\s?[CF]\s?\})")
 
 
 def spelt(text: str) -> str:
@@ -43,11 +53,14 @@ def spelt(text: str) -> str:
     text = _GROUPS.sub(lambda groups: re.sub("[^0-9]", "", groups[0]), text)
     text = _SCIENTIFIC.sub(r"\1\\times 10^{\2}", text)
     text = _UPRIGHT.sub(lambda letter: letter[1] or letter[2] or letter[3], text)
+    text = _FUNCTION.sub(lambda name: f"\\{name[1] or name[2]} ", text)
+    text = _SQUARE_UNIT.sub(lambda unit: f"\\text{{ {unit[1]}}}^{unit[2] or unit[3]}", text)
     text = _EMPTY.sub(r"\\emptyset ", _DEGREE.sub(r"^\\circ ", text))
     text = _MIXED_SPACED.sub(r"\1\2", _ROOT.sub(r"\\sqrt", text))
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text)
 
 
-def without_currency(text: str) -> str:
-    """`text` without the signs and codes of currencies beside its numbers; dollars are left to the rules below."""
-    return _CURRENCY.sub("", text)
+def without_signs_of_units(text: str) -> str:
+    r"""`text` without currencies' signs and codes beside its numbers, and without `^\circ C`; Hendrycks' and Minerva's
+    rules know dollars, degrees and units in words."""
+    return _SCALE.sub("", _CURRENCY.sub("", text))
