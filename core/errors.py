@@ -11,6 +11,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST = 200
+"""Characters of a name or path that a message repeats."""
+
 
 class AftertrainError(Exception):
     """Base of all errors that carry a message meant for the user."""
@@ -33,7 +36,8 @@ class Issue:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where} {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+        path = self.path if len(self.path) <= LONGEST else f"{self.path[:LONGEST]}…"
+        return f"{self.where} {path}: {self.message}" if path else f"{self.where}: {self.message}"
 
 
 class RecipeError(AftertrainError):
@@ -115,7 +119,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("dppo", ["dpo", "ppo", "simpo"])
     'dpo'
     """
-    found = difflib.get_close_matches(name, list(known), n=5, cutoff=0.6)
+    found = difflib.get_close_matches(name[:LONGEST], list(known), n=5, cutoff=0.6)
 
     def likeness(entry: str) -> tuple[float, int]:
         alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(entry, name, strict=False))
@@ -134,4 +138,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     guess = nearest(name, names)
     hint = f" Did you mean {guess!r}?" if guess else ""
     there = f" There are: {', '.join(names)}." if names else " There are none."
-    return f"no {kind} named {name!r}.{hint}{there}"
+    asked = repr(name) if len(name) <= LONGEST else f"{name[:LONGEST]!r}…"
+    return f"no {kind} named {asked}.{hint}{there}"

@@ -93,7 +93,7 @@ def skeleton(config: PretrainedConfig, head: Head) -> PreTrainedModel:
     if head == "scalar":
         kind, config.num_labels = AutoModelForSequenceClassification, 1
     with quiet(), torch.device("meta"):
-        model: PreTrainedModel = kind.from_config(config)
+        model: PreTrainedModel = kind.from_config(config, trust_remote_code=False)
     return model
 
 

@@ -46,6 +46,10 @@ BOUNDS = {
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 """Endings of weight files that run code when they are read."""
 NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
+OWN_CODE = (
+    "it needs Python code that comes with the model (auto_map in its JSON files), and aftertrain runs none: use a "
+    "model of a family that transformers has itself, or a copy of this one converted to such a family"
+)
 POINTER = b"version https://git-lfs"
 NUMBERED = re.compile(r"\.(?:layers|h|blocks?)\.(\d+)\.")
 
@@ -261,4 +265,6 @@ def _deep(value: Any, left: int) -> bool:
 
 def _first(error: BaseException) -> str:
     text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return OWN_CODE
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

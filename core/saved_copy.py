@@ -73,6 +73,7 @@ class Reader:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **options,
+                trust_remote_code=False,
             )
         return model, info
 
@@ -81,7 +82,7 @@ class Reader:
         from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
         meta = next(model.parameters()).device.type == "meta"
-        config = PeftConfig.from_pretrained(str(self.folder))
+        config = PeftConfig.from_pretrained(str(self.folder), trust_remote_code=False)
         adapted: Any = get_peft_model(model, config)
         weights = load_peft_weights(str(self.folder), device="cpu")
         info: Any = set_peft_model_state_dict(adapted, weights, low_cpu_mem_usage=meta)

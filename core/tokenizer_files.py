@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import ModelError
+from aftertrain.core.model_folder import OWN_CODE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,6 +45,8 @@ def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in said:
+            said = OWN_CODE
         raise ModelError(f"{_broken(Path(folder), error)}: cannot load a tokenizer: {said[:600]}") from error
     _check_template(tokenizer, Path(folder))
     return tokenizer

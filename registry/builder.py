@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from aftertrain.core.component import Component
+from aftertrain.core.errors import AftertrainError, PluginError
+from aftertrain.core.foreign import foreign, told
 from aftertrain.core.settings import Use
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import is_local, load_component, load_local
 from aftertrain.registry.tables import Registry
 
+OURS = "aftertrain."
+"""Begins the names of our own modules."""
 T = TypeVar("T", bound=Component[Any])
 
 
@@ -37,8 +41,22 @@ class ComponentBuilder:
         return cast("type[T]", load_component(self.registry.row(use.kind, use.name)))
 
     def build(self, use: Use[T]) -> T:
-        """Import and construct the component that `use` names."""
-        return self.component_class(use)(use.settings, self)
+        """Import and construct the component that `use` names.
+
+        Raises:
+            PluginError: it cannot be imported; or it is a stranger's and its constructor raises.
+        """
+        made = self.component_class(use)
+        if made.__module__.startswith(OURS):
+            return made(use.settings, self)
+        what = f"{use.kind} {use.name!r}"
+        try:
+            with foreign(what, randomness=False):
+                return made(use.settings, self)
+        except AftertrainError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{what} cannot be made: it raised {told(error)}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rediscover, (self.registry.block, self.base_folder)

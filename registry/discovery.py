@@ -15,17 +15,16 @@ import logging
 import os
 import re
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
 import pluggy
 
+from aftertrain.core.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, PluginSpec
 from aftertrain.registry.tables import Origin, Plugin, Registry, Staging, State
 
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 
 BLOCK_VARIABLE = "AFTERTRAIN_BLOCK"
 SLOW_SECONDS = 1.0
-PATIENCE_SECONDS = 5.0
 HEAVY = ("torch", "pydantic", "transformers", "datasets")
 """Packages that a registering module must not import."""
 
@@ -103,16 +101,19 @@ def _blocked(origin: Origin, block: frozenset[str]) -> str:
 
 def _load(origin: Origin, entry: importlib.metadata.EntryPoint, patience: float) -> Plugin:
     staging = Staging(origin)
+    level = logging.DEBUG if origin.built_in else logging.WARNING
     heavy_before = {name for name in HEAVY if name in sys.modules}
     start = time.perf_counter()
     try:
-        with _watchdog(origin, patience):
+        with foreign(
+            f"plugin {origin.plugin!r} ({origin.full()})", cure=_block(origin), patience=patience, level=level
+        ):
             module = importlib.import_module(origin.module)
             speaks = getattr(module, "AFTERTRAIN_API", None)
             if speaks == API:
                 _register(module, staging)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
-        note = f"{type(error).__name__}: {str(error) or 'no message'}{_raised_at(error)}"
+    except Exception as error:  # noqa: BLE001  a stranger's module may raise anything
+        note = str(error) if isinstance(error, EndedProgram) else told(error)
         trace = "".join(traceback.format_exception(error))
         return Plugin(origin, "broken", time.perf_counter() - start, note, trace, tuple(staging.rows))
     seconds = time.perf_counter() - start
@@ -125,6 +126,10 @@ def _load(origin: Origin, entry: importlib.metadata.EntryPoint, patience: float)
         why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
         note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
     return Plugin(origin, state, seconds, note, rows=tuple(staging.rows))
+
+
+def _block(origin: Origin) -> str:
+    return f"block it: {BLOCK_VARIABLE}={origin.plugin}"
 
 
 def _register(module: ModuleType, staging: Staging) -> None:
@@ -143,34 +148,6 @@ def _incompatible(speaks: object) -> str:
     newer = isinstance(speaks, int) and speaks > API
     cure = "upgrade aftertrain" if newer else "upgrade the plugin"
     return f"it speaks AFTERTRAIN_API = {speaks!r}, this aftertrain speaks {API}; {cure}"
-
-
-@contextmanager
-def _watchdog(origin: Origin, patience: float) -> Iterator[None]:
-    """Name the plugin once it has been imported for `patience` seconds, so that a hang is not a mystery."""
-    timer = threading.Timer(
-        patience,
-        log.warning,
-        (
-            "plugin %r (%s) has been importing for %g seconds; if it hangs, block it: %s=%s",
-            *(origin.plugin, origin.full(), patience, BLOCK_VARIABLE, origin.plugin),
-        ),
-    )
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _raised_at(error: BaseException) -> str:
-    """` (file:line)` of the innermost frame outside the import machinery."""
-    if isinstance(error, SyntaxError):
-        return f" ({error.filename}:{error.lineno})"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    own = [f for f in frames if f.filename != __file__ and "pluggy" not in Path(f.filename).parts]
-    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 def _module_file(module: str) -> str:

@@ -11,11 +11,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from aftertrain.core.errors import Issue, RecipeError
+from aftertrain.registry.bounds import DEPTH, EXPANDED, SIZE, BoundedComposer, check_text, decimal, whole
 
 COMMAND_LINE = "command line"
 _TEXT = "tag:yaml.org,2002:str"
+_TAG = re.compile(r"tag:yaml\.org,2002:[a-z]+")
+INDEX = re.compile(r"[0-9]{1,9}")
+"""A place in a list, as it is written in a path."""
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -79,14 +84,22 @@ def read_on(text: str, source: str) -> tuple[Tree, list[Issue]]:
     Raises:
         RecipeError: not YAML, or empty.
     """
+    if len(text) > SIZE:
+        told = f"{len(text):,} characters; a recipe has at most {SIZE:,}. Rows belong into files that 'data' names"
+        raise RecipeError([Issue(source, "", told)])
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = BoundedComposer
     try:
         root = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = _place(source, mark) if mark else source
         raise RecipeError([Issue(where, "", f"not YAML: {error.problem or error.context}")]) from error
-    except YAMLError as error:
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        told = f"not YAML: the character U+{ord(text[error.position]):04X}"
+        raise RecipeError([Issue(f"{source}:{line}:1", "", told)]) from error
+    except (YAMLError, RecursionError, ValueError) as error:
         raise RecipeError([Issue(source, "", f"not YAML: {error}")]) from error
     if root is None:
         raise RecipeError([Issue(f"{source}:1:1", "", "the file is empty; a recipe has name, model and stages")])
@@ -101,23 +114,38 @@ class _Reader:
         self.source = source
         self.issues: list[Issue] = []
         self.open: list[int] = []
+        self.count = 0
 
     def tree(self, node: Any, path: tuple[str, ...]) -> Tree:
         where = _place(self.source, node.start_mark)
+        self.count += 1
+        if self.count > EXPANDED:
+            told = f"with its aliases written out the file has more than {EXPANDED:,} values"
+            raise RecipeError([*self.issues, Issue(where, ".".join(path), told)])
+        if len(self.open) > DEPTH:
+            told = f"with its aliases written out the file has more than {DEPTH} levels"
+            raise RecipeError([*self.issues, Issue(where, ".".join(path), told)])
         if id(node) in self.open:
             self.issues.append(Issue(where, ".".join(path), "an alias that contains itself"))
             return Tree(None, where)
         self.open.append(id(node))
-        if not str(node.tag).startswith(_TEXT.removesuffix("str")):
+        if not _TAG.fullmatch(str(node.tag)):
             self.issues.append(Issue(where, ".".join(path), f"the tag {node.tag} has no meaning here"))
         try:
             if isinstance(node, ScalarNode):
-                return Tree(_scalar(node), where)
+                return self._scalar(node, path, where)
             if isinstance(node, SequenceNode):
                 return Tree([self.tree(item, (*path, str(i))) for i, item in enumerate(node.value)], where)
             return self._mapping(node, path, where)
         finally:
             self.open.pop()
+
+    def _scalar(self, node: ScalarNode, path: tuple[str, ...], where: str) -> Tree:
+        try:
+            return Tree(_scalar(node), where)
+        except ValueError as error:
+            self.issues.append(Issue(where, ".".join(path), str(error)))
+            return Tree(None, where)
 
     def _mapping(self, node: MappingNode, path: tuple[str, ...], where: str) -> Tree:
         value: dict[str, Tree] = {}
@@ -129,6 +157,11 @@ class _Reader:
                 self.issues.append(Issue(place, ".".join(path), "a key must be a word"))
                 continue
             key = str(key_node.value)
+            try:
+                check_text(key)
+            except ValueError as error:
+                self.issues.append(Issue(place, ".".join(path), f"as a key {error}"))
+                continue
             child = self.tree(value_node, (*path, key))
             if key == "<<" and key_node.style is None:
                 for part in child.value if isinstance(child.value, list) else [child]:
@@ -157,15 +190,17 @@ def override(tree: Tree, path: str, value: str | Any) -> Tree:
         RecipeError: the path leads into a scalar or past the end of a list, or the value is not YAML.
     """
     parts = path.split(".")
-    if not all(parts):
+    if len(parts) > DEPTH:
+        raise RecipeError([Issue(COMMAND_LINE, path, f"more than {DEPTH} levels")])
+    if not all(parts) or not path.isprintable():
         raise RecipeError(
             [Issue(COMMAND_LINE, path, "an override is written path=value, as in stages.dpo.loss.beta=2")]
         )
-    return _set(tree, parts, _marked(_read_value(value, path) if isinstance(value, str) else _grow(value)), path)
+    return _set(tree, parts, _marked(_read_value(value, path) if isinstance(value, str) else _grow(value, path)), path)
 
 
 def _read_value(text: str, path: str) -> Tree:
-    if not text.strip():
+    if not text.strip() and "\0" not in text:
         return Tree(text, COMMAND_LINE)
     try:
         return read(text, COMMAND_LINE)
@@ -178,7 +213,7 @@ def _set(tree: Tree, parts: list[str], new: Tree, path: str) -> Tree:
         return new
     part, rest = parts[0], parts[1:]
     if isinstance(tree.value, list):
-        if not part.isdigit() or int(part) >= len(tree.value):
+        if not INDEX.fullmatch(part) or int(part) >= len(tree.value):
             message = f"{part!r} is not an index of a list of {len(tree.value)} (the first is 0)"
             raise RecipeError([Issue(COMMAND_LINE, path, message)])
         index = int(part)
@@ -223,26 +258,37 @@ def _marked(tree: Tree) -> Tree:
     return Tree(value, COMMAND_LINE)
 
 
-def _grow(value: Any) -> Tree:
-    """Plain data as a tree."""
+def _grow(value: Any, path: str, level: int = 0) -> Tree:
+    """Plain data as a tree.
+
+    Raises:
+        RecipeError: it is deeper than any setting, as where a list holds itself.
+    """
+    if level > DEPTH:
+        raise RecipeError([Issue(COMMAND_LINE, path, f"more than {DEPTH} mappings and lists inside one another")])
     if isinstance(value, Mapping):
-        return Tree({str(key): _grow(item) for key, item in value.items()}, COMMAND_LINE)
+        return Tree({str(key): _grow(item, path, level + 1) for key, item in value.items()}, COMMAND_LINE)
     if isinstance(value, list | tuple):
-        return Tree([_grow(item) for item in value], COMMAND_LINE)
+        return Tree([_grow(item, path, level + 1) for item in value], COMMAND_LINE)
     return Tree(value, COMMAND_LINE)
 
 
 def _scalar(node: ScalarNode) -> Any:
-    """The YAML 1.2 core schema: `5e-6` is a number, `no` and `1_000` are words."""
+    """The YAML 1.2 core schema: `5e-6` is a number, `no` and `1_000` are words.
+
+    Raises:
+        ValueError: a number or a text that no setting can hold.
+    """
     text: str = node.value
     if node.style is not None or node.tag == _TEXT:
+        check_text(text)
         return text
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        return whole(text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return decimal(text)
     if infinite := _INFINITE.fullmatch(text):
         return float("nan") if infinite[3] else float(f"{infinite[1]}inf")
     return text

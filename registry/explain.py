@@ -16,6 +16,8 @@ from aftertrain.registry.elsewhere import ELSEWHERE
 from aftertrain.registry.places import description, follows, model_at, setting_names
 from aftertrain.registry.unions import UNION, joined
 
+SHOWN = 100
+"""Characters of a value that a message repeats."""
 _QUOTED = re.compile(r"'([^']*)'")
 _DIGITS = re.compile(r"[0-9]")
 _PLAINER = {
@@ -88,7 +90,8 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
         return f"{owner} needs it{': ' + described if described else ''}"
     if detail["type"] == "string_pattern_mismatch":
         described = description(model_at(model, loc[:-1]) or model, str(loc[-1]))
-        return f"{detail['input']!r} does not match {detail['ctx']['pattern']}{': ' + described if described else ''}"
+        pattern = detail["ctx"]["pattern"]
+        return f"{_shown(detail['input'])} does not match {pattern}{': ' + described if described else ''}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = _PLAINER.get(detail["type"], message)
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
@@ -150,4 +153,7 @@ def _shown(found: Any) -> str:
         return "a mapping"
     if isinstance(found, Sequence) and not isinstance(found, str):
         return "a list"
-    return "null" if found is None else repr(found)
+    if found is None:
+        return "null"
+    shown = repr(found)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"

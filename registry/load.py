@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import PluginError, unknown
+from aftertrain.core.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.tables import Row
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from aftertrain.core.component import Component
     from aftertrain.core.settings import Settings
 
+_NOTHING = object()
 _PREFIX = "aftertrain_local_"
 """Begins the names of modules made from local files."""
 _LOCAL = re.compile(r"(?P<file>(?:\.{1,2}|~)?/.*\.py):(?P<name>[A-Za-z_]\w*)")
@@ -71,6 +74,12 @@ def load_local(kind: str, name: str, base_folder: Path | None) -> type[Component
     if not path.is_file():
         raise PluginError(f"there is no file {path}")
     module = load_file(path)
+    with foreign(f"{path}:{wanted}"):
+        return _local_class(kind, name, path, module)
+
+
+def _local_class(kind: str, name: str, path: Path, module: Any) -> type[Component[Any]]:
+    written, _, wanted = name.partition(":")
     own = local_classes(path).get(kind, ())
     if not wanted:
         raise PluginError(f"which {kind} of the file? Write {_example(written)}:CLASS; {_offered(kind, own)}")
@@ -131,24 +140,33 @@ def load_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with foreign(str(path), patience=PATIENCE_SECONDS):
+            spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
+        if isinstance(error, EndedProgram):
+            raise
         beside = isinstance(error, ModuleNotFoundError) and error.name and path.with_name(f"{error.name}.py").is_file()
         cure = "; a local file stands alone: put both into one file, or make a package" if beside else ""
-        raise PluginError(f"{path} raised {type(error).__name__}: {error}{cure}") from error
+        raise PluginError(f"{path} raised {told(error)}{cure}") from error
     return module
 
 
 def _load(row: Row, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
+    level = logging.DEBUG if row.origin.built_in else logging.WARNING
+    what = f"{row.kind} {row.name!r} of plugin {row.origin.plugin!r} ({row.origin.full()})"
     try:
-        module = importlib.import_module(module_name)
+        with foreign(what, patience=PATIENCE_SECONDS, level=level):
+            module = importlib.import_module(module_name)
+            found = getattr(module, attribute, _NOTHING)
+    except EndedProgram:
+        raise
     except Exception as error:
-        raise PluginError(_at(row, f"importing {module_name} raised {type(error).__name__}: {error}")) from error
-    if not hasattr(module, attribute):
+        raise PluginError(_at(row, f"importing {module_name} raised {told(error)}")) from error
+    if found is _NOTHING:
         raise PluginError(_at(row, f"module {module_name} ({module.__file__}) has no {attribute!r}"))
-    return getattr(module, attribute)
+    return found
 
 
 def _check_interface(kind: str, found: Any, where: str) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from aftertrain.core.chat import TEMPLATES
-from aftertrain.core.errors import Issue, RecipeError, UnknownName, unknown
+from aftertrain.core.errors import Issue, RecipeError, RunError, UnknownName, unknown
+from aftertrain.core.reading import read_text
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.stage import BASE
 from aftertrain.core.usage import DECIDED_BY, DEPTH, UNUSED
+from aftertrain.registry.bounds import SIZE
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
-from aftertrain.registry.document import COMMAND_LINE, Tree, override, read_on, without
+from aftertrain.registry.document import COMMAND_LINE, INDEX, Tree, override, read_on, without
 from aftertrain.registry.explain import explain
 from aftertrain.registry.resolve import WRONG_NAME, SettingsResolver
 from aftertrain.registry.tables import Registry
@@ -72,7 +74,7 @@ def find(recipe: str | os.PathLike[str]) -> Path:
     """
     written = os.fspath(recipe)
     path = Path(written).expanduser()
-    if path.is_file():
+    if os.path.exists(path) and not path.is_dir():
         return path
     known = shipped()
     name = written.removesuffix(".yaml").removesuffix(".yml")
@@ -101,9 +103,10 @@ def load(
     path = find(recipe)
     source = os.fspath(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError([Issue(source, "", f"cannot be read: {error}")]) from error
+        text = read_text(path, limit=SIZE)
+    except RunError as error:
+        place, _, told = str(error)[len(source) :].partition(": ")
+        raise RecipeError([Issue(source + place, "", told)]) from error
     return loads(text, overrides, source=source, folder=path.resolve().parent, registry=registry)
 
 
@@ -273,7 +276,7 @@ def _place(tree: Tree, loc: Iterable[int | str]) -> tuple[str, tuple[str, ...]]:
     here, where = tree, tree.where
     path: tuple[str, ...] = ()
     for part in loc:
-        index = int(part) if isinstance(part, str) and part.isdigit() and isinstance(here.value, list) else part
+        index = int(part) if isinstance(part, str) and INDEX.fullmatch(part) and isinstance(here.value, list) else part
         child = here.child(index)
         if child is None:
             continue

@@ -10,9 +10,11 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from aftertrain.core.errors import PluginError, UnknownName
+from aftertrain.core.errors import AftertrainError, PluginError, UnknownName
+from aftertrain.core.foreign import foreign, told
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.usage import EXPLAINED
+from aftertrain.registry.builder import OURS
 from aftertrain.registry.describe import members
 from aftertrain.registry.explain import explain
 from aftertrain.registry.load import is_file, is_local, load_local, load_settings
@@ -54,11 +56,25 @@ class SettingsResolver:
         except (UnknownName, PluginError) as error:
             raise _wrong_name(str(error)) from error
         rest = {key: item for key, item in value.items() if key != "use"}
+        what = f"{kind} {name!r} ({owner})"
         try:
-            settings = settings_class.model_validate(with_defaults(settings_class, rest), context=self.context)
+            settings = self._validated(settings_class, with_defaults(settings_class, rest), what)
         except ValidationError as error:
-            raise explain(error, settings_class, f"{kind} {name!r} ({owner})") from error
+            raise explain(error, settings_class, what) from error
+        except PluginError as error:
+            raise _wrong_name(str(error)) from error
         return Use(kind, name, settings)
+
+    def _validated(self, settings_class: type[Settings], value: dict[str, Any], what: str) -> Settings:
+        if settings_class.__module__.startswith(OURS):
+            return settings_class.model_validate(value, context=self.context)
+        try:
+            with foreign(f"the settings of {what}"):
+                return settings_class.model_validate(value, context=self.context)
+        except (ValidationError, PydanticCustomError, AftertrainError):
+            raise
+        except Exception as error:
+            raise PluginError(f"the settings of {what} cannot be checked: they raised {told(error)}") from error
 
     def _settings_class(self, kind: str, name: str) -> tuple[type[Settings], str]:
         if is_local(name) or is_file(name):

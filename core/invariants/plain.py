@@ -35,7 +35,9 @@ class PlainModel:
         kind: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
         options = {"num_labels": 1} if scalar else {}
         with quiet():
-            self.model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **options)
+            self.model = kind.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", **options, trust_remote_code=False
+            )
         self.model.load_state_dict(dict(weights), strict=False)
         device = next(iter(weights.values())).device
         self.model.eval().to(device)

@@ -12,6 +12,7 @@ import pluggy
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.events import Event
+from aftertrain.core.foreign import EndedProgram, foreign, name_of, told
 from aftertrain.core.observer import Observer
 from aftertrain.core.plugin import ObserverSpec
 
@@ -25,7 +26,7 @@ class Fanout:
         self._manager = pluggy.PluginManager("aftertrain")
         self._manager.add_hookspecs(ObserverSpec)
         for observer in observers:
-            self._manager.register(observer)
+            self._guarded(observer, partial(self._manager.register, observer))
 
     def open(self, run_folder: Path) -> None:
         """Open every observer.
@@ -63,10 +64,21 @@ class Fanout:
     def _guarded(
         self, observer: object, call: Callable[[], object], let_through: type[Exception] | tuple[()] = ()
     ) -> None:
+        name = name_of(observer)
         try:
-            call()
+            if name.startswith("aftertrain."):
+                call()
+            else:
+                with foreign(f"observer {name}"):
+                    call()
+        except EndedProgram as error:
+            self._dropped(observer, f"{name}: {error}")
         except let_through:
             raise
-        except Exception:
+        except Exception as error:  # noqa: BLE001  a stranger's observer may raise anything
+            self._dropped(observer, f"{name}: {told(error)}")
+
+    def _dropped(self, observer: object, why: str) -> None:
+        if self._manager.is_registered(observer):
             self._manager.unregister(observer)
-            log.exception("observer %r failed and is dropped; the run goes on", observer)
+        log.error("observer %s; it failed and is dropped, the run goes on", why, exc_info=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
+from aftertrain.core.foreign import foreign
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
@@ -119,7 +121,8 @@ class _Planner:
         missing = [parent.stage for parent in node.inputs if parent.stage not in self.digests]
         try:
             stand_in = {**dict.fromkeys(missing, ""), **self.digests}
-            lineage = trace(node, self.job.recipe, self.job.builder, stand_in)
+            with foreign(f"stage {node.name!r}", level=logging.DEBUG):
+                lineage = trace(node, self.job.recipe, self.job.builder, stand_in)
         except AftertrainError as error:
             return "unknown", [], None, [_problem("data", error)]
         if missing:
@@ -157,7 +160,8 @@ class _Planner:
             found=self.found,
         )
         try:
-            return planned(node.stage, context)
+            with foreign(f"stage {node.name!r}", level=logging.DEBUG):
+                return planned(node.stage, context)
         except AftertrainError as error:
             return [_problem("check", error)]
 

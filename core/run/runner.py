@@ -5,6 +5,7 @@ Whatever happens, the last good state stays: a stage is done when its `done.json
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from aftertrain.core.cleaning import described
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
+from aftertrain.core.foreign import EndedProgram, foreign, told
 from aftertrain.core.memory import memory_refusal
 from aftertrain.core.ranks import ALONE, Ranks, alone, joined
 from aftertrain.core.recipe import Recipe
@@ -143,7 +145,8 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
                 stopping=stopping,
                 chat_template=job.recipe.chat_template,
             )
-            stages[order.stage].run(context)
+            with foreign(f"stage {order.stage!r}", randomness=False, level=_level(stages[order.stage])):
+                stages[order.stage].run(context)
     return RunResult(job.folder.absolute(), {})
 
 
@@ -216,8 +219,9 @@ class _Walk:
         for node in self.nodes:
             self._stop_if_asked()
             try:
-                node.stage.fingerprints()
-                self._check_data(node, base)
+                with foreign(f"stage {node.name!r}", randomness=False, level=_level(node.stage)):
+                    node.stage.fingerprints()
+                    self._check_data(node, base)
             except Interrupted:
                 raise
             except AftertrainError as error:
@@ -315,11 +319,12 @@ class _Walk:
         return artifact
 
     def _made(self, node: Node, context: StageContext) -> Artifact:
-        if not node.stage.shared:
-            with alone():
-                return node.stage.run(context)
-        self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
-        return node.stage.run(context)
+        with foreign(f"stage {node.name!r}", randomness=False, level=_level(node.stage)):
+            if not node.stage.shared:
+                with alone():
+                    return node.stage.run(context)
+            self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
+            return node.stage.run(context)
 
     def _emit(self, stage: str, name: str, step: int | None = None, /, **data: Any) -> None:
         self.log.emit(name, stage, step, **data)
@@ -380,6 +385,8 @@ class _Walk:
         stage = f"stage {self.current!r}" if self.current else "the run"
         if isinstance(error, KeyboardInterrupt):
             return Interrupted(f"{stage} was stopped at once; it goes on from its last checkpoint")
+        if not isinstance(error, Exception):
+            return EndedProgram(f"{stage} raised {told(error)}, which would have ended the program")
         if isinstance(error, RankLost):
             told = self.line.wait() or (self.ranks.presence.lost() if self.ranks.presence is not None else "")
             return RankLost(f"{stage}: {told}") if told else error
@@ -415,6 +422,11 @@ def _message(error: BaseException) -> str:
         return str(error) or type(error).__name__
     except Exception:  # noqa: BLE001 - a plugin's exception that cannot say what it is must not hide that it came
         return described(error)
+
+
+def _level(stage: Stage[Any]) -> int:
+    """Of the line that tells what a stage bent: our own may, within it."""
+    return logging.DEBUG if type(stage).__module__.startswith("aftertrain.") else logging.WARNING
 
 
 def _versions(installed: Mapping[str, str]) -> dict[str, str]:

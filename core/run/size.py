@@ -27,7 +27,7 @@ def count_parameters(folder: Path) -> int:
     config = read_config(folder)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise ModelError(
             f"{folder / 'config.json'}: transformers makes no language model of this configuration: "

@@ -56,7 +56,7 @@ class Transformers(Generator[TransformersSettings]):
                 network: Any = AutoModelForCausalLM.from_pretrained(
                     model, dtype=getattr(torch, self.settings.dtype), use_safetensors=True, trust_remote_code=False
                 )
-                tokenizer = AutoTokenizer.from_pretrained(model)
+                tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(f"{model}: cannot load a causal language model and its tokenizer: {error}") from error
         for parameter in network.parameters():

@@ -29,7 +29,7 @@ class Echo(Generator[Settings]):
         """Load the tokenizer."""
         from transformers import AutoTokenizer
 
-        self._tokenizer, self._version = AutoTokenizer.from_pretrained(model), version
+        self._tokenizer, self._version = AutoTokenizer.from_pretrained(model, trust_remote_code=False), version
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `Generator.submit`."""

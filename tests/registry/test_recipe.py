@@ -351,7 +351,7 @@ def test_a_class_in_a_file_is_used_without_a_package(registry: Registry, tmp_pat
     assert "begins with './': write ./mine.py:Mine" in mistake("mine.py:Mine")
     assert "is not a subclass of aftertrain.core.loss.Loss, so it is no loss" in mistake("./mine.py:Other")
     (tmp_path / "beside.py").write_text("import mine")
-    assert "No module named 'mine'; a local file stands alone: put both into one file" in mistake("./beside.py:X")
+    assert "; a local file stands alone: put both into one file" in mistake("./beside.py:X")
     (tmp_path / "bad.py").write_text("1/0")
     assert "raised ZeroDivisionError" in mistake("./bad.py:X")
 
@@ -427,5 +427,5 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(monkeypatch: pytest.Monk
 def test_a_file_that_is_no_text_is_a_recipe_error(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="is UTF-16 text; save it as UTF-8"):
         load(file)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import click
 
+from aftertrain.cli.terminal import leave, unread_input
 from aftertrain.core.cleaning import printable
 from aftertrain.core.errors import AftertrainError
+from aftertrain.core.foreign import told
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),
@@ -99,9 +102,20 @@ def cli(debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 good, 1 failed, 2 wrong input, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # A debugger needs the terminal, and `-` asks for what comes through standard input.
+    asked = "--debug" in words or "-" in words
+    with nullcontext() if asked else unread_input():
+        status = _status(words)
+    if arguments is None:
+        leave(status)
+    return status
+
+
+def _status(words: list[str]) -> int:
     debug = False
     try:
-        with cli.make_context("aftertrain", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with cli.make_context("aftertrain", words) as context:
             debug = bool(context.params["debug"])
             cli.invoke(context)
     except click.exceptions.Exit as error:
@@ -115,11 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AftertrainError as error:
         if debug:
             raise
-        told = printable(str(error))
-        click.echo(f"error: {told}" if "\n" not in told else f"error:\n{told}", err=True)
+        said = printable(str(error))
+        click.echo(f"error: {said}" if "\n" not in said else f"error:\n{said}", err=True)
         return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe went away (`aftertrain list | head`): nothing is left to say to anybody.
         sys.stderr.close()
+        return 1
+    except Exception:
+        raise
+    except BaseException as error:
+        if debug:
+            raise
+        click.echo(f"error: {told(error)} would have ended the command, and nothing of aftertrain raises it", err=True)
         return 1
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from aftertrain.core.errors import MissingExtra, PluginError, UnknownName
+from aftertrain.core.foreign import foreign, message_of
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.tables import Plugin, Registry, Row
 from aftertrain.testing import plugin as plugin_promises
@@ -80,7 +82,7 @@ class Claim:
     def finding(self) -> Finding:
         """Check it; never raises for what the component does. What it prints is dropped."""
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), foreign(self.subject, level=logging.DEBUG):
                 self.check()
         except Unchecked as error:
             return Finding(self, "unchecked", str(error))
@@ -88,7 +90,7 @@ class Claim:
             return Finding(self, "broken", str(error))
         except Exception as error:  # noqa: BLE001  a stranger's component may raise anything
             trace = "".join(traceback.format_exception(error)[-6:])
-            return Finding(self, "broken", f"{type(error).__name__}: {error}\n{trace}")
+            return Finding(self, "broken", f"{type(error).__name__}: {message_of(error)}\n{trace}")
         return Finding(self, "kept")
 
 

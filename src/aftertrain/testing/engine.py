@@ -27,7 +27,7 @@ def scores_are_the_models(subject: Subject) -> None:
     engine, folder = _loaded(subject)
     batch = _batch()
     ours = _pieces(_logprobs(engine, batch))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     for place, ids in enumerate(_pieces(batch.token_ids)):
         with torch.no_grad():
             theirs = torch.log_softmax(model(ids.unsqueeze(0)).logits[0].float(), -1)
@@ -54,7 +54,7 @@ def temperature_divides_logits(subject: Subject) -> None:
     engine, folder = _loaded(subject)
     batch = _batch([1])
     ours = _given(engine.score(batch, temperature=2.0, grad=False).logprobs)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     with torch.no_grad():
         theirs = torch.log_softmax(model(batch.token_ids.unsqueeze(0)).logits[0].float() / 2, -1)
     expected = theirs[:-1].gather(1, batch.token_ids[1:].unsqueeze(1)).squeeze(1)
@@ -134,7 +134,7 @@ def saved_models_are_plain_folders(subject: Subject) -> None:
     engine.step(1e-2)
     saved = subject.folder / "saved"
     engine.save_model(saved)
-    state = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32).state_dict()
+    state = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32, trust_remote_code=False).state_dict()
     for name, tensor in _weights(engine).items():
         require(name in state, f"weights() gives {name!r}, which the saved model has not")
         close = torch.allclose(state[name], tensor.float().cpu(), atol=1e-3 if tensor.dtype != torch.float32 else 0.0)

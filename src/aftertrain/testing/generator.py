@@ -145,7 +145,9 @@ def new_weights_are_used_and_stamped(subject: Subject) -> None:
         requests = _requests(generator, range(4))
         before = _replies(generator, requests)
         other = tiny_model(subject.folder / "other", seed=1)
-        generator.update_weights(AutoModelForCausalLM.from_pretrained(other).state_dict().items(), 3)
+        generator.update_weights(
+            AutoModelForCausalLM.from_pretrained(other, trust_remote_code=False).state_dict().items(), 3
+        )
         after = _generate(generator, requests)
         require(all(set(c.versions) == {3} for c in after), f"versions {[c.versions for c in after]}, should be 3")
     fresh = subject.component()
@@ -230,7 +232,7 @@ def _logits(folder: str, completion: Completion) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     ids = torch.tensor([[*completion.prompt_ids, *completion.token_ids]])
     with torch.no_grad():
         logits = model(ids).logits[0].float()
