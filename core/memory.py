@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aftertrain.core.foreign import message_of
+
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
@@ -26,7 +28,7 @@ def free_bytes(meminfo: Path = MEMINFO, group: Path = GROUP) -> int:
 
 def memory_refusal(error: BaseException) -> str | None:
     """What could not be had, when an error says that memory is full; None for an error of another kind."""
-    text = (str(error).strip().splitlines() or [""])[0]
+    text = (message_of(error).strip().splitlines() or [""])[0]
     if isinstance(error, MemoryError):
         return text or "the system gives no more memory"
     full = ("out of memory", "can't allocate memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.cleaning import described
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
-from aftertrain.core.foreign import EndedProgram, foreign, told
+from aftertrain.core.foreign import EndedProgram, foreign, message_of, told
 from aftertrain.core.memory import memory_refusal
 from aftertrain.core.ranks import ALONE, Ranks, alone, joined
 from aftertrain.core.recipe import Recipe
@@ -388,8 +387,8 @@ class _Walk:
         if not isinstance(error, Exception):
             return EndedProgram(f"{stage} raised {told(error)}, which would have ended the program")
         if isinstance(error, RankLost):
-            told = self.line.wait() or (self.ranks.presence.lost() if self.ranks.presence is not None else "")
-            return RankLost(f"{stage}: {told}") if told else error
+            lost = self.line.wait() or (self.ranks.presence.lost() if self.ranks.presence is not None else "")
+            return RankLost(f"{stage}: {lost}") if lost else error
         refused = disk_refusal(error)
         if refused is not None:
             return RunError(f"{stage}: cannot write into {self.folder.path}: {refused}; what was done before is kept")
@@ -418,10 +417,7 @@ def _report(log: EventLog, error: BaseException, stage: str) -> None:
 
 def _message(error: BaseException) -> str:
     """What a user's error says; a defect with its class, for its message alone may say nothing."""
-    try:
-        return str(error) or type(error).__name__
-    except Exception:  # noqa: BLE001 - a plugin's exception that cannot say what it is must not hide that it came
-        return described(error)
+    return message_of(error) or type(error).__name__
 
 
 def _level(stage: Stage[Any]) -> int:

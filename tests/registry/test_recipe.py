@@ -93,7 +93,8 @@ stages:
         "'package:MODULE/FOLDER' for one shipped inside an installed package, or a hub name.",
         "r.yaml:2:1 modle: not a setting of a recipe; it has name, description, model, chat_template, seed, threads, "
         "stages, observers, plugins. Did you mean 'model'?",
-        "r.yaml:3:1 seed: should be greater than or equal to 0, not -1: Seed of everything random.",
+        "r.yaml:3:1 seed: should be greater than or equal to 0, not -1: Seed of everything random, "
+        "where a stage has none of its own.",
         "r.yaml:7:12 stages.a.loss.use: no loss named 'margn'. Did you mean 'margin'? There are: margin, plain.",
         f"r.yaml:10:25 stages.b.loss.marjin: not a setting of loss 'margin' (aftertrain 0.1.0); {has} "
         "Did you mean 'margin'?",

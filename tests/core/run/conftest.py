@@ -126,7 +126,8 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
     """A job over toy stages: `make_job({"a": {"steps": 3}, "b": {"from": "a", "use": "reward"}}, seed=1)`."""
     base = tmp_path / "base"
     base.mkdir()
-    (base / "config.json").write_text("{}")
+    (base / "config.json").write_text('{"model_type": "llama"}')
+    (base / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
 
     def make(
         stages: Mapping[str, Mapping[str, Any]],
