@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _DEEPER = 3
 """Columns that a closing fence may stand to the right of its opening one (CommonMark); what is deeper is content."""
 _TRIES = 8
 """Fences that are tried as the end of a program that holds fences itself."""
+_PARSING = threading.Lock()
+"""Filters of warnings belong to all threads."""
 _LARGEST = 100_000
 """Characters of a program that is parsed to find its end."""
 
@@ -81,7 +84,8 @@ def program(reply: str, rule: Literal["last_fence", "first_fence", "all"]) -> tu
     if rule == "all":
         return reply, "whole reply"
     fenced = [inner for block in blocks(reply) for inner in _inner(*block)]
-    fenced = fenced or [("", inline[1]) for inline in _INLINE.finditer(reply)]
+    if not fenced and not parses(reply):
+        fenced = [("", inline[1]) for inline in _INLINE.finditer(reply)]
     python = [text for language, text in fenced if _PYTHON.match(language)]
     chosen = python or [text for _, text in fenced]
     chosen = [text for text in chosen if text.strip()] or chosen
@@ -97,7 +101,7 @@ def parses(source: str) -> bool:
     if len(source) > _LARGEST:
         return False
     try:
-        with warnings.catch_warnings():
+        with _PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -94,11 +94,13 @@ class Math(Verifier[MathSettings]):
         return verdict
 
     def _block(self, answer: str, truth: str) -> Verdict:
-        """A block that is marked as the answer needs no mark within it."""
+        """A block that is marked as the answer needs no mark within it: it is the answer, or a sentence with it."""
         if not answer.strip():
             return Verdict.unparsable("the answer block is empty")
-        rule, why = self._same(answer.strip(), truth, both=True)
-        return Verdict.scored(float(rule is not None), answer[:SHOWN], f"answer block, {rule or why}")
+        rule, _ = self._same(answer.strip(), truth, both=True)
+        if rule is None and self.settings.equality != "string":
+            return self._found(answer, truth)
+        return Verdict.scored(float(rule is not None), answer[:SHOWN], f"answer block, {rule or 'not equal'}")
 
     def _verdict(self, response: str, truth: str) -> Verdict:
         refused: tuple[str, str] | None = None

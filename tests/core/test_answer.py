@@ -185,7 +185,10 @@ BOXED = r"<think>maybe \boxed{7}, no: 8.</think> <answer>8</answer>"
 
 def test_an_answer_block_is_the_answer() -> None:
     assert (_judge("math", BOXED, "7").value, _judge("math", BOXED, "8").value) == (0.0, 1.0)
-    assert _judge("math", "<answer>no idea</answer>", "7").value == 0.0
+    assert _judge("math", "<answer>no idea</answer>", "7").outcome == "unparsable"
+    assert _judge("math", "<answer>The answer is 8.</answer>", "8").value == 1.0
+    assert _judge("math", "<answer>The answer is 8.</answer>", "7").value == 0.0
+    assert _judge("math", "<answer>8</answer>", "7", equality="string", thoughts="cut").value == 0.0
     assert _judge("math", "<answer> </answer>", "7").outcome == "unparsable"
     assert _judge("gsm8k", "<answer>8</answer> on page 7", "8", extract="flexible").value == 1.0
     assert _judge("f1", "<think>a b</think><answer>hello world</answer>", "hello").value == pytest.approx(2 / 3)
@@ -214,7 +217,7 @@ def test_the_command_tells_the_part_and_the_rule(tmp_path: Path) -> None:
     cases = tmp_path / "cases.jsonl"
     cases.write_text(json.dumps({"id": "a", "response": BOXED, "ground_truth": "7"}) + "\n")
     ours = CliRunner().invoke(command, ["math", str(cases), "--workers", "1"])
-    assert json.loads(ours.stdout)["detail"] == "after </think>, in <answer>: answer block, not equal"
+    assert json.loads(ours.stdout)["detail"] == "after </think>, in <answer>: math_verify, not equal"
     theirs = CliRunner().invoke(command, ["math", str(cases), "--workers", "1", "equality=string"])
     assert json.loads(theirs.stdout)["score"] == 1.0
     assert "note: math's equality string judges the whole reply, thoughts included" in theirs.stderr

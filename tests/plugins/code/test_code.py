@@ -315,6 +315,7 @@ def test_mbpp_references_pass_and_empty_ones_fail(shared_data: Path) -> None:
         ("```python\nprint(42)\n     ```\nmore", "print(42)\n"),
         ("```{.python3 title=a}\nprint(42)\n```\n```text\n42\n```", "print(42)\n"),
         ("Use ```print(42)``` here", "print(42)"),
+        ("print('```hi```')", "print('```hi```')"),
         ("Here it is: ```python\nprint(42)\n```", "print(42)\n"),
         ("```python\nprint(42)```\nDone.", "print(42)"),
         ("```python\nprint('```')", "print('```')"),
