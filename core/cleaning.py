@@ -17,6 +17,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from aftertrain.core.redaction import redacted
+
 LONGEST = 1_000_000
 """Characters of one text in an event or a JSON file: far above what a model writes, far below what fills a disk."""
 DEEPEST = 100
@@ -126,7 +128,7 @@ def printable(text: str, encoding: str | None = None) -> str:
     >>> printable("\\x1b[2Jé", "ascii")
     '\\\\u241b[2J\\\\xe9'
     """
-    shown = visible(text)
+    shown = visible(redacted(text))
     try:
         return shown if encoding is None else shown.encode(encoding, "backslashreplace").decode(encoding)
     except LookupError:  # an encoding that Python does not know
@@ -195,7 +197,8 @@ def _key(key: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    """A clean text that says what was cut off."""
+    """A clean text without secrets, that says what was cut off."""
+    text = redacted(text)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}… ({len(text) - LONGEST:,} characters more)"
     return clean(text)

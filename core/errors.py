@@ -11,14 +11,19 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from aftertrain.core.redaction import redacted
+
 LONGEST = 200
 """Characters of a name or path that a message repeats."""
 
 
 class AftertrainError(Exception):
-    """Base of all errors that carry a message meant for the user."""
+    """Base of all errors that carry a message meant for the user; secrets in it are hidden."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 from aftertrain.core.cleaning import clean, json_text, plain
 from aftertrain.core.errors import RunError
 from aftertrain.core.reading import decode, parse_json, read_lines, typed
+from aftertrain.core.redaction import look_again
 
 log = logging.getLogger(__name__)
 TOLD = 3
@@ -60,6 +61,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
+        look_again()
         self.path = path
         self.listener = listener
         self.damage: list[str] = []

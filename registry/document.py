@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from aftertrain.core import redaction
 from aftertrain.core.errors import Issue, RecipeError
 from aftertrain.registry.bounds import DEPTH, EXPANDED, SIZE, BoundedComposer, check_text, decimal, whole
 
@@ -163,6 +164,7 @@ class _Reader:
                 self.issues.append(Issue(place, ".".join(path), f"as a key {error}"))
                 continue
             child = self.tree(value_node, (*path, key))
+            redaction.note(key, child.value)
             if key == "<<" and key_node.style is None:
                 for part in child.value if isinstance(child.value, list) else [child]:
                     if isinstance(part.value, dict):
@@ -190,6 +192,7 @@ def override(tree: Tree, path: str, value: str | Any) -> Tree:
         RecipeError: the path leads into a scalar or past the end of a list, or the value is not YAML.
     """
     parts = path.split(".")
+    redaction.note(parts[-1], value)
     if len(parts) > DEPTH:
         raise RecipeError([Issue(COMMAND_LINE, path, f"more than {DEPTH} levels")])
     if not all(parts) or not path.isprintable():

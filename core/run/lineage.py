@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from aftertrain.core.cleaning import plain
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.run.graph import Node
 from aftertrain.core.run.sources import source_digests
@@ -99,7 +100,7 @@ def changes(old: Mapping[str, Any] | None, new: Lineage) -> list[str]:
     """What differs between a recorded lineage and a new one, a line each; `first run` without a record."""
     if old is None:
         return ["first run"]
-    now = asdict(new)
+    now = plain(asdict(new))  # as it would be written down
     lines = [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("use", "settings"))]
     lines += [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("seed",))]
     lines += [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("chat_template",))]

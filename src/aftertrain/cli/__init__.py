@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
+from types import TracebackType
 
 import click
 
@@ -13,6 +16,7 @@ from aftertrain.cli.terminal import leave, unread_input
 from aftertrain.core.cleaning import printable
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.foreign import told
+from aftertrain.core.redaction import Redacting, look_again, redacted
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),
@@ -105,11 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A debugger needs the terminal, and `-` asks for what comes through standard input.
     asked = "--debug" in words or "-" in words
+    look_again()
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Redacting())
+    if arguments is None:
+        sys.excepthook = _tell_defect
     with nullcontext() if asked else unread_input():
         status = _status(words)
     if arguments is None:
         leave(status)
     return status
+
+
+def _tell_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A defect's traceback, on standard error, without secrets."""
+    click.echo(redacted("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def _status(words: list[str]) -> int:
@@ -141,6 +155,9 @@ def _status(words: list[str]) -> int:
     except BaseException as error:
         if debug:
             raise
-        click.echo(f"error: {told(error)} would have ended the command, and nothing of aftertrain raises it", err=True)
+        click.echo(
+            f"error: {printable(told(error))} would have ended the command, and nothing of aftertrain raises it",
+            err=True,
+        )
         return 1
     return 0
