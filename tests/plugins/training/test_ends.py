@@ -249,28 +249,42 @@ def test_a_call_s_own_end_ends_a_reply(network: Path) -> None:
     assert end_tokens(tokenizer) == {number("<eos>"), number("<|end|>")}
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks for it
 def test_adapters_are_warned_of_where_their_base_does_not_name_the_end(
     bench: Callable[..., Any], network: Path, tmp_path: Path
 ) -> None:
     """peft takes the base's generation config; the adapters' folder names the ends for whoever loads it from there."""
     pytest.importorskip("peft")
-    from transformers import GenerationConfig
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     case = CASES["Qwen 2.5's base"]
+    base = base_of(case, network, tmp_path / "base")
     stage = bench(
         "adapters",
-        model=base_of(case, network, tmp_path / "base"),
+        model=base,
         loss={"use": "sft"},
         data={"use": "jsonl", "path": str(row_of(case, tmp_path))},
-        engine={"use": "torch", "device": "cpu", "lora": {"rank": 2, "save": "adapter"}},
+        optimizer={"lr": 1e-1},
+        batch={"sequences": 1, "max_tokens": 64},
+        epochs=20,
+        engine={"use": "torch", "device": "cpu", "lora": {"rank": 8, "save": "adapter"}},
     )
     folder = stage.run().path
     (warning,) = [event["message"] for event in stage.of("warning")]
     assert "does not name <|im_end|> (" in warning
     assert "engine.lora.save: merged" in warning
     assert warning in [item.value for item in stage.plan()]
+
+    tokenizer: Any = load_tokenizer(folder)
     config: Any = GenerationConfig.from_pretrained(folder)
-    assert set(config.eos_token_id) == end_tokens(load_tokenizer(folder))
+    assert set(config.eos_token_id) == end_tokens(tokenizer)
+    model: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": ASK}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    reply = model.generate(**prompt, generation_config=config, max_new_tokens=16, do_sample=False)
+    assert tokenizer.decode(reply[0, prompt["input_ids"].shape[1] :]) == case.learnt
 
 
 def test_ends_that_are_named_already_leave_the_files_alone(tiny_model: Path, tmp_path: Path) -> None:
