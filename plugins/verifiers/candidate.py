@@ -21,7 +21,7 @@ class Candidate:
         raw: as it was written, without the box.
         form: `latex`, `number` or `expression` (in plain text).
         minus: a minus sign and a space stand before a number in plain text ("is - 5"); Math-Verify does not see it.
-        follows: the word, sign or base behind it, which may be a unit.
+        follows: the word, sign or base behind it, or the currency before it, which may be a unit.
         part: a power or fraction is attached to a number in plain text; Math-Verify does not see it.
     """
 
@@ -90,8 +90,9 @@ def _in_plain_text(match: re.Match[str]) -> Candidate:
         text = (whole.translate(_GROUPING).lstrip("0") or "0") + decimal.replace(",", ".")
         at = match.start(next(name for name in groups if name.startswith(("integer", "decimal")) and groups[name]))
         minus = bool(_MINUS.search(match.string[max(0, at - 20) : at]))
+        before = "".join(_CURRENCY.findall(match.string[max(0, at - 3) : at]))
         part = bool(_ATTACHED.match(match.string, match.end()))
-        return Candidate((text,), (percent,), text + "%" * percent, "number", minus, _follows(match), part)
+        return Candidate((text,), (percent,), text + "%" * percent, "number", minus, _follows(match) + before, part)
     text = groups.get("expr") or ""
     return Candidate((text,), (False,), text, "expression")
 
@@ -105,5 +106,6 @@ _NEXT_WORD = re.compile(
     r" ?(?:(?:square|cubic|sq\.?) )?[A-Za-z°]{1,20}|\\%|\s?\^\s?\{?\s?\\circ|_\{?[0-9A-Za-z]{1,8}\}?"
 )
 _MINUS = re.compile(r"(?:[=(]|\b(?:is|are|be|equals|to)) ?[-−–] ?\Z")
-_ATTACHED = re.compile(r"\s?\^(?!\s?\{?\s?\\circ)|\\[dt]?frac")
+_CURRENCY = re.compile(r"[€£¥₹₩₽]|\\\$")
+_ATTACHED = re.compile(r"\s?\^(?!\s?\{?\s?\\circ)|\\[dt]?frac|['~][0-9]|\{,\}\s?[0-9]|\\[,;:!> ][0-9]")
 _GROUPING = str.maketrans("", "", ", ")

@@ -16,13 +16,17 @@ _BETWEEN = re.compile(
     r"|(?<![A-Za-z])(?:and|or)(?![A-Za-z])|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w{1,3}\}?)?\s?=)*"
 )
 _NAME_BEFORE = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w{1,3}\}?)?)\s?=\s?(?:\$|\\\()?\s?\Z")
+_MINUS_BEFORE = re.compile(r"(?:[=:(\[,]|\bis|\\\(|\\\[|\$) ?[-−] ?\Z")
+_POWER_AFTER = re.compile(r"\s?\^\s?(?:\{(?!\s?\\circ)[^{}]{1,40}\}|[0-9A-Za-z])")
+_SIMPLE = re.compile(r"[0-9.,{}\s]*|\\[dt]?frac[{}0-9]*|\\sqrt[{}0-9]*|[A-Za-z]")
 _PHRASE = "Final Answer: The final answer is"
 _HOPE = "I hope it is correct."
 _END = re.compile(r". I hope it is correct.")
 _LINE = re.compile(
-    r"^[#>*_ \t]{0,12}final answer[*_ \t]{0,6}[:：]?[*_ \t]{0,6}(?:is\b[: \t]{0,3})?([^\n]*)$",
+    r"^[^A-Za-z0-9\n]{0,12}(?:the )?final answer[*_ \t]{0,6}[:：]?[*_ \t]{0,6}(?:is\b[: \t]{0,3})?([^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_NEXT_FORMULA = re.compile(r"\s*(?:\$\$([^$]{1,2000})\$\$|\\\[((?:(?!\\\]).){1,2000})\\\])", re.DOTALL)
 _NEXT_LINE = re.compile(r"\s*([^\n]*)")
 _FORMULAS = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _BRACKETS = (("\\(", "\\)"), ("\\[", "\\]"))
@@ -76,6 +80,16 @@ def boxes(text: str) -> list[Box]:
     return found
 
 
+def signed(text: str, box: Box) -> str:
+    r"""The inside of a box with what stands outside and belongs to it: a minus sign (`x = -\boxed{5}`), a power."""
+    inside, after = box.inside, _POWER_AFTER.match(text, box.end)
+    if after:
+        inside = f"({inside}){after[0].strip()}"
+    if _MINUS_BEFORE.search(text, max(0, box.start - 20), box.start):
+        return f"-{inside}" if _SIMPLE.fullmatch(inside) else f"-({inside})"
+    return inside
+
+
 def _box_at(text: str, start: int) -> Box | None:
     inside = text[start + len(_BOX) : start + len(_BOX) + _LONGEST_BOX]
     depth = 1
@@ -125,6 +139,8 @@ def final_line(text: str) -> str | None:
     if last is None:
         return None
     said = _plain(last[1])
+    if not said and (displayed := _NEXT_FORMULA.match(text, last.end())):
+        return str(displayed[1] or displayed[2]).strip()
     if not said and (following := _NEXT_LINE.match(text, last.end())):
         said = _plain(following[1])
     formulas = _FORMULAS.findall(said[:_LONGEST_LINE])

@@ -18,12 +18,12 @@ from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers import number, symbolic
 from aftertrain.plugins.verifiers.candidate import Candidate
-from aftertrain.plugins.verifiers.extraction import boxed, boxes, dollars, final_line, formula, phrase
+from aftertrain.plugins.verifiers.extraction import boxed, boxes, dollars, final_line, formula, phrase, signed
 from aftertrain.plugins.verifiers.latex import hendrycks, minerva
 from aftertrain.plugins.verifiers.meaning import conflict, leftover, trusted, unordered
 from aftertrain.plugins.verifiers.reference import reference
 from aftertrain.plugins.verifiers.settings import MathSettings
-from aftertrain.plugins.verifiers.spelling import spelt, without_signs_of_units
+from aftertrain.plugins.verifiers.spelling import joined, spelt, without_signs_of_units
 
 SHOWN = 200
 """Characters of an extracted answer that a verdict keeps."""
@@ -87,7 +87,7 @@ class Math(Verifier[MathSettings]):
             return Verdict.error(str(no_answer))
         response = latex(case.response) if self._either else case.response
         if self.settings.extract == "math_verify":
-            return self._found(response, truth)
+            return self._found(joined(response) if self._either else response, truth)
         verdict = self._verdict(response, truth)
         if verdict.outcome == "unparsable" and case.part == "block" and self.settings.extract == "flexible":
             return self._block(response, truth)
@@ -199,7 +199,10 @@ class Math(Verifier[MathSettings]):
         if box is not None:
             run = boxes(response) if self._either else []
             several = len({listed.inside for listed in run}) > 1 and run[-1].inside == box
-            yield ("boxes", ", ".join(listed.named for listed in run)) if several else ("boxed", box)
+            if several:
+                yield "boxes", ", ".join(listed.named for listed in run)
+            else:
+                yield "boxed", signed(response, run[-1]) if run and run[-1].inside == box else box
         sentence = phrase(response) if extract != "boxed" else None
         if sentence is not None:
             yield "sentence", sentence

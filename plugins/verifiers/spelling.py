@@ -12,6 +12,7 @@ from aftertrain.core.notation import latex
 
 _SEPARATOR = r"(?:\\[,;:> ]|\\!|~|'|\{\\,\}|\\thinspace ?)"
 _GROUPS = re.compile(rf"(?<![0-9.,_^}}])[0-9]{{1,3}}(?P<by>{_SEPARATOR})[0-9]{{3}}(?:(?P=by)[0-9]{{3}})*(?![0-9'])")
+_BRACED = re.compile(r"(?<![0-9.,_^}])[0-9]{1,3}(?:\{,\}[0-9]{3})+(?![0-9{])")
 _SCIENTIFIC = re.compile(r"(?<![0-9A-Za-z.\\}])([0-9]{1,20}(?:\.[0-9]{0,20})?)[eE]([-+]?[0-9]{1,4})(?![0-9A-Za-z.])")
 _FONT = r"\\(?:mathrm|mathit|mathbf|mathsf|textrm|textit|text|operatorname\*?|mathop)"
 _UPRIGHT = re.compile(rf"{_FONT}\s?\{{\s?([ei])\s?\}}|\\math(?:rm|it|bf|sf)\s([ei])(?![A-Za-z])|\{{\\rm\s?([ei])\s?\}}")
@@ -58,6 +59,12 @@ def spelt(text: str) -> str:
     text = _EMPTY.sub(r"\\emptyset ", _DEGREE.sub(r"^\\circ ", text))
     text = _MIXED_SPACED.sub(r"\1\2", _ROOT.sub(r"\\sqrt", text))
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text)
+
+
+def joined(text: str) -> str:
+    """A whole reply with its groups of digits put together, so that no group is found alone."""
+    text = _GROUPS.sub(lambda groups: re.sub("[^0-9]", "", groups[0]), text)
+    return _BRACED.sub(lambda groups: re.sub("[^0-9]", "", groups[0]), text)
 
 
 def without_signs_of_units(text: str) -> str:

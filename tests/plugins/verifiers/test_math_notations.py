@@ -509,6 +509,46 @@ def test_formulas_and_lists_of_boxes_in_replies() -> None:
     assert judged == REPLIES
 
 
+BESIDE = [
+    ("-5", "so $x = -\\boxed{5}$", 1),
+    ("5", "so $x = -\\boxed{5}$", 0),
+    ("-x-1", "$= -\\boxed{x+1}$", 1),
+    ("1-x", "$= -\\boxed{x+1}$", 0),
+    ("25", "so $\\boxed{5}^2$", 1),
+    ("5", "so $\\boxed{5}^2$", 0),
+    ("90", "$\\boxed{90}^\\circ$", 1),
+    ("5", "$3 - \\boxed{5}$", 1),
+    ("5", "Steps:\n- \\boxed{5}", 1),
+    ("20\\%", "$\\boxed{20}\\%$", 1),
+]
+PLAIN = [
+    ("90", "The angle is 90°.", 1),
+    ("90\\text{ cm}", "The angle is 90°.", 0),
+    ("10", "It costs €10.", 1),
+    ("\\$10", "It costs €10.", 0),
+    ("5", "Answer: −5", 0),
+    ("9500", "The answer is 9’500.", 1),
+    ("9", "The answer is 9’500.", 0),
+    ("9500", "The answer is 9{,}500.", 1),
+    ("9", "The answer is 9{,}500.", 0),
+    ("2", "The answer is 1⁄2", 0),
+    ("5", "The answer is 5²", 0),
+    ("10", "The answer is 10⁻³", 0),
+    ("3", "The answer is 3½", 0),
+    ("12_5", "The answer is 12₅", 1),
+    ("12_5", "The answer is 12₆", 0),
+]
+
+
+def test_signs_beside_a_box_belong_to_it() -> None:
+    assert [(truth, reply, int(_judge(reply, truth).value or 0)) for truth, reply, _ in BESIDE] == BESIDE
+
+
+def test_notations_in_plain_text() -> None:
+    judged = [(truth, reply, int(_judge(reply, truth, extract="math_verify").value or 0)) for truth, reply, _ in PLAIN]
+    assert judged == PLAIN
+
+
 def test_the_string_rule_extracts_as_its_reference_does() -> None:
     assert _judge("so \\(9\\)", "9", equality="string").outcome == "unparsable"
     assert _judge("\\boxed{1}, \\boxed{2}", "2", equality="string").value == 1.0
@@ -519,6 +559,9 @@ FINAL_LINES = [
     *[("42", line, 1) for line in ("## Final Answer\n\n42", "**Final Answer**\n42.", "Final answer: 42")],
     *[("42", f"**Final Answer:** {answer}", 1) for answer in ("$42$", "\\(42\\)", "The answer is $42$.")],
     *[("42", f"**Final Answer:** {answer}", 0) for answer in ("41", "-42", "−42", "42 or 43", "4{,}200", "")],
+    *[("42", line, 1) for line in ("**The final answer is 42.**", "✅ **Final Answer:** 42", "> Final answer: **42**")],
+    *[("42", f"**Final Answer**\n\n{shown}", 1) for shown in ("$$\n42\n$$", "\\[\n42\n\\]", "\n\\(42\\)")],
+    *[("42", f"**Final Answer**\n\n{shown}", 0) for shown in ("$$\n41\n$$", "41\n42", "$$\n-42\n$$")],
     ("\\frac12", "**Final Answer:** ½", 1),
     ("42", "$42$\n**Final Answer:** 41", 0),
     ("41", "**Final Answer:** 42\n**Final Answer:** 41", 1),
