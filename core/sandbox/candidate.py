@@ -20,6 +20,8 @@ SHOWN = 500
 SLICE = 0.02
 """Seconds for which what is awaited runs before the tests have their turn."""
 MODULE = "candidate"
+CO_COROUTINE = 0x80
+"""Flag of the code of an async function (`inspect.CO_COROUTINE`, whose module takes long to import)."""
 
 
 def run(program: int, line: int) -> NoReturn:
@@ -38,7 +40,8 @@ def run(program: int, line: int) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 (whatever it is, the program cannot be tested)
         wire.send(line, {"error": describe(error)})
         os._exit(1)
-    wire.send(line, {"names": [name for name in module.__dict__ if isinstance(name, str)]})
+    named = {name: value for name, value in module.__dict__.items() if isinstance(name, str)}
+    wire.send(line, {"names": list(named), "coroutines": [name for name in named if _is_coroutine(named[name])]})
     desk = Desk(module)
     while True:
         answer = desk.answer(wire.receive(line))
@@ -58,6 +61,10 @@ def describe(error: BaseException) -> list[str]:
     return [type(error).__name__[:100], text, *bases]
 
 
+def _is_coroutine(value: Any) -> bool:
+    return type(value) is types.FunctionType and bool(value.__code__.co_flags & CO_COROUTINE)
+
+
 class Desk:
     """Answers requests. Objects that cannot be sent are kept and numbered."""
 
@@ -66,6 +73,7 @@ class Desk:
         self.kept: list[Any] = []
         self.numbers: dict[int, int] = {}
         self.loop: Any = None
+        self.given: dict[int, tuple[list[Any], list[Any]]] = {}
 
     def keep(self, value: Any) -> Any:
         """A number for an object that stays here, always the same, with its class for people to read."""
@@ -83,13 +91,24 @@ class Desk:
             return {"error": describe(error)}
         try:
             value = wire.encode(result, self.keep)
-            pairs = zip(arguments, request["arguments"], strict=True)
+            pairs = zip(*self._changing(request, arguments, result), strict=True)
             after = [self._again(argument, given) for argument, given in pairs]
             return {"value": value, **({"after": after} if any(item is not None for item in after) else {})}
         except RecursionError:
             return {"uncarried": "a result or argument that holds itself or is nested too deeply"}
         except BaseException as error:  # noqa: BLE001 (handed on to the tests)
             return {"error": describe(error)}
+
+    def _changing(self, request: dict[str, Any], arguments: list[Any], result: Any) -> tuple[list[Any], list[Any]]:
+        """The arguments that the request may have changed, and how they were given: of a coroutine's call, those are
+        known when the coroutine has ended."""
+        if request["do"] == "call" and type(result) is types.CoroutineType:
+            self.given[id(result)] = (arguments, request["arguments"])
+        if request["do"] == "start":
+            self.given[id(result)] = self.given.pop(id(self.kept[request["on"]]), ([], []))
+        if request["do"] == "result":
+            return self.given.pop(id(self.kept[request["on"]]), ([], []))
+        return arguments, request["arguments"]
 
     def _do(self, request: dict[str, Any], arguments: list[Any]) -> Any:
         target = self.kept[request["on"]] if "on" in request else getattr(self.module, request["name"])

@@ -69,10 +69,12 @@ class Examiner:
     def __init__(self, line: int, report: int, secret: str) -> None:
         self.line, self.report, self.secret = line, report, secret
         self.names: frozenset[str] = frozenset()
+        self.coroutines: frozenset[str] = frozenset()
         self.ahead: deque[dict[str, Any]] = deque()
         self.gone = False
         self.uncarried = ""
         self.remotes: dict[int, Remote] = {}
+        self.calling: Sequence[Any] = ()
 
     def examine(self, tests: dict[str, Any], codes: Sequence[types.CodeType]) -> None:
         """Report whether the program could be loaded, then on each test; stop when it is gone, or where told so."""
@@ -97,6 +99,7 @@ class Examiner:
             Exception: what the candidate raised, as far as it is a builtin class.
         """
         arguments = request.pop("arguments", [])
+        changed = request.pop("changed", arguments)
         may_end = request.pop("ends", False) or request["do"] == "next"
         request["arguments"] = [self.encode(argument) for argument in arguments]
         answer = self._answer(request)
@@ -107,8 +110,9 @@ class Examiner:
         if "error" in answer:
             raise _raised(answer["error"], may_end)
         try:
-            for argument, now in zip(arguments, answer.get("after", ()), strict=False):
+            for argument, now in zip(changed, answer.get("after", ()), strict=False):
                 _update(argument, now, self.remote)
+            self.calling = arguments
             return wire.decode(answer.get("value"), self.remote)
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise wire.Gone from error
@@ -160,17 +164,29 @@ class Examiner:
         """The stand-in for an object that the candidate keeps."""
         number, kind, called, coroutine = kept
         if coroutine is True:
-            return self.awaited("start", int(number))
+            return self.awaited("start", int(number), self.calling)
         if number not in self.remotes:
             made = RemoteFunction if called is True else Remote
             self.remotes[number] = made(self, {"on": int(number)}, str(kind)[:100])
         return self.remotes[number]
 
-    async def awaited(self, do: str, number: int) -> Any:
+    def function(self, name: str) -> Any:
+        """The stand-in for a function of the program: an async function for one, as tests may ask what it is."""
+        remote = RemoteFunction(self, {"name": name}, name)
+        if name not in self.coroutines:
+            return remote
+
+        async def call(*arguments: Any, **keywords: Any) -> Any:
+            return await remote(*arguments, **keywords)
+
+        return call
+
+    async def awaited(self, do: str, number: int, changed: Sequence[Any] = ()) -> Any:
         """A coroutine of the tests that has the candidate run one of the program's; it ends when that one does.
 
         Args:
             do: `start` to run the object `number`, `anext` for its next item.
+            changed: arguments that it was called with, which it may change.
         """
         import asyncio
 
@@ -181,7 +197,7 @@ class Examiner:
         except asyncio.CancelledError:
             self.ask(do="cancel", on=_own(task))
             raise
-        return self.ask(do="result", on=_own(task), ends=do == "anext")
+        return self.ask(do="result", on=_own(task), ends=do == "anext", changed=changed)
 
     def _load(self, space: Namespace, preamble: Sequence[types.CodeType], first: Sequence[tuple[str, Any]]) -> None:
         self._ask_ahead(first)
@@ -189,6 +205,7 @@ class Examiner:
         if "error" in answer:
             raise _raised(answer["error"], False)
         self.names = frozenset(map(str, answer["names"]))
+        self.coroutines = frozenset(map(str, answer.get("coroutines", ())))
         for source in preamble:
             _execute(source, space)
 
@@ -236,11 +253,13 @@ class Namespace(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         known = name in self.examiner.names
         if name in self.theirs and known:
-            value: Any = RemoteFunction(self.examiner, {"name": name}, name)
+            value: Any = self.examiner.function(name)
         elif hasattr(builtins, name):
             raise KeyError(name)
         elif name in self.modules:
             value = __import__(name)
+        elif known and name in self.examiner.coroutines:
+            value = self.examiner.function(name)
         elif known:
             value = self.examiner.ask(do="value", name=name)
         else:

@@ -361,6 +361,18 @@ WITH = "class C:\n    {0}def __{1}enter__(self): return self\n    {0}def __{1}ex
             1.0,
         ),
         (SQUARE, "assert square(3) == 9", 0.0),
+        (SQUARE, "import asyncio, inspect\nassert asyncio.iscoroutinefunction(square)", 1.0),
+        (SQUARE, "import inspect\nassert inspect.iscoroutinefunction(square) and inspect.iscoroutine(square(2))", 1.0),
+        ("def square(x): return x", "import inspect\nassert not inspect.iscoroutinefunction(square)", 1.0),
+        (SQUARE, "import asyncio\nassert asyncio.new_event_loop().run_until_complete(square(x=3)) == 9", 1.0),
+        (SQUARE, GATHER.format("asyncio.create_task(square(2)), square(3)", [4, 9]), 1.0),
+        ("async def f(d): d.append(1)", "import asyncio\nd = []\nasyncio.run(f(d))\nassert d == [1]", 1.0),
+        ("async def f(d): d.append(1)", "import asyncio\nd = []\nc = f(d)\nassert d == []\nasyncio.run(c)", 1.0),
+        (
+            "class C:\n    async def f(self, d): d['k'] = 1",
+            "import asyncio\nd = {}\nasyncio.run(C().f(d))\nassert d == {'k': 1}",
+            1.0,
+        ),
         (
             WITH.format("async ", "a"),
             "import asyncio\nasync def main():\n    async with C(): pass\nasyncio.run(main())",
