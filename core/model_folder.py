@@ -147,7 +147,10 @@ def _weight_files(folder: Path, *, needed: bool) -> list[Path]:
             f"If you trust where they come from, write them as safetensors once: {_conversion(folder)}"
         )
     if needed:
-        raise ModelError(f"{folder}: has a {CONFIG} but no weights ({WEIGHTS}, or several with {INDEX})")
+        raise ModelError(
+            f"{folder}: has a {CONFIG} but no weights ({WEIGHTS}, or several with {INDEX}); from a hub none that are "
+            "pickled are fetched"
+        )
     return []
 
 
