@@ -42,7 +42,8 @@ class MultipleChoice(Verifier[MultipleChoiceSettings]):
     Config = MultipleChoiceSettings
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
-        """Scored 1 or 0; unparsable where no rule finds a letter; an error where the ground truth is none of them."""
+        """Scored 1 or 0, which a reply earns too that turns the right letter down; unparsable where no letter is chosen;
+        an error where the ground truth is none of them."""
         return [judged(case, self.settings, self._verdict, block=False) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
@@ -52,17 +53,21 @@ class MultipleChoice(Verifier[MultipleChoiceSettings]):
             shown = repr(truth[:40]) if isinstance(truth, str) else type(truth).__name__
             return Verdict.error(f"the ground truth must be one of the letters {letters}, not {shown}")
         patterns = _patterns(letters)
+        refused: set[str] = set()
         for rule in self.settings.rules:
-            if letter := self._letter(case.response, rule, patterns[rule]):
+            if letter := self._letter(case.response, rule, patterns[rule], refused):
                 return Verdict.scored(float(letter == wanted), letter, rule)
+        if wanted in refused:
+            return Verdict.scored(0.0, None, f"no letter chosen; turned down: {', '.join(sorted(refused))}")
         return Verdict.unparsable("no letter by the rules " + ", ".join(self.settings.rules))
 
-    def _letter(self, response: str, rule: str, pattern: re.Pattern[str]) -> str | None:
-        """The last letter that the rule finds and the reply does not turn down."""
+    def _letter(self, response: str, rule: str, pattern: re.Pattern[str], refused: set[str]) -> str | None:
+        """The last letter that the rule finds and the reply does not turn down; those behind it go to `refused`."""
         places = [match.span(match.lastindex or 1) for match in pattern.finditer(response)]
         for start, end in reversed(places):
             if rule in _ENCLOSED or not denied(response, start, end, self.settings.letters):
                 return response[start:end].upper()
+            refused.add(response[start:end].upper())
         return None
 
 

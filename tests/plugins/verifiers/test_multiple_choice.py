@@ -68,8 +68,6 @@ def test_each_rule(response: str, letter: str, rule: str) -> None:
         "",
         "I do not know.",
         "A dog bit me.",
-        "The answer is not B.",
-        "It isn't (B), and it isn’t B.",
         "The answer is a dog.",
         "The answer is Because",
         "(a) first, (b) second",
@@ -145,6 +143,12 @@ def test_what_chooses_no_letter_is_unparsable(response: str) -> None:
 )
 def test_letters_that_are_turned_down(response: str, letter: str | None) -> None:
     assert _judge(response).extracted == letter
+
+
+@pytest.mark.parametrize("response", ["Neither A nor B", "The answer is not B.", "It isn't (B), and it isn’t B."])
+def test_turning_the_right_letter_down_is_wrong_and_choosing_none_is_no_answer(response: str) -> None:
+    assert _judge(response, "B").value == 0.0
+    assert _judge(response, "C").outcome == "unparsable"
 
 
 @pytest.mark.parametrize(
