@@ -42,7 +42,7 @@ class MultipleChoice(Verifier[MultipleChoiceSettings]):
     Config = MultipleChoiceSettings
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
-        """Scored 1 or 0, which a reply earns too that turns the right letter down; unparsable where no letter is chosen;
+        """Scored 1 or 0, the latter too where the right letter is turned down; unparsable where no letter is chosen;
         an error where the ground truth is none of them."""
         return [judged(case, self.settings, self._verdict, block=False) for case in cases]
 
