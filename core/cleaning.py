@@ -41,6 +41,8 @@ def clean(text: str) -> str:
     >>> clean("a" + chr(0xD800) + "b"), clean(chr(0xD83D) + chr(0xDE00)) == chr(0x1F600)
     ('a\\\\ud800b', True)
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -54,6 +56,8 @@ def worded(value: object, limit: int) -> str:
     >>> worded(b"\\xff\\x41", 10), worded(7, 10), worded("abc", 2)
     ('\\\\xffA', '7', 'a…')
     """
+    if type(value) is str and value.isascii() and len(value) <= limit:
+        return value
     text = _text(value)
     return clean(text if len(text) <= limit else text[: limit - 1] + "…")
 

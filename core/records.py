@@ -239,9 +239,11 @@ class Verdict:
             raise ValueError(f"a verdict's value lies in [0, 1], not {self.value}")
         if self.value is not None and type(self.value) is not float:
             object.__setattr__(self, "value", float(self.value))
-        if self.extracted is not None:
-            object.__setattr__(self, "extracted", worded(self.extracted, WORDS))
-        object.__setattr__(self, "detail", "" if self.detail is None else worded(self.detail, WORDS))
+        for name, words in (("extracted", self.extracted), ("detail", self.detail)):
+            if words is not None and (kept := worded(words, WORDS)) is not words:
+                object.__setattr__(self, name, kept)
+        if self.detail is None:
+            object.__setattr__(self, "detail", "")
 
     @classmethod
     def scored(cls, value: float, extracted: str | None = None, detail: str = "") -> Verdict:

@@ -110,6 +110,7 @@ class Files(MetaPathFinder):
 
 def judge(verifier: Any, cases: list[bytes], token: str, channel: Channel, progress: mmap.mmap) -> None:
     """One verdict a case, told soon after; `progress` says which case was begun, should this process not outlive it."""
+    from aftertrain.core.verification.judging import judged
     from aftertrain.core.verification.keeper import BEGAN, BEGUN, MOMENT, NUMBER
 
     reserve = mmap.mmap(-1, RESERVE)  # untouched: address space, no memory
@@ -131,40 +132,6 @@ def judge(verifier: Any, cases: list[bytes], token: str, channel: Channel, progr
             known, told = [], time.monotonic()
     if known:
         channel.send(known)
-
-
-def judged(verifier: Any, case: bytes) -> dict[str, Any]:
-    """The verdict on one case as JSON data; an error for whatever else the verifier does.
-
-    Raises:
-        MemoryError: there is no memory left.
-    """
-    from aftertrain.core.cleaning import described
-
-    failure = "the case cannot be read in a process of its own:"
-    try:
-        taken = pickle.loads(case)
-        failure = "the verifier raised"
-        return plain(verifier.verify([taken]))
-    except MemoryError:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a verifier that raises, or leaves, loses one case, and says why
-        return {"outcome": "error", "detail": f"{failure} {described(error)}"}
-
-
-def plain(verdicts: Any) -> dict[str, Any]:
-    """The verdict on one case as JSON data.
-
-    Raises:
-        TypeError: it is not a list of one verdict. ValueError: it says what no verdict says.
-    """
-    from aftertrain.core.records import Verdict
-
-    if not isinstance(verdicts, list) or len(verdicts) != 1 or not isinstance(verdicts[0], Verdict):
-        raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
-    (given,) = verdicts
-    sound = Verdict(given.outcome, given.value, given.extracted, given.detail)
-    return {"outcome": sound.outcome, "value": sound.value, "extracted": sound.extracted, "detail": sound.detail}
 
 
 def limit_memory(size: int) -> None:
