@@ -1,8 +1,9 @@
 """One call on its way through a pool: batches out, verdicts in, and what becomes of a batch whose process is lost.
 
 No case is blamed for the loss of a process that judged others too: it is judged again, by a process that has judged
-nothing else. Only a case that two processes were lost over is an error. A process that is lost before it began a case
-costs nothing but its replacement, unless that happens time after time.
+nothing else. Only a case that two processes were lost over is an error; a timeout counts at once, unless threads that
+others may have left run beside it. A process that is lost before it began a case costs nothing but its replacement,
+unless that happens time after time.
 """
 
 from __future__ import annotations
@@ -175,10 +176,11 @@ class Call:
         suspect = child.suspect()
         if suspect is None:
             self._lost_early(child, "its process did not begin to judge")
-        else:
+        elif not child.crowded:
             self._fruitless = 0
             yield suspect.place, Verdict.timeout(f"no verdict in {self._deadline:g} s")
-        self._requeue(child, None)
+            suspect = None
+        self._requeue(child, suspect)
 
     def _lost_early(self, child: Process, why: str) -> None:
         """A process was lost that judged nothing at the time."""

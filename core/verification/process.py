@@ -102,6 +102,7 @@ class Process:
         self.spent = False
         self.ended = False
         self._babbled = False
+        self._threads = 0
         self._loaded: set[str] = set()
         self._loading = False
         self._since = time.monotonic()
@@ -215,6 +216,7 @@ class Process:
                 raise RunError(f"a verifier cannot be loaded in a process of its own: {message['failed']}")
             if "loaded" in message:
                 self._loading = False
+                self._threads = self._count_threads()
                 return None
             if message["number"] != self._given - len(self.tasks) + 1:
                 raise ValueError("another case")
@@ -246,6 +248,19 @@ class Process:
         task = self.tasks[ahead]
         del self.tasks[ahead]
         return task
+
+    @property
+    def crowded(self) -> bool:
+        """Whether threads run in it that it had not when it began to judge, and cases before the present one may have
+        left them."""
+        others = self.served or self.begun > 1
+        return bool(others) and self._count_threads() > self._threads
+
+    def _count_threads(self) -> int:
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/task"))
+        except OSError:  # it is gone, or there is no /proc
+            return 0
 
     @property
     def alive(self) -> bool:

@@ -62,6 +62,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "huge line": lambda: _into_every_descriptor(b"x" * 60_000),
     "half a line": lambda: _into_every_descriptor(b'{"outcome": "scored", "val'),
     "keep writing": _keep_writing,
+    "hold the interpreter": lambda: threading.Thread(target=lambda: 9**9**9, daemon=True).start(),
 }
 LETHAL = {"kill", "terminate", "interrupt", "real-time", "exit", "kill the keeper"}
 
