@@ -23,7 +23,8 @@ class GSM8KSettings(AnswerSettings):
     )
     equality: Literal["decimal", "string"] = Field(
         "decimal",
-        description="decimal: equal values (72.0 = 72); string: equal digits (what lm-eval and open-instruct do).",
+        description="decimal: equal values of whole numbers as people write them (72.0 = 72, 9{,}500 = 9500); string: "
+        "equal digits (what lm-eval and open-instruct do).",
     )
 
 
@@ -36,8 +37,8 @@ class MathSettings(AnswerSettings):
     extract: Literal["boxed", "minerva", "flexible", "math_verify"] = Field(
         "flexible",
         description="boxed: the last \\boxed{...}; minerva: 'Final Answer: The final answer is ... . I hope it is "
-        "correct.'; flexible: either of the two, else the last $...$, else the whole reply (Tulu 3's order); "
-        "math_verify: what the package math-verify finds, in LaTeX or plain text.",
+        "correct.'; flexible: either of the two, else the last $...$, \\(...\\) or \\[...\\], else the whole reply "
+        "(Tulu 3's order); math_verify: what the package math-verify finds, in LaTeX or plain text.",
     )
     equality: Literal["string", "math_verify", "either"] = Field(
         "either",
