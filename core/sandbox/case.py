@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import candidate, examiner, program
+from aftertrain.core.sandbox import candidate, examiner, landlock, program
 from aftertrain.core.sandbox.seccomp import Neighbours, filter_program
 
 if sys.platform == "linux":
-    from aftertrain.core.sandbox import landlock, linux
+    from aftertrain.core.sandbox import linux
 
 Handlers = dict[int, Any]
 """What each signal does, by its number."""
@@ -37,8 +37,7 @@ def run(
     limits: dict[str, Any],
     folder: str,
     neighbours: Neighbours,
-    readable: Sequence[str],
-    writable: Sequence[str],
+    doors: landlock.Doors | None,
 ) -> NoReturn:
     """Become the program that the owner ordered.
 
@@ -51,21 +50,19 @@ def run(
         limits: fields of `limits.Limits`.
         folder: the scratch folder.
         neighbours: who else is there.
-        readable: what may be read where no walls are around us.
-        writable: what may be written there.
+        doors: the files that may be opened; None where nothing but walls says so.
     """
     try:
         _leave_zygote(private, handlers)
         if sys.platform == "linux":
             linux.set_dumpable(True)  # a program may look at itself in /proc; only the zygote is closed
         os.chdir(folder)
-        walls = neighbours.network
-        if not walls:
+        if not neighbours.network:
             os.environ.update(HOME=folder, TMPDIR=folder)
             sys.modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
             _set("NPROC", limits["processes"] + OURS + tasks_of_user())
         _set("CPU", int(order["seconds"]) + 1)
-        _close_doors(neighbours, None if walls else readable, writable)
+        _close_doors(neighbours, doors)
         if order["mode"] == "script":
             program.run(*descriptors)
         source, line = descriptors
@@ -79,7 +76,7 @@ def examine(control: socket.socket, private: Sequence[int], handlers: Handlers, 
     """Become the examiner, which takes orders from `control` until the owner is gone. No program can look into it."""
     try:
         _leave_zygote(private, handlers)
-        _close_doors(replace(neighbours, alone=False), None, ())
+        _close_doors(replace(neighbours, alone=False), None)
         examiner.serve(control)
     finally:
         os._exit(70)
@@ -156,13 +153,13 @@ def tasks_of_user() -> int:
     return total
 
 
-def _close_doors(neighbours: Neighbours, readable: Sequence[str] | None, writable: Sequence[str]) -> None:
-    """Give up, for good, capabilities, files other than these where some are named, and what the filter refuses."""
+def _close_doors(neighbours: Neighbours, doors: landlock.Doors | None) -> None:
+    """Give up, for good, capabilities, all files but those of `doors`, and what the filter refuses."""
     if sys.platform != "linux":
         return
     linux.drop_privileges()
-    if readable is not None:
-        landlock.restrict(readable, writable)
+    if doors:
+        landlock.restrict(doors)
     if code := filter_program(neighbours, os.getpid()):
         try:
             linux.install_filter(code)

@@ -13,7 +13,6 @@ Root first becomes a user that owns nothing, because limits on processes do not 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -232,24 +231,6 @@ def own_mounts() -> None:
         _write("/proc/self/gid_map", f"{NOBODY} {NOBODY} 1")
     except OSError:
         return
-
-
-def hide_processes() -> int | None:
-    """Cover /proc, which tells of mounts, paths and other processes; the folder, open, for this process alone, or None
-    where there is none.
-    """
-    try:
-        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    if not os.access(f"/proc/{os.getpid()}", os.F_OK):
-        os.close(proc)
-        return None
-    with contextlib.suppress(OSError):
-        linux.mount(
-            "tmpfs", "/proc", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_READ_ONLY, "size=4k,mode=555"
-        )
-    return proc
 
 
 def child_only(owner: int, then: Callable[[], Any]) -> None:

@@ -207,6 +207,7 @@ class Worker:
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
     reader, writer = os.pipe()
+    os.fchmod(writer, 0o666)  # a program of another user may open it again by /dev/stdout
     return (
         stack.enter_context(open(reader, "rb", buffering=0)),
         stack.enter_context(open(writer, "wb", buffering=0)),

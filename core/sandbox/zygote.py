@@ -22,7 +22,7 @@ import tempfile
 import time
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import case, keeper, orders, walls
+from aftertrain.core.sandbox import case, keeper, landlock, orders, walls
 from aftertrain.core.sandbox.limits import LOOK
 from aftertrain.core.sandbox.seccomp import Neighbours
 
@@ -112,12 +112,14 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         self.neighbours = Neighbours(os.getpid(), self.alone or self.own_user, self.alone)
-        self.readable = config.get("readable", ())
+        self.readable = config.get("readable") or _root_without_processes()
+        """Behind walls all but /proc, which tells of mounts and paths. The links of /dev/stdin lead through it."""
+        self.keeps_doors = not self.alone or landlock.version() >= landlock.MOVES
         case.prepare(self.limits, self.folder, self.neighbours, config.get("others", 0))
         self.child = 0
         if not self.alone:
             walls.watch_owner(config["owner"], self._end)
-        self.proc = walls.hide_processes() if self.alone else _open_folder("/proc")
+        self.proc = _open_folder("/proc")
         self.line = socket.socket(socket.AF_UNIX)
         """The program's end of the line to the examiner."""
         self.private = [control.fileno(), self.wake, wake_end, *([] if self.proc is None else [self.proc])]
@@ -183,9 +185,10 @@ class Zygote:
         else:
             os.close(line)
         given: dict[str, Any] = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
-        given |= {"neighbours": self.neighbours, "readable": self.readable}
         shared = [_SHARED_MEMORY] if self.own_user else []
-        case.run(order, descriptors, folder=self.folder, writable=[self.folder, os.devnull, *shared], **given)
+        doors = landlock.Doors(self.readable, [self.folder, "/dev/null", "/dev/full", *shared], self.alone)
+        given |= {"neighbours": self.neighbours, "doors": doors if self.keeps_doors else None}
+        case.run(order, descriptors, folder=self.folder, **given)
 
     def _wait(self, child: int, seconds: float) -> dict[str, Any]:
         """Wait for the child's end; None as status where something else ended it."""
@@ -306,10 +309,15 @@ class Zygote:
 
 
 def _open_folder(path: str) -> int | None:
+    """A folder, open; None where there is nothing in it."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if os.listdir(path) else None
     except OSError:
         return None
+
+
+def _root_without_processes() -> list[str]:
+    return [f"/{name}" for name in os.listdir("/") if name != "proc"]
 
 
 def _kernel() -> tuple[int, ...]:

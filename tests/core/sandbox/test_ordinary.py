@@ -65,6 +65,18 @@ USES = {
             shutil.copytree(folder, "copy"); shutil.rmtree("copy"); os.mkfifo(folder + "/f"); os.chmod(folder + "/b", 0o600)
         with tempfile.NamedTemporaryFile() as file: file.write(b"x")
     """,
+    "standard streams by their names": """
+        import subprocess
+        assert open("/dev/stdin").read() == "given"
+        with open("/dev/stdout", "w") as out: out.write("")
+        with open("/dev/stderr", "w") as err: err.write("")
+        assert subprocess.run(["cat", "/dev/stdin"], input=b"x", capture_output=True).stdout == b"x"
+    """,
+    "moves between folders": """
+        import os
+        os.makedirs("from/here"); os.mkdir("to"); open("from/here/f", "w").close()
+        os.rename("from/here/f", "to/f"); os.replace("to/f", "from/g"); os.link("from/g", "to/h")
+    """,
     "time": """
         import datetime, time
         from zoneinfo import ZoneInfo
@@ -121,7 +133,7 @@ def test_ordinary_programs_work(level: str) -> None:
     if reason := why_not(level):  # type: ignore[arg-type]
         pytest.skip(reason)
     with Sandbox(Limits(seconds=60), use=level, workers=1) as sandbox:  # type: ignore[arg-type]
-        result = sandbox.run(program())
+        result = sandbox.run(program(), "given")
     assert result.outcome == "ok", result
     failed = result.stdout.splitlines()
     if level == "rlimits" and os.getuid() != 0:
