@@ -171,8 +171,11 @@ def _search(leaves: Sequence[tuple[int, Body]]) -> Body:
         return leaves[0][1]
     middle = len(leaves) // 2
     lower, upper = _search(leaves[:middle]), _search(leaves[middle:])
+    start = leaves[middle][0]
     # A conditional jump reaches 255 instructions far, a plain one any distance.
-    return [(_AT_LEAST, 0, 1, leaves[middle][0]), (_JUMP, 0, 0, len(lower)), *lower, *upper]
+    if len(lower) <= 255:
+        return [(_AT_LEAST, len(lower), 0, start), *lower, *upper]
+    return [(_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(lower)), *lower, *upper]
 
 
 def _bodies(alone: bool, network: bool, counted: bool) -> dict[Verdict, Body]:

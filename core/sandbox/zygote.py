@@ -317,7 +317,8 @@ def _open_folder(path: str) -> int | None:
 
 
 def _root_without_processes() -> list[str]:
-    return [f"/{name}" for name in os.listdir("/") if name != "proc"]
+    """All folders of the root but /proc; links lead to what is in them."""
+    return [f"/{name}" for name in os.listdir("/") if name != "proc" and not os.path.islink(f"/{name}")]
 
 
 def _kernel() -> tuple[int, ...]:
