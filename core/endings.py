@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.chat import UnusableRow, render_text, text_ids
 from aftertrain.core.errors import ModelError
+from aftertrain.core.reading import read_json
 from aftertrain.core.records import JSON, Message, ToolCall
 
 if TYPE_CHECKING:
@@ -136,12 +137,9 @@ def _ids(value: Any) -> list[int]:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: cannot be read: {error}; mend it, or take it out of the folder") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{file}: expected a JSON object, found a {type(values).__name__}; mend it, or take it out")
+    values: dict[str, Any] = read_json(
+        file, dict[str, Any], error=ModelError, cure="mend it, or take it out of the folder"
+    )
     return values
 
 

@@ -25,6 +25,7 @@ from aftertrain.core.model_folder import check_weights, read_config
 from aftertrain.core.notes import notebook
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.quiet import quiet
+from aftertrain.core.reading import read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -251,7 +252,7 @@ def write_model(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: P
     if dtype != "float32":
         # save_pretrained writes down the dtype of the weights in memory, not of those it is given.
         path = folder / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(path, dict[str, Any], error=ModelError)
         path.write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
 
 

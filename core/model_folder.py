@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import ModelError
+from aftertrain.core.reading import decode, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -23,8 +24,6 @@ LARGEST_FILE = 64 << 20
 """Bytes of a configuration or an index that are read; the largest index of a released model has some 10 MiB."""
 LARGEST_HEADER = 100 << 20
 """Bytes of a safetensors file's header, as the format's own reader allows."""
-DEEPEST = 64
-"""Lists and tables inside one another in a configuration."""
 BOUNDS = {
     "num_hidden_layers": 1_024,
     "n_layer": 1_024,
@@ -239,31 +238,29 @@ def _object(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: it is missing, too large, nested too deep, or no object.
     """
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ModelError(f"{path}: has {size:,} bytes; at most {LARGEST_FILE:,} are read")
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    content = read_bytes(path, limit=LARGEST_FILE, error=ModelError)
     if content.startswith(POINTER):
         raise ModelError(f"{path}: is a Git LFS pointer; run 'git lfs pull' in its folder")
-    try:
-        told = json.loads(content.decode())
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}:{error.lineno}:{error.colno}: is no JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: is no JSON that can be read: {_first(error)}") from error
+    cure = "fetch the file again"
+    told = parse_json(decode(content, str(path), error=ModelError, cure=cure), str(path), error=ModelError, cure=cure)
     if not isinstance(told, dict):
         raise ModelError(f"{path}: holds {type(told).__name__}, where a JSON object is expected")
-    if _deep(told, DEEPEST):
-        raise ModelError(f"{path}: is nested deeper than {DEEPEST} levels")
     return told
 
 
-def _deep(value: Any, left: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return left == 0 or any(_deep(part, left - 1) for part in inner)
+def context_window(folder: str | Path) -> int | None:
+    """Most tokens that the model's positions reach, or None where its configuration names none.
+
+    Raises:
+        ModelError: the folder has no readable `config.json`.
+    """
+    config = _object(Path(folder) / CONFIG)
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+            if isinstance(part.get(name), int):
+                return int(part[name])
+    return None
 
 
 def _first(error: BaseException) -> str:

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+from annotated_types import Ge
 
 from aftertrain.core.errors import AftertrainError, RunError
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NotNegative = Annotated[int, Ge(0)]
+"""A count in a record."""
+CURE = "take this checkpoint away to go on from the one before, or start anew with --restart"
+"""What mends a checkpoint's record."""
 SIZE = 64 << 20
 """Bytes of a file that is read whole, unless its reader says otherwise."""
 LINE = 64 << 20

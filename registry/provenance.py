@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import logging
 import subprocess
 from dataclasses import asdict
 from functools import lru_cache
@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from aftertrain.core.errors import RunError
+from aftertrain.core.reading import parse_json, typed
 from aftertrain.registry.tables import Registry
+
+log = logging.getLogger(__name__)
 
 
 def provenance(registry: Registry) -> list[dict[str, Any]]:
@@ -34,12 +38,22 @@ def commit(distribution: str) -> str | None:
         return None
     if text is None:
         return None
-    source = json.loads(text)
+    source = _source(text)
     if "vcs_info" in source:
         return str(source["vcs_info"]["commit_id"])
     if source.get("dir_info", {}).get("editable"):
         return _head(Path(unquote(urlsplit(source["url"]).path)))
     return None
+
+
+def _source(text: str) -> dict[str, Any]:
+    """Content of a distribution's `direct_url.json`; empty where an installer left it broken."""
+    try:
+        found: dict[str, Any] = typed(parse_json(text, "direct_url.json"), dict[str, Any], "direct_url.json")
+    except RunError as error:
+        log.warning("%s", error)
+        return {}
+    return found
 
 
 def _head(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from aftertrain.core.invariants.outcome import Outcome, outcome
 from aftertrain.core.invariants.steps import step_measures
 from aftertrain.core.packing import pack, pack_share
 from aftertrain.core.ranks import current
+from aftertrain.core.reading import read_json
 
 RANKS, UNEVEN = 2, 3
 Together = Callable[[Path], None]
@@ -79,5 +80,5 @@ def _steps(bench: Bench) -> dict[str, list[int]]:
 
 
 def _read(folder: Path) -> Outcome:
-    figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+    figures: dict[str, dict[str, float]] = read_json(folder / FIGURES, dict[str, dict[str, float]])
     return Outcome(figures["losses"], figures["metrics"], load_file(folder / GRADIENT))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from aftertrain.core.errors import CheckpointError
 from aftertrain.core.ranks import Ranks
+from aftertrain.core.reading import CURE, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -125,10 +126,7 @@ def _link(zero: Any) -> None:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: unreadable: {error}") from error
+    about: dict[str, Any] = read_json(path, dict[str, Any], error=CheckpointError, cure=CURE)
     if about.get("engine") != "deepspeed":
         raise CheckpointError(f"{path}: the state was written by another engine; go on with that one, or --restart")
     return about

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aftertrain.core.chat import check_whole, render_text
-from aftertrain.core.errors import DataError, ModelError
+from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance
 
 if TYPE_CHECKING:
@@ -74,24 +72,6 @@ def encode_choices(
             raise DataError(f"the choice {choice!r} adds no token to its prompt")
         encoded.append(Encoded(tuple(whole), shared) if shared else Encoded((start, *whole), 1))
     return encoded
-
-
-def context_window(model: str) -> int | None:
-    """Most tokens the model's positions reach (`max_position_embeddings`), or None where its config names none.
-
-    Raises:
-        ModelError: the folder has no readable config.json.
-    """
-    path = Path(model) / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    for part in (config, config.get("text_config") or {}):
-        for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-            if isinstance(part.get(name), int):
-                return int(part[name])
-    return None
 
 
 def too_long(instances: Sequence[Instance], tokenizer: PreTrainedTokenizerBase, window: int) -> list[tuple[str, int]]:

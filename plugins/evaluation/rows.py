@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +15,11 @@ from typing import Any
 
 from aftertrain.core.cleaning import clean, json_text
 from aftertrain.core.errors import DataError
+from aftertrain.core.reading import parse_json, read_bytes, typed
 from aftertrain.core.records import JSON
+
+LARGEST = 4 << 30
+"""Bytes of a task's file, unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,8 @@ def read_instances(path: Path) -> list[ScoredInstance]:
 
 
 def _scored(path: Path, number: int, row: dict[str, Any]) -> ScoredInstance:
-    try:
-        return ScoredInstance(**{**row, "logprobs": tuple(float(value) for value in row.get("logprobs", ()))})
-    except TypeError as error:
-        raise DataError(f"{path}:{number}: not a scored instance: {error}") from error
+    scored: ScoredInstance = typed(row, ScoredInstance, f"{path}:{number}: not a scored instance", error=DataError)
+    return scored
 
 
 def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
@@ -84,11 +88,16 @@ def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
     path = Path(path)
     rows = []
     try:
-        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = read_bytes(path, limit=LARGEST, error=DataError)
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=io.BytesIO(text)) as file:
+                text = file.read(LARGEST + 1)
+            if len(text) > LARGEST:
+                raise DataError(f"{path}: has more than {LARGEST:,} bytes when it is unpacked")
         for number, line in enumerate(text.decode("utf-8").split("\n"), 1):
             if not line.strip():
                 continue
-            row = json.loads(line)
+            row = parse_json(line, str(path), line=number, error=DataError)
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: a JSON object is needed, found {type(row).__name__}")
             if "\\ud" in line.lower() and clean(half := json.dumps(row, ensure_ascii=False)) != half:
@@ -97,9 +106,7 @@ def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
                     "whole, take it out, or put \\ufffd in its place"
                 )
             rows.append((number, row))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not JSON: {error}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     return rows
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.chat import load_tokenizer, render_text
 from aftertrain.core.errors import ModelError
+from aftertrain.core.model_folder import context_window
 from aftertrain.core.records import Message, Verdict
 from aftertrain.core.run.base_model import find_model
 from aftertrain.plugins.judging.settings import AskingSettings
@@ -90,11 +90,7 @@ def _marks(tokenizer: Any) -> list[str]:
 
 
 def _longest_prompt(folder: Path, settings: AskingSettings) -> int:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'}: cannot be read: {error}") from error
-    context = config.get("max_position_embeddings", config.get("text_config", {}).get("max_position_embeddings"))
+    context = context_window(folder)
     reply = settings.sampling.max_new_tokens
     room = (
         settings.max_prompt_tokens if not isinstance(context, int) else min(settings.max_prompt_tokens, context - reply)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.answer import thoughts_of
 from aftertrain.core.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.errors import DataError, ModelError, unknown
+from aftertrain.core.errors import DataError, unknown
+from aftertrain.core.model_folder import context_window
 from aftertrain.core.records import Problem, Thoughts
 from aftertrain.plugins.online.settings import OnlineSettings
 
@@ -125,11 +124,7 @@ def prompt_limits(settings: OnlineSettings, model: str) -> dict[str, int]:
     """
     most = settings.batch.max_prompt_tokens
     limits = {f"prompt over {most} tokens": most}
-    path = Path(model) / "config.json"
-    try:
-        context = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    if isinstance(context, int):
+    context = context_window(model)
+    if context is not None:
         limits[f"prompt and reply over the model's {context} tokens"] = context - settings.sampling.max_new_tokens
     return limits

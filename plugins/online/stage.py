@@ -21,6 +21,7 @@ from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.model_folder import read_config
+from aftertrain.core.reading import CURE, read_json
 from aftertrain.core.records import Artifact
 from aftertrain.core.router import untrained
 from aftertrain.core.saved import save_checked
@@ -270,11 +271,8 @@ class _Training:
         if saved is None:
             return 0
         step, folder = saved
-        try:
-            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-            written = state["step"]
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{folder / STATE}: not a checkpoint of the stage 'online': {error}") from error
+        state: dict[str, Any] = read_json(folder / STATE, dict[str, Any], error=CheckpointError, cure=CURE)
+        written = state.get("step")
         if written != step:
             raise CheckpointError(f"{folder / STATE}: of step {written}, the folder's name says {step}")
         self.models.restore(folder, step)

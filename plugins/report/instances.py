@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.records import UNJUDGED
 
 GROUPS = ("became right", "became wrong", "wrong before and after", "right before and after")
@@ -154,18 +155,17 @@ def _read(folder: Path) -> list[Reply]:
     if not path.is_file():
         return []
     replies, seen = [], Counter[tuple[str, str, float | None]]()
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line:
+    for number, line in read_lines(path):
+        if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break  # torn by a kill while it was written
-            raise RunError(f"{path}:{number}: not JSON: {error}") from error
-        reply = _reply(row, seen)
-        replies.append(reply)
+            row = parse_json(decode(line, f"{path}:{number}"), str(path), line=number)
+            replies.append(_reply(typed(row, dict[str, Any], f"{path}:{number}"), seen))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path}:{number}: not a scored instance: {error}") from error
+        except RunError:
+            if line.endswith(b"\n"):
+                raise  # else torn by a kill while it was written
     return replies
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Event, read_events
+from aftertrain.core.reading import read_json
 from aftertrain.core.run.lineage import SHORT
 from aftertrain.plugins.report.facts import Attempt, Run, Stage
 from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents, sequence
@@ -142,10 +142,4 @@ def _attempts(events: Sequence[Event]) -> tuple[Attempt, ...]:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(
-            f"{path}: not valid JSON: {error}. Restore it or take the file away; the rest is shown."
-        ) from error
-    return mapping(value)
+    return mapping(read_json(path, dict[str, Any], cure="restore it or take the file away; the rest is shown"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aftertrain.core.errors import CheckpointError
+from aftertrain.core.reading import CURE, read_json
 
 WEIGHTS, MOMENTS, ABOUT = "weights.safetensors", "moments.safetensors", "engine.json"
 FULL = frozenset({"exp_avg", "exp_avg_sq"})
 """Moments of a weight's own shape; others are an 8-bit optimizer's."""
+
+
+@dataclass(frozen=True)
+class About:
+    """Content of `engine.json`.
+
+    Attributes:
+        optimizer: None where the state has none.
+        steps: the optimizer's count for each parameter.
+    """
+
+    optimizer: str | None
+    steps: dict[str, float]
 
 
 def write_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
@@ -44,7 +59,7 @@ def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer 
         CheckpointError: a file is missing or unreadable, or of another model or optimizer.
     """
     about = _read_about(folder / ABOUT)
-    if (about["optimizer"] is None) != (optimizer is None):
+    if (about.optimizer is None) != (optimizer is None):
         raise CheckpointError(
             f"{folder}: the state was written {'with' if optimizer is None else 'without'} an optimizer"
         )
@@ -57,7 +72,7 @@ def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer 
         key, _, name = entry.partition(".")
         moments.setdefault(name, {})[key] = value
     optimizer.state.clear()
-    for name, steps in about["steps"].items():
+    for name, steps in about.steps.items():
         if name not in parameters:
             raise CheckpointError(f"{folder / ABOUT}: the model has no parameter {name!r}")
         parameter = parameters[name]
@@ -88,12 +103,8 @@ def _is_moment(key: str, value: Any) -> bool:
     return key != "step" and isinstance(value, Tensor)
 
 
-def _read_about(path: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: unreadable: {error}") from error
-    return about
+def _read_about(path: Path) -> About:
+    return read_json(path, About, error=CheckpointError, cure=CURE)
 
 
 def _load(path: Path) -> dict[str, Tensor]:

@@ -21,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.errors import RunError
+from aftertrain.core.reading import read_json
 from aftertrain.core.run.checkpoint import digest, fsync
 from aftertrain.plugins.training.columns import write
 from aftertrain.plugins.training.store import Store, read
@@ -94,17 +96,17 @@ def _load(entry: Path, key: str, warn: Callable[[str], None]) -> Store | None:
     """The store of a good entry, None where there is none."""
     import pyarrow as pa
 
+    if not entry.exists():
+        return None
     try:
-        about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
+        about: dict[str, str] = read_json(entry / ABOUT, dict[str, str])
         found = digest(entry / ROWS)
         if about["key"] == key and about["sha256"] == found:
             return read(entry / ROWS)
         damage = "its checksum differs"
     except FileNotFoundError:
-        if not entry.exists():
-            return None
         damage = "a file is missing"
-    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (RunError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         damage = str(error)
     warn(f"{entry}: damaged ({damage}); the rows are tokenised again")
     return None

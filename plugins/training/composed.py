@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,20 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
 from aftertrain.core.ranks import current
+from aftertrain.core.reading import CURE, NotNegative, read_json
 from aftertrain.plugins.training.feed import Feed, Planned
 from aftertrain.plugins.training.settings import Compose
 
 FILE = "composition.json"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Content of `composition.json`: first step and the one after the last, rows and log-probabilities of each step."""
+
+    steps: tuple[NotNegative, NotNegative]
+    batches: list[list[NotNegative]]
+    logprobs: list[list[float]]
 
 
 class Composed(Feed):
@@ -63,12 +74,9 @@ class Composed(Feed):
         (folder / FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
-        try:
-            content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            self._steps = range(*content["steps"])
-            self._batches, self._logprobs = content["batches"], content["logprobs"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{folder / FILE}: cannot be read: {error}") from error
+        content = read_json(folder / FILE, Composition, error=CheckpointError, cure=CURE)
+        self._steps = range(*content.steps)
+        self._batches, self._logprobs = content.batches, content.logprobs
 
     def _begin(self, step: int) -> None:
         plan, pool = self._planned.plan, self._compose.pool

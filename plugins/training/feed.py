@@ -16,6 +16,7 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import CheckpointError, DataError
 from aftertrain.core.loss import Needs
 from aftertrain.core.packing import Atom
+from aftertrain.core.reading import CURE, NotNegative, read_json
 from aftertrain.core.seeding import sub_seed
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import DEFAULT_MICRO_TOKENS, Samples, select
@@ -91,9 +92,9 @@ class Planned(Feed):
 class Position:
     """Where a stream stands: `used` atoms of that window of that epoch are gone, all counted from 0."""
 
-    epoch: int = 0
-    window: int = 0
-    used: int = 0
+    epoch: NotNegative = 0
+    window: NotNegative = 0
+    used: NotNegative = 0
 
 
 class Streamed(Feed):
@@ -164,10 +165,7 @@ class Streamed(Feed):
         (folder / FILE).write_text(json.dumps(asdict(self._position)) + "\n", encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
-        try:
-            position = Position(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{folder / FILE}: cannot be read: {error}") from error
+        position = read_json(folder / FILE, Position, error=CheckpointError, cure=CURE)
         self._go_to(position)
         self._found_any = True
         if position.used:

@@ -100,7 +100,7 @@ def test_a_run_without_events(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_named(make_run: Callable[..., Path]) -> None:
     folder = make_run(until="sft")
     (folder / "manifest.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RunError, match=r"manifest\.json: not valid JSON"):
+    with pytest.raises(RunError, match=r"manifest\.json:1:2: not JSON"):
         read_run(folder)
 
 
