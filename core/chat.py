@@ -232,9 +232,27 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     Raises:
         UnusableRow: it is no Unicode text.
     """
+    return encode(tokenizer, text, special=False)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
+    """Token ids of a text.
+
+    Args:
+        special: add what the tokenizer puts around texts.
+
+    Raises:
+        UnusableRow: it is no Unicode text, or the tokenizer has no token for a part of it.
+    """
     check_unicode(text)
-    # verbose: a hint that a text is longer than the model takes; that is checked where it matters.
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    try:
+        # verbose: a hint that a text is longer than the model takes; that is checked where it matters.
+        return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+    except Exception as error:
+        # The library of tokenizers raises nothing more particular; any other error is a defect.
+        if type(error) is not Exception:
+            raise
+        raise UnusableRow("not_tokenised", f"the tokenizer does not take the text: {error}") from error
 
 
 def check_unicode(text: str) -> None:

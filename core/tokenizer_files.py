@@ -38,6 +38,8 @@ def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
             raise ModelError(f"{file}: {file.stat().st_size:,} bytes are too large; {most:,} at most are read")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Some faults, such as a length that is no number, show in use alone.
+        tokenizer("", verbose=False)
     except MemoryError:
         raise
     except BaseException as error:
@@ -67,7 +69,7 @@ def _broken(folder: Path, error: BaseException) -> str:
         except (OSError, ValueError) as wrong:
             return f"{file}: not {'JSON' if name.endswith('.json') else 'UTF-8'} ({wrong})"
     if type(error) is Exception or not isinstance(error, Exception):
-        return str(folder / "tokenizer.json")
+        return f"{folder / 'tokenizer.json'} (or its class in tokenizer_config.json)"
     named = [name for name in ("tokenizer_config.json", "tokenizer.json") if (folder / name).is_file()]
     return f"{folder} ({', '.join(named)})" if named else str(folder)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aftertrain.core.chat import UnusableRow, check_unicode, check_whole, render_text, text_ids
+from aftertrain.core.chat import UnusableRow, check_whole, encode, render_text, text_ids
 from aftertrain.core.endings import end_tokens, reply_ending
 from aftertrain.core.records import JSON, Message
 
@@ -72,9 +72,8 @@ def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, *, sample_id: s
     """
     if not text.strip():
         raise UnusableRow("empty_text", f"sample {sample_id!r}: the text is empty")
-    check_unicode(text)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    ids = list(tokenizer(text, verbose=False)["input_ids"])
+    ids = encode(tokenizer, text, special=True)
     if bos is not None and ids[:2] == [bos, bos]:
         del ids[0]
     while ids[-2:] == [eos, eos]:

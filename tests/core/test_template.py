@@ -12,6 +12,7 @@ from aftertrain.core.chat import TULU_TEMPLATE, UnusableRow, load_tokenizer, ren
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import Message
 from aftertrain.core.template import TemplateTooLarge, render_template
+from aftertrain.core.tokens import tokenise_text
 
 TALK = (Message("user", "How many?"), Message("assistant", "Four."))
 ROUNDS = "{% for a in range(99999) %}"
@@ -138,6 +139,10 @@ BAD_FILES: dict[str, dict[str, str | None]] = {
     "unknown class": {"tokenizer_config.json": '{"tokenizer_class": 3}'},
     "no template": {"tokenizer_config.json": '{"chat_template": 7, "eos_token": "<eos>"}', "chat_template.jinja": None},
     "no end": {"tokenizer_config.json": "{}"},
+    "no length": {"tokenizer_config.json": '{"eos_token": "<eos>", "model_max_length": "many"}'},
+    "ends of two kinds": {"tokenizer_config.json": '{"eos_token": ["<eos>"]}'},
+    "tokens that are none": {"tokenizer_config.json": '{"added_tokens_decoder": {"x": {"content": 3}}}'},
+    "code": {"tokenizer_config.json": '{"auto_map": {"AutoTokenizer": ["x.X", null]}, "tokenizer_class": "X"}'},
     "config": {"config.json": "{"},
 }
 
@@ -169,6 +174,20 @@ def test_a_file_too_large_is_not_read(folder: Path) -> None:
         file.truncate(2**31)
     with pytest.raises(ModelError, match=r"tokenizer_config\.json: .*too large"):
         load_tokenizer(str(folder))
+
+
+def test_a_text_that_a_tokenizer_has_no_token_for_is_unusable(folder: Path) -> None:
+    """Words alone, and none for what is unknown: a plain Exception of the library, without the row."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "<eos>": 2}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+    assert tokenise_text(tokenizer, "a b").token_ids == (0, 1, 2)
+    with pytest.raises(UnusableRow, match="the tokenizer does not take the text") as caught:
+        tokenise_text(tokenizer, "a c")
+    assert caught.value.reason == "not_tokenised"
 
 
 def test_templates_render_as_transformers_renders_them(folder: Path) -> None:
