@@ -39,7 +39,7 @@ def template_checks(tokenizer: PreTrainedTokenizerBase, folder: str | None = Non
             continue
         rendered.append((turns, ids, ids[: len(prompt)] == prompt))
     if not rendered:
-        return [PlanItem("chat template", f"no conversation was found that it takes: {refused}", "warning")]
+        return [PlanItem("conversations", f"none was found that it takes: {refused}", "warning")]
     _, ids, _ = rendered[0]
     fit = next((turns for turns, _, good in rendered if good), None)
     return [

@@ -223,7 +223,7 @@ def test_a_saved_folder_stops_where_its_replies_end(
         (SYSTEM_ONLY + TULU_TEMPLATE, "prompt is a token prefix", "ok", "of conversations with a system turn"),
         ("{{ bos_token }}{{ bos_token }}" + TULU_TEMPLATE, "double BOS", "error", "take one out"),
         ("{{ bos_token }}" + TULU_TEMPLATE, "BOS", "ok", "one, from the template"),
-        ("{{ raise_exception('never') }}", "chat template", "warning", "never"),
+        ("{{ raise_exception('never') }}", "conversations", "warning", "none was found that it takes: "),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_template(template: str, label: str, status: str, value: str, network: Path) -> None:
