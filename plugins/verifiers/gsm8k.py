@@ -26,6 +26,9 @@ SHOWN = 200
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
 _FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _TULU = re.compile(r"[-+]?[0-9]*\.[0-9]+|[-+]?[0-9]+")
+_OTHER = re.compile(r"[^-+$0-9.,]")
+_END = 4_000
+"""Characters at a reply's end that are searched first."""
 _THOUSANDS = re.compile(r"([0-9]),([0-9])")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
@@ -85,17 +88,22 @@ class GSM8K(Verifier[GSM8KSettings]):
         """Where the reference finds its number: in the pattern's group, if it has one."""
         if self.settings.extract == "strict":
             return _STRICT.search(response)
-        if self.settings.extract == "tulu":
-            return _last(_TULU, _THOUSANDS.sub(r"\1\2", response))
-        return _last(_FLEXIBLE, response)
+        return _last(_TULU, response, commas=False) if self.settings.extract == "tulu" else _last(_FLEXIBLE, response)
 
 
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match of `pattern`; one is kept at a time, so that a long text of numbers costs no memory."""
-    found = None
-    for match in pattern.finditer(text):
-        found = match
-    return found
+def _last(pattern: re.Pattern[str], text: str, commas: bool = True) -> re.Match[str] | None:
+    """The last match of `pattern` in `text`, or in `text` without the commas between digits.
+
+    The end of a long text is searched first: where something that is in no number stands before the match there,
+    matches fall as they do in the whole. One is kept at a time, so that a long text of numbers costs no memory.
+    """
+    for part in (text[-_END:], text):
+        found = None
+        for match in pattern.finditer(part if commas else _THOUSANDS.sub(r"\1\2", part)):
+            found = match
+        if len(part) == len(text) or (found and _OTHER.search(found.string, 0, found.start())):
+            return found
+    return None
 
 
 def _no_reference(truth: JSON) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_a_comma_behind_the_point_makes_no_number() -> None:
     """`7.000,00` is seven thousand to some: it must not be read as 7."""
     assert _judge("#### 7.000,00", "7").outcome == "unparsable"
     assert _judge("#### 7,000.50,", "7000.5").value == 1.0
+
+
+@given(st.text("19.,$-+ a", max_size=60), st.sampled_from(["flexible", "tulu"]))
+def test_the_end_of_a_long_text_is_read_as_the_whole_is(text: str, extract: str) -> None:
+    """A match is found where the reference's `findall` finds its last, however much stands before it."""
+    for before in ("", "x 7 " * 1_500, "7" * 5_000, "-$1," * 1_500, "1,234," * 1_000):
+        reply = before + text
+        pattern, plain = {
+            "flexible": (r"-?[$0-9.,]{2,}|-?[0-9]+", reply),
+            "tulu": (r"[-+]?\d*\.\d+|[-+]?\d+", re.sub(r"(\d),(\d)", r"\1\2", reply)),
+        }[extract]
+        found = re.findall(pattern, plain)
+        assert _judge(reply, "7", extract, "string").extracted == (found[-1][:200] if found else None)
 
 
 HOSTILE = [
