@@ -124,8 +124,7 @@ def test_kl_in_the_loss_holds_the_policy_near_its_reference(bench: Make) -> None
     assert abs(found[5.0]) < 0.5 * found[1e-9]
 
 
-@pytest.mark.parametrize("changes", [GROUP, {}], ids=["group", "gae"])
-def test_the_gradient_is_smooth_in_beta(bench: Make, changes: dict[str, Any]) -> None:
+def test_the_gradient_is_smooth_in_beta(bench: Make) -> None:
     """β = 1e-6 is all but 0 and 1e-3 near it: a leash that is divided by a spread moved the norm fifteenfold.
 
     The rewards of all groups are equal but of those that hold a 3, so that most spreads are 0. With one optimizer step
@@ -136,8 +135,8 @@ def test_the_gradient_is_smooth_in_beta(bench: Make, changes: dict[str, Any]) ->
         run = bench(
             str(beta),
             {
-                **changes,
-                "kl": {**changes.get("kl", {}), "beta": beta},
+                **GROUP,
+                "kl": {"place": "loss", "beta": beta},
                 "reward": {"missing_eos": None},
                 "batch": {"updates": 1, "minibatches": 1, "samples_per_prompt": 4},
                 "optimizer": {"lr": 1e-4, "schedule": "constant", "max_grad_norm": None},
