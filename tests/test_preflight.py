@@ -96,9 +96,9 @@ def test_a_generation_config_that_is_none_is_told_by_plan_and_run(
     """A list there was an error of the model's loading, after all rows were tokenised; `plan` said nothing."""
     path = recipe(TULU_TEMPLATE, PLAIN, SFT)
     (tmp_path / "model" / "generation_config.json").write_text("[1]")
-    message = "generation_config.json: expected a JSON object, found a list; mend it, or take it out"
-    assert any(message in error for error in aftertrain.plan(path, out=tmp_path / "runs").errors)
-    with pytest.raises(AftertrainError, match=re.escape(message)):
+    said = re.compile(r"generation_config\.json: .*; mend it, or take it out")
+    assert any(said.search(error) for error in aftertrain.plan(path, out=tmp_path / "runs").errors)
+    with pytest.raises(AftertrainError, match=said):
         aftertrain.run(path, out=tmp_path / "runs", console=False)
 
 

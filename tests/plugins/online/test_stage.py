@@ -330,5 +330,5 @@ def test_the_saved_folder_names_what_ends_a_reply(bench: Make, tiny_model: Path,
     for name in ("config.json", "generation_config.json"):
         assert json.loads((Path(artifact.path) / name).read_text())["eos_token_id"] == [1, 2]
     (base / "generation_config.json").write_text("[1]")
-    with pytest.raises(ModelError, match=r"generation_config\.json: expected a JSON object"):
+    with pytest.raises(ModelError, match=r"generation_config\.json: .*mend it, or take it out"):
         bench("broken", {"steps": 1}, model=base).plan()
