@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -353,3 +355,25 @@ def test_a_stage_whose_folder_is_wrong_is_not_done_and_goes_on_from_its_last_ste
     with pytest.raises(ModelError, match="missing"):
         aftertrain.run(recipe, out=tmp_path / "runs", console=False)
     assert len(events(tmp_path / "runs" / "r", "metrics")) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero", [1, 3])
+def test_shared_out_experts_are_saved_whole(zero: int, tiny_model: Path, tmp_path: Path) -> None:
+    """Two ranks of ZeRO, bfloat16: DeepSeek-V3's expert biases are no parameters, and stay in float32."""
+    pytest.importorskip("deepspeed", reason="deepspeed is not installed")
+    from transformers import AutoTokenizer
+
+    model = write_family("deepseek-v3", tmp_path / "model", vocab_size=len(AutoTokenizer.from_pretrained(tiny_model)))
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(tiny_model / name, model)
+    recipe = write_recipe(tmp_path, model, f"{{use: deepspeed, zero: {zero}, dtype: bfloat16, device: cpu}}")
+    command = [sys.executable, "-P", "-m", "aftertrain.cli", "run", str(recipe), "--nproc", "2"]
+    command += ["--out", str(tmp_path / "runs")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (event,) = events(tmp_path / "runs" / "r", "saved")
+    assert (event["names"], event["tensors"], event["rows"], event["dtype"]) == (31, 41, 1, "bfloat16, float32")
+    (folder,) = (tmp_path / "runs" / "r" / "stages").glob("*/model")
+    written = load_file(folder / "model.safetensors")
+    assert written["model.layers.1.mlp.gate.e_score_correction_bias"].dtype == torch.float32
