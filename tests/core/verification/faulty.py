@@ -146,6 +146,9 @@ class Faulty(Verifier[FaultySettings]):
                 return acting
             case "odd":
                 return ODD[fault]()
+            case "spawn":
+                loop = f"while :; do env -i setsid {fault} 1000 & sleep 0.01; done"
+                subprocess.Popen(["sh", "-c", loop], start_new_session=True).wait()
             case "daemon":
                 script = (
                     "import os, time; os.setsid(); os.fork() and os._exit(0); open(%r, 'w').write(str(os.getpid()))"

@@ -19,7 +19,7 @@ import pytest
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.records import VerificationCase
-from aftertrain.core.verification import PoolSettings, VerifierPool, call, children
+from aftertrain.core.verification import PoolSettings, VerifierPool, call, children, keeper
 from aftertrain.core.verification.process import Process
 from tests.core.verification.faulty import AT_IMPORT, FAULTS, LETHAL, ODD, Faulty, FaultySettings, Truth
 
@@ -238,3 +238,21 @@ def test_what_a_worker_says_to_standard_error_commands_no_terminal() -> None:
     arguments = [sys.executable, "-c", code, str(Path(__file__).parents[3]), "judging|garbage|always"]
     told = subprocess.run(arguments, stderr=subprocess.PIPE, timeout=60, check=True).stderr
     assert told == b"\\xff\\x00 this is no verdict\n"
+
+
+def test_what_starts_daemons_without_end_is_ended_with_all_of_them(tmp_path: Path) -> None:
+    """Each has a session of its own, no environment of ours, and is started while the others are being killed."""
+    name = tmp_path / "one-of-many"
+    name.symlink_to("/bin/sleep")
+    with VerifierPool(PoolSettings(workers=1, deadline=0.5)) as pool:
+        (verdict, other) = pool.verify(_faulty(), _cases(f"spawn|{name}", "b"))
+    assert (verdict.outcome, other.outcome) == ("timeout", "scored")
+    left = [pid for pid in keeper.all_parents() if str(name).encode() in _command(pid)]
+    assert left == []
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
