@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from aftertrain.core.events import Event
 from aftertrain.plugins.observers import wording
 from aftertrain.plugins.observers.console import Console
 from aftertrain.plugins.observers.live import LiveView
+from aftertrain.plugins.observers.plain import PlainView
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.settings import ConsoleSettings
 
@@ -128,3 +130,23 @@ def test_the_worked_examples_hold() -> None:
     import doctest
 
     assert doctest.testmod(wording).failed == 0
+
+
+def test_a_warning_from_elsewhere_commands_no_terminal_and_passes_for_no_other_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = _console(style="plain")
+    console.open(Path("runs/quick"))
+    console.on_event(Event("warning", "sft", 1, {"message": "\x1b[2J\x9b1mhidden\r\nrun: all stages are done\u202e"}))
+    console.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "sft: warning: ␛[2J⟨U+009B⟩1mhidden",
+        "    run: all stages are done⟨U+202E⟩",
+    ]
+
+
+def test_a_terminal_that_knows_no_such_letters_gets_their_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    PlainView(5.0).line("é … \x1b")
+    assert written.getvalue() == b"\\xe9 \\u2026 \\u241b\n"
