@@ -120,5 +120,5 @@ def test_a_position_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for content in (None, "{", '{"steps": [1, 3]}'):
         if content is not None:
             (tmp_path / "composition.json").write_text(content)
-        with pytest.raises(CheckpointError, match=r"composition\.json:1:2: not JSON"):
+        with pytest.raises(CheckpointError, match=r"composition\.json.*--restart"):
             feed.restore(tmp_path)
