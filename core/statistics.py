@@ -91,8 +91,8 @@ def open_share(n: int) -> float:
 
     1 - 0.025^(1/n): of one draw 97.5 %, of ten 30.8 % (Clopper & Pearson's table: 0.308):
 
-    >>> [round(open_share(n), 4) for n in (1, 10, 100)]
-    [0.975, 0.3085, 0.0362]
+    >>> round(open_share(1), 4), round(open_share(10), 4), round(open_share(100), 4)
+    (0.975, 0.3085, 0.0362)
     """
     return -math.expm1(math.log(0.025) / n)
 
@@ -180,7 +180,8 @@ def direction(
 
     Args:
         p: adjusted for all that were tested together; None where nothing was.
-        lowest, highest: the mean if whatever could not be judged spoke against it, or for it; a rise or fall must stay.
+        lowest: the mean if whatever could not be judged spoke against it; a rise must stay one.
+        highest: the mean if it spoke for it; a fall must stay one.
 
     >>> direction(0.1, 0.01), direction(-0.1, 0.01), direction(0.1, 0.06), direction(0.1, 0.01, -0.02, 0.2)
     ('rise', 'fall', 'none', 'none')

@@ -105,7 +105,7 @@ def test_pairs_are_composed_by_their_chosen_replies(bench: Callable[..., Any], p
 
 def test_what_does_not_go_together_is_refused(bench: Callable[..., Any], conversations: Path, pairs: Path) -> None:
     with pytest.raises(ValidationError, match="compose chooses among rows that are known"):
-        bench("x", **settings(conversations), stream={}, max_steps=3)
+        bench("x", loss=SFT, data={"use": "jsonl", "path": str(conversations)}, compose={}, stream={}, max_steps=3)
     data = {"use": "jsonl", "path": str(pairs), "format": "preference"}
     with pytest.raises(RunError, match="compose goes by log-probabilities, which the model of loss 'reward_model'"):
         bench("x", loss={"use": "reward_model"}, data=data, compose={}).run()
