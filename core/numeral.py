@@ -52,6 +52,7 @@ _UNIT_BEFORE = re.compile(
 )
 _PART_BEFORE = re.compile(
     r"""(?: \d | \d[.,:_'~] | [.,]\s?\} | [\^_]\s?\{? | \d\ ?\*\* | [\d)\]}]\s?/\s? | \}\{ | \bminus\s | —|―
+      | \d[`´ˋˊʹ˙·‧•∙・٬٫،⎖‚‛❜*x] | \d\\(?:cdot|times|div)\s? | \^\{[-+]\} | \\(?:pm|mp)\s{0,2}
       | \d\\[,:;>!\ ] | \\[hm]space\*?\{[^{}]*\} | \\kern\S{1,8}\s? | &\#?\w{1,8}; | [√∛∜]\s?[({]?
       | \\(?:sqrt|[dtc]?frac|[dt]?binom|log|ln|exp|sin|cos|tan|gcd|lcm)\s?(?:\[\d{1,3}\])?\s?[{(]?\s?
       | \d\ *: | [:;]\ ?-\s | [\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff] )\Z""",

@@ -21,6 +21,8 @@ NAMES = frozenset({"raises", "approx", "param", "fixture", "fail", "mark"})
 """Of pytest, what `marks.py` has."""
 _FUTURE = "from __future__ import annotations\n"
 _MARKS, _RUN = "__marks__", "__run__"
+UNCALLED = frozenset(f"{when}_{what}" for when in ("setup", "teardown") for what in ("module", "function"))
+"""Functions that pytest calls around a module's tests."""
 NO_MARKS = frozenset({"skipif", "xfail", "usefixtures"})
 """Marks that change what a pass is."""
 
@@ -42,6 +44,8 @@ def read(source: str, module: str) -> UnitTests:
     imports = _Imports(module)
     tree = ast.fix_missing_locations(imports.visit(tree))
     _check_marks(tree)
+    if around := [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in UNCALLED]:
+        raise ValueError(f"the test module has {around[0]}, which is not called")
     fixtures = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and _is_fixture(node)}
     found = list(_tests(tree, fixtures))
     if not found:

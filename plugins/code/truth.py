@@ -128,7 +128,10 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
         return Streams(tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True)))
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"fn_name should be the name of a function, not {str(name)[:100]!r}")
-    calls = tuple((_arguments(given), *_results(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
+    calls = tuple(
+        (_arguments(given), *_results(wanted, literal=isinstance(given, list)))
+        for given, wanted in zip(inputs, outputs, strict=True)
+    )
     return Functions(UnitTests(entry=name, calls=calls))
 
 
@@ -149,9 +152,10 @@ def helpers(prompt: str, entry: str) -> str:
 def _asserts(tests: Sequence[str], before: Sequence[str], entry: str | None = None) -> UnitTests:
     if not tests:
         raise ValueError("the ground truth holds no tests")
-    for test in tests:
-        _parsed(test, "a test")
-    return UnitTests(tuple(tests), tuple(source for source in before if source.strip()), entry)
+    told = [test for test in tests if ast.parse(_parsed(test, "a test")).body]
+    if not told:
+        raise ValueError("the ground truth holds no tests, only blank ones")
+    return UnitTests(tuple(told), tuple(source for source in before if source.strip()), entry)
 
 
 def _calls(items: Sequence[Mapping[str, Any]]) -> Functions:
@@ -178,11 +182,23 @@ def _arguments(given: Any) -> list[Any]:
     return [_value(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
 
 
-def _results(wanted: Any) -> list[Any]:
-    """What is accepted: APPS wraps most results in a list of one, and takes either for right."""
+def _results(wanted: Any, *, literal: bool) -> list[Any]:
+    """What is accepted: APPS wraps most results in a list of one, and takes either for right.
+
+    Args:
+        literal: a text may be the result itself, as beside a list of arguments; else it is JSON, as beside their text.
+    """
     if isinstance(wanted, str):
-        return [_value(wanted)]
+        return [wanted, *([_value(wanted)] if _is_json(wanted) else [])] if literal else [_value(wanted)]
     return [wanted, wanted[0]] if isinstance(wanted, list) and len(wanted) == 1 else [wanted]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _value(text: str) -> Any:

@@ -14,8 +14,8 @@ WINDOW = 90
 
 _TOKEN = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?|[^\sA-Za-z]")
 _DENIES = re.compile(
-    r"not|neither|nor|never|cannot|\w+n['’]t|except|excepting|than|over|unlike|versus|vs|wrong|incorrect|false|besides|"
-    r"without|against|(?:eliminat|exclud|reject|dismiss|discard|disprov|refut|contradict|omit|avoid|ignor|disregard)\w*",
+    r"not|neither|nor|never|cannot|\w+n['’]t|hardly|scarcely|less|except|excepting|than|over|unlike|versus|vs|wrong|"
+    r"incorrect|false|besides|without|against|(?:eliminat|exclud|reject|dismiss|discard|disprov|refut|contradict|omit|avoid|ignor|disregard)\w*",
     re.IGNORECASE,
 )
 _PAIRS = {
@@ -25,10 +25,26 @@ _PAIRS = {
     "with": {"compared"},
     "but": {"anything", "any", "all", "everything"},
     "for": {"except"},
-    "from": {"apart", "aside"},
+    "from": {"apart", "aside", "far"},
     "way": {"no"},
 }
 """Last word of a denial by two words, and what its first may be."""
+_TURNS = re.compile(
+    r"it['’]s|that['’]s|it|that|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go|say|think|believe", re.IGNORECASE
+)
+"""Words with which a clause begins that chooses: what another one before it denies, it does not."""
+_LESSER = re.compile("worse|weaker|poorer|inferior", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.;!?:\n]")
+_EXCEPTS = re.compile(
+    r"\b(?:except(?:ing)?(?:\sfor)?|besides|(?:apart|aside)\sfrom"
+    r"|(?:all|every\w*|each|any\w*|none|nothing|no\s\w{1,9})\s(?:[a-z]{1,9}\s){0,4}?(?:but|other\sthan))\s"
+    r"(?:(?:the\s)?(?:options?|choices?|answers?|letters?)\s)?[(*_\"'`]{0,4}\Z",
+    re.IGNORECASE,
+)
+"""Words that leave a letter out of what is said of the others."""
+_NONE = re.compile(
+    r"\b(?:none|no|nothing|not|cannot|\w+n['’]t|wrong|incorrect|false|invalid|eliminated|ruled\sout)\b", re.IGNORECASE
+)
 _NEGATED = re.compile(r"not|never|cannot|\w+n['’]t", re.IGNORECASE)
 _WRONG = re.compile(
     r"wrong|incorrect|false|untrue|invalid|impossible|implausible|unlikely|irrelevant|unsupported|inaccurate|flawed|out|"
@@ -38,7 +54,7 @@ _WRONG = re.compile(
 _LEADS = re.compile(
     "(?:it['’]s|that['’]s|an?|the|this|that|these|those|options?|choices?|answers?|letters?|both|either|any|of|it|for|as|to|with|and|or|"
     "be|is|are|was|were|being|been|going|have|can|could|would|will|should|must|really|simply|just|correct|right|true|best|"
-    "likely|possibly|probably|possible|think|believe|consider|say|go|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)"
+    "likely|possibly|probably|possible|think|believe|consider|say|said|go|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)"
 )
 """Words that lead to a letter, and say nothing of it."""
 _MARKS = frozenset("()[]{}*_\"'`:$/-–—\\")
@@ -64,17 +80,25 @@ def denied(text: str, start: int, end: int, letters: str) -> bool:
     """
     before = _TOKEN.findall(text[max(0, start - WINDOW) : start])
     after = _TOKEN.findall(text[end : end + WINDOW])
-    return _denied_before(before, after, letters) or _denied_behind(after, letters)
+    behind = _denied_behind(after, letters)
+    clause = _SENTENCE.split(text[max(0, start - WINDOW) : start])[-1]
+    if (excepted := _EXCEPTS.search(clause)) and (behind or _NONE.search(clause[: excepted.end()])):
+        return behind and _NONE.search(clause[: excepted.end()]) is not None
+    return behind or _denied_before(before, after, letters)
 
 
 def _denied_before(before: Sequence[str], after: Sequence[str], letters: str) -> bool:
-    place, others, joined = len(before) - 1, 0, False
+    place, others, joined, turned = len(before) - 1, 0, False, False
     while place >= 0:
         token, previous = before[place], before[place - 1] if place else ""
         word = token.lower()
         if word in _PAIRS and previous.lower() in _PAIRS[word]:
             return not (others and joined and _affirmed(after))
-        if word == "than" and previous.lower() == "other" and _has(before, place - 2, "none"):
+        if word == "than" and (
+            (previous.lower() == "other" and _has(before, place - 2, "none"))
+            or _LESSER.fullmatch(previous)
+            or _has(before, place - 2, "less")
+        ):
             return False
         if _DENIES.fullmatch(token):
             if not others and _names(before[place + 1 :], token):
@@ -83,14 +107,14 @@ def _denied_before(before: Sequence[str], after: Sequence[str], letters: str) ->
             return not doubly and not (others and joined and _affirmed(after))
         if len(token) == 1 and token in letters:
             others += 1
-        elif token == ",":
-            if not _joins(before, place, letters):
+        elif token == "," or word == "and":
+            goes_on = before[place + 1 : place + 2] in (["or"], ["nor"])
+            if (turned and not goes_on) or (token == "," and not _joins(before, place, letters)):
                 return False  # the clause before says something else
-            joined = True
-        elif word == "and":
             joined = True
         elif _LEADS.fullmatch(word) is None and token not in _MARKS:
             return False
+        turned = turned or _TURNS.fullmatch(token) is not None
         place -= 1
     return False
 
@@ -143,7 +167,9 @@ def _denied_behind(after: Sequence[str], letters: str) -> bool:
             if not (linked or word != "not"):
                 return False
             return not following or not following[0].isalpha() or _claims(following)
-        if linked and _WRONG.fullmatch(word):
+        if linked and (_LESSER.fullmatch(word) or (word == "less" and following[:1] not in (["wrong"], ["unlikely"]))):
+            return True
+        if linked and _WRONG.fullmatch(word) and (word != "left" or following[:1] == ["out"]):
             return True
         if _LINKS.fullmatch(word):
             linked = True

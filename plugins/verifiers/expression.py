@@ -25,6 +25,8 @@ _EVALUATED = re.compile(
 )
 """What SymPy works out while it reads, before its size can be told."""
 _BRACKET = re.compile(r"[][(){}]")
+_TOWER = re.compile(r"(?:[\^_]\s?\{?\s?[-+]?(?:\\[A-Za-z]{1,20}|[0-9]{1,20}|[A-Za-z])\s?\}?\s?){10}")
+"""Powers of powers, or indices of indices, so high that ANTLR takes seconds."""
 _reading = threading.Lock()
 """ANTLR's tables are shared by all parsers and filled while they parse."""
 
@@ -72,7 +74,7 @@ def read_latex(text: str, is_complex: bool | None = None) -> Any:
     text (or `is_complex`) says that numbers are complex."""
     from math_verify.parser import get_last_eq
 
-    if _EVALUATED.search(text) or _depth(text) > DEEPEST:
+    if _EVALUATED.search(text) or _TOWER.search(text) or _depth(text) > DEEPEST:
         return None
     last = get_last_eq(text)
     for part in (text, last) if last else (text,):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from aftertrain.plugins.verifiers.spelling import BASES
+
 _WORDS = {
     "percent": "percent percentage pct",
     "degrees": "degree deg",
@@ -79,10 +81,6 @@ _SYMBOLS = (
 _SCALE = re.compile(r"(?:\^\s?\{?\s?\\circ\s?\}?|°|\bdegrees)\s?(?:\\(?:text|mathrm)\s?\{\s?)?([CF])(?![A-Za-z])")
 _MULTIPLE = re.compile(r"(?<![\\A-Za-z])(dozen|hundred|thousand|million|billion|trillion)s?(?![A-Za-z])", re.IGNORECASE)
 _BASE = re.compile(r"[0-9]\s?_\s?(?:\{\s?)?(?:\\(?:text|mathrm|mbox)\s?\{\s?)?([0-9A-Za-z]+)")
-_BASES = {
-    **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
-    **{"eleven": 11, "twelve": 12, "sixteen": 16},
-}
 
 _NAME = re.compile(r"\s*\\?[A-Za-z]+\s?(?:_\s?(?:[A-Za-z0-9]|\{\w{1,20}\})\s?)?(?:\(\s?\\?\w{1,20}\s?\)\s?)?")
 _SPACING = re.compile(r"\\[ ,;:!]|\\q?quad(?![A-Za-z])|[\s~$]")
@@ -179,7 +177,7 @@ def _scales(text: str) -> set[str]:
 
 
 def _bases(text: str) -> set[str]:
-    return {str(_BASES.get(base.lower(), base)) for base in _BASE.findall(text)}
+    return {str(BASES.get(base.lower(), base)) for base in _BASE.findall(text)}
 
 
 def _named(text: str) -> list[str]:

@@ -86,7 +86,8 @@ def _patterns(letters: str) -> dict[str, re.Pattern[str]]:
         rf"((?<=\()[{small}](?=\))|[{letters}]{_ENDS}|[{small}]{_SMALL_ENDS})"
         rf"|(?<![A-Za-z])(?i:option|choice|letter)\s{{1,3}}\(?([{small}]){_SMALL_ENDS}",
         "parentheses": rf"\({capital}\)",
-        "bold": rf"\*\*(?:[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)|\(?([{small}])\)?[.:]?\*\*)",
+        "bold": rf"\*\*(?:[\s(]{{0,3}}{capital}(?=[).:]|\s{{0,3}}\*\*)|\(?([{small}])\)?[.:]?\*\*)"
+        rf"|(?<!\w)__?\(?{any_case}\)?[.:]?__?(?!\w)",
         "standing": rf"{capital}(?<![\w'’-].){_ENDS}{_NO_ARTICLE}|\A[\s(*_\"']{{0,9}}([{small}])[\s).*_\"']{{0,9}}\Z",
     }
     return {name: re.compile(pattern) for name, pattern in rules.items()}

@@ -31,6 +31,13 @@ _EMPTY = re.compile(
     r"\\left\s?\\\{\s{0,9}\\right\s?\\\}|\\\{(?:\s|\\[,;:! ]){0,9}\\\}|\\varnothing(?![A-Za-z])"
     r"|\\(?:text|mathrm|mbox)\s?\{\s?(?:the )?(?:empty|null) set\s?\}"
 )
+BASES = {
+    **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
+    **{"eleven": 11, "twelve": 12, "sixteen": 16},
+}
+_WORD = rf"({'|'.join(BASES)})"
+_IN_TEXT = rf"\\(?:text|textrm|mathrm|mbox)\s?\{{\s?{_WORD}\s?\}}"
+_BASE = re.compile(rf"(?<=[0-9])\s?_\s?(?:\{{\s?{_IN_TEXT}\s?\}}|\{{\s?{_WORD}\s?\}}|{_IN_TEXT})")
 _ROOT = re.compile(r"(?<![A-Za-z\\])sqrt(?=\s?[{0-9])")
 _MIXED = re.compile(r"\A\s?(-?[0-9]{1,20})(?:\\ |[\s~]){1,2}([0-9]{1,20})\s?/\s?([1-9][0-9]{0,19})\s?\Z")
 _MIXED_SPACED = re.compile(r"\A\s?(-?[0-9]{1,20})\s(\\[dt]?frac)")
@@ -56,6 +63,7 @@ def spelt(text: str) -> str:
     text = _UPRIGHT.sub(lambda letter: letter[1] or letter[2] or letter[3], text)
     text = _FUNCTION.sub(lambda name: f"\\{name[1] or name[2]} ", text)
     text = _SQUARE_UNIT.sub(lambda unit: f"\\text{{ {unit[1]}}}^{unit[2] or unit[3]}", text)
+    text = _BASE.sub(lambda base: f"_{{{BASES[base[1] or base[2] or base[3]]}}}", text)
     text = _EMPTY.sub(r"\\emptyset ", _DEGREE.sub(r"^\\circ ", text))
     text = _MIXED_SPACED.sub(r"\1\2", _ROOT.sub(r"\\sqrt", text))
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text)

@@ -77,6 +77,8 @@ def verdict(verifier: Code, response: str, truth: Any) -> Verdict:
         ("print(3)", ADD, 0.0),
         ("print(input()[::-1])", [{"input": "ab\n", "output": "ba"}], 1.0),
         ("def add(a, b): return a + b", {"fn_name": "add", "inputs": [[1, 2]], "outputs": [[3]]}, 1.0),
+        ("def f(x): return x * 2", {"fn_name": "f", "inputs": [["é"]], "outputs": ["éé"]}, 1.0),
+        ("def f(x): return x", {"fn_name": "f", "inputs": [["é"]], "outputs": ["éé"]}, 0.0),
         (
             "class Solution:\n    def add(self, a, b): return a + b",
             {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]},
@@ -105,6 +107,7 @@ def test_forms_of_tests(verifier: Code, response: str, truth: Any, value: float)
         ({}, "(none)"),
         ({"unit_tests": []}, "unit_tests"),
         ({"test_list": []}, "no tests"),
+        ([" ", "# assert True"], "only blank ones"),
         ({"test_list": ["assert ("]}, "no Python"),
         ({"test_list": "assert True"}, "list of texts"),
         ({"test": "def check(f): pass", "entry_point": "f()"}, "name of a function"),

@@ -156,6 +156,7 @@ def test_ways_to_name_things(verifier: Code, test: str, source: str, value: floa
             "import unittest\nclass TestA(unittest.TestCase):\n    def test_a(self): pass",
             "TestA of the test module inherits",
         ),
+        ("def setup_module(): pass\ndef test_a(): pass", "has setup_module"),
         ("class TestA:\n    def setup_method(self): pass\n    def test_a(self): pass", "has setup_method"),
     ],
 )
