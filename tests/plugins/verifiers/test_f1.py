@@ -100,7 +100,7 @@ def test_long_texts_take_linear_time() -> None:
         verdict = _judge(text, "x")
         assert verdict.value == 0.0
         assert verdict.extracted is not None
-        assert len(verdict.extracted) <= 200
+        assert len(verdict.extracted.replace("\\ud800", "?")) <= 200
 
 
 def test_it_can_be_sent_to_a_worker() -> None:

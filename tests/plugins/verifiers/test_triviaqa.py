@@ -91,7 +91,7 @@ def test_long_texts_take_linear_time(match: str) -> None:
         verdict = _judge(text, needles, match)
         assert verdict.value == 0.0
         assert verdict.extracted is not None
-        assert len(verdict.extracted) <= 200
+        assert len(verdict.extracted.replace("\\ud800", "?")) <= 200
 
 
 def test_it_can_be_sent_to_a_worker() -> None:
