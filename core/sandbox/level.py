@@ -95,9 +95,15 @@ class Level:
     @property
     def memory(self) -> str:
         """How the memory of a program is limited, for people."""
-        if self.name in _uncounted:
-            return "of each process, not of all together: there is no /proc inside to count them by"
-        return f"of each process, and of all together, counted in /proc every {LOOK:g} s"
+        counted = f"counted in /proc every {LOOK:g} s" if self.name not in _uncounted else ""
+        reason = _ungrouped.get(self.name, "not tried")
+        if not reason:
+            kernel = "of each process, and of all together by the kernel (control group)"
+            return f"{kernel}, and {counted}" if counted else kernel
+        told = f"of each process, and of all together, {counted}"
+        if not counted:
+            told = "of each process, not of all together: there is no /proc inside to count them by"
+        return f"{told}; control groups: no ({reason})"
 
     @property
     def calls(self) -> str:
@@ -119,6 +125,8 @@ def landlocked() -> bool:
 
 _uncounted: set[LevelName] = set()
 """Levels at which the memory of all processes of a program together is not counted."""
+_ungrouped: dict[LevelName, str] = {}
+"""Of each level that was tried, why its programs are in no control group; empty where they are."""
 _lock = threading.Lock()
 _found: dict[str, Level] = {}
 
@@ -168,6 +176,7 @@ def _holes(name: LevelName) -> list[str]:
     worker = Worker(name, Limits(seconds=10, processes=4), bwrap=bubblewrap() or "")
     if not worker.counts:
         _uncounted.add(name)
+    _ungrouped[name] = worker.ungrouped
     try:
         with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
             os.chmod(folder, 0o777)

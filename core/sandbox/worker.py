@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from aftertrain.core.errors import AftertrainError
+from aftertrain.core.sandbox import cgroup, delegation
 from aftertrain.core.sandbox.limits import Limits
 from aftertrain.core.sandbox.orders import STOP
 
@@ -41,6 +43,8 @@ zygote.main(sys.argv[2])
 
 _immovable: set[str] = set()
 """Pythons that start nowhere but where they were installed."""
+_grouped = threading.Event()
+"""Whether programs of this process have been kept in a control group."""
 log = logging.getLogger("aftertrain.sandbox")
 
 
@@ -79,6 +83,7 @@ class Worker:
     Attributes:
         pid: the process that was started.
         counts: whether the memory of all processes of a program together is counted.
+        ungrouped: why programs are in no control group that counts and limits their memory; empty where they are.
         line: the examiner's end of a line to the next program, where programs are kept.
 
     Raises:
@@ -109,6 +114,7 @@ class Worker:
             self._start({**config, "own_names": True})
             _immovable.add(python)
             log.info("Python does not start under another name (%s): programs see where it is installed", error)
+        self.ungrouped = self._group() if role == "programs" else ""
 
     def _start(self, config: dict[str, Any]) -> None:
         ours, theirs = socket.socketpair()
@@ -122,7 +128,8 @@ class Worker:
                 start_new_session=True,
             )
             self.control, self.pid = ours, process.pid
-            self._finish = weakref.finalize(self, _end, process, ours)
+            self._groups: list[cgroup.Group] = []
+            self._finish = weakref.finalize(self, _end, process, ours, self._groups)
             answer = self.answer(START)
             if not answer or "ready" not in answer:
                 self.close()
@@ -131,6 +138,36 @@ class Worker:
                 reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
                 raise SandboxError(f"sandbox level {self.level}: {reason}")
             self.counts = answer.get("counts", False)
+
+    def _group(self) -> str:
+        """Have programs run in a control group of this worker's own; why that cannot be had.
+
+        Raises:
+            SandboxError: the process ended over it.
+        """
+        try:
+            group = cgroup.make(cgroup.files(self.limits))
+            self._groups.append(group)
+            descriptors = group.open()
+        except delegation.NoGroups as error:
+            reason = str(error)
+        else:
+            self.order("group", descriptors, START)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            answer = self.answer(START)
+            if answer is None:
+                self.close()
+                raise SandboxError(f"sandbox level {self.level}: the process ended on its way to a control group")
+            reason = answer["group"]
+        if not reason:
+            _grouped.set()
+            return ""
+        for group in self._groups:
+            group.remove()
+        if _grouped.is_set():
+            log.warning("programs are in no control group any more: %s. Memory is counted in /proc only", reason)
+        return reason
 
     def order(self, mode: str, descriptors: Sequence[int], seconds: float, **more: str) -> None:
         """Send an order, with what `more` names.
@@ -231,7 +268,7 @@ def drain(readers: Sequence[IO[bytes] | socket.socket], most: int, deadline: flo
     return tuple(bytes(part) for part in kept), False
 
 
-def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+def _end(process: subprocess.Popen[bytes], control: socket.socket, groups: Sequence[cgroup.Group]) -> None:
     control.close()
     try:
         process.wait(1.0)
@@ -239,6 +276,9 @@ def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    for group in groups:
+        if not group.remove():
+            log.warning("the control group %s cannot be removed", group.folder)
 
 
 def sealed(content: bytes) -> IO[bytes]:

@@ -22,7 +22,8 @@ import tempfile
 import time
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import case, keeper, landlock, orders, walls
+from aftertrain.core.sandbox import case, keeper, landlock, orders, scratch, walls
+from aftertrain.core.sandbox.cgroup import Door
 from aftertrain.core.sandbox.limits import LOOK
 from aftertrain.core.sandbox.seccomp import Neighbours
 
@@ -117,6 +118,8 @@ class Zygote:
         self.keeps_doors = not self.alone or landlock.version() >= landlock.MOVES
         case.prepare(self.limits, self.folder, self.neighbours, config.get("others", 0))
         self.child = 0
+        self.door: Door | None = None
+        """To the control group of programs, where there is one."""
         if not self.alone:
             walls.watch_owner(config["owner"], self._end)
         self.proc = _open_folder("/proc")
@@ -132,13 +135,20 @@ class Zygote:
             order, descriptors = orders.receive(self.control)
             if order is None:
                 self._end()
+            if order["mode"] == "group":
+                self._take(Door(*descriptors))
+                before = keeper.state(self.proc)
+                continue
             self._prepare()
+            killed = self.door.killed() if self.door else 0
             child = self.child = os.fork()
             if child == 0:
                 self._become(order, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             answer = self._wait(child, order["seconds"])
+            if self.door and self.door.killed() > killed:
+                answer = {"status": None, "why": "memory"}
             self._kill_all(child)
             self.child = 0
             if changed := keeper.changes(before, keeper.state(self.proc)):
@@ -154,6 +164,16 @@ class Zygote:
         self.line, other_end = socket.socketpair()
         with other_end:
             orders.send(self.control, answer, [other_end.fileno()])
+
+    def _take(self, door: Door) -> None:
+        """Have programs run in a control group from now on, or say why they cannot."""
+        if reason := door.refuses():
+            for descriptor in door.descriptors:
+                os.close(descriptor)
+        else:
+            self.door = door
+            self.private += door.descriptors
+        orders.send(self.control, {"group": reason})
 
     def keep_examiner(self) -> NoReturn:
         """Have one child examine tests, order by order; when it ends, say how, and have another."""
@@ -179,6 +199,11 @@ class Zygote:
                 orders.send(self.control, {"died": status})
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        if self.door:
+            try:
+                self.door.enter()
+            except OSError:
+                os._exit(70)  # nothing runs uncounted; the canary ends so, too, and the keeper is replaced
         line = self.line.detach()
         if order["mode"] == "module":
             descriptors = [*descriptors, line]
@@ -251,6 +276,8 @@ class Zygote:
 
     def _kill_all(self, child: int) -> None:
         """Kill every process of the program and wait until none is left."""
+        if self.door:
+            self.door.kill()
         if self.alone or self.own_user:
             # All at once, ourselves and the first process excepted: no fork can slip through.
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -282,9 +309,9 @@ class Zygote:
         elif self.alone:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    _remove(entry.path)
+                    scratch.remove(entry.path)
         else:
-            _remove(self.folder)
+            scratch.remove(self.folder)
             for path, _ in self._left_in_shared_memory():
                 os.unlink(path)
 
@@ -349,32 +376,3 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(OSError):
         os.kill(child, signal.SIGKILL)
-
-
-def _remove(path: str) -> None:
-    """Delete a file or a folder, whatever its rights and however deep: inner folders are first moved to the top."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        os.unlink(path)
-        return
-    number, left = 0, [path]
-    while left:
-        folder = left[-1]
-        os.chmod(folder, 0o700)
-        inner = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(entry.path)
-                else:
-                    os.unlink(entry.path)
-        if folder != path or not inner:
-            left.pop()
-        for entry_path in inner:
-            os.chmod(entry_path, 0o700)
-            number += 1
-            flat = entry_path if folder == path else os.path.join(path, f".aftertrain-{number}")
-            if flat != entry_path:
-                os.rename(entry_path, flat)
-            left.append(flat)
-        if folder != path or not inner:
-            os.rmdir(folder)

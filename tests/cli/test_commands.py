@@ -206,6 +206,8 @@ def test_doctor_tells_versions_machine_and_missing_extras(capsys: pytest.Capture
     said = capsys.readouterr().out
     for word in ("python", "torch", "transformers", "memory", "torch threads"):
         assert any(line.split()[:1] == word.split()[:1] for line in said.splitlines()), word
+    (memory,) = [line for line in said.splitlines() if line.split()[:2] == ["its", "memory"]]
+    assert "control group" in memory
     ray = [line for line in said.splitlines() if line.split()[:1] == ["ray"]]
     assert len(ray) == 1
     if importlib.util.find_spec("ray") is None:
