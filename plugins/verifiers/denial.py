@@ -15,7 +15,7 @@ WINDOW = 90
 _TOKEN = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?|[^\sA-Za-z]")
 _DENIES = re.compile(
     r"not|neither|nor|never|cannot|\w+n['’]t|hardly|scarcely|less|except|excepting|than|over|unlike|versus|vs|wrong|"
-    r"incorrect|false|besides|without|against|(?:eliminat|exclud|reject|dismiss|discard|disprov|refut|contradict|omit|avoid|ignor|disregard)\w*",
+    r"incorrect|false|besides|without|against|(?:eliminat|exclud|reject|dismiss|discard|disprov|refut|contradict|omit|avoid|ignor|disregard|refus)\w*",
     re.IGNORECASE,
 )
 _PAIRS = {
@@ -27,6 +27,7 @@ _PAIRS = {
     "for": {"except"},
     "from": {"apart", "aside", "far"},
     "way": {"no"},
+    "doubt": {"i", "would", "seriously", "strongly"},
 }
 """Last word of a denial by two words, and what its first may be."""
 _TURNS = re.compile(
@@ -37,7 +38,7 @@ _LESSER = re.compile("worse|weaker|poorer|inferior", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.;!?:\n]")
 _EXCEPTS = re.compile(
     r"\b(?:except(?:ing)?(?:\sfor)?|besides|(?:apart|aside)\sfrom"
-    r"|(?:all|every\w*|each|any\w*|none|nothing|no\s\w{1,9})\s(?:[a-z]{1,9}\s){0,4}?(?:but|other\sthan))\s"
+    r"|no\sother\s\w{1,9}\sthan|(?:all|every\w*|each|any\w*|none|nothing|no\s\w{1,9})\s(?:[a-z]{1,9}\s){0,4}?(?:but|other\sthan))\s"
     r"(?:(?:the\s)?(?:options?|choices?|answers?|letters?)\s)?[(*_\"'`]{0,4}\Z",
     re.IGNORECASE,
 )
@@ -60,6 +61,10 @@ _LEADS = re.compile(
 _MARKS = frozenset("()[]{}*_\"'`:$/-–—\\")
 _DOES_NOT = re.compile(
     r"(?:do|does|did)(?:n['’]t| not) (?:work|fit|hold|match|apply|make|satisfy|follow|answer|seem|look)\b"
+)
+_BUT_WRONG = re.compile(
+    r"(?:[a-z]+ ){1,5}(?:, )?but (?:it |that )?(?:is|are|was) (?:[a-z]+ly )?"
+    r"(?:wrong|incorrect|false|invalid|not (?:the )?(?:correct|right|true|best|answer|it)\b)"
 )
 _LINKS = re.compile("is|are|was|were|seems?|looks?|be|been|can|could|must|would|may|might|will|has|have")
 _ADVERBS = re.compile(
@@ -155,10 +160,13 @@ def _denied_behind(after: Sequence[str], letters: str) -> bool:
         place += 1
     words = [token.lower() for token in after[place:] if token not in _MARKS]
     if words[:1] == ["?"]:
-        return bool(words[1:]) and words[1] in ("no", "nope", "not", "wrong", "incorrect")
+        reply = next((word for word in words[1:5] if word not in (",", "hmm", "well", "wait", "oh")), "")
+        return reply in ("no", "nope", "not", "wrong", "incorrect")
     if words[:1] in (["fails"], ["contradicts"]) or (words[:1] == ["out"] and words[1:2] != ["of"]):
         return True
     if _DOES_NOT.match(" ".join(words[:3])):
+        return True
+    if _BUT_WRONG.match(" ".join(words[:12])) and not any(token in letters for token in after[place : place + 8]):
         return True
     linked = False
     for number, word in enumerate(words[:8]):

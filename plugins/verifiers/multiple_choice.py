@@ -23,7 +23,7 @@ _CLOSE = rf"[{_EMPHASIS})\]}}.]{{0,9}}"
 """What may stand between a letter and the end of what encloses it."""
 _SAYS = r"(?:\s{0,9}[:=]|\s{1,9}(?:is|(?:would|must|should)\s{1,9}be)\b:?)"
 _GOES_ON = (
-    "is|are|because|since|as|and|or|but|over|than|rather|instead|seems|looks|must|should|would|can|could|cannot|does|holds"
+    "is|are|isn|aren|wasn|doesn|because|since|as|and|or|but|over|than|rather|instead|seems|looks|must|should|would|can|could|cannot|does|holds"
     "|fits|follows|works|wins|remains|stays|stands|out|if|so|which|here"
 )
 """Words that may follow a letter that is no article."""

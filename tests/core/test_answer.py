@@ -215,12 +215,14 @@ def test_what_is_handed_on_reaches_nested_verifiers_and_format_sees_all() -> Non
 
 def test_the_command_tells_the_part_and_the_rule(tmp_path: Path) -> None:
     cases = tmp_path / "cases.jsonl"
-    cases.write_text(json.dumps({"id": "a", "response": BOXED, "ground_truth": "7"}) + "\n")
-    ours = CliRunner().invoke(command, ["math", str(cases), "--workers", "1"])
-    assert json.loads(ours.stdout)["detail"] == "after </think>, in <answer>: math_verify, not equal"
-    theirs = CliRunner().invoke(command, ["math", str(cases), "--workers", "1", "equality=string"])
+    reply = "<think>#### 7?</think> <answer>#### 8</answer>"
+    cases.write_text(json.dumps({"id": "a", "response": reply, "ground_truth": "7"}) + "\n")
+    ours = CliRunner().invoke(command, ["gsm8k", str(cases), "--workers", "1"])
+    assert json.loads(ours.stdout)["score"] == 0.0
+    assert json.loads(ours.stdout)["detail"] == "after </think>, in <answer>: strict, decimal"
+    theirs = CliRunner().invoke(command, ["gsm8k", str(cases), "--workers", "1", "equality=string"])
     assert json.loads(theirs.stdout)["score"] == 1.0
-    assert "note: math's equality string judges the whole reply, thoughts included" in theirs.stderr
+    assert "note: gsm8k's equality string judges the whole reply, thoughts included" in theirs.stderr
 
 
 def test_format_needs_no_ground_truth(tmp_path: Path) -> None:

@@ -165,6 +165,18 @@ def test_what_chooses_no_letter_is_unparsable(response: str) -> None:
         ("__B__", "B"),
         ("_b_", "B"),
         ("snake_B_case", None),
+        ("B isn't wrong", "B"),
+        ("B isn't right; C is.", "C"),
+        ("No other option than B fits", "B"),
+        ("I refuse to pick B", None),
+        ("I doubt it's B", None),
+        ("No doubt it's B", "B"),
+        ("I don't doubt it is B", "B"),
+        ("B seems right but is wrong", None),
+        ("B is tempting, but it is not the answer", None),
+        ("A is right but B is wrong", "A"),
+        ("B is odd but is right", "B"),
+        ("The answer is A? Hmm, no, B", "B"),
     ],
 )
 def test_letters_that_are_turned_down(response: str, letter: str | None) -> None:
