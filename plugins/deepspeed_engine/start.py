@@ -77,6 +77,8 @@ def wrap(model: PreTrainedModel, scorer: Scorer, optimizer: AdamW, ranks: Ranks)
     head, settings = scorer.head, scorer.settings
     # DeepSpeed calls torch's collectives by names that torch has since renamed.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
+    # It has torch import its compiler, which uses what torch itself has given up.
+    warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
     with ranks.together("DeepSpeed to share out the model"):
         engine, *_ = deepspeed.initialize(
             model=scorer,
