@@ -175,7 +175,7 @@ def test_the_fingerprint_is_of_content(tmp_path: Path, file: str) -> None:
         ('{"question": "a", "answer": "none"}', r"q\.jsonl:1: field 'answer' has no number after '####': 'none'"),
         ('{"question": 1, "answer": "#### 1"}', r"q\.jsonl:1: field 'question' must be a str, found int"),
         ("[1]", r"q\.jsonl:1: a JSON object is needed, found list"),
-        ("{", r"q\.jsonl:1: not JSON"),
+        ("{", r"q\.jsonl:1:2: not JSON"),
         ("", r"q\.jsonl: no questions"),
     ],
 )

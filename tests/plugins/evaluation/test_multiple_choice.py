@@ -82,9 +82,8 @@ def test_prompts_equal_olmes_requests(
             {"question": question[10:], "choices": texts, "answer": "ABCDE".index(answer[-1]) if letters else 0}
         )
     shots = write(tmp_path / "shots.jsonl", *examples)
-    made = task(
-        tmp_path, *rows, formulation=formulation, normalization=normalization, shots=len(examples), shots_path=shots
-    )
+    scored = {} if letters else {"normalization": normalization}
+    made = task(tmp_path, *rows, formulation=formulation, shots=len(examples), shots_path=shots, **scored)
     for row, instance in zip(golden, made.instances(), strict=True):
         assert instance.messages[0].content == row["context"]
         assert list(instance.choices) == [request["continuation"] for request in row["requests"]]

@@ -265,9 +265,9 @@ def test_adapters_are_warned_of_where_their_base_does_not_name_the_end(
         model=base,
         loss={"use": "sft"},
         data={"use": "jsonl", "path": str(row_of(case, tmp_path))},
-        optimizer={"lr": 1e-1},
+        optimizer={"lr": 3e-2},
         batch={"sequences": 1, "max_tokens": 64},
-        epochs=20,
+        epochs=40,
         engine={"use": "torch", "device": "cpu", "lora": {"rank": 8, "save": "adapter"}},
     )
     folder = stage.run().path
