@@ -25,6 +25,8 @@ LISTENER = "AFTERTRAIN_LISTENER"
 """Environment variable with the descriptor on which rank 0 listens, opened by the launcher, so that no port is lost."""
 TOLD_EVERY = 10.0
 """Seconds between two lines that say who is waited for."""
+LONGEST = 1e8
+"""Seconds that a wait may last at most, three years: threads and torch count longer ones wrongly or not at all."""
 _POLL = 0.1
 _ATTEMPT = 2.0
 
@@ -42,8 +44,11 @@ def patience(otherwise: float) -> float:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise RunError(f"{SETTING} is {given!r}: expected seconds, a number above 0; unset it for {otherwise:g}")
+    if not 0 < seconds <= LONGEST:
+        raise RunError(
+            f"{SETTING} is {given!r}: expected seconds, a number above 0 and up to {LONGEST:,.0f}; "
+            f"unset it for {otherwise:g}"
+        )
     return seconds
 
 

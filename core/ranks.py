@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -147,7 +148,7 @@ def joined(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
         RunError: the environment is incomplete, or not all ranks came in time.
     """
     environment = os.environ if environment is None else environment
-    size = int(environment.get("WORLD_SIZE", "1"))
+    size = _number(environment, "WORLD_SIZE", 1, range(1, sys.maxsize))
     if size == 1 or _here.size > 1:
         yield _here
         return
@@ -178,8 +179,8 @@ def _join(environment: Mapping[str, str], size: int) -> Ranks:
     _meetings += 1
     if dist.is_initialized():
         raise RunError("torch.distributed is initialised already; leave it to aftertrain to join the ranks")
-    rank = int(environment["RANK"])
-    local = int(environment.get("LOCAL_RANK", rank))
+    rank = _number(environment, "RANK", 0, range(size))
+    local = _number(environment, "LOCAL_RANK", rank, range(size))
     seconds = patience(JOINING)
     meeting = Meeting(environment, rank, size, seconds)
     try:
@@ -194,6 +195,25 @@ def _join(environment: Mapping[str, str], size: int) -> Ranks:
     except (dist.DistError, ValueError) as error:
         raise RunError(f"rank {rank} of {size} cannot meet the others at {meeting.where}: {error}") from error
     return ranks
+
+
+def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: range) -> int:
+    """A whole number that the launcher has left in the environment.
+
+    Raises:
+        RunError: it is none, or not one of those allowed.
+    """
+    given = environment.get(name)
+    if given is None:
+        return otherwise
+    # So many digits say every number of processes, and no conversion is refused.
+    if given.isascii() and given.isdecimal() and len(given) < 10 and int(given) in allowed:
+        return int(given)
+    upto = f" to {allowed[-1]}" if allowed.stop < sys.maxsize else " or more"
+    raise RunError(
+        f"{name} is {given!r} in the environment: expected a whole number, {allowed[0]}{upto}; start the run with "
+        "'aftertrain run RECIPE --nproc N' or with torchrun, or unset WORLD_SIZE for a run of one process"
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch.distributed  # noqa: F401  its import would take up the seconds of 
 from aftertrain.core import meeting
 from aftertrain.core.errors import RunError
 from aftertrain.core.meeting import SETTING, Meeting, patience
+from aftertrain.core.ranks import joined
 from aftertrain.core.run.orders import SILENCE
 
 HOST = "127.0.0.1"
@@ -32,7 +33,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.parametrize("given", ["soon", "", "0", "-3", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("given", ["soon", "", "0", "-3", "nan", "inf", "1e999", "1e10"])
 def test_a_deadline_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTING, given)
     with pytest.raises(RunError, match=rf"AFTERTRAIN_RANK_DEADLINE is '{given}': expected seconds, a number above 0"):
@@ -85,3 +86,19 @@ def test_a_port_that_is_none(port: str) -> None:
 def test_a_host_that_is_none() -> None:
     with pytest.raises(RunError, match=r"MASTER_ADDR is 'no\.such\.host\.invalid', no host"):
         Meeting(_environment(29500, "no.such.host.invalid"), 1, 2, 5.0).store(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        *(("WORLD_SIZE", given, "1 or more") for given in ["", "two", "0", "-2", "2.0", "9" * 5_000]),
+        *((name, given, "0 to 1") for name in ["RANK", "LOCAL_RANK"] for given in ["", "x", "2", "-1"]),
+    ],
+)
+def test_a_number_that_no_launcher_writes(name: str, given: str, expected: str) -> None:
+    environment = {"WORLD_SIZE": "2", "RANK": "1", **_environment(29500), name: given}
+    with (
+        pytest.raises(RunError, match=f"^{name} is '{given}' in the environment: expected a whole number, {expected};"),
+        joined(environment),
+    ):
+        pass
