@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import candidate, examiner, landlock, program
+from aftertrain.core.sandbox.limits import environment
 from aftertrain.core.sandbox.seccomp import Neighbours, filter_program
 
 if sys.platform == "linux":
@@ -113,7 +114,7 @@ def prepare(limits: dict[str, Any], folder: str, neighbours: Neighbours, others:
     """
     os.umask(0o077)
     os.environ.clear()
-    os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8")
+    os.environ.update(environment(folder))
     _set("AS", limits["memory_bytes"])
     _set("FSIZE", limits["file_bytes"])
     _set("NOFILE", OPEN_FILES)

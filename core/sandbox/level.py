@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertrain.core.sandbox.calls import table
-from aftertrain.core.sandbox.limits import LOOK, Limits
+from aftertrain.core.sandbox.limits import LOOK, Limits, environment
 from aftertrain.core.sandbox.seccomp import ARCHITECTURES
 from aftertrain.core.sandbox.worker import LevelName, SandboxError, Worker
 
@@ -51,7 +51,7 @@ tries("network", lambda: socket.create_connection(("127.0.0.1", asked["port"]), 
 tries("files of this machine", lambda: open(asked["file"]).read())
 tries("writing outside the scratch folder", lambda: open(asked["folder"] + "/hole", "w"))
 tries("writing to the root", lambda: open("/hole", "w"))
-tries("the environment", lambda: os.environ[asked["variable"]])
+tries("the environment", lambda: any(name in os.environ for name in asked["variables"]))
 tries("the owner's environment", lambda: open(f"/proc/{asked['owner']}/environ").read())
 tries("any number of processes", forks)
 tries("the name of this machine", lambda: os.uname().nodename == asked["host"] != "sandbox")
@@ -182,13 +182,13 @@ def _holes(name: LevelName) -> list[str]:
             os.chmod(folder, 0o777)
             canary = Path(folder) / "canary"
             canary.write_text(_SECRET)
-            variable = next(iter(os.environ), "PATH")
-            asked = {"port": server.getsockname()[1], "file": str(canary), "folder": folder, "variable": variable}
             asked = {
-                **asked,
+                "port": server.getsockname()[1],
+                "file": str(canary),
+                "folder": folder,
                 "owner": os.getpid(),
                 "host": socket.gethostname(),
-                "variable": "PWD" if variable in ("PATH", "LANG") else variable,
+                "variables": sorted(os.environ.keys() - environment("").keys()),
             }
             raw = worker.run(_PROBE.encode(), json.dumps(asked).encode(), 65536, 10.0)
     finally:

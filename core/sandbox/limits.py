@@ -10,6 +10,11 @@ LOOK = 0.05
 """Seconds between two looks at the memory of all processes of a program."""
 
 
+def environment(folder: str) -> dict[str, str]:
+    """All environment variables that a program has, beside a scratch folder: none of them is its owner's."""
+    return {"HOME": folder, "TMPDIR": folder, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one program may use.

@@ -222,6 +222,18 @@ def test_the_level_is_found_once_by_trying(monkeypatch: pytest.MonkeyPatch) -> N
     assert level().isolated
 
 
+@pytest.mark.parametrize("name", ["HOME", "TMPDIR", "LANG", "OWNERS_OWN"])
+def test_the_owners_environment_is_a_hole_only_where_a_program_has_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {name: "/owner", **os.environ})
+    assert "the environment" not in level_module._holes("rlimits")
+    given = level_module.environment
+    monkeypatch.setattr(level_module, "environment", lambda folder: {k: "" for k in given(folder) if k != "LANG"})
+    monkeypatch.setitem(os.environ, "LANG", "C")
+    assert "the environment" in level_module._holes("rlimits")
+
+
 def test_a_level_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(level_module, "_holes", lambda name: ["network"])
     assert level_module.why_not("namespaces") == "a program got through to network"
