@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.endings import name_ends, unnamed_ends
+from aftertrain.core.endings import name_ends
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
 from aftertrain.core.loss import Loss
@@ -17,18 +17,18 @@ from aftertrain.core.model_folder import read_config
 from aftertrain.core.packing import Atom, pack, pack_share
 from aftertrain.core.padding import reward_padding
 from aftertrain.core.ranks import current
-from aftertrain.core.records import Artifact, ArtifactType, Conversation, Document, Record
+from aftertrain.core.records import Artifact, ArtifactType, Document
 from aftertrain.core.router import untrained
 from aftertrain.core.saved import save_checked
 from aftertrain.core.schedule import Pace
 from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.step import StepResult, train_step
-from aftertrain.core.template_checks import template_faults
 from aftertrain.core.usage import Unused
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
+from aftertrain.plugins.training.misfits import misfits, template_warnings
 from aftertrain.plugins.training.outlook import left_out, outlook
 from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
@@ -45,13 +45,6 @@ if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
     from aftertrain.core.invariants.trial import Trial
 
-FORMATS = {"Conversation": "messages", "Document": "text", "PreferencePair": "preference", "Feedback": "feedback"}
-"""Which `format` of the built-in data sets makes which records."""
-ONLY: tuple[tuple[str, str, type[Record], str, str], ...] = (
-    ("learn", "each", Conversation, "makes samples of a conversation's replies", "all or last"),
-    ("overlong", "split", Document, "cuts plain texts", "drop, truncate or error"),
-)
-"""Settings of `batch` that fit one kind of record: field, word, kind, what it does, and what others to use."""
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
 
@@ -91,13 +84,13 @@ class Train(Stage[TrainSettings]):
             Interrupted: the user asked to stop; a checkpoint is saved.
         """
         loss, data = self._loss(), self._data()
-        if misfits := self._misfits(loss, data):
-            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if found := misfits(self.settings, self.builder, loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
         model = context.inputs["model"]
         tokenizer = tokenizer_for(data, model.path, context.chat_template)
         latest = context.checkpoints.latest()
         engine = self._engine()
-        faults = self._template_faults(tokenizer, model.path, data)
+        faults = template_warnings(tokenizer, model.path, data, engine, self._head)
         if latest is None:
             for message in (*faults, *engine.notes(), *untrained(read_config(model.path))):
                 context.emit("warning", message=message)
@@ -152,12 +145,12 @@ class Train(Stage[TrainSettings]):
     def preflight(self, context: PlanContext) -> list[PlanItem]:
         """Whether loss, data, stage and chat template fit together."""
         loss, data = self._loss(), self._data()
-        if misfits := self._misfits(loss, data):
-            return [PlanItem("loss", misfit, "error") for misfit in misfits]
+        if found := misfits(self.settings, self.builder, loss, data):
+            return [PlanItem("loss", misfit, "error") for misfit in found]
         if refused := self._engine().misfits(context.model, head=self._head):
             return [PlanItem("engine", misfit, "error") for misfit in refused]
         tokenizer = tokenizer_for(data, context.model, context.chat_template)
-        faults = self._template_faults(tokenizer, context.model, data)
+        faults = template_warnings(tokenizer, context.model, data, self._engine(), self._head)
         left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
         return left + [PlanItem("template", fault, "warning") for fault in faults]
 
@@ -193,8 +186,8 @@ class Train(Stage[TrainSettings]):
 
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
         loss, data = self._loss(), self._data()
-        if misfits := self._misfits(loss, data):
-            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if found := misfits(self.settings, self.builder, loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
         if self.settings.compose is not None:
             raise RunError(
                 f"stage {context.name!r}: the model in training composes the batches, so that none is known before; "
@@ -220,8 +213,8 @@ class Train(Stage[TrainSettings]):
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
         loss, data = self._loss(), self._data()
-        if misfits := self._misfits(loss, data):
-            raise RunError(f"stage {context.name!r}: {'; '.join(misfits)}")
+        if found := misfits(self.settings, self.builder, loss, data):
+            raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
         return make_trial(self.settings, context, loss, rows, type(self))
 
     def _steps(
@@ -374,70 +367,6 @@ class Train(Stage[TrainSettings]):
             reference,
             warn=lambda message: context.emit("warning", message=message),
         )
-
-    def _template_faults(self, tokenizer: PreTrainedTokenizerBase, model: str, data: Dataset[Any]) -> list[str]:
-        """What to warn of: faults of the template, and ends of replies that adapters cannot tell their base of.
-
-        Raises:
-            ModelError: no conversation could be rendered well, or the generation config cannot be read.
-        """
-        faults = [] if data.record_type is Document else template_faults(tokenizer)
-        ends = unnamed_ends(model, tokenizer) if self._head == "lm" else []
-        if ends and self._engine().saves == "adapter":
-            words = ", ".join(f"{tokenizer.convert_ids_to_tokens(number)} ({number})" for number in ends)
-            faults.append(
-                f"adapters are played with the generation_config.json of their base, {model}, which does not name "
-                f"{words}: replies would not stop there. Set engine.lora.save: merged, or load the generation config "
-                "from the adapters' folder, which names it"
-            )
-        return faults
-
-    def _records(self, data: Dataset[Any]) -> list[tuple[str, type[Record]]]:
-        """What is trained on and what is measured on, with the records of each."""
-        found = [("the data set", data.record_type)]
-        if self.settings.validation is not None:
-            found.append(("validation", self.builder.build(self.settings.validation.data).record_type))
-        return found
-
-    def _misfits(self, loss: Loss[Any], data: Dataset[Any]) -> list[str]:
-        """Why this loss cannot be trained on this data by this stage."""
-        needs, name = loss.needs, self.settings.loss.name
-        found = []
-        if data.record_type.__name__ not in needs.records:
-            wanted = " or ".join(sorted(needs.records))
-            formats = " or ".join(f"`format: {word}`" for kind, word in FORMATS.items() if kind in needs.records)
-            # Data sets of other plugins may know no formats.
-            tabular = type(self.settings.data.settings).model_fields.keys() & {"format", "parts"}
-            cure = f"; set {formats} of the data, if its rows are such" if formats and tabular else ""
-            found.append(f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}{cure}")
-        if self.settings.validation is not None:
-            held_out = self.builder.build(self.settings.validation.data).record_type.__name__
-            if held_out not in needs.records:
-                found.append(
-                    f"loss {name!r} learns from {' or '.join(sorted(needs.records))}, validation yields {held_out}"
-                )
-        found += [
-            f"batch.{field}: {word} {does}, {what} yields {record.__name__}; use {others}"
-            for field, word, kind, does, others in ONLY
-            if getattr(self.settings.batch, field) == word
-            for what, record in self._records(data)
-            if record is not kind
-        ]
-        if self.settings.stream is not None and COLUMN in needs.columns:
-            found.append(f"loss {name!r} needs a reference, which is computed for all rows at once; set stream: null")
-        if others := sorted(needs.columns - {COLUMN}):
-            found.append(
-                f"loss {name!r} needs {', '.join(others)}, which an offline stage has not; use the stage online"
-            )
-        if self.settings.compose is not None and "values" in needs.scores:
-            found.append(f"compose goes by log-probabilities, which the model of loss {name!r} has not; set it to null")
-        if len(needs.per) != 1 or ("values" in needs.scores and len(needs.scores) > 1):
-            found.append(f"loss {name!r} trains several models at once; use the stage online")
-        elif set(needs.per) != {"value" if "values" in needs.scores else "policy"}:
-            found.append(
-                f"loss {name!r} calls its term {next(iter(needs.per))!r}; a term is 'policy', or 'value' of a head"
-            )
-        return found
 
     @property
     def _head(self) -> Head:
