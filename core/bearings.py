@@ -23,7 +23,6 @@ from types import ModuleType
 from typing import Any
 
 _HOOKS = ("stdin", "stdout", "stderr", "excepthook", "displayhook", "unraisablehook")
-_FLOAT32 = "torch.float32"
 
 
 class Bearings:

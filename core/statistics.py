@@ -24,10 +24,6 @@ class Interval:
     high: float
     n: int
 
-    def excludes(self, value: float) -> bool:
-        """Whether `value` lies outside the interval."""
-        return not self.low <= value <= self.high
-
 
 def wilson(successes: float, n: int) -> Interval:
     """Wilson score interval of a proportion (Wilson 1927): honest near 0 and 1, where the normal one is not.

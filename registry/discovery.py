@@ -69,10 +69,9 @@ def discover(
         patience: seconds after which a plugin still being imported is named.
     """
     registry = Registry(block=frozenset(block))
-    found = [(_origin(entry), entry) for entry in entry_points]
-    for origin, entry in sorted(found, key=lambda pair: _order(pair[0])):
+    for origin in sorted(map(_origin, entry_points), key=_order):
         reason = _blocked(origin, registry.block)
-        registry.commit(Plugin(origin, "blocked", note=reason) if reason else _load(origin, entry, patience))
+        registry.commit(Plugin(origin, "blocked", note=reason) if reason else _load(origin, patience))
     return registry
 
 
@@ -99,7 +98,7 @@ def _blocked(origin: Origin, block: frozenset[str]) -> str:
     return ""
 
 
-def _load(origin: Origin, entry: importlib.metadata.EntryPoint, patience: float) -> Plugin:
+def _load(origin: Origin, patience: float) -> Plugin:
     staging = Staging(origin)
     level = logging.DEBUG if origin.built_in else logging.WARNING
     heavy_before = {name for name in HEAVY if name in sys.modules}

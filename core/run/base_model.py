@@ -95,6 +95,6 @@ def _from_hub(model: str, folder: Path, weights: bool) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"model {model!r}: there is no folder {folder}, and the hub does not give it: {reason} "
+            f"model {model!r}: there is no folder {folder}, and the hub does not give it: {reason.rstrip('.')}. "
             "Give a folder with model=./folder"
         ) from error

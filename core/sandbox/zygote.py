@@ -232,13 +232,13 @@ class Zygote:
                 if not self.control.recv(4096):
                     self._end()
                 return {"status": None, "why": "stopped"}
-            elif self._memory(child) > self.limits["memory_bytes"]:
+            elif self._memory() > self.limits["memory_bytes"]:
                 return {"status": None, "why": "memory"}
             elif self._files() > walls.SCRATCH_FILES:
                 return {"status": None, "why": "files"}
         return {"status": None, "why": "timeout"}
 
-    def _memory(self, child: int) -> int:
+    def _memory(self) -> int:
         """Bytes of all processes of the program, in memory and swapped out; mapped files of the disk left out."""
         total = 0
         for pid in self._descendants():

@@ -46,7 +46,7 @@ def load_saved(folder: Path, split: str, *, given: bool) -> HubDataset:
         return datasets.concatenate_datasets(chosen)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, ArrowException) as error:
         raise DataError(
-            f"data set {str(folder)!r}: a folder of datasets.save_to_disk that cannot be read: {error}"
+            f"data set {str(folder)!r}: a folder of datasets.save_to_disk that cannot be read: {error}; save it again"
         ) from error
 
 

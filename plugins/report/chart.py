@@ -128,7 +128,7 @@ def line_chart(title: str, unit: str, series: Sequence[Series], *, from_zero: bo
         title=title,
         unit=unit,
         summary=" ".join(_describe(one, write, unit, alone=len(series) == 1) for one in series),
-        note=_note(series, buckets),
+        note=_note(series),
         lines=tuple(drawn),
         x_ticks=_x_ticks(x),
         y_ticks=_y_ticks(y, unit),
@@ -155,7 +155,7 @@ def stacked_chart(title: str, unit: str, series: Sequence[Series]) -> LineChart:
         title=title,
         unit=unit,
         summary=" ".join(_describe(one, write, unit, alone=False) for one in series),
-        note=_note(series, buckets),
+        note=_note(series),
         lines=tuple(drawn),
         x_ticks=_x_ticks(x),
         y_ticks=_y_ticks(y, unit),
@@ -251,7 +251,7 @@ def _describe(series: Series, write: Callable[[float], str], unit: str, *, alone
     )
 
 
-def _note(series: Sequence[Series], buckets: Sequence[Sequence[_Bucket]]) -> str:
+def _note(series: Sequence[Series]) -> str:
     notes = []
     size = max(math.ceil(len(one.steps) / MOST_POINTS) for one in series)
     if size > 1:
