@@ -28,7 +28,7 @@ _SHAPES = re.compile(
     r"|pypi-[\w-]{40,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
-_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}://)[^\s/@\"'<>]*(?::[^\s/@\"'<>]+|[^\s/@:\"'<>]{16,})@")
+_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}:/{1,2})[^\s/@\"'<>]*(?::[^\s/@\"'<>]+|[^\s/@:\"'<>]{16,})@")
 _QUERY = re.compile(
     r"(?i)([?&](?:api[_-]?key|access[_-]?token|auth|key|password|secret|sig|signature|token)=)[^&\s\"'<>:;,]+"
 )
@@ -44,7 +44,7 @@ def redacted(text: str) -> str:
     for secret in _secrets():
         if secret in text:
             text = text.replace(secret, HIDDEN)
-    if "://" in text:
+    if ":/" in text:  # an address that was taken for a path has lost a slash
         text = _QUERY.sub(rf"\1{HIDDEN}", _ADDRESS.sub(rf"\1{HIDDEN}@", text))
     return _SHAPES.sub(HIDDEN, text)
 

@@ -32,9 +32,12 @@ ADDRESSES = {
     "postgres+x://u:hunter2@host:5432/db?a=1": "postgres+x://***@host:5432/db?a=1",
     "https://host/x?api_key=hunter2&b=1": "https://host/x?api_key=***&b=1",
     "https://host/?a=1&token=hunter2": "https://host/?a=1&token=***",
+    "/work/https:/user:hunter2@host/x": "/work/https:/***@host/x",
+    "/work/https:/host/x?token=hunter2": "/work/https:/host/x?token=***",
 }
 PLAIN = [
     "ssh://git@host/x",
+    "C:/x:y@z",
     "https://host/a:b@c",
     "eos_token: <|endoftext|>",
     "sk-learn-and-the-like-of-it",
@@ -106,3 +109,22 @@ def test_a_command_does_not_repeat_a_secret(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr()
     assert TOKEN not in said.out + said.err
     assert "***" in said.err
+
+
+@pytest.mark.parametrize("place", ["model", "path"])
+def test_an_address_that_is_taken_for_a_path_shows_no_password(
+    place: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = "https://user:hunter2-of-mine@host/x"
+    model = address if place == "model" else "package:aftertrain.plugins.quickstart/model"
+    path = address if place == "path" else "rows.jsonl"
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        f"name: r\nmodel: {model}\nstages:\n  sft: {{use: train, loss: {{use: sft}}, epochs: 1, "
+        f"batch: {{sequences: 1, max_tokens: 64}}, optimizer: {{lr: 1.0e-3}}, "
+        f"data: {{use: jsonl, path: '{path}', format: messages}}}}\n"
+    )
+    assert main(["plan", str(recipe)]) == 1
+    shown = "".join(capfd.readouterr())
+    assert "***@host" in shown
+    assert "hunter2" not in shown
