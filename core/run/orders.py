@@ -7,8 +7,9 @@ its own (an evaluation) while the others wait: their deadline is for its signs o
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from aftertrain.core.records import Artifact
 SILENCE = 300.0
 """Seconds without a sign of life after which rank 0 counts as lost; `AFTERTRAIN_RANK_DEADLINE` sets others."""
 _POLL = 0.05
+_LOOK = 0.5
+"""Seconds between two looks at rank 0's signs of life."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +81,51 @@ def follow(ranks: Ranks) -> Iterator[Order]:
     Raises:
         RankLost: rank 0 is gone or silent.
     """
-    assert ranks.store is not None
-    assert ranks.presence is not None
     number, longest = 0, patience(SILENCE)
     while True:
         try:
-            with ranks.presence.at("for rank 0's next stage"):
-                while not ranks.store.check([f"order/{number}"]):
-                    time.sleep(_POLL)
-                    if ranks.presence.silence(0) > longest:
-                        raise RankLost(
-                            f"rank {ranks.rank} waited for rank 0's next stage: {ranks.presence.told()} (the limit is "
-                            f"{longest:g} s; {SETTING} sets another)"
-                        )
-            order = Order.read(ranks.store.get(f"order/{number}"))
+            told = _awaited(ranks, f"order/{number}", longest)
         except RuntimeError as error:
             raise RankLost(f"rank {ranks.rank} lost rank 0, waiting for its next stage: {error}") from error
+        order = Order.read(told)
         if order is None:
             return
         number += 1
         yield order
+
+
+def _awaited(ranks: Ranks, key: str, longest: float) -> bytes:
+    """What rank 0 leaves in the store, asked for in a thread: a store whose process is stopped never answers.
+
+    Raises:
+        RankLost: rank 0 is silent.
+        RuntimeError: the store is gone.
+    """
+    assert ranks.store is not None
+    assert ranks.presence is not None
+    shared, found, given_up = ranks.store, Future[bytes](), threading.Event()
+
+    def ask() -> None:
+        try:
+            store = shared.clone()  # type: ignore[attr-defined]
+            while not store.check([key]):
+                if given_up.wait(_POLL):
+                    return
+            found.set_result(store.get(key))
+        except RuntimeError as error:
+            found.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True, name="orders").start()
+    try:
+        with ranks.presence.at("for rank 0's next stage"):
+            while True:
+                try:
+                    return found.result(_LOOK)
+                except TimeoutError:
+                    if ranks.presence.silence(0) > longest:
+                        raise RankLost(
+                            f"rank {ranks.rank} waited for rank 0's next stage: {ranks.presence.told()} (the limit is "
+                            f"{longest:g} s; {SETTING} sets another)"
+                        ) from None
+    finally:
+        given_up.set()
