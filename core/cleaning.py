@@ -75,8 +75,11 @@ def described(error: BaseException) -> str:
     return clean(f"{type(error).__name__}: {told}" if told else type(error).__name__)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, verbatim: bool = False) -> Any:
     """`value` as JSON data in which all text is clean; floats may still be NaN or infinite (see `finite`).
+
+    Secrets are hidden, except in what is kept `verbatim`: texts of models and data sets, which must not be altered for
+    looking like one.
 
     Keys become text as `json` writes them, and stay apart when two become the same. NumPy's and torch's numbers become
     Python's, arrays and sets lists (sets in order of their text), bytes text, dataclasses mappings; what is none of
@@ -85,7 +88,8 @@ def plain(value: Any) -> Any:
     >>> plain({1: {"b", "a"}, "1": b"x", (2, 3): float("nan")})
     {'1': ['a', 'b'], '1 (2)': 'x', '(2, 3)': nan}
     """
-    return _plain(value, ())
+    data = _plain(value, ())
+    return data if verbatim else _hidden(data)
 
 
 def finite(value: Any) -> Any:
@@ -99,13 +103,15 @@ def finite(value: Any) -> Any:
     return value
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
+def json_text(value: Any, *, indent: int | None = None, verbatim: bool = False) -> str:
     """`value` as JSON that every reader takes: plain, finite, and with no character that a terminal obeys.
 
     >>> json_text({"a": float("inf"), "b": chr(0x9B) + "é"})
     '{"a": "inf", "b": "\\\\u009bé"}'
     """
-    return unobeyed(json.dumps(finite(plain(value)), ensure_ascii=False, allow_nan=False, indent=indent))
+    return unobeyed(
+        json.dumps(finite(plain(value, verbatim=verbatim)), ensure_ascii=False, allow_nan=False, indent=indent)
+    )
 
 
 def unobeyed(json_written: str) -> str:
@@ -137,6 +143,15 @@ def printable(text: str, encoding: str | None = None) -> str:
         return shown if encoding is None else shown.encode(encoding, "backslashreplace").decode(encoding)
     except LookupError:  # an encoding that Python does not know
         return shown.encode("ascii", "backslashreplace").decode()
+
+
+def _hidden(data: Any) -> Any:
+    """JSON data without secrets."""
+    if isinstance(data, str):
+        return redacted(data)
+    if isinstance(data, dict):
+        return {redacted(key): _hidden(item) for key, item in data.items()}
+    return [_hidden(item) for item in data] if isinstance(data, list) else data
 
 
 def _plain(value: Any, around: tuple[int, ...]) -> Any:
@@ -201,8 +216,7 @@ def _key(key: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    """A clean text without secrets, that says what was cut off."""
-    text = redacted(text)
+    """A clean text that says what was cut off."""
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}… ({len(text) - LONGEST:,} characters more)"
     return clean(text)

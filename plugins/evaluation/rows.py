@@ -59,7 +59,7 @@ def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:
     draft = path.with_name(f".{path.name}")
     with draft.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json_text(asdict(row)) + "\n")
+            file.write(json_text(asdict(row), verbatim=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)

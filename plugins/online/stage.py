@@ -306,7 +306,7 @@ def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     draft = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text("".join(f"{json_text(record)}\n" for record in records), encoding="utf-8")
+        draft.write_text("".join(f"{json_text(record, verbatim=True)}\n" for record in records), encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
         raise RunError(f"{path}: cannot write samples: {error.strerror or error}") from error

@@ -128,3 +128,16 @@ def test_an_address_that_is_taken_for_a_path_shows_no_password(
     shown = "".join(capfd.readouterr())
     assert "***@host" in shown
     assert "hunter2" not in shown
+
+
+def test_texts_of_models_and_data_are_kept_as_they_are(tmp_path: Path) -> None:
+    """A reply that looks like a secret is what the model wrote; a row of an evaluation is read again and scored."""
+    from aftertrain.plugins.evaluation.rows import ScoredInstance, write_instances
+
+    text = "Try postgres://user:word@host/x?token=abc, or sk-learn-pipeline-v2-model."
+    assert text not in json_text({"said": text})
+    assert text in json_text({"said": text}, verbatim=True)
+    shape = {name: "" for name, field in ScoredInstance.__dataclass_fields__.items() if field.type == "str"}
+    row = ScoredInstance(**{**dict.fromkeys(ScoredInstance.__dataclass_fields__, 0), **shape, "detail": text})  # type: ignore[arg-type]
+    write_instances(tmp_path / "rows.jsonl", [row])
+    assert text in (tmp_path / "rows.jsonl").read_text(encoding="utf-8")
