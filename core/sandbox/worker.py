@@ -129,7 +129,8 @@ class Worker:
             )
             self.control, self.pid = ours, process.pid
             self._groups: list[cgroup.Group] = []
-            self._finish = weakref.finalize(self, _end, process, ours, self._groups)
+            self._lines: list[socket.socket] = []
+            self._finish = weakref.finalize(self, _end, process, ours, self._lines, self._groups)
             answer = self.answer(START)
             if not answer or "ready" not in answer:
                 self.close()
@@ -233,6 +234,7 @@ class Worker:
         if self.line:
             self.line.close()
         self.line = socket.socket(fileno=descriptor)
+        self._lines[:] = [self.line]
 
     def close(self) -> None:
         """End the process and everything in it."""
@@ -268,8 +270,14 @@ def drain(readers: Sequence[IO[bytes] | socket.socket], most: int, deadline: flo
     return tuple(bytes(part) for part in kept), False
 
 
-def _end(process: subprocess.Popen[bytes], control: socket.socket, groups: Sequence[cgroup.Group]) -> None:
-    control.close()
+def _end(
+    process: subprocess.Popen[bytes],
+    control: socket.socket,
+    lines: Sequence[socket.socket],
+    groups: Sequence[cgroup.Group],
+) -> None:
+    for end in (control, *lines):
+        end.close()
     try:
         process.wait(1.0)
     except subprocess.TimeoutExpired:
