@@ -150,7 +150,12 @@ def _hidden(data: Any) -> Any:
     if isinstance(data, str):
         return redacted(data)
     if isinstance(data, dict):
-        return {redacted(key): _hidden(item) for key, item in data.items()}
+        # Two keys that are hidden stay two.
+        hidden: dict[str, Any] = {}
+        for key, item in data.items():
+            name = redacted(key)
+            hidden[name if name not in hidden else f"{name} ({len(hidden)})"] = _hidden(item)
+        return hidden
     return [_hidden(item) for item in data] if isinstance(data, list) else data
 
 

@@ -141,3 +141,8 @@ def test_texts_of_models_and_data_are_kept_as_they_are(tmp_path: Path) -> None:
     row = ScoredInstance(**{**dict.fromkeys(ScoredInstance.__dataclass_fields__, 0), **shape, "detail": text})  # type: ignore[arg-type]
     write_instances(tmp_path / "rows.jsonl", [row])
     assert text in (tmp_path / "rows.jsonl").read_text(encoding="utf-8")
+
+
+def test_two_keys_that_are_hidden_stay_two() -> None:
+    one, other = "hf_" + "a1" * 12, "hf_" + "b2" * 12
+    assert json_text({one: 1, other: 2}) == '{"***": 1, "*** (1)": 2}'
