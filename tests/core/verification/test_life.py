@@ -208,11 +208,14 @@ def test_a_daemon_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_many_threads_lose_no_case_while_processes_are_killed() -> None:
-    """Somebody kills, stops and ends whatever child there is, while it starts, loads, idles or judges."""
+    """Somebody kills, stops and ends whatever child there is, while it starts, loads, idles or judges.
+
+    Once less than one call bears: on a slow machine every signal may hit the same call's process while it starts.
+    """
     numbers = [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGRTMIN + 1]
     with VerifierPool(PoolSettings(workers=2)) as pool, ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(pool.verify, _faulty(), _cases(*(f"{c} {n}" for n in range(200)))) for c in range(20)]
-        for number in numbers * 2:
+        for number in (numbers * 2)[: call.FRUITLESS - 1]:
             time.sleep(0.15)
             for pid in pool.pids()[:1]:
                 try:
