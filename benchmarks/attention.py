@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from train_child import Sample
 
-from aftertrain.core.attention import _attend
-from aftertrain.core.layout import PackedLayout
+from aftertrain.core.packed.attention import _attend
+from aftertrain.core.packed.layout import PackedLayout
 
 HEADS, KEYS, WIDTH = 9, 3, 64
 Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]

@@ -3,11 +3,11 @@
     python benchmarks/loss_head.py                         # this machine's CPU, float32, 2,048 tokens
     python benchmarks/loss_head.py --device cuda --tokens 16384 --dtype bfloat16
 
-Ours (`core.logprobs.token_scores`) beside others, as far as they are installed and run on the device: full logits with
-torch's cross-entropy; the same in chunks under torch's activation checkpointing (what a trainer writes first); TRL's
-chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses, each as its package has it (one sum; cut
-filters gradients) and as our `head_kernel` (a score and a gradient for each token, no filter). Qwen3-0.6B's shape:
-hidden 1,024, vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread is
+Ours (`core.packed.logprobs.token_scores`) beside others, as far as they are installed and run on the device: full
+logits with torch's cross-entropy; the same in chunks under torch's activation checkpointing (what a trainer writes
+first); TRL's chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses, each as its package has it
+(one sum; cut filters gradients) and as our `head_kernel` (a score and a gradient for each token, no filter). Qwen3-0.6B's
+shape: hidden 1,024, vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread is
 used, memory is VmHWM above what was held before the first pass (hidden states, head and their gradients included
 beforehand). GPU: seconds of the device, memory is the allocator's peak above the same.
 """
@@ -34,7 +34,7 @@ Pass = Callable[[Any, Any, Any], Any]
 def _ours(hidden: Any, weight: Any, ids: Any) -> Any:
     import torch
 
-    from aftertrain.core.logprobs import token_scores
+    from aftertrain.core.packed.logprobs import token_scores
 
     # Row i is predicted by the state before it: one state more, so that every id has one.
     mask = torch.ones(len(ids) + 1, dtype=torch.bool, device=ids.device)

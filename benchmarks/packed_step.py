@@ -18,8 +18,8 @@ import torch
 from table import Row, add_options, show
 
 from aftertrain.core.engine import AdamW
-from aftertrain.core.packing import Segment, collate
-from aftertrain.core.seeding import use_determinism
+from aftertrain.core.learning.seeding import use_determinism
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.torch_engine.engine import TorchEngine
 from aftertrain.plugins.torch_engine.settings import TorchSettings
 

@@ -33,9 +33,9 @@ from table import add_options
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import MissingExtra
-from aftertrain.core.layout import PackedLayout, shared_prefixes
-from aftertrain.core.packing import Segment, collate
-from aftertrain.core.step import train_step
+from aftertrain.core.learning.step import train_step
+from aftertrain.core.packed.layout import PackedLayout, shared_prefixes
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.dpo import DPO
 from aftertrain.plugins.losses.settings import DPOSettings, SFTSettings
 from aftertrain.plugins.losses.sft import SFT

@@ -16,10 +16,10 @@ import torch
 
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW
+from aftertrain.core.learning.seeding import use_determinism
+from aftertrain.core.learning.step import train_step
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.core.packing import Atom, Segment, pack
-from aftertrain.core.seeding import use_determinism
-from aftertrain.core.step import train_step
+from aftertrain.core.packed.packing import Atom, Segment, pack
 from aftertrain.plugins.losses.dpo import DPO
 from aftertrain.plugins.losses.reward_model import RewardModel
 from aftertrain.plugins.losses.settings import DPOSettings, RewardModelSettings, SFTSettings

@@ -145,8 +145,9 @@ class Engine(Component[S]):
     def saved(self) -> Iterator[tuple[str, Tensor]]:
         """What `save_model` writes, by the names of the model's state (of adapters: by those in their file).
 
-        Stages hold the folder against it before they say that they are done (see `core.saved`). By default `weights`;
-        an engine whose model has persistent buffers too yields these as well. On rank 0 what was yielded stays whole.
+        Stages hold the folder against it before they say that they are done (see `core.learning.saved`). By default
+        `weights`; an engine whose model has persistent buffers too yields these as well. On rank 0 what was
+        yielded stays whole.
         """
         yield from self.weights()
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aftertrain.core.redaction import redacted
+from aftertrain.core.ground.redaction import redacted
 
 LONGEST = 200
 """Characters of a name or path that a message repeats."""

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.cleaning import clean, json_text, plain
 from aftertrain.core.errors import RunError
-from aftertrain.core.reading import decode, parse_json, read_lines, typed
-from aftertrain.core.redaction import look_again
+from aftertrain.core.ground.cleaning import clean, json_text, plain
+from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
+from aftertrain.core.ground.redaction import look_again
 
 log = logging.getLogger(__name__)
 TOLD = 3
@@ -34,7 +34,7 @@ class Event:
         name: `run_started`, `data_check`, `stage_started`, `stage_reused`, `metrics`, `sample`, `progress`,
             `checkpoint`, `rewind`, `warning`, `stage_done`, `run_done`, `run_failed`; of training stages also `rows`
             (what they train on), `dropped` (rows left out or cut, by reason), `skipped` (a step without an update) and
-            `saved` (what was checked of the folder that they leave, see `core.saved.Saved`).
+            `saved` (what was checked of the folder that they leave, see `core.learning.saved.Saved`).
         stage: the stage's name, empty for events of the whole run.
         step: optimizer or online step that the event belongs to (counted from 1), None outside steps.
         data: JSON facts. Clocks and speeds live under the key `timing`, so that comparisons can leave them out.
@@ -76,7 +76,7 @@ class EventLog:
     def emit(self, name: str, stage: str = "", step: int | None = None, /, **data: Any) -> Event:
         """Write one event to the operating system, so that it outlives this process.
 
-        Whatever the data hold can be written: they become plain (`core.cleaning`), for the listener too.
+        Whatever the data hold can be written: they become plain (`core.ground.cleaning`), for the listener too.
 
         Raises:
             RunError: the disk is full or the folder unwritable; the file ends with the event before.

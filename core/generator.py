@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 from pydantic import Field
 
 from aftertrain.core.component import Component
+from aftertrain.core.ground.usage import used_unless
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
-from aftertrain.core.usage import used_unless
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,7 @@
 """The head-kernel interface: someone else's fused LM head and log-softmax, in place of our own where it can serve.
 
-What a kernel makes must be what `core.logprobs.token_scores` makes, within the rounding of its dtype: values, and the
-gradient of each token under whatever a loss sends back to it.
+What a kernel makes must be what `core.packed.logprobs.token_scores` makes, within the rounding of its dtype: values,
+and the gradient of each token under whatever a loss sends back to it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from aftertrain.core.cleaning import clean, worded
+from aftertrain.core.ground.cleaning import clean, worded
 
 JSON = Any
 Role = Literal["system", "user", "assistant", "tool"]
@@ -219,7 +219,7 @@ class Verdict:
         extracted: the answer found in the response, for people to read.
         detail: which rule matched, or why the case could not be judged.
 
-    Both texts are for people and files: they become clean (`core.cleaning`), and are cut at `WORDS` characters.
+    Both texts are for people and files: they become clean (`core.ground.cleaning`), and are cut at `WORDS` characters.
 
     Raises:
         ValueError: the outcome is none, or value and outcome do not agree. TypeError: the value is no number.

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
-from aftertrain.core.usage import Unused, declared, unused_findings, written
+from aftertrain.core.ground.usage import Unused, declared, unused_findings, written
 
 if TYPE_CHECKING:
     from aftertrain.core.component import Component

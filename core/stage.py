@@ -12,13 +12,13 @@ from pydantic import Field
 
 from aftertrain.core.component import Component
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.settings import Builder, Settings, unhashed
-from aftertrain.core.usage import Unused
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
-    from aftertrain.core.invariants.trial import Trial
+    from aftertrain.core.learning.trial import Trial
     from aftertrain.core.run.checkpoint import Checkpoints
 
 BASE = "base"
@@ -79,14 +79,14 @@ class StageContext:
         name: the stage's name in the recipe.
         folder: its own folder, `stages/<name>-<hash>/`; it exists. `checkpoints/`, `model/`, `samples/` live in it.
         seed: the stage's seed, or the run's where it has none; derive others with
-            `core.seeding.sub_seed(seed, name, purpose)`.
+            `core.learning.seeding.sub_seed(seed, name, purpose)`.
         inputs: artifacts by role (see `Stage.inputs`).
         builder: constructs nested components.
         checkpoints: saves and finds this stage's checkpoints. Saving emits `checkpoint`.
         emit: writes events. A step's events come before the checkpoint of that step is saved, so that a kill between
             the two loses none of them.
         stopping: true when the user asked to stop: save a checkpoint and raise `Interrupted`.
-        chat_template: named template that replaces the tokenizer's own (see `core.chat.load_tokenizer`).
+        chat_template: named template that replaces the tokenizer's own (see `core.text.chat.load_tokenizer`).
     """
 
     name: str
@@ -125,8 +125,8 @@ class Stage(Component[S]):
 
     kind: ClassVar[str] = "stage"
     shared: ClassVar[bool] = False
-    """Whether every rank of a run of many processes runs this stage (see `core.ranks.current`). Otherwise rank 0 runs
-    it alone, as in a run of one process, and the others wait."""
+    """Whether every rank of a run of many processes runs this stage (see `core.learning.ranks.current`). Otherwise
+    rank 0 runs it alone, as in a run of one process, and the others wait."""
 
     @abstractmethod
     def inputs(self) -> Sequence[StageInput]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from aftertrain.core.cleaning import described
 from aftertrain.core.component import Component
 from aftertrain.core.errors import AftertrainError
+from aftertrain.core.ground.cleaning import described
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from aftertrain.core.component import Component
 from aftertrain.core.errors import AftertrainError, PluginError
-from aftertrain.core.foreign import foreign, told
+from aftertrain.core.ground.foreign import foreign, told
 from aftertrain.core.settings import Use
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import is_local, load_component, load_local

@@ -24,7 +24,7 @@ from types import ModuleType
 
 import pluggy
 
-from aftertrain.core.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
+from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, PluginSpec
 from aftertrain.registry.tables import Origin, Plugin, Registry, Staging, State
 

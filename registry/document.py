@@ -13,8 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from aftertrain.core import redaction
 from aftertrain.core.errors import Issue, RecipeError
+from aftertrain.core.ground import redaction
 from aftertrain.registry.bounds import DEPTH, EXPANDED, SIZE, BoundedComposer, check_text, decimal, whole
 
 COMMAND_LINE = "command line"

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from aftertrain.core.errors import nearest
+from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.recipe import Recipe
-from aftertrain.core.usage import EXPLAINED
 from aftertrain.registry.elsewhere import ELSEWHERE
 from aftertrain.registry.places import description, follows, model_at, setting_names
 from aftertrain.registry.unions import UNION, joined

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import PluginError, unknown
-from aftertrain.core.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
+from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.tables import Row
 

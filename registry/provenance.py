@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.reading import parse_json, typed
+from aftertrain.core.ground.reading import parse_json, typed
 from aftertrain.registry.tables import Registry
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aftertrain.core.chat import TEMPLATES
 from aftertrain.core.errors import Issue, RecipeError, RunError, UnknownName, unknown
-from aftertrain.core.reading import read_text
+from aftertrain.core.ground.reading import read_text
+from aftertrain.core.ground.usage import DECIDED_BY, DEPTH, UNUSED
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.stage import BASE
-from aftertrain.core.usage import DECIDED_BY, DEPTH, UNUSED
+from aftertrain.core.text.chat import TEMPLATES
 from aftertrain.registry.bounds import SIZE
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from aftertrain.core.errors import AftertrainError, PluginError, UnknownName
-from aftertrain.core.foreign import foreign, told
+from aftertrain.core.ground.foreign import foreign, told
+from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.settings import Settings, Use
-from aftertrain.core.usage import EXPLAINED
 from aftertrain.registry.builder import OURS
 from aftertrain.registry.describe import members
 from aftertrain.registry.explain import explain

@@ -37,7 +37,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from aftertrain.core.seeding import global_seed
+    from aftertrain.core.learning.seeding import global_seed
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     tokenizer = _tokenizer()
@@ -66,7 +66,7 @@ def _tokenizer():  # noqa: ANN202 (its type would import transformers at collect
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from aftertrain.core.chat import TULU_TEMPLATE
+    from aftertrain.core.text.chat import TULU_TEMPLATE
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import aftertrain
-from aftertrain.core.chat import TULU_TEMPLATE
 from aftertrain.core.errors import AftertrainError
+from aftertrain.core.text.chat import TULU_TEMPLATE
 
 PREFILLED = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' }}{% if m['role'] == 'assistant' %}"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import aftertrain
-from aftertrain.core.batch_plan import BatchPlan
-from aftertrain.core.schedule import Pace
+from aftertrain.core.learning.batch_plan import BatchPlan
+from aftertrain.core.learning.schedule import Pace
 from aftertrain.registry.recipe import LoadedRecipe, shipped
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from aftertrain.core.errors import ModelError
-from aftertrain.core.model_folder import check_weights, read_config
+from aftertrain.core.ground.model_folder import check_weights, read_config
 from aftertrain.core.run.checkpoint import digest
 
 PACKAGE = "package:"

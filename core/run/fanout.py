@@ -12,7 +12,7 @@ import pluggy
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.events import Event
-from aftertrain.core.foreign import EndedProgram, foreign, name_of, told
+from aftertrain.core.ground.foreign import EndedProgram, foreign, name_of, told
 from aftertrain.core.observer import Observer
 from aftertrain.core.plugin import ObserverSpec
 

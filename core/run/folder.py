@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from aftertrain.core import reading
-from aftertrain.core.cleaning import json_text
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground import reading
+from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.run.checkpoint import DRAFT, REMOVED, fsync
 from aftertrain.core.run.lineage import SHORT
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
+from aftertrain.core.ground.usage import Unused, is_set
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import BASE, Stage, StageInput
-from aftertrain.core.usage import Unused, is_set
 
 Locate = Callable[[str], str]
 """Where a dotted setting path stands, as `file:line:column`."""

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aftertrain.core.cleaning import described
 from aftertrain.core.errors import AftertrainError, Interrupted, RankLost
-from aftertrain.core.ranks import Ranks
+from aftertrain.core.ground.cleaning import described
+from aftertrain.core.learning.ranks import Ranks
 
 log = logging.getLogger(__name__)
 PIPE = "AFTERTRAIN_LAUNCHER"

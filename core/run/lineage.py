@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from aftertrain.core.cleaning import plain
+from aftertrain.core.ground.cleaning import plain
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.run.graph import Node
 from aftertrain.core.run.sources import source_digests

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aftertrain.core.errors import RankLost
-from aftertrain.core.meeting import SETTING, patience
-from aftertrain.core.ranks import Ranks
+from aftertrain.core.learning.meeting import SETTING, patience
+from aftertrain.core.learning.ranks import Ranks
 from aftertrain.core.records import Artifact
 
 SILENCE = 300.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
-from aftertrain.core.foreign import foreign
+from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints

@@ -16,14 +16,15 @@ from typing import Any
 
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
-from aftertrain.core.foreign import EndedProgram, foreign, message_of, told
-from aftertrain.core.memory import memory_refusal
-from aftertrain.core.ranks import ALONE, Ranks, alone, joined
+from aftertrain.core.ground.foreign import EndedProgram, foreign, message_of, told
+from aftertrain.core.ground.memory import memory_refusal
+from aftertrain.core.learning.deadline import on_deadline
+from aftertrain.core.learning.ranks import ALONE, Ranks, alone, joined
+from aftertrain.core.learning.seeding import use_determinism
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
-from aftertrain.core.run.deadline import on_deadline
 from aftertrain.core.run.disk import disk_refusal
 from aftertrain.core.run.done import read_done, write_done
 from aftertrain.core.run.fanout import Fanout
@@ -35,7 +36,6 @@ from aftertrain.core.run.manifest import machine, manifest
 from aftertrain.core.run.orders import Lead, Order, follow
 from aftertrain.core.run.records import LINEAGE, MACHINE, reasons, recorded_machine, recorded_why
 from aftertrain.core.run.signals import StopSignals
-from aftertrain.core.seeding import use_determinism
 from aftertrain.core.settings import Builder
 from aftertrain.core.stage import BASE, PlanContext, Stage, StageContext
 

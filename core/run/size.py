@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import ModelError
-from aftertrain.core.model_folder import read_config
+from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.stage import PlanItem
-from aftertrain.core.template_checks import template_checks
+from aftertrain.core.text.chat import load_tokenizer
+from aftertrain.core.text.template_checks import template_checks
 
 TRAINING_BYTES = {"weights": 4, "gradients": 4, "AdamW moments": 8}
 """Bytes a parameter when training in float32; activations come on top."""

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aftertrain.core.cleaning import described
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground.cleaning import described
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verification.children import Children
 from aftertrain.core.verification.parcel import Parcel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from aftertrain.core.cleaning import described
+from aftertrain.core.ground.cleaning import described
 from aftertrain.core.records import Verdict
 
 

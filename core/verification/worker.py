@@ -85,7 +85,7 @@ def load(verifiers: dict[str, Any], key: str, pickled: bytes, files: dict[str, s
     Args:
         files: the files of modules that are on no import path (a component from a file beside a recipe).
     """
-    from aftertrain.core.cleaning import described
+    from aftertrain.core.ground.cleaning import described
 
     sys.meta_path.append(Files(files))
     try:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation, Overflow
 
-from aftertrain.core.answer import judged
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.sandbox.limits import MEGA, Limits, UnitResult
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.code.fence import program
 from aftertrain.plugins.code.settings import CodeSettings

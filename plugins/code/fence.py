@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aftertrain.core.answer import answer_block
+from aftertrain.core.text.answer import answer_block
 
 _FENCE = re.compile(
     r"(?P<before>[ \t]{0,40}(?:(?:>|[-*+](?=[ \t])|[0-9]{1,3}[.)](?=[ \t]))[ \t]{0,12}){0,4})(?P<ticks>`{3,99}|~{3,99})"

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from aftertrain.core.answer import AnswerSettings
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import PositiveInt
-from aftertrain.core.usage import UsedIf
+from aftertrain.core.text.answer import AnswerSettings
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Record
-from aftertrain.core.seeding import sub_seed
 from aftertrain.plugins.data.settings import MixtureSettings
 from aftertrain.plugins.data.spool import Spool
 from aftertrain.plugins.data.table import unique

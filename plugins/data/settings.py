@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.settings import LocalPath, PositiveInt, Settings, Use, unhashed
-from aftertrain.core.usage import Unused, UsedIf
 
 Format = Literal["messages", "prompt_response", "alpaca", "gsm8k", "text", "preference", "feedback", "rlvr"]
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.checkpointing import checkpoint_layers
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import MissingExtra, ModelError, NumericsError
+from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
+from aftertrain.core.learning.ranks import Ranks, current
 from aftertrain.core.loss import Score
-from aftertrain.core.model import device_of, load_model, not_finite, write_model
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.probing import preflight_head, probe, probe_head
-from aftertrain.core.ranks import Ranks, current
-from aftertrain.core.router import router_misfit
+from aftertrain.core.packed.model import device_of, load_model, not_finite, write_model
+from aftertrain.core.packed.probing import preflight_head, probe, probe_head
+from aftertrain.core.packed.recompute import checkpoint_layers
+from aftertrain.core.packed.router import router_misfit
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
 from aftertrain.plugins.deepspeed_engine.start import Scorer, wrap

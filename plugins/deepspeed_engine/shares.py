@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aftertrain.core.errors import CheckpointError
-from aftertrain.core.ranks import Ranks
-from aftertrain.core.reading import CURE, read_json
+from aftertrain.core.ground.reading import CURE, read_json
+from aftertrain.core.learning.ranks import Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import DataError, NumericsError
 from aftertrain.core.eval_task import ChoiceScores, Instance
-from aftertrain.core.packing import Segment, pack
+from aftertrain.core.packed.packing import Segment, pack
 from aftertrain.plugins.evaluation.prompts import Encoded, encode_choices, prompt_text
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
-from aftertrain.core.model_folder import context_window
+from aftertrain.core.ground.model_folder import context_window
+from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import JSON, Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
-from aftertrain.core.usage import Unused
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.prompts import encode, prompt_text, too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances

@@ -13,14 +13,14 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Literal
 
-from aftertrain.core import numeral
-from aftertrain.core.answer import marked, split
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
 from aftertrain.core.generator import Sampling
-from aftertrain.core.notation import latex
-from aftertrain.core.numeral import Numeral
 from aftertrain.core.records import Completion, Message, Problem, Thoughts
+from aftertrain.core.text import numeral
+from aftertrain.core.text.answer import marked, split
+from aftertrain.core.text.notation import latex
+from aftertrain.core.text.numeral import Numeral
 from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import GSM8KSettings
 
@@ -34,8 +34,8 @@ class GSM8K(EvalTask[GSM8KSettings]):
 
     `exact_match` (Tülu 3's): the last number with its commas removed, sign of integers dropped, equal as text; of the
     whole reply, as published. The others read what follows the reply's thoughts. `flexible`: the last number whole
-    (`core/numeral.py`), equal in value. `strict`: the number stated as "the answer is N" (or `#### N`), equal in value;
-    below `exact_match` it tells how many replies left the form.
+    (`core/text/numeral.py`), equal in value. `strict`: the number stated as "the answer is N" (or `#### N`), equal in
+    value; below `exact_match` it tells how many replies left the form.
     """
 
     Config = GSM8KSettings

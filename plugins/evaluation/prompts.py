@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aftertrain.core.chat import check_whole, render_text
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance
+from aftertrain.core.text.chat import check_whole, render_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.cleaning import clean, json_text
 from aftertrain.core.errors import DataError
-from aftertrain.core.reading import parse_json, read_bytes, typed
+from aftertrain.core.ground.cleaning import clean, json_text
+from aftertrain.core.ground.reading import parse_json, read_bytes, typed
 from aftertrain.core.records import JSON
 
 LARGEST = 4 << 30

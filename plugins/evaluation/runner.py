@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.answer import thoughts_of
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.eval_task import ChoiceScores, Instance, InstanceScore
 from aftertrain.core.generator import GenerationRequest, Generator
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.answer import thoughts_of
 from aftertrain.plugins.evaluation.choices import encode_instance, score_choices
 from aftertrain.plugins.evaluation.prompts import encode, prompt_text
 from aftertrain.plugins.evaluation.rows import ScoredInstance

@@ -10,9 +10,9 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.eval_task import EvalTask, EvalTaskSettings, task_name
 from aftertrain.core.generator import Generator
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.stage import StageSettings
-from aftertrain.core.usage import UsedIf
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.errors import DataError
+from aftertrain.core.learning.statistics import holm, mean_interval, paired_difference, paired_p
 from aftertrain.core.records import JSON, UNJUDGED
-from aftertrain.core.statistics import holm, mean_interval, paired_difference, paired_p
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aftertrain.core.endings import end_tokens
+from aftertrain.core.text.endings import end_tokens
 
 MARGIN = 4
 """Tokens looked at beyond the stop string's length, because a cut character decodes to nothing that counts."""

@@ -15,8 +15,8 @@ import torch
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.generator import GenerationRequest, Generator
-from aftertrain.core.model_folder import check_weights, read_config
-from aftertrain.core.quiet import quiet
+from aftertrain.core.ground.model_folder import check_weights, read_config
+from aftertrain.core.ground.quiet import quiet
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.generation.decoding import Decoder

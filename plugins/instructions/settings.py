@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.errors import unknown
+from aftertrain.core.text.answer import AnswerSettings
 
 IFEVAL_KINDS = (
     "change_case:capital_word_frequency",

@@ -16,9 +16,9 @@ from typing import Any
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion, Verdict
 from aftertrain.core.run.base_model import find_model
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.judging.prompting import Prompting, clean
 from aftertrain.plugins.judging.settings import AskingSettings

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
-from aftertrain.core.answer import ENDLESS, answer_of
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.answer import ENDLESS, answer_of
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging.asking import Answer, Asker, Question, Spent
 from aftertrain.plugins.judging.prompting import clean

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from aftertrain.core.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import templates
 from aftertrain.plugins.judging.asking import Answer, Asker, Question, Spent

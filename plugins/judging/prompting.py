@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.chat import load_tokenizer, render_text
 from aftertrain.core.errors import ModelError
-from aftertrain.core.model_folder import context_window
+from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message, Verdict
 from aftertrain.core.run.base_model import find_model
+from aftertrain.core.text.chat import load_tokenizer, render_text
 from aftertrain.plugins.judging.settings import AskingSettings
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from aftertrain.core.answer import AnswerSettings
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
+from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
-from aftertrain.core.usage import Unused, UsedIf
+from aftertrain.core.text.answer import AnswerSettings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import parsing, templates
 

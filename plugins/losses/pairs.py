@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.learning.schedule import adaptive_beta
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.core.schedule import adaptive_beta
 from aftertrain.plugins.losses.settings import PairSettings, ReferenceSettings
 
 P = TypeVar("P", bound=PairSettings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.learning.rl import values_before
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
-from aftertrain.core.rl import values_before
 from aftertrain.plugins.losses.ppo_settings import PPOSettings
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from aftertrain.core.ground.usage import used_unless
 from aftertrain.core.settings import Settings
-from aftertrain.core.usage import used_unless
 
 
 class PPOSettings(Settings):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.learning.rl import kl_estimate
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.core.rl import kl_estimate
 from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
 from aftertrain.plugins.losses.settings import ReferenceKLSettings
 

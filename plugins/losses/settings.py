@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Settings, Use
-from aftertrain.core.usage import UsedIf
 
 Positive = Annotated[float, Field(gt=0)]
 Smoothing = Annotated[float, Field(ge=0, lt=0.5)]

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from aftertrain.core.cleaning import printable
+from aftertrain.core.ground.cleaning import printable
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.wording import duration, figure
 

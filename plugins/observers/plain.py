@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from aftertrain.core.cleaning import printable
+from aftertrain.core.ground.cleaning import printable
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.wording import duration
 

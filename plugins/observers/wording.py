@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertrain.core.statistics import direction
+from aftertrain.core.learning.statistics import direction
 
 FIRST = ("nll_per_token", "loss", "reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
 """Metrics shown first; after them `learning_rate` and `grad_norm` where there is room."""

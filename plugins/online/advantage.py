@@ -17,9 +17,9 @@ from torch import Tensor
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import NumericsError
+from aftertrain.core.learning.rl import gae, group_advantages, kl_estimate, token_rewards, values_before, whiten
 from aftertrain.core.loss import Atom
-from aftertrain.core.packing import pack
-from aftertrain.core.rl import gae, group_advantages, kl_estimate, token_rewards, values_before, whiten
+from aftertrain.core.packed.packing import pack
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.settings import OnlineSettings
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from aftertrain.core.step import StepResult
+from aftertrain.core.learning.step import StepResult
 from aftertrain.plugins.online.reward import Judged
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from aftertrain.core.engine import AdamW, Engine
 from aftertrain.core.errors import RunError, unknown
 from aftertrain.core.generator import Generator
+from aftertrain.core.learning.schedule import Optimizer
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.loss import Loss, Needs
-from aftertrain.core.schedule import Optimizer
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.online.advantage import SUPPLIED, Scorers
 from aftertrain.plugins.online.penalty import penalised

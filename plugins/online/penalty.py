@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.learning.rl import kl_estimate
 from aftertrain.core.loss import Loss, LossOutput, Needs
-from aftertrain.core.rl import kl_estimate
 from aftertrain.plugins.online.settings import KLSettings
 
 if TYPE_CHECKING:

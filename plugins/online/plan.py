@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aftertrain.core.rewards import verification_reward
-from aftertrain.core.run.rates import rates_told
+from aftertrain.core.learning.rates import rates_told
+from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.stage import PlanItem
 from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings

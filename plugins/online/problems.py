@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.answer import thoughts_of
-from aftertrain.core.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, unknown
-from aftertrain.core.model_folder import context_window
+from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Problem, Thoughts
+from aftertrain.core.text.answer import thoughts_of
+from aftertrain.core.text.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.plugins.online.settings import OnlineSettings
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
 from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
-from aftertrain.core.rewards import total_reward, verification_reward, verified
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings

@@ -12,8 +12,8 @@ from typing import Any
 
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
-from aftertrain.core.packing import pack
-from aftertrain.core.rewards import Running, ended_reward, normalised_reward, verification_weight
+from aftertrain.core.learning.rewards import Running, ended_reward, normalised_reward, verification_weight
+from aftertrain.core.packed.packing import pack
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.reward import Judged, earned_reward, verdicts_on
 from aftertrain.plugins.online.rollout import Rollout

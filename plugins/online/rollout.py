@@ -8,9 +8,9 @@ from typing import Any
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
-from aftertrain.core.packing import Segment
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.packed.packing import Segment
 from aftertrain.core.records import Completion
-from aftertrain.core.seeding import sub_seed
 from aftertrain.plugins.online.problems import Prompt
 
 

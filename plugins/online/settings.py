@@ -10,11 +10,11 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
+from aftertrain.core.ground.usage import Unused, UsedIf, refuse
+from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.loss import Loss
-from aftertrain.core.schedule import Optimizer
 from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
-from aftertrain.core.usage import Unused, UsedIf, refuse
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 

@@ -14,23 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.batch_plan import BatchPlan
-from aftertrain.core.chat import load_tokenizer
-from aftertrain.core.cleaning import json_text
-from aftertrain.core.endings import name_ends, unnamed_ends
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
+from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.ground.reading import CURE, read_json
+from aftertrain.core.ground.usage import Unused
+from aftertrain.core.learning.batch_plan import BatchPlan
+from aftertrain.core.learning.saved import save_checked
+from aftertrain.core.learning.schedule import Pace
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.learning.step import StepResult, train_step
 from aftertrain.core.loss import Loss
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.reading import CURE, read_json
+from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact
-from aftertrain.core.router import untrained
-from aftertrain.core.saved import save_checked
-from aftertrain.core.schedule import Pace
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
-from aftertrain.core.step import StepResult, train_step
-from aftertrain.core.template_checks import template_faults
-from aftertrain.core.usage import Unused
+from aftertrain.core.text.chat import load_tokenizer
+from aftertrain.core.text.endings import name_ends, unnamed_ends
+from aftertrain.core.text.template_checks import template_faults
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
@@ -48,7 +48,7 @@ from aftertrain.plugins.online.trial import make_trial
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from aftertrain.core.invariants.trial import Trial
+    from aftertrain.core.learning.trial import Trial
 
 STATE = "online.json"
 REWARD = "reward.base"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from aftertrain.core.chat import load_tokenizer, render
-from aftertrain.core.invariants.trial import Trial
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.learning.trial import Trial
 from aftertrain.core.loss import Loss
-from aftertrain.core.packing import Atom, Segment
-from aftertrain.core.seeding import sub_seed
+from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.core.stage import PlanContext
+from aftertrain.core.text.chat import load_tokenizer, render
 from aftertrain.plugins.online.models import build_loss
 from aftertrain.plugins.online.settings import OnlineSettings
 

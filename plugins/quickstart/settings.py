@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
-from aftertrain.core.usage import UsedIf
 
 
 class QuickstartSettings(Settings):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.reading import decode, parse_json, read_lines, typed
+from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.records import UNJUDGED
 
 GROUPS = ("became right", "became wrong", "wrong before and after", "right before and after")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aftertrain.core.cleaning import clean
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Event
+from aftertrain.core.ground.cleaning import clean
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.report.settings import HtmlSettings
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from aftertrain.core.cleaning import visible
+from aftertrain.core.ground.cleaning import visible
 
 _GIB = 1024**3
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jinja2
 
-from aftertrain.core.cleaning import visible
+from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance
 from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Sampled, Score, Stage

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from aftertrain.core.cleaning import visible
+from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.facts import Run
 from aftertrain.plugins.report.intake import mapping

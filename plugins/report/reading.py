@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Event, read_events
-from aftertrain.core.reading import read_json
+from aftertrain.core.ground.reading import read_json
 from aftertrain.core.run.lineage import SHORT
 from aftertrain.plugins.report.facts import Attempt, Run, Stage
 from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents, sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aftertrain.core.cleaning import visible
+from aftertrain.core.ground.cleaning import visible
 
 
 @dataclass(frozen=True, slots=True)

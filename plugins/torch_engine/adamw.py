@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import MissingExtra, ModelError, NumericsError
-from aftertrain.core.model import adamw, decayed
+from aftertrain.core.packed.model import adamw, decayed
 
 Implementation = Literal["fused", "plain", "8bit"]
 

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.checkpointing import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError
+from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.heap import give_back
-from aftertrain.core.layout import Kernel
-from aftertrain.core.lean import make_lean
+from aftertrain.core.learning.ranks import Ranks, current
 from aftertrain.core.loss import Score
-from aftertrain.core.model import (
+from aftertrain.core.packed.attention_kernels import choose_kernel
+from aftertrain.core.packed.heap import give_back
+from aftertrain.core.packed.layout import Kernel
+from aftertrain.core.packed.lean import make_lean
+from aftertrain.core.packed.model import (
     compile_layers,
     device_of,
     load_model,
@@ -28,11 +29,10 @@ from aftertrain.core.model import (
     score_packed,
     write_model,
 )
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.padding import check_base
-from aftertrain.core.probing import probe, probe_head, probe_kernel
-from aftertrain.core.ranks import Ranks, current
-from aftertrain.core.router import router_misfit
+from aftertrain.core.packed.probing import probe, probe_head, probe_kernel
+from aftertrain.core.packed.recompute import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
+from aftertrain.core.packed.router import router_misfit
+from aftertrain.core.text.padding import check_base
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
 from aftertrain.plugins.torch_engine.preflight import preflight

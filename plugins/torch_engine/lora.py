@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aftertrain.core.errors import MissingExtra, ModelError
-from aftertrain.core.seeding import global_seed
+from aftertrain.core.learning.seeding import global_seed
 from aftertrain.plugins.torch_engine.origin import origin, write_card
 from aftertrain.plugins.torch_engine.settings import Lora
 

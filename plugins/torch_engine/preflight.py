@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from aftertrain.core.attention_kernels import choose_kernel
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import MissingExtra, ModelError
+from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.model import device_of, skeleton
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.probing import preflight_head
-from aftertrain.core.ranks import current
+from aftertrain.core.learning.ranks import current
+from aftertrain.core.packed.attention_kernels import choose_kernel
+from aftertrain.core.packed.model import device_of, skeleton
+from aftertrain.core.packed.probing import preflight_head
 from aftertrain.plugins.torch_engine.lora import add_adapters
 from aftertrain.plugins.torch_engine.settings import TorchSettings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.router import RouterLoss
+from aftertrain.core.packed.router import RouterLoss
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 
 

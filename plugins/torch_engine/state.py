@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aftertrain.core.errors import CheckpointError
-from aftertrain.core.reading import CURE, read_json
+from aftertrain.core.ground.reading import CURE, read_json
 
 WEIGHTS, MOMENTS, ABOUT = "weights.safetensors", "moments.safetensors", "engine.json"
 FULL = frozenset({"exp_avg", "exp_avg_sq"})

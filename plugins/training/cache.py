@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.reading import read_json
+from aftertrain.core.ground.reading import read_json
 from aftertrain.core.run.checkpoint import digest, fsync
 from aftertrain.plugins.training.columns import write
 from aftertrain.plugins.training.store import Store, read

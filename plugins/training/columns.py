@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.chat import UnusableRow
 from aftertrain.core.dataset import BadRow
-from aftertrain.core.packing import Atom
+from aftertrain.core.packed.packing import Atom
+from aftertrain.core.text.chat import UnusableRow
 from aftertrain.plugins.training.rows import Rules, TrainingRecord, atoms_of
 from aftertrain.plugins.training.spans import runs_of
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from aftertrain.core.batch import CHOSEN, SINGLE
-from aftertrain.core.composition import compose, entropy
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
-from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
-from aftertrain.core.ranks import current
-from aftertrain.core.reading import CURE, NotNegative, read_json
+from aftertrain.core.ground.reading import CURE, NotNegative, read_json
+from aftertrain.core.learning.ranks import current
+from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.plugins.training.composition import compose, entropy
 from aftertrain.plugins.training.feed import Feed, Planned
 from aftertrain.plugins.training.settings import Compose
 

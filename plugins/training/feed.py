@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import CheckpointError, DataError
+from aftertrain.core.ground.reading import CURE, NotNegative, read_json
+from aftertrain.core.learning.batch_plan import BatchPlan
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.loss import Needs
-from aftertrain.core.packing import Atom
-from aftertrain.core.reading import CURE, NotNegative, read_json
-from aftertrain.core.seeding import sub_seed
+from aftertrain.core.packed.packing import Atom
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import DEFAULT_MICRO_TOKENS, Samples, select
 from aftertrain.plugins.training.settings import TrainSettings

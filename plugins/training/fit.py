@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aftertrain.core.errors import DataError, ModelError
-from aftertrain.core.model import length_limit
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.padding import reward_padding
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.packed.model import length_limit
+from aftertrain.core.text.padding import reward_padding
 from aftertrain.plugins.training.samples import Samples
 
 if TYPE_CHECKING:

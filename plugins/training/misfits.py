@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.endings import unnamed_ends
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Conversation, Document, Record
 from aftertrain.core.settings import Builder
-from aftertrain.core.template_checks import template_faults
+from aftertrain.core.text.endings import unnamed_ends
+from aftertrain.core.text.template_checks import template_faults
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.settings import TrainSettings
 

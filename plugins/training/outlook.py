@@ -7,14 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.batch_plan import BatchPlan
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import ModelError, Unreachable
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.learning.batch_plan import BatchPlan
+from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.loss import Loss
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.packing import group_by_budget
-from aftertrain.core.run.rates import rates_told
+from aftertrain.core.packed.packing import group_by_budget
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext, PlanItem
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aftertrain.core.packing import group_by_budget
+from aftertrain.core.packed.packing import group_by_budget
 from aftertrain.plugins.training.feed import batch_plan, total_steps
 from aftertrain.plugins.training.samples import Samples
 from aftertrain.plugins.training.settings import TrainSettings

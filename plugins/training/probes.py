@@ -12,7 +12,7 @@ import numpy as np
 
 from aftertrain.core.batch import PROBE
 from aftertrain.core.errors import DataError
-from aftertrain.core.packing import Atom, Segment
+from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.plugins.training.spans import Ints, Span, SpannedAtoms, spans_of
 
 

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aftertrain.core.engine import Engine
-from aftertrain.core.packing import Atom, Segment, collate, group_by_budget
-from aftertrain.core.ranks import current
+from aftertrain.core.learning.ranks import current
+from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.lineage import nested

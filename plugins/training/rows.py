@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
-from aftertrain.core.chat import UnusableRow, load_tokenizer
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.loss import Needs
-from aftertrain.core.packing import Atom, Segment
+from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.core.records import Conversation, Document, Feedback, Message, PreferencePair
-from aftertrain.core.tokens import Learn, learnt_turns, tokenise, tokenise_text
+from aftertrain.core.text.chat import UnusableRow, load_tokenizer
+from aftertrain.core.text.tokens import Learn, learnt_turns, tokenise, tokenise_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

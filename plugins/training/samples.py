@@ -11,7 +11,7 @@ import numpy as np
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
-from aftertrain.core.packing import Atom
+from aftertrain.core.packed.packing import Atom
 from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.probes import with_probes
 from aftertrain.plugins.training.rows import Rules

@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
+from aftertrain.core.ground.usage import used_unless
+from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.loss import Loss
-from aftertrain.core.schedule import Optimizer
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
-from aftertrain.core.usage import used_unless
 
 
 class Batch(Settings):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertrain.core.packing import Atom
+from aftertrain.core.packed.packing import Atom
 
 Ints = NDArray[np.int64]
 

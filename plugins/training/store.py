@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertrain.core.packing import Atom, Segment
+from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.plugins.training.columns import faults_of, schema
 from aftertrain.plugins.training.spans import Ints, Span, SpannedAtoms
 

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.endings import name_ends
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.ground.usage import Unused
+from aftertrain.core.learning.ranks import current
+from aftertrain.core.learning.saved import save_checked
+from aftertrain.core.learning.schedule import Pace
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.learning.step import StepResult, train_step
 from aftertrain.core.loss import Loss
-from aftertrain.core.model_folder import read_config
-from aftertrain.core.packing import Atom, pack, pack_share
-from aftertrain.core.padding import reward_padding
-from aftertrain.core.ranks import current
+from aftertrain.core.packed.packing import Atom, pack, pack_share
+from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact, ArtifactType, Document
-from aftertrain.core.router import untrained
-from aftertrain.core.saved import save_checked
-from aftertrain.core.schedule import Pace
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
-from aftertrain.core.step import StepResult, train_step
-from aftertrain.core.usage import Unused
+from aftertrain.core.text.endings import name_ends
+from aftertrain.core.text.padding import reward_padding
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from aftertrain.core.batch import PackedBatch
-    from aftertrain.core.invariants.trial import Trial
+    from aftertrain.core.learning.trial import Trial
 
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""

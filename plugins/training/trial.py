@@ -11,12 +11,11 @@ from aftertrain.core.component import Component
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import RunError
-from aftertrain.core.invariants.resume import END
-from aftertrain.core.invariants.trial import Trial
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.learning.trial import END, Trial
 from aftertrain.core.loss import Loss
-from aftertrain.core.packing import Atom
+from aftertrain.core.packed.packing import Atom
 from aftertrain.core.records import Record
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.plugins.training.fit import check_fit

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from aftertrain.core.engine import Engine
+from aftertrain.core.learning.ranks import current
+from aftertrain.core.learning.step import measure
 from aftertrain.core.loss import Loss
-from aftertrain.core.packing import Atom, pack_share
-from aftertrain.core.ranks import current
+from aftertrain.core.packed.packing import Atom, pack_share
 from aftertrain.core.stage import PlanItem
-from aftertrain.core.step import measure
 from aftertrain.plugins.training.settings import TrainSettings, ValidationSettings
 
 PREFIX = "validation_"

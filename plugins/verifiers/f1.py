@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import F1Settings
 from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise

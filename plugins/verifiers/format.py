@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from aftertrain.core.answer import begun, marked
 from aftertrain.core.records import Thoughts, Verdict, VerificationCase
+from aftertrain.core.text.answer import begun, marked
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import FormatSettings
 from aftertrain.plugins.verifiers.string import SHOWN

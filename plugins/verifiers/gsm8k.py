@@ -2,7 +2,7 @@
 
 The extraction rules are those of lm-eval's `gsm8k` task and of open-instruct's GSM8K verifier, verdict by verdict, when
 `equality` is `string`. `decimal` looks in the same place and reads the whole number there, as people write numbers
-(`core/numeral.py`). All patterns run in linear time on any text.
+(`core/text/numeral.py`). All patterns run in linear time on any text.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from aftertrain.core import numeral
-from aftertrain.core.answer import WHOLE, judged
-from aftertrain.core.notation import latex
 from aftertrain.core.records import JSON, Verdict, VerificationCase
+from aftertrain.core.text import numeral
+from aftertrain.core.text.answer import WHOLE, judged
+from aftertrain.core.text.notation import latex
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
 

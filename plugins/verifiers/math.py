@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.notation import latex
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import WHOLE, judged
+from aftertrain.core.text.notation import latex
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers import number, symbolic
 from aftertrain.plugins.verifiers.candidate import Candidate

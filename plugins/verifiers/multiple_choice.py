@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.denial import denied
 from aftertrain.plugins.verifiers.settings import MultipleChoiceSettings

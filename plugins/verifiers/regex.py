@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aftertrain.core import numeral
-from aftertrain.core.answer import judged
-from aftertrain.core.notation import latex
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
+from aftertrain.core.text import numeral
+from aftertrain.core.text.answer import judged
+from aftertrain.core.text.notation import latex
 from aftertrain.core.verifier import Verifier, with_special
 from aftertrain.plugins.verifiers.gsm8k import wanted_value
 from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from aftertrain.core.answer import AnswerSettings
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import Settings
-from aftertrain.core.usage import UsedIf
+from aftertrain.core.text.answer import AnswerSettings
 
 
 class GSM8KSettings(AnswerSettings):

@@ -1,14 +1,14 @@
 r"""One spelling for the answers that `either` compares, where a notation has a single meaning.
 
-Unicode mathematics becomes LaTeX (`core/notation.py`); upright `e` and `i`, degrees, the empty set, groups of digits,
-powers of ten and mixed numbers are written as Math-Verify reads them. Linear time on any text.
+Unicode mathematics becomes LaTeX (`core/text/notation.py`); upright `e` and `i`, degrees, the empty set, groups of
+digits, powers of ten and mixed numbers are written as Math-Verify reads them. Linear time on any text.
 """
 
 from __future__ import annotations
 
 import re
 
-from aftertrain.core.notation import latex
+from aftertrain.core.text.notation import latex
 
 _SEPARATOR = r"(?:\\[,;:> ]|\\!|~|'|\{\\,\}|\\thinspace ?)"
 _GROUPS = re.compile(rf"(?<![0-9.,_^}}])[0-9]{{1,3}}(?P<by>{_SEPARATOR})[0-9]{{3}}(?:(?P=by)[0-9]{{3}})*(?![0-9'])")

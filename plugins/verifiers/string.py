@@ -6,8 +6,8 @@ import re
 import string
 from collections.abc import Sequence
 
-from aftertrain.core.answer import judged
 from aftertrain.core.records import JSON, Verdict, VerificationCase
+from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import StringSettings
 

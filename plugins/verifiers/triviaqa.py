@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aftertrain.core.answer import judged
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import TriviaQASettings
 from aftertrain.plugins.verifiers.string import SHOWN, aliases, squad_normalise

@@ -52,10 +52,10 @@ def step_batches(
         DataError: a row cannot be used.
     """
     from aftertrain.api import _job
-    from aftertrain.core.chat import load_tokenizer
     from aftertrain.core.run.base_model import find_model
     from aftertrain.core.run.graph import build_graph
     from aftertrain.core.stage import PlanContext, Stage
+    from aftertrain.core.text.chat import load_tokenizer
 
     job = _job(recipe, overrides, "runs", restart=False, other_machine=False, console=False)
     nodes = {node.name: node.stage for node in build_graph(job.recipe.stages, job.builder, job.locate)}

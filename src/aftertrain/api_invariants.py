@@ -16,10 +16,10 @@ from aftertrain.registry.recipe import LoadedRecipe
 
 if TYPE_CHECKING:
     from aftertrain.api import Overrides
-    from aftertrain.core.invariants.finding import Finding
-    from aftertrain.core.invariants.trial import Trial
+    from aftertrain.core.learning.trial import Trial
     from aftertrain.core.run.runner import Job
     from aftertrain.core.stage import PlanContext, Stage
+    from aftertrain.invariants.finding import Finding
 
 SHARE = "AFTERTRAIN_INVARIANTS_SHARE"
 """Environment variable of the ranks that check one step together: the folder for what comes of it."""
@@ -32,8 +32,8 @@ class StageInvariants:
     Attributes:
         stage: its name.
         about: rows, loss, engine and model, for people.
-        findings: one an invariant, in the order of `core.invariants.finding.INVARIANTS`; empty where the stage hands
-            over nothing to check.
+        findings: one an invariant, in the order of `aftertrain.invariants.finding.INVARIANTS`; empty where the stage
+            hands over nothing to check.
     """
 
     stage: str
@@ -87,7 +87,7 @@ def check_invariants(
             folder.mkdir()
             findings = []
             if trial is not None:
-                from aftertrain.core.invariants.check import check
+                from aftertrain.invariants.check import check
 
                 together = _together(recipe, overrides, name, rows) if ranks else None
                 for finding in check(trial, folder, together=together, on_start=on_start):
@@ -99,10 +99,10 @@ def check_invariants(
 
 def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int | None) -> None:
     """One rank's part of the invariant `ranks`, in a process that `check_invariants` started."""
-    from aftertrain.core.invariants.bench import Bench
-    from aftertrain.core.invariants.shares import write_share as write
-    from aftertrain.core.ranks import joined
+    from aftertrain.core.learning.ranks import joined
     from aftertrain.core.run.launched import Line
+    from aftertrain.invariants.bench import Bench
+    from aftertrain.invariants.shares import write_share as write
 
     Line()
     with joined():
@@ -115,9 +115,9 @@ def _trials(
     recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str | None, rows: int | None
 ) -> Iterator[tuple[str, Trial | None, str]]:
     from aftertrain.api import _job
+    from aftertrain.core.learning.seeding import use_determinism
     from aftertrain.core.run.base_model import find_model
     from aftertrain.core.run.graph import build_graph
-    from aftertrain.core.seeding import use_determinism
     from aftertrain.core.stage import PlanContext
 
     job: Job = _job(recipe, overrides, "runs", restart=False, other_machine=False, console=False)
@@ -146,7 +146,7 @@ def _trials(
 def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:
     if rows is not None:
         return stage.trial(context, rows)
-    from aftertrain.core.invariants.work import POOL, ROWS, lightened
+    from aftertrain.invariants.work import POOL, ROWS, lightened
 
     trial = stage.trial(context, POOL)
     if trial is None or trial.only is None:
@@ -162,8 +162,8 @@ def _together(
     recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str, rows: int | None
 ) -> Callable[[Path], None]:
     """Runs this very check's `write_share` in two ranks."""
-    from aftertrain.core.invariants.finding import NotChecked
-    from aftertrain.core.invariants.shares import RANKS
+    from aftertrain.invariants.finding import NotChecked
+    from aftertrain.invariants.shares import RANKS
 
     def run(folder: Path) -> None:
         from torch import get_num_threads

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aftertrain.core.learning.rewards import VerifierError
     from aftertrain.core.records import Verdict
-    from aftertrain.core.rewards import VerifierError
 
 
 def verifier_error(
@@ -34,7 +34,7 @@ def verifier_error(
     >>> found.error.mean, found.false_negatives.mean, found.false_positives, found.unscored
     (0.5, 0.5, None, 1)
     """
-    from aftertrain.core.rewards import verifier_error as error_of
+    from aftertrain.core.learning.rewards import verifier_error as error_of
 
     values = [_score(verdict) for verdict in verdicts]
     if len(values) != len(labels):

@@ -13,7 +13,7 @@ from aftertrain import api_invariants
 from aftertrain.api_invariants import StageInvariants, _environment
 from aftertrain.cli import main
 from aftertrain.cli.check_invariants import show_finding, show_start
-from aftertrain.core.invariants.finding import INVARIANTS, Finding, Measure
+from aftertrain.invariants.finding import INVARIANTS, Finding, Measure
 
 KEPT = Finding("packed", "scores of 9 tokens", (Measure("scores", 1.25e-7, 2e-5),), seconds=12.34)
 BROKEN = Finding("resume", "a checkpoint", (Measure("tensors", 3.0, 0.0), Measure("metrics", 0.0, 0.0)), "differ: w")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import aftertrain
 from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError, RecipeError
-from aftertrain.core.model import not_finite
+from aftertrain.core.packed.model import not_finite
 from aftertrain.core.settings import Settings
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.resolve import SettingsResolver

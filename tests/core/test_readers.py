@@ -1,4 +1,4 @@
-"""Files are read in one place, `core.reading`: what reads elsewhere is listed here with its reason."""
+"""Files are read in one place, `core.ground.reading`: what reads elsewhere is listed here with its reason."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SYSTEM = "a file of the system's"
 LINE = "a line between our own processes"
 VALUE = "a value of a row or reply, whose own reader bounds it and tells what it is not"
 ELSEWHERE = {
-    "core/reading.py": "the one place",
-    "core/fingerprint.py": "what the tokenizer's own library just wrote",
-    "core/invariants/resume.py": "two files that the check itself wrote, compared by their bytes",
-    "core/memory.py": SYSTEM,
-    "core/model_folder.py": "the header of a safetensors file, bounded there",
-    "core/presence.py": LINE,
+    "core/ground/reading.py": "the one place",
+    "core/text/fingerprint.py": "what the tokenizer's own library just wrote",
+    "src/aftertrain/invariants/resume.py": "two files that the check itself wrote, compared by their bytes",
+    "core/ground/memory.py": SYSTEM,
+    "core/ground/model_folder.py": "the header of a safetensors file, bounded there",
+    "core/learning/presence.py": LINE,
     "core/run/launched.py": LINE,
     "core/run/manifest.py": SYSTEM,
     "core/run/orders.py": LINE,
     "core/run/sources.py": "source files of modules that are imported already",
     "core/sandbox": LINE,
-    "core/tokenizer_files.py": "to tell which file a library could not read, after its size was checked",
+    "core/text/tokenizer_files.py": "to tell which file a library could not read, after its size was checked",
     "core/verification": LINE,
     "plugins/code/suite.py": OWN,
     "plugins/code/truth.py": VALUE,
@@ -57,7 +57,7 @@ def _readers() -> set[str]:
 def test_files_are_read_by_the_one_reader_or_the_reason_is_written_down() -> None:
     readers = _readers()
     odd = sorted(file for file in readers if not any(file == name or file.startswith(f"{name}/") for name in ELSEWHERE))
-    assert not odd, f"read with core.reading, or say in ELSEWHERE why not: {odd}"
+    assert not odd, f"read with core.ground.reading, or say in ELSEWHERE why not: {odd}"
 
 
 def test_no_reason_is_left_over() -> None:

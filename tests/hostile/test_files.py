@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from aftertrain.core.errors import AftertrainError, CheckpointError
 from aftertrain.core.events import EventLog, read_events
-from aftertrain.core.model_folder import check_weights, context_window, read_config
-from aftertrain.core.reading import read_json
+from aftertrain.core.ground.model_folder import check_weights, context_window, read_config
+from aftertrain.core.ground.reading import read_json
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import Done, read_done

@@ -157,7 +157,7 @@ while not pathlib.Path({str(spoken)!r}).exists():
     assert time.monotonic() < end
     time.sleep(0.01)
 """
-    log, listener = logging.getLogger("aftertrain.core.foreign"), Listener()
+    log, listener = logging.getLogger("aftertrain.core.ground.foreign"), Listener()
     with caplog.at_level(logging.WARNING):
         log.addHandler(listener)
         registry = discover([install(registering(("loss", "acme/margin"), before=wait))], patience=0.01)

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from aftertrain.core.errors import PluginError, RecipeError
-from aftertrain.core.foreign import EndedProgram, foreign, told
+from aftertrain.core.ground.foreign import EndedProgram, foreign, told
 from aftertrain.registry.discovery import discover
 from aftertrain.registry.load import load_local
 from aftertrain.registry.recipe import loads
@@ -197,7 +197,7 @@ def test_what_a_stranger_bends_is_put_back_and_told(change: str, caplog: pytest.
         BENT[change]()
     after = seen()
     assert after == before
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "aftertrain.core.foreign"]
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "aftertrain.core.ground.foreign"]
     assert said.startswith("plugin 'acme' ")
     assert change in said
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 import aftertrain
 from aftertrain.core.errors import RecipeError
+from aftertrain.core.ground.usage import Unused, UsedIf, conditions, used_unless
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.run.graph import build_graph
 from aftertrain.core.settings import Settings, Use
-from aftertrain.core.usage import Unused, UsedIf, conditions, used_unless
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import load_settings
 

@@ -48,7 +48,7 @@ class Trouble(SFT):
 
 LOOK = """
 import json
-from aftertrain.core.ranks import current
+from aftertrain.core.learning.ranks import current
 from aftertrain.core.records import Artifact
 from aftertrain.core.stage import Stage, StageInput, StageSettings
 

@@ -10,9 +10,9 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import MissingExtra
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import WHOLE, judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.instructions import resources
 from aftertrain.plugins.instructions.ifbench.needs import lacking

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aftertrain.core.answer import WHOLE, judged
 from aftertrain.core.errors import AftertrainError, unknown
 from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.text.answer import WHOLE, judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.instructions import resources
 from aftertrain.plugins.instructions.ifbench import truth as ifbench

@@ -13,10 +13,10 @@ from types import TracebackType
 import click
 
 from aftertrain.cli.terminal import leave, unread_input
-from aftertrain.core.cleaning import printable
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.foreign import told
-from aftertrain.core.redaction import Redacting, look_again, redacted
+from aftertrain.core.ground.cleaning import printable
+from aftertrain.core.ground.foreign import told
+from aftertrain.core.ground.redaction import Redacting, look_again, redacted
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),

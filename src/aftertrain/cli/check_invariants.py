@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from aftertrain.core.invariants.finding import Finding
+    from aftertrain.invariants.finding import Finding
 
 COLOURS = {"holds": "green", "broken": "red", "not checked": "yellow"}
 WIDTHS = (13, 11, 7, 26, 26)

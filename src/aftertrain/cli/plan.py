@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.table import echo_safely
-from aftertrain.core.cleaning import printable
+from aftertrain.core.ground.cleaning import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from aftertrain.core.cleaning import printable
+from aftertrain.core.ground.cleaning import printable
 
 
 def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:

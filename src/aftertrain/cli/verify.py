@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from aftertrain.cases import case_of
-from aftertrain.core.cleaning import printable, unobeyed
 from aftertrain.core.errors import DataError
+from aftertrain.core.ground.cleaning import printable, unobeyed
 from aftertrain.core.records import Verdict, VerificationCase
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Literal
 
 from aftertrain.core.errors import Interrupted, RankLost, RunError
-from aftertrain.core.meeting import patience
+from aftertrain.core.learning.meeting import patience
 from aftertrain.core.run.launched import GRACE, Failure
 
 Where = Literal["here", "ray"]

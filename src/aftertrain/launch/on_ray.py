@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import MissingExtra, RunError
-from aftertrain.core.meeting import patience
-from aftertrain.core.run.deadline import waiting
+from aftertrain.core.learning.deadline import waiting
+from aftertrain.core.learning.meeting import patience
 from aftertrain.core.run.launched import WHERE, Failure
 from aftertrain.launch.crew import Rank
 from aftertrain.launch.keeper import Keeper, News, Place

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.meeting import LISTENER
+from aftertrain.core.learning.meeting import LISTENER
 from aftertrain.core.run.launched import PIPE, Failure
 from aftertrain.launch.crew import Rank
 

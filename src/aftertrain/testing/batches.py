@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aftertrain.core.batch import CHOSEN, PROBE, REJECTED, SINGLE, PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 
 VOCABULARY = 50
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from aftertrain.core.errors import MissingExtra, PluginError, UnknownName
-from aftertrain.core.foreign import foreign, message_of
+from aftertrain.core.ground.foreign import foreign, message_of
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.tables import Plugin, Registry, Row
 from aftertrain.testing import plugin as plugin_promises

@@ -177,7 +177,7 @@ def _loaded(subject: Subject, *, train: bool = False) -> tuple[Engine[Any], str]
 
 def _batch(places: Sequence[int] | None = None) -> PackedBatch:
     """Random samples of `LENGTHS` tokens, or those at `places`; all but the first token are targets."""
-    from aftertrain.core.packing import Segment, collate
+    from aftertrain.core.packed.packing import Segment, collate
 
     rng = random.Random(0)
     ids = [[rng.randrange(4, 90) for _ in range(length)] for length in LENGTHS]

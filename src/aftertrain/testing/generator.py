@@ -222,7 +222,7 @@ def _replies(generator: Any, requests: Sequence[GenerationRequest]) -> dict[str,
 
 
 def _tokenizer(folder: str) -> Any:
-    from aftertrain.core.chat import load_tokenizer
+    from aftertrain.core.text.chat import load_tokenizer
 
     return load_tokenizer(folder)
 

@@ -42,7 +42,7 @@ def scores_are_those_of_our_head(subject: Subject) -> None:
     """Each of `scores`, at least `logprobs`, is float32 `[n]` and what `token_scores` gives."""
     import torch
 
-    from aftertrain.core.logprobs import OF_LOGITS
+    from aftertrain.core.packed.logprobs import OF_LOGITS
 
     for trial in _trials(subject):
         made = trial.kernel.scores
@@ -118,7 +118,7 @@ def _scores(trial: Trial, name: Score, *, ours: bool) -> Tensor:
     """`[n]`, by our head in float32 or by the kernel in the trial's dtype."""
     import torch
 
-    from aftertrain.core.logprobs import token_scores
+    from aftertrain.core.packed.logprobs import token_scores
 
     if not ours:
         hidden = trial.hidden.to(trial.dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aftertrain.core.chat import TULU_TEMPLATE
-from aftertrain.core.seeding import global_seed
+from aftertrain.core.learning.seeding import global_seed
+from aftertrain.core.text.chat import TULU_TEMPLATE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,10 +13,10 @@ import pytest
 from pydantic import Field
 
 from aftertrain.core.errors import DataError, Interrupted
+from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.runner import Job
-from aftertrain.core.seeding import sub_seed
 from aftertrain.core.settings import Settings, Use, unhashed
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput, StageSettings
 

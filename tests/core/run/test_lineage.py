@@ -75,7 +75,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "loss.py": "import os, acme.used\nfrom acme import sibling\nfrom .inner import deep\n"
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import acme.types_only\n"
         "def later():\n    from acme.inner.lazy import thing\nclass Loss: ...\n",
-        "used.py": "from aftertrain.core.seeding import sub_seed\n",
+        "used.py": "from aftertrain.core.learning.seeding import sub_seed\n",
         "sibling.py": "",
         "types_only.py": "",
         "unused.py": "",
@@ -101,7 +101,7 @@ def test_imports_are_followed_without_running_them(package: Path) -> None:
         "acme.loss",
         "acme.sibling",
         "acme.used",
-        "aftertrain.core.seeding",
+        "aftertrain.core.learning.seeding",
     ]
     assert "acme.inner.lazy" not in sys.modules
 
@@ -123,7 +123,7 @@ def test_a_file_outside_a_package_goes_by_its_file_name(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         file = tmp_path / folder / "margin.py"
-        file.write_text("from aftertrain.core.seeding import sub_seed\nclass Loss: ...\n")
+        file.write_text("from aftertrain.core.learning.seeding import sub_seed\nclass Loss: ...\n")
         spec = importlib.util.spec_from_file_location(f"local_{folder}", file)
         assert spec is not None
         assert spec.loader is not None
@@ -133,7 +133,7 @@ def test_a_file_outside_a_package_goes_by_its_file_name(tmp_path: Path) -> None:
         found.append(source_digests([module.Loss]))
         del sys.modules[spec.name]
     assert found[0] == found[1]
-    assert sorted(found[0]) == ["aftertrain.core.seeding", "margin.py"]
+    assert sorted(found[0]) == ["aftertrain.core.learning.seeding", "margin.py"]
 
 
 def test_relative_imports_are_resolved(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aftertrain.core.events import Event, read_events
-from aftertrain.core.foreign import EndedProgram
+from aftertrain.core.ground.foreign import EndedProgram
 from aftertrain.core.plugin import hookimpl
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import StageContext

@@ -23,8 +23,8 @@ import torch
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.packing import Segment, pack_share
-from aftertrain.core.ranks import current, joined
+from aftertrain.core.learning.ranks import current, joined
+from aftertrain.core.packed.packing import Segment, pack_share
 
 
 class NoBuilder:

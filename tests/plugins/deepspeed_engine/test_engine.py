@@ -13,7 +13,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-RANKS = HERE.parents[1] / "core" / "ranks"
+RANKS = HERE.parents[1] / "core" / "learning" / "ranks"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="the extra 'deepspeed' is not installed"),
@@ -58,7 +58,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Random Llamas, by what their head is; their tensors (61 rows of 18) do not divide evenly over two or three."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from aftertrain.core.seeding import global_seed
+    from aftertrain.core.learning.seeding import global_seed
 
     folder = tmp_path_factory.mktemp("odd")
     for name in ("tied", "untied"):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.eval_task import Instance
 from aftertrain.core.records import Message
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation.choices import encode_instance, log_likelihoods, score_choices
 from aftertrain.plugins.evaluation.multiple_choice import MultipleChoice
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.eval_task import Instance
-from aftertrain.core.model_folder import context_window
+from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation.prompts import encode, encode_choices, prompt_text, too_long
 from aftertrain.plugins.evaluation.runner import fit_prompt
 

@@ -10,7 +10,7 @@ import torch
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.generator import GenerationRequest, Sampling
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.records import Completion
 from aftertrain.plugins.generation.settings import TransformersSettings
 from aftertrain.plugins.generation.transformers import Transformers

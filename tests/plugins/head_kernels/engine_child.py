@@ -17,8 +17,8 @@ import torch
 
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch
 from aftertrain.core.engine import AdamW
-from aftertrain.core.packing import Segment, collate
-from aftertrain.core.step import train_step
+from aftertrain.core.learning.step import train_step
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.testing.build import build
 
 

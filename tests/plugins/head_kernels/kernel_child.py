@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.head_kernel import LMHead
-from aftertrain.core.head_scores import head_scores
+from aftertrain.core.packed.head_scores import head_scores
 
 
 @dataclass(frozen=True)

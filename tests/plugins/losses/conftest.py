@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE, PackedBatch, TokenScores
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 
 
 class DirectBuilder:

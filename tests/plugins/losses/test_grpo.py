@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.losses.grpo import GRPO
 from aftertrain.plugins.losses.grpo_settings import GRPOSettings

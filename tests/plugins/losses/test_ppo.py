@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.ppo import PPO
 from aftertrain.plugins.losses.ppo_settings import PPOSettings
 

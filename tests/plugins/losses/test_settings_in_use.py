@@ -1,4 +1,4 @@
-"""What is declared as used or not used (`core.usage`), against what changes a loss or a rate when it is changed."""
+"""What is declared as used or not used (`core.ground.usage`), against what changes a loss or a rate when changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.schedule import Optimizer
+from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import load_component, load_settings

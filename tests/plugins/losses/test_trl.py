@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from aftertrain.core.learning.seeding import global_seed
 from aftertrain.core.records import Conversation, Message, PreferencePair
-from aftertrain.core.seeding import global_seed
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,9 +49,9 @@ def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ours(policy: Path, tiny_model: Path, build: Callable[..., Any]) -> Callable[..., float]:
     """`ours(Loss, records, head=…, **settings)`: our loss of all records as one step."""
-    from aftertrain.core.chat import load_tokenizer
-    from aftertrain.core.packing import pack
-    from aftertrain.core.step import count_units, score_batch
+    from aftertrain.core.learning.step import count_units, score_batch
+    from aftertrain.core.packed.packing import pack
+    from aftertrain.core.text.chat import load_tokenizer
     from aftertrain.plugins.torch_engine.engine import TorchEngine
     from aftertrain.plugins.torch_engine.settings import TorchSettings
     from aftertrain.plugins.training.samples import prepare

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE, PackedBatch, TokenScores
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.dpo import DPO
 from aftertrain.plugins.losses.hinge import Hinge
 from aftertrain.plugins.losses.ipo import IPO

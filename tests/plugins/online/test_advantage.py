@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.records import Completion, Message, Problem
 from aftertrain.plugins.online.advantage import Scorers, make_experience, pack_minibatches
 from aftertrain.plugins.online.penalty import KLPenalised, penalised

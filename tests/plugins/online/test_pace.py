@@ -1,4 +1,4 @@
-"""A step's rates and progress online: the functions of core.schedule that `train` goes by too (F12, F22)."""
+"""A step's rates and progress online: the functions of core.learning.schedule that `train` goes by too (F12, F22)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.learning.schedule import Optimizer, Pace
 from aftertrain.core.loss import LossOutput, Ratio
-from aftertrain.core.schedule import Optimizer, Pace
 from aftertrain.plugins.losses.grpo import GRPO
 from aftertrain.plugins.losses.grpo_settings import GRPOSettings
 

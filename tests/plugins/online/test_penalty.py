@@ -7,7 +7,7 @@ import torch
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.online.penalty import penalised
 from aftertrain.plugins.online.settings import KLSettings

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from aftertrain.api_evaluation import build_verifier
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Check, Completion, Message, Problem
 from aftertrain.core.settings import Settings
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.online.problems import load_prompts
 from aftertrain.plugins.online.reward import verdicts_on
 from aftertrain.plugins.online.rollout import Rollout

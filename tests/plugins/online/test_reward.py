@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict, VerificationCase
-from aftertrain.core.rewards import verification_reward
 from aftertrain.plugins.online import measure, plan, reward
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, outcome_counts

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from aftertrain.core.batch import TokenScores
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.grpo import GRPO
 from aftertrain.plugins.losses.grpo_settings import GRPOSettings
 from aftertrain.plugins.online.penalty import penalised

@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from aftertrain.core.chat import load_tokenizer, render
 from aftertrain.core.records import Check, Conversation, PreferencePair, Problem
-from aftertrain.core.template_checks import template_checks
+from aftertrain.core.text.chat import load_tokenizer, render
+from aftertrain.core.text.template_checks import template_checks
 from aftertrain.plugins.quickstart import world
 from aftertrain.plugins.quickstart.dataset import Quickstart
 from aftertrain.plugins.quickstart.settings import QuickstartSettings

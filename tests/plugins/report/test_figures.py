@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.cleaning import visible
+from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report.numbers import count, duration, nice_ticks, number, percent, signed
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.text import excerpt

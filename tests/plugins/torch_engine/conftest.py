@@ -38,7 +38,7 @@ def make_batch() -> Callable[..., PackedBatch]:
     """`make_batch(lengths, vocabulary)` packs seeded random segments whose tokens are all targets but the first."""
     import random
 
-    from aftertrain.core.packing import Segment, collate
+    from aftertrain.core.packed.packing import Segment, collate
 
     def make(lengths: Sequence[int], vocabulary: int = 61, seed: int = 0) -> PackedBatch:
         rng = random.Random(seed)

@@ -136,7 +136,7 @@ def test_a_padded_batch_is_scored_where_it_was_trained(
 
     from transformers import AutoModelForSequenceClassification
 
-    from aftertrain.core.packing import Segment, collate
+    from aftertrain.core.packed.packing import Segment, collate
 
     base, saved = tmp_path / "base", tmp_path / "saved"
     shutil.copytree(tiny_model, base)

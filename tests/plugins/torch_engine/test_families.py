@@ -12,7 +12,7 @@ import torch
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import ModelError
-from aftertrain.core.seeding import global_seed
+from aftertrain.core.learning.seeding import global_seed
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 61,

@@ -10,7 +10,7 @@ import torch
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import ModelError
-from aftertrain.core.packing import Segment, collate
+from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.settings import Use
 from aftertrain.plugins.torch_engine.engine import TorchEngine
 from aftertrain.plugins.torch_engine.settings import TorchSettings

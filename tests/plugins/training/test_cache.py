@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.records import Conversation, Message
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.training import cache, supply
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.columns import encode

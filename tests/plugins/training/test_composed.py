@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
-from aftertrain.core.packing import Segment
+from aftertrain.core.packed.packing import Segment
 from aftertrain.plugins.training.composed import Composed, reply_logprobs
 from aftertrain.plugins.training.feed import Planned
 from aftertrain.plugins.training.settings import Batch, Compose, TrainSettings

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.chat import UnusableRow, load_tokenizer
 from aftertrain.core.errors import ModelError
 from aftertrain.core.records import Document
-from aftertrain.core.tokens import tokenise_text
+from aftertrain.core.text.chat import UnusableRow, load_tokenizer
+from aftertrain.core.text.tokens import tokenise_text
 from aftertrain.plugins.training.rows import Rules, atoms_of
 from aftertrain.plugins.training.settings import Batch
 

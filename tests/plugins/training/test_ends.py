@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.chat import TULU_TEMPLATE, load_tokenizer
-from aftertrain.core.endings import end_tokens, name_ends
 from aftertrain.core.records import Message
-from aftertrain.core.template_checks import template_checks
-from aftertrain.core.tokens import tokenise
+from aftertrain.core.text.chat import TULU_TEMPLATE, load_tokenizer
+from aftertrain.core.text.endings import end_tokens, name_ends
+from aftertrain.core.text.template_checks import template_checks
+from aftertrain.core.text.tokens import tokenise
 
 ASK, SAY = "2+2", "4"
 MARKS = ("<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<|end|>", "<|close|>", "[INST]", "[/INST]")

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from aftertrain.core.chat import load_tokenizer
 from aftertrain.core.errors import CheckpointError, DataError, Interrupted, RunError
 from aftertrain.core.loss import Needs
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.training.feed import Streamed
 
 NEEDS = Needs(records=frozenset({"Conversation"}))

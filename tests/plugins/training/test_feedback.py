@@ -12,7 +12,7 @@ import pytest
 from aftertrain.core.batch import PROBE, SINGLE
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
-from aftertrain.core.packing import Segment
+from aftertrain.core.packed.packing import Segment
 from aftertrain.core.records import Feedback, Message, PreferencePair
 from aftertrain.plugins.training.probes import with_probes
 from aftertrain.plugins.training.samples import prepare
@@ -86,7 +86,7 @@ def test_probes_are_seen_without_being_made() -> None:
 
 
 def test_a_pair_is_two_rows_for_a_loss_of_single_replies(tiny_model: Path) -> None:
-    from aftertrain.core.chat import load_tokenizer
+    from aftertrain.core.text.chat import load_tokenizer
 
     tokenizer = load_tokenizer(str(tiny_model))
     yes, no = (Message("assistant", "Yes"),), (Message("assistant", "No"),)

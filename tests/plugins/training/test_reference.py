@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.packing import Atom, Segment
+from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.plugins.training.reference import COLUMN, FILE, Tokens, reference_key, with_reference
 
 ATOMS: list[Atom] = [
@@ -158,8 +158,8 @@ def test_the_code_of_engine_and_head_is_in_the_key() -> None:
     from aftertrain.plugins.torch_engine.engine import TorchEngine
 
     reached = source_digests([TorchEngine, Segment])
-    wanted = {"aftertrain.core.logprobs", "aftertrain.core.attention", "aftertrain.core.packing"}
-    assert wanted | {"aftertrain.core.model"} <= reached.keys()
+    wanted = {"aftertrain.core.packed.logprobs", "aftertrain.core.packed.attention", "aftertrain.core.packed.packing"}
+    assert wanted | {"aftertrain.core.packed.model"} <= reached.keys()
 
 
 def test_a_run_says_that_it_found_another_reference(

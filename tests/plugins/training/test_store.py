@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.chat import UnusableRow, load_tokenizer
 from aftertrain.core.errors import RunError
-from aftertrain.core.packing import Segment
+from aftertrain.core.packed.packing import Segment
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, ToolCall
+from aftertrain.core.text.chat import UnusableRow, load_tokenizer
 from aftertrain.plugins.training import tokenising
 from aftertrain.plugins.training.columns import encode, write
 from aftertrain.plugins.training.rows import Rules, atoms_of

@@ -66,7 +66,7 @@ def test_a_bad_template_is_told_of_without_a_plan(
     bench: Callable[..., Any], conversations: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Only `plan` looked: a run trained on replies without an end, or on two BOS tokens, and said nothing."""
-    from aftertrain.core.chat import load_tokenizer
+    from aftertrain.core.text.chat import load_tokenizer
 
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     tokenizer = load_tokenizer(str(tiny_model))
@@ -346,8 +346,8 @@ def test_a_plan_that_cannot_predict_memory_says_so(bench: Callable[..., Any], co
 
 def test_pairs_learn_from_the_reply_only(bench: Callable[..., Any], tmp_path: Path) -> None:
     """An assistant's turn inside the shared prompt is context: the pair's targets start after it."""
-    from aftertrain.core.chat import load_tokenizer
     from aftertrain.core.records import Message, PreferencePair
+    from aftertrain.core.text.chat import load_tokenizer
     from aftertrain.plugins.training.samples import prepare
     from aftertrain.plugins.training.settings import Batch
 

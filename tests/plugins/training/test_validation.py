@@ -36,7 +36,7 @@ def test_the_loss_is_that_of_transformers_after_the_step(
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    from aftertrain.core.chat import load_tokenizer
+    from aftertrain.core.text.chat import load_tokenizer
 
     stage = bench(
         "stage", loss=SFT, data=jsonl(conversations), validation={"data": jsonl(held_out), "every": 2, "rows": 4}

@@ -1,0 +1,51 @@
+"""How much memory is free, so that a check which wants a second copy of a model knows whether it may have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aftertrain.core.ground.foreign import message_of
+
+MEMINFO = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(meminfo: Path = MEMINFO, group: Path = GROUP) -> int:
+    """Main memory that can be had without swapping: the machine's, or what the control group leaves if that is less.
+
+    0 where the system does not say.
+    """
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)
+    limit, used = (_number(group / name) for name in ("memory.max", "memory.current"))
+    # Pages of files count as used, and are given up when memory is wanted.
+    cached = _statistic(group / "memory.stat", "inactive_file")
+    return free if limit is None or used is None else min(free, max(0, limit - used + cached))
+
+
+def memory_refusal(error: BaseException) -> str | None:
+    """What could not be had, when an error says that memory is full; None for an error of another kind."""
+    text = (message_of(error).strip().splitlines() or [""])[0]
+    if isinstance(error, MemoryError):
+        return text or "the system gives no more memory"
+    full = ("out of memory", "can't allocate memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return text if isinstance(error, RuntimeError | OSError) and any(word in text for word in full) else None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _statistic(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)

@@ -1,0 +1,1 @@
+"""A step of learning: units counted, schedules, the batch plan, rewards, statistics, ranks, seeds."""

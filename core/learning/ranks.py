@@ -1,0 +1,239 @@
+"""The processes of one run, a model's copy or share each: who is first, and what they do together (F42).
+
+A process belongs to a run of several when the environment says so, in the words of torchrun: `RANK`, `WORLD_SIZE`,
+`MASTER_ADDR`, `MASTER_PORT`, `LOCAL_RANK`. `aftertrain run --nproc N` sets them too. Every wait for the others has a
+name and a deadline; a rank that is gone is noticed at once, because its connections close.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aftertrain.core.errors import RankLost, RunError
+from aftertrain.core.learning.deadline import waiting
+from aftertrain.core.learning.meeting import Meeting, patience
+from aftertrain.core.learning.presence import Presence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+T = TypeVar("T")
+JOINING = 300.0
+"""Seconds that a rank waits for the others to start."""
+DEADLINE = 1800.0
+"""Seconds that a rank waits for the others in a step or at a checkpoint. `AFTERTRAIN_RANK_DEADLINE` replaces both."""
+BUCKET = 1 << 24
+"""Numbers that one call adds over ranks: 64 MiB in float32."""
+_LOSSES = ("connection", "socket", "gloo", "nccl", "broken pipe", "peer", "timed out")
+
+
+class Ranks:
+    """The processes that work together on a stage.
+
+    Attributes:
+        rank: this process's number; rank 0 alone writes events, manifests and checksums.
+        size: how many there are.
+        local: its number on its machine, which is also its GPU's.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Store | None = None) -> None:
+        self.rank, self.size, self.local, self.store = rank, size, local, store
+        self.deadline = DEADLINE if size == 1 else patience(DEADLINE)
+        self.presence = None if store is None else Presence(store, rank, size)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def sum(self, sums: Mapping[str, float], what: str = "sums") -> dict[str, float]:
+        """Each entry added over all ranks in their order, in float64; an entry that a rank lacks counts 0 there."""
+        total: dict[str, float] = {}
+        for mine in self.gather(dict(sums), what):
+            for name, value in mine.items():
+                total[name] = total.get(name, 0.0) + value
+        return total
+
+    def gather(self, value: T, what: str) -> list[T]:
+        """Every rank's value, in the order of ranks."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.size
+        with self.together(what):
+            dist.all_gather_object(found, value)
+        return found
+
+    def share(self, value: T, what: str) -> T:
+        """Rank 0's value."""
+        return self.gather(value if self.first else None, what)[0]  # type: ignore[return-value]
+
+    def any(self, flag: bool, what: str) -> bool:
+        """Whether the flag is set on some rank."""
+        return any(self.gather(flag, what))
+
+    def meet(self, what: str) -> None:
+        """Wait until every rank is here."""
+        self.gather(None, what)
+
+    def add(self, tensors: Sequence[Tensor], what: str) -> None:
+        """Replace each tensor by its sum over all ranks, in place; all of one dtype, the same shapes on every rank.
+
+        All ranks end with the same bits.
+        """
+        if self.size == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            with self.together(what):
+                dist.all_reduce(flat)
+            for tensor, part in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    @contextmanager
+    def together(self, what: str) -> Iterator[None]:
+        """Around calls that need every rank.
+
+        Raises:
+            RankLost: another rank is gone.
+        """
+        try:
+            with contextlib.ExitStack() as stack:
+                if self.presence is not None:
+                    stack.enter_context(self.presence.at(what))
+                who = None if self.presence is None else self.presence.told
+                stack.enter_context(waiting(f"the other ranks ({what})", self.deadline, who))
+                yield
+        except RuntimeError as error:
+            if not any(word in str(error).lower() for word in _LOSSES):
+                raise
+            first_line = str(error).strip().splitlines()[0]
+            raise RankLost(f"rank {self.rank} lost another rank ({what}): {first_line}") from error
+
+
+ALONE = Ranks()
+"""A run of one process."""
+_here: Ranks = ALONE
+_meetings = 0
+
+
+def current() -> Ranks:
+    """The ranks that work together now: all of the run's in a stage that they share, else this process alone."""
+    return _here
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside the block this process works for itself, whatever the run has."""
+    with _as(ALONE):
+        yield
+
+
+@contextmanager
+def joined(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
+    """Meet the other ranks that the environment tells of, and leave them at the end; without any, `ALONE`.
+
+    Raises:
+        RunError: the environment is incomplete, or not all ranks came in time.
+    """
+    environment = os.environ if environment is None else environment
+    size = _number(environment, "WORLD_SIZE", 1, range(1, sys.maxsize))
+    if size == 1 or _here.size > 1:
+        yield _here
+        return
+    import torch.distributed as dist
+
+    ranks = _join(environment, size)
+    with _as(ranks):
+        yield ranks
+    # After an error the others may be gone, and taking leave of them would wait: the process ends anyway.
+    ranks.meet("the end of the run")
+    if ranks.presence is not None:
+        ranks.presence.end()
+    dist.destroy_process_group()
+
+
+def _join(environment: Mapping[str, str], size: int) -> Ranks:
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+    if missing:
+        raise RunError(
+            f"the environment says WORLD_SIZE={size} but not {', '.join(missing)}: start the run with "
+            "'aftertrain run RECIPE --nproc N' or with torchrun, or unset WORLD_SIZE"
+        )
+    import torch
+    import torch.distributed as dist
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+
+    global _meetings  # noqa: PLW0603 - a store may be met at again, and then nobody is there yet
+    _meetings += 1
+    if dist.is_initialized():
+        raise RunError("torch.distributed is initialised already; leave it to aftertrain to join the ranks")
+    rank = _number(environment, "RANK", 0, range(size))
+    local = _number(environment, "LOCAL_RANK", rank, range(size))
+    seconds = patience(JOINING)
+    meeting = Meeting(environment, rank, size, seconds)
+    try:
+        # A backstop for what torch does without saying when it ends.
+        with waiting(f"rank {rank} of {size} to meet the others at {meeting.where}", seconds + JOINING):
+            store = PrefixStore(f"meeting/{_meetings}", meeting.store(_meetings))
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            ranks = Ranks(rank, size, local, PrefixStore("aftertrain", store))
+            # Ours passes first, because it also tells what was waited for.
+            limit = timedelta(seconds=ranks.deadline + 60)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
+    except (dist.DistError, ValueError) as error:
+        raise RunError(f"rank {rank} of {size} cannot meet the others at {meeting.where}: {error}") from error
+    return ranks
+
+
+def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: range) -> int:
+    """A whole number that the launcher has left in the environment.
+
+    Raises:
+        RunError: it is none, or not one of those allowed.
+    """
+    given = environment.get(name)
+    if given is None:
+        return otherwise
+    # So many digits say every number of processes, and no conversion is refused.
+    if given.isascii() and given.isdecimal() and len(given) < 10 and int(given) in allowed:
+        return int(given)
+    upto = f" to {allowed[-1]}" if allowed.stop < sys.maxsize else " or more"
+    raise RunError(
+        f"{name} is {given!r} in the environment: expected a whole number, {allowed[0]}{upto}; start the run with "
+        "'aftertrain run RECIPE --nproc N' or with torchrun, or unset WORLD_SIZE for a run of one process"
+    )
+
+
+@contextmanager
+def _as(ranks: Ranks) -> Iterator[None]:
+    global _here  # noqa: PLW0603 - the processes of a run are a fact about this process
+    before, _here = _here, ranks
+    try:
+        yield
+    finally:
+        _here = before
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    room = BUCKET
+    for tensor in tensors:
+        if bucket and tensor.numel() > room:
+            yield bucket
+            bucket, room = [], BUCKET
+        bucket.append(tensor)
+        room -= tensor.numel()
+    if bucket:
+        yield bucket
