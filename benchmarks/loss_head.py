@@ -5,10 +5,10 @@
 
 Ours (`core.packed.logprobs.token_scores`) beside others, as far as they are installed and run on the device: full
 logits with torch's cross-entropy; the same in chunks under torch's activation checkpointing (what a trainer writes
-first); TRL's chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses, each as its package has it
-(one sum; cut filters gradients) and as our `head_kernel` (a score and a gradient for each token, no filter). Qwen3-0.6B's
-shape: hidden 1,024, vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread is
-used, memory is VmHWM above what was held before the first pass (hidden states, head and their gradients included
+first); TRL's chunked head; and on a GPU Liger's and cut-cross-entropy's fused losses, each as its package has it (one
+sum; cut filters gradients) and as our `head_kernel` (a score and a gradient for each token, no filter). Qwen3-0.6B's
+shape: hidden 1,024, vocabulary 151,936. Each runs in a process of its own. CPU: seconds are of the CPU where one thread
+is used, memory is VmHWM above what was held before the first pass (hidden states, head and their gradients included
 beforehand). GPU: seconds of the device, memory is the allocator's peak above the same.
 """
 
