@@ -6,6 +6,7 @@ verifier against people's labels (F41).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -255,14 +256,14 @@ class VerifierError:
     unscored: int = 0
 
 
-def verifier_error(verified: Sequence[float], human: Sequence[float], *, positive: float = 1.0) -> VerifierError:
+def verifier_error(verified: Sequence[float | None], human: Sequence[float], *, positive: float = 1.0) -> VerifierError:
     """E = (1/N)·Σ |R_verify − R_human|/|R_human| (F41).
 
     Where R_human is 0 the quotient is not defined, and `positive` (r_pos) is the divisor instead: a wrong reply that is
     rewarded in full counts 1, as a right one that is not. With labels of 0 and r_pos, E is the share of disagreements.
 
     Args:
-        verified: the verifier's rewards, or its scores.
+        verified: the verifier's rewards, or its scores; None where it gave none.
         human: people's, on the same scale.
         positive: r_pos, the reward of a reply that is right.
 
@@ -273,17 +274,21 @@ def verifier_error(verified: Sequence[float], human: Sequence[float], *, positiv
     (0.4, 0.5, 0.3333)
 
     Raises:
-        ValueError: the lists differ in length, are empty, hold what is not finite, or `positive` is not above 0.
+        ValueError: the lists differ in length, no reward is there, one is not finite, or `positive` is not above 0.
     """
-    if len(verified) != len(human) or not human:
-        raise ValueError(f"as many rewards as labels are needed, at least one; not {len(verified)} and {len(human)}")
-    if not all(map(math.isfinite, (*verified, *human, positive))) or positive <= 0:
+    if len(verified) != len(human):
+        raise ValueError(f"every verdict needs a label: there are {len(verified)} verdicts and {len(human)} labels")
+    pairs = [(value, label) for value, label in zip(verified, human, strict=True) if value is not None]
+    if not pairs:
+        raise ValueError(f"none of {len(verified)} verdicts has a score: there is nothing to compare")
+    if not all(math.isfinite(number) for number in (positive, *itertools.chain(*pairs))) or positive <= 0:
         raise ValueError("rewards and labels must be finite, and positive above 0")
-    terms = [abs(v - h) / (abs(h) or positive) for v, h in zip(verified, human, strict=True)]
-    on_wrong = [v == positive for v, h in zip(verified, human, strict=True) if h != positive]
-    on_right = [v != positive for v, h in zip(verified, human, strict=True) if h == positive]
+    terms = [abs(value - label) / (abs(label) or positive) for value, label in pairs]
+    on_wrong = [value == positive for value, label in pairs if label != positive]
+    on_right = [value != positive for value, label in pairs if label == positive]
     return VerifierError(
         mean_interval(terms),
         wilson(sum(on_wrong), len(on_wrong)) if on_wrong else None,
         wilson(sum(on_right), len(on_right)) if on_right else None,
+        len(verified) - len(pairs),
     )

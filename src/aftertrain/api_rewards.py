@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,14 +35,7 @@ def verifier_error(
     """
     from aftertrain.core.learning.rewards import verifier_error as error_of
 
-    values = [_score(verdict) for verdict in verdicts]
-    if len(values) != len(labels):
-        raise ValueError(f"every verdict needs a label: there are {len(values)} verdicts and {len(labels)} labels")
-    pairs = [(value, float(label)) for value, label in zip(values, labels, strict=True) if value is not None]
-    if not pairs:
-        raise ValueError(f"none of {len(values)} verdicts has a score: there is nothing to compare")
-    found = error_of([value for value, _ in pairs], [label for _, label in pairs], positive=positive)
-    return replace(found, unscored=len(values) - len(pairs))
+    return error_of([_score(verdict) for verdict in verdicts], [float(label) for label in labels], positive=positive)
 
 
 def _score(verdict: Verdict | Mapping[str, Any]) -> float | None:

@@ -14,13 +14,15 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from aftertrain.cases import case_of
+from aftertrain.cases import case_of
+from aftertrain.cli.agreement import COLUMN, Agreement
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import printable, unobeyed
 from aftertrain.core.records import Verdict, VerificationCase
@@ -54,8 +56,15 @@ PAUSE = 0.02
     show_default="the verifier's own",
     help="What one case may take before it is a timeout.",
 )
+@click.option("--json", "facts", metavar="FILE", help="Write the counts, and the error against people, for machines.")
 def verify(  # noqa: PLR0917 - click passes by name
-    name: str, cases: str, settings: tuple[str, ...], out: str, workers: int | None, deadline: float | None
+    name: str,
+    cases: str,
+    settings: tuple[str, ...],
+    out: str,
+    workers: int | None,
+    deadline: float | None,
+    facts: str | None,
 ) -> None:
     """Judge the responses in CASES (JSON lines, .gz or not, - for standard input) with the verifier NAME.
 
@@ -63,6 +72,8 @@ def verify(  # noqa: PLR0917 - click passes by name
     id (else its line number) and source (its data set, which by_source goes by). A verdict line holds id, outcome,
     score, extracted and detail, which begins with the part that was judged where that is not the whole reply, in the
     order of the input. A bad line is told by its number and left out; the others go on, and the exit status is 1.
+    Where every line also holds human, people's label of the response (true, false, or a number from 0 to 1), the
+    verifier's error against people is told: E (F41), false positives and false negatives, with 95 % intervals.
     Cases are judged in processes that can be killed: one that hangs or crashes costs its own verdict only. A verifier
     that holds a model bounds its own time.
     """
@@ -73,8 +84,9 @@ def verify(  # noqa: PLR0917 - click passes by name
     if cases != STANDARD and not Path(cases).is_file():
         what = "is a folder; name a file of JSON lines" if Path(cases).is_dir() else "there is no such file"
         raise DataError(f"{cases}: {what}")
-    if Path(out).exists() and Path(cases).exists() and os.path.samefile(out, cases):
-        raise DataError(f"{out}: the verdicts would overwrite the cases; give another --out")
+    for option, target in (("--out", out), ("--json", facts)):
+        if target is not None and Path(target).exists() and Path(cases).exists() and os.path.samefile(target, cases):
+            raise DataError(f"{target}: the verdicts would overwrite the cases; give another {option}")
     if verifier.note:
         click.echo(f"note: {verifier.note}", err=True)
     if deadline is not None and (free := _own_time(verifier)):
@@ -83,7 +95,11 @@ def verify(  # noqa: PLR0917 - click passes by name
     with ExitStack() as stack, _ended_like_ctrl_c():
         tally = judge(verifier, _lines(cases), _Writer(_output(out, stack)), _bar(stack, cases), cases)
     seconds = time.perf_counter() - started
-    click.echo(printable(summary(tally, seconds)), err=True)
+    for told in (summary(tally, seconds), *tally.agreement.lines()):
+        click.echo(printable(told), err=True)
+    if facts is not None:
+        with ExitStack() as stack:
+            _output(facts, stack).write(json.dumps(tally.facts(), indent=1).encode() + b"\n")
     if tally.bad:
         raise click.exceptions.Exit(1)
 
@@ -96,18 +112,32 @@ class Tally:
     value: float = 0.0
     bad: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    agreement: Agreement = field(default_factory=Agreement)
 
     @property
     def judged(self) -> int:
         """Verdicts given."""
         return sum(self.outcomes.values())
 
-    def add(self, verdict: Verdict) -> None:
-        """Count one."""
+    def add(self, verdict: Verdict, label: float | None = None) -> None:
+        """Count one, with people's label of its reply."""
+        if label is not None:
+            self.agreement.add(verdict, label)
         self.outcomes[verdict.outcome] += 1
         self.value += verdict.value or 0.0
         if verdict.outcome == "error" and (verdict.detail in self.errors or len(self.errors) < KINDS):
             self.errors[verdict.detail] += 1
+
+    def facts(self) -> dict[str, Any]:
+        """The counts as plain data, with F41's figures where lines have labels."""
+        error = self.agreement.error()
+        return {
+            "verdicts": self.judged,
+            "outcomes": dict(self.outcomes),
+            "score": self.value / self.outcomes["scored"] if self.outcomes["scored"] else None,
+            "bad_lines": self.bad,
+            **({} if error is None else {COLUMN: asdict(error)}),
+        }
 
 
 class _Writer:
@@ -116,7 +146,7 @@ class _Writer:
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
 
-    def write(self, case: VerificationCase, verdict: Verdict) -> None:
+    def write(self, case: VerificationCase, verdict: Verdict, label: float | None) -> None:
         """One line."""
         line = {
             "id": case.id,
@@ -124,6 +154,7 @@ class _Writer:
             "score": verdict.value,
             "extracted": verdict.extracted,
             "detail": verdict.detail,
+            **({} if label is None else {COLUMN: label}),
         }
         self.stream.write(unobeyed(json.dumps(line, ensure_ascii=False)).encode("utf-8", "backslashreplace") + b"\n")
         self.stream.flush()  # whoever waits at a pipe sees it, and a stop loses nothing that was judged
@@ -135,18 +166,21 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
 
     tally = Tally()
     for chunk in _chunks(lines, POOLED if isinstance(verifier, Isolated) else UNPOOLED):
-        cases = []
+        cases, labels = [], []
         for number, line in chunk:
             if not line.strip():
                 continue
             try:
-                cases.append(read_case(line, number, needs_truth=verifier.needs_truth))
+                row = read_row(line, number)
+                case = case_of(row, number, needs_truth=verifier.needs_truth)
+                labels.append(tally.agreement.label(row, number))
+                cases.append(case)
             except (ValueError, TypeError) as error:
                 tally.bad += 1
                 click.echo(printable(f"{source}:{number}: {error}; this line is left out"), err=True)
-        for case, verdict in _in_order(verifier, cases):
-            tally.add(verdict)
-            writer.write(case, verdict)
+        for (case, verdict), label in zip(_in_order(verifier, cases), labels, strict=True):
+            tally.add(verdict, label)
+            writer.write(case, verdict, label)
             bar.advance(1)
         bar.advance(len(chunk) - len(cases))
     return tally
@@ -181,14 +215,11 @@ def _in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Ite
             place += 1
 
 
-def read_case(line: bytes, number: int, *, needs_truth: bool = True) -> VerificationCase:
-    """One input line.
-
-    Args:
-        needs_truth: whether it must hold a ground truth.
+def read_row(line: bytes, number: int) -> dict[str, Any]:
+    """What is on an input line.
 
     Raises:
-        ValueError: it is not UTF-8, not a JSON object, or lacks a field. TypeError: response or prompt is no text.
+        ValueError: it is not UTF-8 or not a JSON object.
     """
     try:
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
@@ -198,7 +229,7 @@ def read_case(line: bytes, number: int, *, needs_truth: bool = True) -> Verifica
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"a JSON object is needed, found {type(row).__name__}")
-    return case_of(row, number, needs_truth=needs_truth)
+    return row
 
 
 def summary(tally: Tally, seconds: float) -> str:

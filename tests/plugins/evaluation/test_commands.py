@@ -103,19 +103,20 @@ def test_verify_refuses(
     ],
 )
 def test_bad_lines_say_why(line: bytes, message: str) -> None:
-    from aftertrain.cli.verify import read_case
+    from aftertrain.cases import case_of
+    from aftertrain.cli.verify import read_row
 
     with pytest.raises((ValueError, TypeError), match=message):
-        read_case(line, 1)
+        case_of(read_row(line, 1), 1)
 
 
 def test_a_byte_order_mark_begins_the_first_line_only() -> None:
-    from aftertrain.cli.verify import read_case
+    from aftertrain.cli.verify import read_row
 
     line = b'\xef\xbb\xbf{"response": "a", "ground_truth": 1}'
-    assert read_case(line, 1).response == "a"
+    assert read_row(line, 1)["response"] == "a"
     with pytest.raises(ValueError, match="not JSON"):
-        read_case(line, 2)
+        read_row(line, 2)
 
 
 def test_the_commonest_error_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
