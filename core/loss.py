@@ -37,6 +37,7 @@ class Needs:
         per: for each term, the unit its numerator is divided by. Terms are keyed by the model they train.
         masks: named masks beside `loss_mask` (see `PackedBatch.with_masks`); their tokens are scored too.
         margins: every pair must have a margin, in the segment column `margin`.
+        statistics: whether `Loss.statistics` is to be asked before the loss runs, which costs a second forward.
         probes: what the stage lays beside each sample for `statistics` alone. `mismatched`: the sample's prompt with
             the reply of another sample. Probes are scored without gradient and the loss itself does not see them.
     """
@@ -48,6 +49,7 @@ class Needs:
     per: Mapping[str, Unit] = field(default_factory=lambda: {"policy": "token"})
     masks: frozenset[Mask] = frozenset()
     margins: bool = False
+    statistics: bool = False
     probes: Literal["mismatched"] | None = None
 
 
@@ -82,14 +84,8 @@ class Loss(Component[S]):
         """Sums over `batch` of each term and metric. Segments of weight 0 must contribute nothing."""
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
-        """No-gradient sums wanted over the whole step (all micro-batches and ranks) before the loss runs.
+        """No-gradient sums over the whole step (all micro-batches and ranks), asked where `needs.statistics` says so.
 
-        They come back in `batch.statistics`. None by default; a loss that returns any costs a second forward. Of a loss
-        that needs probes, `batch` holds these alone.
+        They come back in `batch.statistics`. Of a loss that needs probes, `batch` holds these alone.
         """
-        return {}
-
-    @property
-    def wants_statistics(self) -> bool:
-        """Whether `statistics` is to be asked at all: by default, if the class defines it."""
-        return type(self).statistics is not Loss.statistics
+        raise NotImplementedError(f"{type(self).__name__} needs statistics and defines none")

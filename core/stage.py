@@ -6,14 +6,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
 from aftertrain.core.component import Component
-from aftertrain.core.errors import RunError
 from aftertrain.core.ground.usage import Unused
-from aftertrain.core.records import JSON, Artifact
+from aftertrain.core.records import Artifact
 from aftertrain.core.settings import Builder, Settings, unhashed
 
 if TYPE_CHECKING:
@@ -109,6 +108,7 @@ class PlanContext:
         chat_template: named template that replaces the tokenizer's own.
         told: told how far a long look has come, in a few words.
         found: what took long to find and another stage of the same plan may use, by a key that says what it is of.
+        figures: whether what `run` would do is wanted, beside the checks.
     """
 
     name: str
@@ -118,10 +118,11 @@ class PlanContext:
     chat_template: str | None = None
     told: Callable[[str], None] = lambda words: None
     found: dict[str, Any] = field(default_factory=dict)
+    figures: bool = True
 
 
 class Stage(Component[S]):
-    """One step of a recipe."""
+    """One step of a recipe. What only some stages can do is a Protocol below, for which whoever needs it asks."""
 
     kind: ClassVar[str] = "stage"
     shared: ClassVar[bool] = False
@@ -154,18 +155,19 @@ class Stage(Component[S]):
 
     @abstractmethod
     def plan(self, context: PlanContext) -> list[PlanItem]:
-        """What `run` would do, in figures, and every check that needs no weights."""
+        """Every check that needs no weights, and what `run` would do, in figures; nothing more over an error.
 
-    def preflight(self, context: PlanContext) -> list[PlanItem]:
-        """Checks that need neither weights nor all rows, for `plan` and `run` alike; none by default.
-
-        A plan shows what they find before the items of `plan`, which is not asked over an error; a run refuses to
-        start over an error. What `run` itself refuses for the same reasons it refuses in the same words.
+        A run asks before its first stage starts, with `context.figures` false, and refuses to start over an error: what
+        takes long may be left out then. What `run` itself refuses for the same reasons it refuses in the same words.
 
         Raises:
             AftertrainError: a check cannot be made, which is an error too.
         """
-        return []
+
+
+@runtime_checkable
+class HasIdleSettings(Protocol):
+    """A stage whose components decide whether some of its settings do anything."""
 
     def without_use(self) -> Mapping[str, Unused]:
         """Settings that do nothing beside the components that others name, by dotted path of field names.
@@ -173,47 +175,45 @@ class Stage(Component[S]):
         What the settings alone tell is `Settings.without_use`. Those of these that are set are mistakes of the recipe.
         Reads no data.
         """
-        return {}
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A stage that reads what it works on before the first stage of the run starts, so that a bad row is told today."""
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
-        """Read all rows before the first stage of the run starts, so that a bad one is told today. Nothing by default.
-
-        What takes long belongs into a cache that `run` reads.
+        """Read all rows, and look for what this machine lacks. What takes long belongs into a cache that `run` reads.
 
         Raises:
             DataError: a row cannot be used.
             Interrupted: `stopping` became true.
         """
 
+
+@runtime_checkable
+class TrainsOnRows(Protocol):
+    """A stage that trains on rows which are known before it runs, so that people can look at them."""
+
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
-        """The micro-batches of a step (counted from 1) as `run` would form them, for people; no weights are loaded.
+        """The micro-batches of a step (counted from 1) as `run` would form them; no weights are loaded.
 
         Raises:
-            RunError: the stage has no such step, or does not train on rows that are known beforehand (the default).
+            RunError: the stage has no such step, or its settings leave open what is in it.
         """
-        raise RunError(f"stage {context.name!r} does not train on rows that are known before it runs")
 
     def where(self, ids: Collection[str]) -> Mapping[str, str]:
-        """Where the rows of these ids stand (`file:line`), for people; those not known are absent, by default all."""
-        return {}
+        """Where the rows of these ids stand (`file:line`); those not known are absent."""
 
-    def trial(self, context: PlanContext, rows: int) -> Trial | None:
-        """At most `rows` rows and all that would train on them, for `aftertrain check-invariants`; None by default.
+
+@runtime_checkable
+class HasInvariants(Protocol):
+    """A stage that `aftertrain check-invariants` can measure."""
+
+    def trial(self, context: PlanContext, rows: int) -> Trial:
+        """At most `rows` rows and all that would train on them.
 
         Weights may be loaded by what the trial's members do, not by this call.
 
         Raises:
             DataError: a row cannot be used.
         """
-        return None
-
-    def details(self) -> dict[str, JSON]:
-        """Facts for the report that are known before running."""
-        return {}
-
-
-def planned(stage: Stage[Any], context: PlanContext) -> list[PlanItem]:
-    """What a plan shows of a stage: its checks, and over no error among them what it would do."""
-    checks = stage.preflight(context)
-    failed = any(item.status == "error" for item in checks)
-    return checks if failed else checks + stage.plan(context)

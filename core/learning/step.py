@@ -214,7 +214,7 @@ def _ready(  # noqa: PLR0917  what a step has
     for term, count in counts.items():
         if count <= 0:
             raise NumericsError(f"{holder} no {needs.per[term]} to learn from (term {term!r})")
-    if loss.wants_statistics:
+    if needs.statistics:
         statistics = _statistics(engines, loss, seen, temperature)
         batches = [batch.with_statistics(statistics) for batch in batches]
     return batches, counts

@@ -9,7 +9,7 @@ from typing import Any
 from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
 from aftertrain.core.ground.usage import Unused, is_set
 from aftertrain.core.settings import Builder, Use
-from aftertrain.core.stage import BASE, Stage, StageInput
+from aftertrain.core.stage import BASE, HasIdleSettings, Stage, StageInput
 
 Locate = Callable[[str], str]
 """Where a dotted setting path stands, as `file:line:column`."""
@@ -84,9 +84,9 @@ def _issues(node: Node, nodes: Mapping[str, Node], locate: Locate) -> list[Issue
 
 def _without_use(stage: Stage[Any]) -> Mapping[str, Unused]:
     try:
-        return stage.without_use()
+        return stage.without_use() if isinstance(stage, HasIdleSettings) else {}
     except AftertrainError:
-        # Its components do not fit together; the stage's preflight says how.
+        # Its components do not fit together; the stage's plan says how.
         return {}
 
 

@@ -21,7 +21,7 @@ from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.records import reasons
 from aftertrain.core.run.runner import Job
 from aftertrain.core.run.size import model_items
-from aftertrain.core.stage import BASE, PlanContext, PlanItem, planned
+from aftertrain.core.stage import BASE, PlanContext, PlanItem
 
 State = Literal["reuse", "resume", "run", "unknown"]
 
@@ -161,7 +161,7 @@ class _Planner:
         )
         try:
             with foreign(f"stage {node.name!r}", level=logging.DEBUG):
-                return planned(node.stage, context)
+                return node.stage.plan(context)
         except AftertrainError as error:
             return [_problem("check", error)]
 

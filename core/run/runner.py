@@ -37,7 +37,7 @@ from aftertrain.core.run.orders import Lead, Order, follow
 from aftertrain.core.run.records import LINEAGE, MACHINE, reasons, recorded_machine, recorded_why
 from aftertrain.core.run.signals import StopSignals
 from aftertrain.core.settings import Builder
-from aftertrain.core.stage import BASE, PlanContext, Stage, StageContext
+from aftertrain.core.stage import BASE, PlanContext, ReadsAhead, Stage, StageContext
 
 
 @dataclass(frozen=True)
@@ -237,15 +237,15 @@ class _Walk:
         if done and not self.job.restart:
             return
         recipe = self.job.recipe
-        context = PlanContext(node.name, base, recipe.seed_of(node.name), self.job.builder, recipe.chat_template)
-        reads = type(node.stage).check_data is not Stage.check_data
-        if reads:
+        seed = recipe.seed_of(node.name)
+        context = PlanContext(node.name, base, seed, self.job.builder, recipe.chat_template, figures=False)
+        if isinstance(node.stage, ReadsAhead):
             self.log.emit("data_check", at=node.name)
-        if failed := [item for item in node.stage.preflight(context) if item.status == "error"]:
+        if failed := [item for item in node.stage.plan(context) if item.status == "error"]:
             raise RunError(
                 f"stage {node.name!r} cannot start: {'; '.join(f'{item.label}: {item.value}' for item in failed)}"
             )
-        if reads:
+        if isinstance(node.stage, ReadsAhead):
             node.stage.check_data(context, self.stopping)
 
     def _stage(self, node: Node) -> None:
@@ -291,7 +291,6 @@ class _Walk:
             why=why,
             resumed_from=step,
             inputs={parent.role: parent.stage for parent in node.inputs},
-            details=node.stage.details(),
         )
         if self.log.attempt > 1:
             emit("rewind", step)

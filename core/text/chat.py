@@ -156,7 +156,7 @@ def _rendered(
     tools: list[JSON] | None,
     generation_prompt: bool,
 ) -> str:
-    """See `core.text.template`; a tokenizer that renders in a way of its own does.
+    """A conversation through its template (`core.text.template`); a tokenizer that renders by itself does so.
 
     Raises:
         ModelError: the template is a program without end, or none.
@@ -166,6 +166,7 @@ def _rendered(
 
     from aftertrain.core.text.template import TemplateTooLarge, render_template
 
+    # A tokenizer that needs no template (Mistral's) has no other mark.
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
         own = tokenizer.apply_chat_template(
             turns, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=generation_prompt

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
-from aftertrain.core.records import JSON, Artifact
+from aftertrain.core.records import Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation import summary
@@ -101,7 +101,7 @@ class Evaluate(Stage[EvaluateSettings]):
             found |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
         return found
 
-    def preflight(self, context: PlanContext) -> list[PlanItem]:
+    def _fit(self, context: PlanContext) -> list[PlanItem]:
         """Whether there is a chat template where a task needs one, and whether every prompt renders and fits."""
         tokenizer = self._tokenizer(context.model, context.chat_template)
         window = context_window(context.model)
@@ -119,10 +119,12 @@ class Evaluate(Stage[EvaluateSettings]):
             self.builder.build(self.settings.engine).preflight(context.model)
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
-        """Instances, prompt and reply tokens per task."""
+        """Whether every prompt fits; instances, prompt and reply tokens per task."""
+        items = self._fit(context)
+        if not context.figures or any(item.status == "error" for item in items):
+            return items
         tokenizer = self._tokenizer(context.model, context.chat_template)
         window = context_window(context.model)
-        items = []
         if any(not task.generates for task in self._tasks):
             try:
                 self.builder.build(self.settings.engine).preflight(context.model)
@@ -147,10 +149,6 @@ class Evaluate(Stage[EvaluateSettings]):
                 )
                 items.append(PlanItem(f"{task.name}: room", value, "warning"))
         return items
-
-    def details(self) -> dict[str, JSON]:
-        """Names and fingerprints of the tasks."""
-        return {"tasks": {task.name: task.fingerprint for task in self._tasks}}
 
     def _tokenizer(self, model: str, chat_template: str | None) -> PreTrainedTokenizerBase:
         chat = any(instance.chat for task in self._tasks for instance in task.instances)

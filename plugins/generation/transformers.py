@@ -39,7 +39,7 @@ class Transformers(Generator[TransformersSettings]):
         self._queue: list[GenerationRequest] = []
 
     def open(self, model: str, version: int = 0) -> None:
-        """See `Generator.open`.
+        """Load network and tokenizer, and find the ids that end a reply.
 
         Raises:
             ModelError: the folder has no readable model, tokenizer or end-of-sequence token.
@@ -71,7 +71,7 @@ class Transformers(Generator[TransformersSettings]):
         self._version = version
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """See `Generator.submit`. A reply is cut ('length') where the model's context ends.
+        """Queue requests, longest prompts first. A reply is cut ('length') where the model's context ends.
 
         Raises:
             ValueError: an id is in flight already, or a prompt is empty.
@@ -108,7 +108,7 @@ class Transformers(Generator[TransformersSettings]):
         return completions
 
     def cancel(self, ids: Iterable[str] | None = None) -> None:
-        """See `Generator.cancel`."""
+        """Drop requests from the queue: a batch that is decoded is done when `collect` returns."""
         dropped = {request.id for request in self._queue} if ids is None else set(ids)
         self._queue = [request for request in self._queue if request.id not in dropped]
 
@@ -136,7 +136,7 @@ class Transformers(Generator[TransformersSettings]):
         self._version = version
 
     def close(self) -> None:
-        """See `Generator.close`; requests in the queue are dropped."""
+        """Let go of the model; requests in the queue are dropped."""
         self._decoder = None
         self._queue = []
 

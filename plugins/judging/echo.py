@@ -32,7 +32,7 @@ class Echo(Generator[Settings]):
         self._tokenizer, self._version = AutoTokenizer.from_pretrained(model, trust_remote_code=False), version
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """See `Generator.submit`."""
+        """Queue requests."""
         self._queue += requests
 
     def collect(self, timeout: float | None = None) -> list[Completion]:
@@ -41,7 +41,7 @@ class Echo(Generator[Settings]):
         return done
 
     def cancel(self, ids: Iterable[str] | None = None) -> None:
-        """See `Generator.cancel`."""
+        """Drop requests from the queue."""
         dropped = {request.id for request in self._queue} if ids is None else set(ids)
         self._queue = [request for request in self._queue if request.id not in dropped]
 

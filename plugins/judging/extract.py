@@ -65,7 +65,7 @@ class Extract(Verifier[ExtractSettings]):
         return other
 
     def preflight(self) -> None:
-        """See `Asker.preflight`; the inner verifier's as well."""
+        """Find what the model is asked with, without its weights, and what the inner verifier needs."""
         self._asker.preflight()
         super().preflight()
 

@@ -59,7 +59,7 @@ class Judge(Verifier[JudgeSettings]):
         return self._asker.spent
 
     def preflight(self) -> None:
-        """See `Asker.preflight`."""
+        """Find model folder, tokenizer and transcript, without loading weights."""
         self._asker.preflight()
 
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:

@@ -23,7 +23,7 @@ class ConfidencePenalty(Loss[ConfidencePenaltySettings]):
         return Needs(records=frozenset({"Conversation", "Document"}), scores=frozenset({"entropy"}), per=per)
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """−H(p_i) of each target token, reduced like the likelihood."""
         assert scores.entropy is not None
         total = reduce_tokens(batch, -scores.entropy, self.settings.reduction)
         entropy = scores.entropy.detach()[batch.targets].sum()

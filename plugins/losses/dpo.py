@@ -23,6 +23,6 @@ class DPO(ReferencePairLoss[DPOSettings]):
     Config = DPOSettings
 
     def objective(self, h: Tensor, beta: float) -> Tensor:
-        """See the class."""
+        """−(1 − ε) log σ(βh) − ε log σ(−βh)."""
         smoothing = self.settings.label_smoothing
         return -(1 - smoothing) * logsigmoid(beta * h) - smoothing * logsigmoid(-beta * h)

@@ -31,7 +31,7 @@ class GRPO(Loss[GRPOSettings]):
         )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class; metrics are averages over response tokens."""
+        """The clipped objective, summed over response tokens; metrics are averages over them."""
         assert scores.logprobs is not None
         settings = self.settings
         chosen = batch.targets

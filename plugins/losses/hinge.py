@@ -23,5 +23,5 @@ class Hinge(ReferencePairLoss[HingeSettings]):
     Config = HingeSettings
 
     def objective(self, h: Tensor, beta: float) -> Tensor:
-        """See the class."""
+        """max(0, 1 − βh)."""
         return relu(1 - beta * h)

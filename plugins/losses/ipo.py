@@ -21,5 +21,5 @@ class IPO(ReferencePairLoss[IPOSettings]):
     Config = IPOSettings
 
     def objective(self, h: Tensor, beta: float) -> Tensor:
-        """See the class."""
+        """(h − 1/(2β))²."""
         return (h - 1 / (2 * beta)).square()

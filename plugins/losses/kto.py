@@ -30,13 +30,9 @@ class KTO(Loss[KTOSettings]):
             records=frozenset({"Feedback", "PreferencePair"}),
             columns=frozenset({"reference_logprobs"}),
             per={"policy": "segment"},
-            probes="mismatched" if self.wants_statistics else None,
+            statistics=self.settings.kl == "mismatched",
+            probes="mismatched" if self.settings.kl == "mismatched" else None,
         )
-
-    @property
-    def wants_statistics(self) -> bool:
-        """The KL estimate."""
-        return self.settings.kl == "mismatched"
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """Sum and number of the mismatched replies' r."""
@@ -44,7 +40,7 @@ class KTO(Loss[KTOSettings]):
         return {"kl": torch.stack([rewards.sum(), rewards.new_tensor(float(len(rewards)))]).detach()}
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """Sum over the replies that count, each weighed by its label; rewards shown are times β."""
         beta = self.settings.beta
         kl = self._kl(batch)
         rewards = self._rewards(batch, scores)[batch.counted]
@@ -66,7 +62,7 @@ class KTO(Loss[KTOSettings]):
         return batch.segment_sum(scores.logprobs - batch.columns["reference_logprobs"])
 
     def _kl(self, batch: PackedBatch) -> float:
-        if not self.wants_statistics:
+        if self.settings.kl != "mismatched":
             return 0.0
         total, count = batch.statistics["kl"]
         kl = float(total) / max(float(count), 1.0)

@@ -35,7 +35,7 @@ class ORPO(Loss[ORPOSettings]):
         )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """Sum over pairs of the chosen sample's mean −log p and of λ times the odds ratio's loss."""
         assert scores.logprobs is not None
         beta, means = self.settings.beta, batch.segment_mean(scores.logprobs)
         learnt = batch.masks["chosen_sequence"] if self.settings.likelihood == "sequence" else batch.loss_mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -53,13 +54,9 @@ class PairLoss(Loss[P]):
 
     @property
     def needs(self) -> Needs:
-        """Pairs and their log-probs."""
-        return Needs(records=frozenset({"PreferencePair"}), atom="pair", per={"policy": "pair"})
-
-    @property
-    def wants_statistics(self) -> bool:
-        """The step's loss, where β depends on it (F22)."""
-        return self.settings.target_loss is not None
+        """Pairs and their log-probs; the step's loss, where β depends on it (F22)."""
+        adapts = self.settings.target_loss is not None
+        return Needs(records=frozenset({"PreferencePair"}), atom="pair", per={"policy": "pair"}, statistics=adapts)
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """Sum and number of the pairs' losses under β₀·√(t/T): l_t of F22 is their quotient."""
@@ -67,7 +64,7 @@ class PairLoss(Loss[P]):
         return {"loss": torch.stack([losses.sum(), losses.new_tensor(float(len(losses)))]).detach()}
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """Σ f(h; β) over the pairs that count, under the step's β."""
         assert scores.logprobs is not None
         beta = self._beta(batch)
         losses, chosen, rejected = self._losses(batch, scores, beta)
@@ -108,14 +105,9 @@ class ReferencePairLoss(PairLoss[R]):
     @property
     def needs(self) -> Needs:
         """Pairs, their log-probs and the reference's."""
-        return Needs(
-            records=frozenset({"PreferencePair"}),
-            columns=frozenset({"reference_logprobs"}),
-            atom="pair",
-            per={"policy": "pair"},
-        )
+        return replace(super().needs, columns=frozenset({"reference_logprobs"}))
 
     def rewards(self, batch: PackedBatch, logprobs: Tensor) -> Tensor:
-        """See the class."""
+        """log π − log π_ref of each reply, summed over its tokens or their mean."""
         reply = batch.segment_mean if self.settings.normalize == "length" else batch.segment_sum
         return reply(logprobs - batch.columns["reference_logprobs"])

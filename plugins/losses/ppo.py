@@ -40,7 +40,7 @@ class PPO(Loss[PPOSettings]):
         return self.settings.show_entropy or self.settings.entropy_coefficient > 0
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class; metrics are averages over response tokens."""
+        """Both terms, summed over response tokens; metrics are averages over them."""
         assert scores.logprobs is not None
         assert scores.values is not None
         chosen = batch.targets

@@ -27,7 +27,7 @@ class ReferenceKL(Loss[ReferenceKLSettings]):
         )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """½(log π − log π_ref)² of each target token, reduced like the likelihood."""
         assert scores.logprobs is not None
         kl = kl_estimate(scores.logprobs, batch.columns["reference_logprobs"], "k2")
         total = reduce_tokens(batch, kl, self.settings.reduction)

@@ -32,7 +32,7 @@ class RewardModel(Loss[RewardModelSettings]):
         )
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """Sum over pairs of −log σ(s_w − s_l − m), and what centres the scores."""
         assert scores.values is not None
         chosen, rejected = counted_pairs(batch, scores.values[batch.last_token()])
         z = chosen - rejected

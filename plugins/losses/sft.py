@@ -65,19 +65,16 @@ class SFT(Loss[SFTSettings]):
             scores=own.scores | other.scores,
             columns=other.columns,
             masks=other.masks,
+            statistics=other.statistics,
         )
-
-    @property
-    def wants_statistics(self) -> bool:
-        """Those of the regularizer."""
-        return self._regularizer is not None and self._regularizer.wants_statistics
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """Those of the regularizer."""
-        return {} if self._regularizer is None else self._regularizer.statistics(batch, scores)
+        assert self._regularizer is not None
+        return self._regularizer.statistics(batch, scores)
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
-        """See the class."""
+        """−log p of the targets, reduced as `reduction` says, and λ·R."""
         assert scores.logprobs is not None
         total = reduce_tokens(batch, -scores.logprobs, self.settings.reduction)
         nll = -scores.logprobs.detach()[batch.targets].sum()

@@ -27,6 +27,6 @@ class SimPO(PairLoss[SimPOSettings]):
         return batch.segment_mean(logprobs)
 
     def objective(self, h: Tensor, beta: float) -> Tensor:
-        """See the class."""
+        """−(1 − ε) log σ(βh − γ) − ε log σ(γ − βh)."""
         z, smoothing = beta * h - self.settings.margin(beta), self.settings.label_smoothing
         return -(1 - smoothing) * logsigmoid(z) - smoothing * logsigmoid(-z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch.nn.functional import logsigmoid
@@ -27,13 +28,7 @@ class WPO(ReferencePairLoss[WPOSettings]):
     @property
     def needs(self) -> Needs:
         """Log-probs, the reference's, and log Σ p²."""
-        return Needs(
-            records=frozenset({"PreferencePair"}),
-            scores=frozenset({"logprobs", "log_sum_p2"}),
-            columns=frozenset({"reference_logprobs"}),
-            atom="pair",
-            per={"policy": "pair"},
-        )
+        return replace(super().needs, scores=frozenset({"logprobs", "log_sum_p2"}))
 
     def objective(self, h: Tensor, beta: float) -> Tensor:
         """DPO's."""

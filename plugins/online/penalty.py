@@ -19,8 +19,7 @@ def penalised(loss: Loss[Any], settings: KLSettings) -> Loss[Any]:
     """The loss with the penalty that `settings` ask for; itself where they ask for none in the loss."""
     if settings.place != "loss" or settings.beta == 0:
         return loss
-    plain = type(loss).statistics is Loss.statistics
-    return (KLPenalised if plain else _WithStatistics)(settings, loss)
+    return KLPenalised(settings, loss)
 
 
 class KLPenalised(Loss[KLSettings]):
@@ -58,15 +57,6 @@ class KLPenalised(Loss[KLSettings]):
         total = estimate.sum() if by_token else batch.segment_mean(estimate, targets).sum()
         penalty = self.settings.beta * total
         return replace(output, terms={**output.terms, "policy": output.terms["policy"] + penalty})
-
-
-class _WithStatistics(KLPenalised):
-    """For a loss that has statistics: they cost a second forward, so that only such a loss declares them."""
-
-    @property
-    def wants_statistics(self) -> bool:
-        """Whether the other loss does, with its settings."""
-        return self.inner.wants_statistics
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """The other loss's."""

@@ -83,25 +83,23 @@ class Online(Stage[OnlineSettings]):
             return {}
         return {"verification": Unused("none of the rewards is judged in processes of its own")}
 
-    def preflight(self, context: PlanContext) -> list[PlanItem]:
-        """Whether the loss asks for what the stage supplies, the chat template, and the generation config."""
+    def plan(self, context: PlanContext) -> list[PlanItem]:
+        """Whether the loss asks for what the stage supplies, the chat template and the generation config; figures."""
         build_loss(self.settings, self.builder)
         engine = self.builder.build(self.settings.engine)
         if misfits := engine.misfits(context.model):
             return [PlanItem("engine", misfit, "error") for misfit in misfits]
-        left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
+        items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
         tokenizer = self._tokenizer(context)
         unnamed_ends(context.model, tokenizer)
-        return left + [PlanItem("template", fault, "warning") for fault in template_faults(tokenizer)]
-
-    def plan(self, context: PlanContext) -> list[PlanItem]:
-        """See `plan_items`."""
-        prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
-        notes = [PlanItem("engine", note, "warning") for note in self._notes()]
-        return notes + plan_items(self.settings, prompts)
+        items += [PlanItem("template", fault, "warning") for fault in template_faults(tokenizer)]
+        if context.figures:
+            items += [PlanItem("engine", note, "warning") for note in self._notes()]
+            items += plan_items(self.settings, self._prompts(context.model, tokenizer, self._verifiers()))
+        return items
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
-        """See `make_trial`."""
+        """The first problems' prompts with random replies."""
         return make_trial(self.settings, context, rows)
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:

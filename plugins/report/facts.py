@@ -124,7 +124,6 @@ class Stage:
         verdicts: verifier -> outcome -> count, over all steps.
         dropped: reason -> rows.
         rows: what the event `rows` said of the rows trained on.
-        details: facts known before the stage ran.
         why: why it ran instead of being reused.
         data: content digests of its data by name.
     """
@@ -137,7 +136,6 @@ class Stage:
     step: int = 0
     parents: tuple[Parent, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
     why: tuple[str, ...] = ()
     data: dict[str, str] = field(default_factory=dict)
     started: float | None = None

@@ -97,7 +97,6 @@ def _note_course(stage: Stage, event: Event) -> None:
         stage.parents = parents(data.get("inputs")) or stage.parents
     if event.name == "stage_started":
         stage.status, stage.started = "unfinished", event.time
-        stage.details = mapping(data.get("details"))
         stage.why = tuple(map(str, sequence(data.get("why"))))
     elif event.name == "stage_reused":
         stage.status = "reused"

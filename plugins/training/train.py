@@ -142,21 +142,19 @@ class Train(Stage[TrainSettings]):
             found |= {f"engine.{name}": told for name in ("chunk", "head_kernel") if name in fields}
         return found
 
-    def preflight(self, context: PlanContext) -> list[PlanItem]:
-        """Whether loss, data, stage and chat template fit together."""
+    def plan(self, context: PlanContext) -> list[PlanItem]:
+        """Whether loss, data, stage and chat template fit together; rows, steps, tokens and memory."""
         loss, data = self._loss(), self._data()
         if found := misfits(self.settings, self.builder, loss, data):
             return [PlanItem("loss", misfit, "error") for misfit in found]
         if refused := self._engine().misfits(context.model, head=self._head):
             return [PlanItem("engine", misfit, "error") for misfit in refused]
         tokenizer = tokenizer_for(data, context.model, context.chat_template)
+        items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
         faults = template_warnings(tokenizer, context.model, data, self._engine(), self._head)
-        left = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
-        return left + [PlanItem("template", fault, "warning") for fault in faults]
-
-    def plan(self, context: PlanContext) -> list[PlanItem]:
-        loss, data = self._loss(), self._data()
-        items = []
+        items += [PlanItem("template", fault, "warning") for fault in faults]
+        if not context.figures:
+            return items
         try:
             self._engine().preflight(context.model, head=self._head)
         except AftertrainError as error:
@@ -164,7 +162,6 @@ class Train(Stage[TrainSettings]):
         items += [PlanItem("engine", note, "warning") for note in self._engine().notes()]
         items += outlook(self.settings, context, loss, data)
         if self.settings.validation is not None:
-            tokenizer = tokenizer_for(data, context.model, context.chat_template)
             held_out = self._held_out(tokenizer, loss)
             items.append(validation_item(self.settings, len(held_out.atoms)))
             where = self.builder.build(self.settings.validation.data).where

@@ -54,19 +54,22 @@ def step_batches(
     from aftertrain.api import _job
     from aftertrain.core.run.base_model import find_model
     from aftertrain.core.run.graph import build_graph
-    from aftertrain.core.stage import PlanContext, Stage
+    from aftertrain.core.stage import PlanContext, TrainsOnRows
     from aftertrain.core.text.chat import load_tokenizer
 
     job = _job(recipe, overrides, "runs", restart=False, other_machine=False, console=False)
     nodes = {node.name: node.stage for node in build_graph(job.recipe.stages, job.builder, job.locate)}
     if stage is None:
-        trained = [name for name, one in nodes.items() if type(one).batches is not Stage.batches]
+        trained = [name for name, candidate in nodes.items() if isinstance(candidate, TrainsOnRows)]
         if not trained:
             raise RunError(f"recipe {job.recipe.name!r} has no stage that trains on a data set")
         stage = trained[0]
     if stage not in nodes:
         raise UnknownName("stage", stage, nodes)
+    chosen = nodes[stage]
+    if not isinstance(chosen, TrainsOnRows):
+        raise RunError(f"stage {stage!r} does not train on rows that are known before it runs")
     model = str(find_model(job.recipe.model, job.base_folder, weights=False))
     context = PlanContext(stage, model, job.recipe.seed_of(stage), job.builder, job.recipe.chat_template)
-    batches = nodes[stage].batches(context, step)
-    return StepBatches(stage, step, load_tokenizer(model, job.recipe.chat_template), batches, nodes[stage].where)
+    batches = chosen.batches(context, step)
+    return StepBatches(stage, step, load_tokenizer(model, job.recipe.chat_template), batches, chosen.where)

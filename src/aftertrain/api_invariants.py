@@ -144,12 +144,16 @@ def _trials(
 
 
 def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:
+    from aftertrain.core.stage import HasInvariants
+
+    if not isinstance(stage, HasInvariants):
+        return None
     if rows is not None:
         return stage.trial(context, rows)
     from aftertrain.invariants.work import POOL, ROWS, lightened
 
     trial = stage.trial(context, POOL)
-    if trial is None or trial.only is None:
+    if trial.only is None:
         return stage.trial(context, ROWS)
     return lightened(trial)
 

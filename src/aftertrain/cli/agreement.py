@@ -10,9 +10,9 @@ from aftertrain.cases import FIELDS
 from aftertrain.core.errors import nearest
 
 if TYPE_CHECKING:
-    from aftertrain.core.records import Verdict
     from aftertrain.core.learning.rewards import VerifierError
     from aftertrain.core.learning.statistics import Interval
+    from aftertrain.core.records import Verdict
 
 COLUMN = "human"
 AIM = 0.05

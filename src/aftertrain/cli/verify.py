@@ -21,7 +21,6 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from aftertrain.cases import case_of
-from aftertrain.cases import case_of
 from aftertrain.cli.agreement import COLUMN, Agreement
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import printable, unobeyed

@@ -68,7 +68,7 @@ class Keeper:
         self._readers: list[threading.Thread] = []
 
     def place(self) -> Place:
-        """See `Place`."""
+        """The node that this actor is on: its id and address, and the cores and GPUs that Ray gave it."""
         ray = importlib.import_module("ray")
         context = ray.get_runtime_context()
         gpus = tuple(str(gpu) for gpu in ray.get_gpu_ids())

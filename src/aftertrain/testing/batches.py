@@ -77,7 +77,7 @@ def apply(loss: Loss[Any], parts: Sequence[Atoms]) -> list[Outcome]:
 def statistics(loss: Loss[Any], parts: Sequence[Atoms]) -> dict[str, Tensor]:
     """The loss's statistics over all micro-batches."""
     sums: dict[str, Tensor] = {}
-    if not loss.wants_statistics:
+    if not loss.needs.statistics:
         return sums
     with torch.no_grad():
         for atoms in parts:

@@ -27,6 +27,9 @@ def needs_are_well_formed(subject: Subject) -> None:
     units = {"token", "segment", "pair", "micro_batch"}
     require(needs.per and set(needs.per.values()) <= units, f"needs.per is {dict(needs.per)}")
     require("pair" not in needs.per.values() or needs.atom == "pair", "a term is divided by pairs, the atom is no pair")
+    require(
+        needs.statistics or needs.probes is None, "it needs probes and asks for no statistics, which alone see them"
+    )
 
 
 def terms_are_finite_scalars(subject: Subject) -> None:

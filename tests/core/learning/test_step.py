@@ -81,6 +81,10 @@ class Sum(Loss[Settings]):
 class Centred(Sum):
     """Subtracts the step's mean, which it learns from `statistics`."""
 
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, statistics=True)
+
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         assert scores.logprobs is not None
         assert not scores.logprobs.requires_grad
@@ -193,7 +197,7 @@ class Shifted(Centred):
 
     @property
     def needs(self) -> Needs:
-        return Needs(records=frozenset({"Conversation"}), probes="mismatched")
+        return replace(super().needs, probes="mismatched")
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         assert scores.logprobs is not None
@@ -254,7 +258,7 @@ def test_a_loss_gets_the_masks_and_the_progress_it_asks_for() -> None:
 
 def test_a_loss_that_wants_no_statistics_costs_one_forward() -> None:
     class Sometimes(Centred):
-        wants_statistics = False
+        needs = Sum.needs
 
         def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
             return Sum.__call__(self, batch, scores)

@@ -15,7 +15,7 @@ import pytest
 from aftertrain.core.errors import DataError, Interrupted, NumericsError, RecipeError, RunError
 from aftertrain.core.events import Event, read_events
 from aftertrain.core.run.runner import Job, run_job
-from aftertrain.core.stage import PlanContext, StageContext
+from aftertrain.core.stage import PlanContext, PlanItem, StageContext
 
 MakeJob = Callable[..., Job]
 
@@ -349,7 +349,7 @@ def test_bad_rows_of_the_last_stage_are_told_before_the_first_runs(
         if context.name in bad:
             raise DataError(f"rows.jsonl:3: unusable in {context.name}")
 
-    monkeypatch.setattr(walk, "check_data", check_data)
+    monkeypatch.setattr(walk, "check_data", check_data, raising=False)
     job = make_job({"b": {"from": "a"}, "a": {}})
     with pytest.raises(DataError, match=r"rows\.jsonl:3: unusable in b"):
         run_job(job)
@@ -359,3 +359,19 @@ def test_bad_rows_of_the_last_stage_are_told_before_the_first_runs(
     run_job(job)
     run_job(job)
     assert asked == ["a", "b"] * 2
+
+
+def test_a_run_refuses_what_its_plan_calls_an_error(
+    make_job: MakeJob, walk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every stage before the first one starts; figures are not asked for, and warnings stop nothing."""
+
+    def plan(self: Any, context: PlanContext) -> list[PlanItem]:
+        assert not context.figures
+        status = "error" if context.name == "b" else "warning"
+        return [PlanItem("gpu", f"none for {context.name}", status)]
+
+    monkeypatch.setattr(walk, "plan", plan)
+    with pytest.raises(RunError, match="stage 'b' cannot start: gpu: none for b"):
+        run_job(make_job({"a": {}, "b": {"from": "a"}}))
+    assert walk.ran == []

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from aftertrain.core.errors import DataError, Interrupted, RunError
 from aftertrain.core.learning.statistics import wilson
 from aftertrain.core.settings import Settings, Use
-from aftertrain.core.stage import PlanContext, planned
+from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.evaluation.settings import EvaluateSettings, ProblemsSettings
 from aftertrain.plugins.verifiers.gsm8k import GSM8K
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
@@ -199,7 +199,7 @@ def test_a_prompt_longer_than_the_context_is_refused_first(
     evaluate(tasks=(long,), overlong="truncate").run(here.context)
     assert {len(ids) for ids in builder.replies.prompts} == {512 - 8}
     assert "their start is cut" in here.named("warning")[0]["message"]
-    items = planned(evaluate(tasks=(long,)), PlanContext("eval", str(tiny_model), 0, builder))
+    items = evaluate(tasks=(long,)).plan(PlanContext("eval", str(tiny_model), 0, builder))
     assert [(item.label, item.status) for item in items] == [("problems: too long", "error")]
 
 

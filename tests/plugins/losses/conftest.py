@@ -82,7 +82,7 @@ def value() -> Callable[..., tuple[float, torch.Tensor, dict[str, float]]]:
         loss: Any, batch: PackedBatch, scores: torch.Tensor, name: str = "logprobs", **others: torch.Tensor
     ) -> tuple[float, torch.Tensor, dict[str, float]]:
         given = TokenScores(**{name: scores, **others})
-        if loss.wants_statistics and not batch.statistics:
+        if loss.needs.statistics and not batch.statistics:
             batch = batch.with_statistics(loss.statistics(batch, given))
         output = loss(batch.with_masks(loss.needs.masks), given)
         ((term, numerator),) = output.terms.items()

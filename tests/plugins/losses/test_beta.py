@@ -26,7 +26,7 @@ def softplus(x: float) -> float:
 def test_it_rises_as_a_root(build: Callable[..., Any], packed: Callable[..., Any], value: Callable[..., Any]) -> None:
     """A quarter of the way β is half of 4: h = 1.5, loss log(1 + e^(−2·1.5)); at the end it is 4."""
     loss = build(DPO, beta=4.0, beta_schedule="adaptive")
-    assert not loss.wants_statistics
+    assert not loss.needs.statistics
     batch, logprobs = packed([CHOSEN, REJECTED], paired=True, columns=COLUMNS)
     for progress, beta in ((0.25, 2.0), (1.0, 4.0)):
         found, _, metrics = value(loss, replace(batch, progress=progress), logprobs)

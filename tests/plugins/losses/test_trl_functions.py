@@ -293,7 +293,7 @@ def test_kto(loss_type: str, seed: int, build: Callable[..., Any]) -> None:
     kl = {"kto": "mismatched", "apo_zero_unpaired": "none"}[loss_type]
     loss = build(KTO, beta=0.3, desirable_weight=1.5, undesirable_weight=0.75, kl=kl)
     batch, scores = padded.ours(paired=False)
-    if loss.wants_statistics:
+    if loss.needs.statistics:
         batch = batch.with_statistics(loss.statistics(*mismatched.ours(paired=False)))
     value, metrics = found(loss, batch, scores)
     assert value == pytest.approx(expected, abs=1e-5)

@@ -15,7 +15,7 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.records import Artifact, Check, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.settings import Settings, Use
-from aftertrain.core.stage import PlanContext, StageContext, planned
+from aftertrain.core.stage import PlanContext, StageContext
 from aftertrain.core.verifier import Verifier
 
 
@@ -183,7 +183,7 @@ class Bench:
         )
 
     def plan(self) -> list[Any]:
-        return planned(self.stage, PlanContext("rl", str(self.model), 0, self.builder))
+        return self.stage.plan(PlanContext("rl", str(self.model), 0, self.builder))
 
     def outcome(self) -> dict[str, bytes]:
         """Bytes of the final model and of all samples."""

@@ -52,7 +52,6 @@ def training(
         why=["first run"],
         resumed_from=0,
         inputs=inputs,
-        details={"sequences per step": 128},
     )
     for step in range(1, (stop or steps) + 1):
         done = step / steps
@@ -108,7 +107,6 @@ def evaluation(diary: Diary, folder: Path, stage: str, before: str | None, text:
         why=["first run"],
         resumed_from=0,
         inputs=inputs,
-        details={},
     )
     scores, differences, health = [], [], []
     samples = folder / "stages" / f"{stage}-{digest(stage)[:12]}" / "samples"

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.settings import Use
-from aftertrain.core.stage import PlanContext, StageContext, planned
+from aftertrain.core.stage import PlanContext, StageContext
 
 
 def components() -> dict[tuple[str, str], tuple[type, type]]:
@@ -99,7 +99,7 @@ class Bench:
         return PlanContext("stage", str(self.model), self.seed, self.builder)
 
     def plan(self) -> list[Any]:
-        return planned(self.stage, self.plan_context())
+        return self.stage.plan(self.plan_context())
 
 
 @pytest.fixture
