@@ -2,7 +2,7 @@
 
 A plugin is an entry point in the group `aftertrain.plugins` whose value is a module with
 
-    AFTERTRAIN_API = 1
+    AFTERTRAIN_API = 2
 
     @hookimpl
     def aftertrain_register(registry: Registrar) -> None:
@@ -20,7 +20,9 @@ import pluggy
 if TYPE_CHECKING:
     from aftertrain.core.events import Event
 
-API = 1
+API = 2
+MIGRATION = "docs/reference/migration.md"
+"""The page that says what a plugin of an earlier contract changes."""
 ENTRY_POINT_GROUP = "aftertrain.plugins"
 
 hookspec = pluggy.HookspecMarker("aftertrain")

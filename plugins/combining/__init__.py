@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftertrain.core.plugin import Registrar, hookimpl
 
-AFTERTRAIN_API = 1
+AFTERTRAIN_API = 2
 _HERE = "aftertrain.plugins.combining"
 
 

@@ -2,7 +2,7 @@
 
 from aftertrain.core.plugin import Registrar, hookimpl
 
-AFTERTRAIN_API = 1
+AFTERTRAIN_API = 2
 
 
 @hookimpl

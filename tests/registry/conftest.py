@@ -44,7 +44,7 @@ class Margin(Loss[MarginSettings]):
 
 
 def registering(
-    *rows: tuple[str, str], api: str = "AFTERTRAIN_API = 1", package: str = "acme", before: str = ""
+    *rows: tuple[str, str], api: str = "AFTERTRAIN_API = 2", package: str = "acme", before: str = ""
 ) -> str:
     """Source of a registering module that adds a row for each (kind, name)."""
     adds = "\n    ".join(

@@ -51,7 +51,7 @@ def test_a_plugin_that_raises_is_broken_and_shown_with_its_traceback(install: In
         ("import no_such_module_xyz", "ModuleNotFoundError: No module named 'no_such_module_xyz'"),
         ("def (", "SyntaxError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("AFTERTRAIN_API = 1", "TypeError: acme has no function aftertrain_register marked with @hookimpl"),
+        ("AFTERTRAIN_API = 2", "TypeError: acme has no function aftertrain_register marked with @hookimpl"),
         (registering(("loss", "margin")), "'acme/margin'; bare names are aftertrain's"),
         (registering(("loss", "other/margin")), "a third party's names start with the plugin's own, 'acme/margin'"),
         (registering(("los", "acme/margin")), "no kind named 'los'. Did you mean 'loss'?"),
@@ -74,9 +74,13 @@ def test_rows_of_a_plugin_that_fails_halfway_are_all_withheld(install: Install) 
 @pytest.mark.parametrize(
     ("api", "note"),
     [
-        ("", "its module does not say AFTERTRAIN_API = 1, which this aftertrain speaks; ask for a newer plugin"),
-        ("AFTERTRAIN_API = 2", "it speaks AFTERTRAIN_API = 2, this aftertrain speaks 1; upgrade aftertrain"),
-        ("AFTERTRAIN_API = 0", "it speaks AFTERTRAIN_API = 0, this aftertrain speaks 1; upgrade the plugin"),
+        ("", "its module does not say AFTERTRAIN_API = 2, which this aftertrain speaks; ask for a newer plugin"),
+        ("AFTERTRAIN_API = 3", "it speaks AFTERTRAIN_API = 3, this aftertrain speaks 2; upgrade aftertrain"),
+        (
+            "AFTERTRAIN_API = 1",
+            "it speaks AFTERTRAIN_API = 1, this aftertrain speaks 2; upgrade the plugin "
+            "(docs/reference/migration.md says what its code must change)",
+        ),
     ],
 )
 def test_another_contract_is_incompatible(install: Install, api: str, note: str) -> None:

@@ -41,7 +41,7 @@ class TrainSettings(StageSettings):
 """
 REGISTER = """
 from aftertrain.core.plugin import hookimpl
-AFTERTRAIN_API = 1
+AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry):
@@ -353,6 +353,9 @@ def test_a_class_in_a_file_is_used_without_a_package(registry: Registry, tmp_pat
     assert "is not a subclass of aftertrain.core.loss.Loss, so it is no loss" in mistake("./mine.py:Other")
     (tmp_path / "beside.py").write_text("import mine")
     assert "; a local file stands alone: put both into one file" in mistake("./beside.py:X")
+    (tmp_path / "old.py").write_text("import aftertrain.core.seeding")
+    assert "No module named 'aftertrain.core.seeding'" in mistake("./old.py:X")
+    assert "; what has moved stands in docs/reference/migration.md" in mistake("./old.py:X")
     (tmp_path / "bad.py").write_text("1/0")
     assert "raised ZeroDivisionError" in mistake("./bad.py:X")
 
