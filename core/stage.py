@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, T
 
 from pydantic import Field
 
+from aftertrain.core.book import Book
 from aftertrain.core.component import Component
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact
@@ -86,6 +87,8 @@ class StageContext:
             the two loses none of them.
         stopping: true when the user asked to stop: save a checkpoint and raise `Interrupted`.
         chat_template: named template that replaces the tokenizer's own (see `core.text.chat.load_tokenizer`).
+        book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
+            stage whose book does not balance is not done.
     """
 
     name: str
@@ -97,6 +100,7 @@ class StageContext:
     emit: Emit
     stopping: Callable[[], bool]
     chat_template: str | None = None
+    book: Book = field(default_factory=Book)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Checkpoints:
         on_damage: told the message when a damaged checkpoint is passed over.
         before_commit: called when all is written and before it counts: what the checkpoint relies on goes to disk here.
         on_saved: told step and folder of each committed checkpoint.
+        beside: called in each rank with the folder that a checkpoint is written into, after the stage has written.
         ranks: those that write a checkpoint together.
         found: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
     """
@@ -51,6 +52,7 @@ class Checkpoints:
         *,
         ranks: Ranks = ALONE,
         found: tuple[int, Path] | None = None,
+        beside: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         self.folder = folder
         self.keep = max(2, keep)
@@ -59,6 +61,7 @@ class Checkpoints:
         self.on_saved = on_saved
         self._verified = found
         self._ranks = ranks
+        self._beside = beside
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Commit what `write(folder)` puts into a fresh folder as the checkpoint of `step`.
@@ -75,6 +78,7 @@ class Checkpoints:
                 draft.mkdir()
             self._ranks.meet(f"the folder of checkpoint {step}")
             write(draft)
+            self._beside(draft)
             if not self._ranks.first:
                 for _, path in _files(draft):
                     fsync(path)

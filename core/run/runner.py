@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.book import Book
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
 from aftertrain.core.events import EventLog
 from aftertrain.core.ground.foreign import EndedProgram, foreign, message_of, told
@@ -31,6 +32,7 @@ from aftertrain.core.run.fanout import Fanout
 from aftertrain.core.run.folder import RunFolder, remove, write_json
 from aftertrain.core.run.graph import Locate, Node, build_graph
 from aftertrain.core.run.launched import Line, linger, own_words
+from aftertrain.core.run.ledger import Ledger, facts
 from aftertrain.core.run.lineage import Lineage, trace
 from aftertrain.core.run.manifest import machine, manifest
 from aftertrain.core.run.orders import Lead, Order, follow
@@ -133,19 +135,24 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
     stages = {node.name: node.stage for node in nodes}
     with StopSignals(lambda: None, True) as stopping:
         for order in follow(ranks):
+            ledger = Ledger(Book(), ranks)
             context = StageContext(
                 name=order.stage,
                 folder=order.folder,
                 seed=job.recipe.seed_of(order.stage),
                 inputs=order.inputs,
                 builder=job.builder,
-                checkpoints=Checkpoints(order.folder / "checkpoints", ranks=ranks, found=order.found),
+                checkpoints=Checkpoints(
+                    order.folder / "checkpoints", ranks=ranks, found=order.found, beside=ledger.save
+                ),
                 emit=_unsaid,
                 stopping=stopping,
                 chat_template=job.recipe.chat_template,
+                book=ledger.book,
             )
             with foreign(f"stage {order.stage!r}", randomness=False, level=_level(stages[order.stage])):
                 stages[order.stage].run(context)
+            ledger.close(order.stage)
     return RunResult(job.folder.absolute(), {})
 
 
@@ -271,15 +278,19 @@ class _Walk:
         folder.mkdir(parents=True, exist_ok=True)
         remove(folder / "done.json")
         remove(folder / "model")
+        ledger = Ledger(Book(), self.ranks if node.stage.shared else ALONE)
         checkpoints = Checkpoints(
             folder / "checkpoints",
             on_damage=notes.append,
             before_commit=self.log.sync,
             on_saved=lambda step, path: emit("checkpoint", step, path=str(path.relative_to(self.folder.path))),
             ranks=self.ranks if node.stage.shared else ALONE,
+            beside=ledger.save,
         )
         checkpoints.sweep()
-        step, _ = checkpoints.latest() or (0, None)
+        step, state = checkpoints.latest() or (0, None)
+        if state is not None:
+            ledger.restore(state)
         notes += self._check_machine(node, folder, step)
         if not (folder / LINEAGE).exists():
             write_json(folder / LINEAGE, {"hash": lineage.hash, "why": why, **asdict(lineage)})
@@ -306,9 +317,12 @@ class _Walk:
             emit=emit,
             stopping=self.stopping,
             chat_template=self.job.recipe.chat_template,
+            book=ledger.book,
         )
         started = time.monotonic()
         made = self._made(node, context)
+        if balances := ledger.close(node.name):
+            emit("ledger", **facts(balances))
         self.log.sync()
         artifact = write_done(folder, made, node, lineage.hash)
         checkpoints.clear()
