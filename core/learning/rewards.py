@@ -71,22 +71,6 @@ def ended_reward(reward: float, ended: bool, missing_eos: float | None) -> float
     return reward if ended or missing_eos is None else missing_eos
 
 
-def batch_reward(base: Sequence[float], verification: Sequence[float], weight: float) -> float:
-    """R_batch = (1/B)·Σ [R_base(x_i, y_i) + λ·V(y_i, y_i*)] (F30).
-
-    >>> batch_reward([0.5, 0.0], [10.0, 0.0], 1.0)
-    5.25
-
-    Raises:
-        ValueError: the lists differ in length or are empty.
-    """
-    if len(base) != len(verification) or not base:
-        raise ValueError(
-            f"a batch needs as many base rewards as verifications, not {len(base)} and {len(verification)}"
-        )
-    return sum(total_reward(b, v, weight) for b, v in zip(base, verification, strict=True)) / len(base)
-
-
 def verification_weight(step: int, initial: float, *, warmup: float | None = None, decay: float | None = None) -> float:
     """λ_t = λ₀·min(1, √(t/T_warm))·exp(−t/T_decay) (F31).
 

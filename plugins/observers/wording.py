@@ -7,10 +7,10 @@ from typing import Any
 
 from aftertrain.core.learning.statistics import direction
 
-FIRST = ("nll_per_token", "loss", "reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
+FIRST = ("nll_per_token", "loss", "reward", "batch_reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
 """Metrics shown first; after them `learning_rate` and `grad_norm` where there is room."""
 RATES = ("learning_rate", "grad_norm")
-ROOM = 4
+ROOM = 5
 
 
 def duration(seconds: float) -> str:

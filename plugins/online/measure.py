@@ -42,6 +42,9 @@ def throughput(replies: int, mean_tokens: float, seconds: Iterable[float]) -> fl
 def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     """Reward, share verified, length, and share that ended by themselves.
 
+    `batch_reward` is R_batch = (1/B)·Σ [R_base(x_i, y_i) + λ·V(A(y_i), y_i*)] (F30): what replies earned by themselves.
+    `reward` is the mean of what is learnt from, after normalisation and the missing-EOS rule.
+
     `verdict` is the mean of the verdicts' values, of several checks of a reply the lowest, over replies that were
     judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1.
     """
@@ -51,6 +54,7 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     values = [one.value for one in judged if one.value is not None]
     return {
         "reward": mean,
+        "batch_reward": sum(one.earned for one in judged) / n,
         "reward_std": (sum((one.reward - mean) ** 2 for one in judged) / n) ** 0.5,
         "accuracy": sum(one.verified for one in judged) / n,
         **({"verdict": sum(values) / len(values)} if values else {}),

@@ -19,16 +19,16 @@ class Judged:
     """A rollout with its verdicts, one per check as (verifier, verdict), and its reward.
 
     Attributes:
+        earned: R = R_base + λ·R_verify (F26), before it is normalised and before the missing-EOS rule.
         base: the reward model's score, where there is one.
-        earned: R before it was normalised, where it is.
         threshold: the value from which a verdict counts as verified; None for 1.
     """
 
     rollout: Rollout
     verdicts: tuple[tuple[str, Verdict], ...]
     reward: float
+    earned: float
     base: float | None = None
-    earned: float | None = None
     threshold: float | None = None
 
     @property
@@ -47,7 +47,7 @@ class Judged:
         rollout = self.rollout
         further = {
             "base": self.base,
-            "earned": self.earned,
+            "earned": None if self.earned == self.reward else self.earned,
             "response_with_special": rollout.completion.text_with_special,
         }
         return {

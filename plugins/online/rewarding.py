@@ -64,8 +64,8 @@ class Rewarding:
                 rollout,
                 found,
                 ended_reward(value, rollout.ended, settings.missing_eos),
+                raw,
                 base,
-                None if settings.normalize is None else raw,
                 settings.threshold,
             )
             for rollout, found, value, base, raw in zip(rollouts, verdicts, scaled, bases, earned, strict=True)
@@ -82,13 +82,11 @@ class Rewarding:
         """Figures of what is in use, none with Tülu 3's settings."""
         found: dict[str, float] = {}
         bases = [one.base for one in judged if one.base is not None]
-        earned = [one.earned for one in judged if one.earned is not None]
         if bases:
             found["base_reward"] = sum(bases) / len(bases)
         if self.settings.weight_schedule is not None:
             found["verification_weight"] = self.weight(step)
-        if earned:
-            found["reward_before_scaling"] = sum(earned) / len(earned)
+        if self.settings.normalize is not None:
             found["running_reward_mean"], found["running_reward_std"] = self.running.mean, self.running.std
         return found
 

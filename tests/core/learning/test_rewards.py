@@ -40,13 +40,6 @@ def test_a_cut_reply_is_penalised_instead_of_rewarded_even_when_correct() -> Non
     assert rewards.ended_reward(10.0, False, 0.0) == 0.0, "a penalty of 0 is a penalty, not an absent one"
 
 
-def test_batch_reward_is_the_mean_f30() -> None:
-    """((1 + 2·10) + (−1 + 0) + (0 + 2·10)) / 3 = 40/3."""
-    assert rewards.batch_reward([1.0, -1.0, 0.0], [10.0, 0.0, 10.0], 2.0) == pytest.approx(40 / 3)
-    with pytest.raises(ValueError, match="2 and 1"):
-        rewards.batch_reward([1.0, 2.0], [1.0], 1.0)
-
-
 def test_the_weight_rises_with_the_root_and_decays_f31() -> None:
     """λ₀ = 2, T_warm = 4, T_decay = 10: √(t/4) for t = 1 … 4, then 1, times e^(−t/10)."""
     found = [rewards.verification_weight(t, 2.0, warmup=4, decay=10) for t in (1, 2, 3, 4, 5, 20)]

@@ -60,7 +60,7 @@ def _judged() -> list[Judged]:
         ids, out = (tuple(rng.integers(0, VOCABULARY, n).tolist()) for n in (prompt, reply))
         problem = Problem(f"p{group}", (Message("user", "?"),), (), "s")
         completion = Completion(str(number), ids, out, (-0.5,) * reply, (0,) * reply, "stop", "")
-        found.append(Judged(Rollout(f"p{group}/{number}", group, Prompt(problem, ids), completion), (), reward))
+        found.append(Judged(Rollout(f"p{group}/{number}", group, Prompt(problem, ids), completion), (), reward, reward))
     return found
 
 

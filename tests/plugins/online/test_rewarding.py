@@ -1,4 +1,4 @@
-"""Rewards over steps: a reward model's base score (F26), λ's schedule (F31), running normalisation (F35)."""
+"""Rewards over steps: base score (F26), batch reward (F30), λ's schedule (F31), running normalisation (F35)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from aftertrain.core.batch import TokenScores
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict, VerificationCase
+from aftertrain.plugins.online.measure import reply_metrics
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import Rollout
@@ -65,6 +66,18 @@ def test_the_base_score_is_read_at_the_last_token_and_added_f26() -> None:
         assert [one.base for one in found] == [8.0, 3.0, 9.0]
         assert found[0].record()["base"] == 8.0
         assert rewarding.metrics(found, 1) == {"base_reward": pytest.approx(20 / 3)}
+
+
+def test_the_batch_reward_is_what_replies_earned_by_themselves_f30() -> None:
+    """((½·8 + 2·10) + (½·3 + 0) + (½·9 + 2·10))/3 = 50/3 before scaling and penalty; after: two scaled ones and −10."""
+    settings = rules(base="rm", base_weight=0.5, weight=2.0, normalize={"target": 0.5})
+    rewarding = Rewarding(settings, Counting(), 64)  # type: ignore[arg-type]
+    rollouts = [rollout("right", 8), rollout("wrong", 3), rollout("right", 9, "length", 1)]
+    found = rewarding.judge(rollouts, {"v": Right()}, 1)  # type: ignore[dict-item]
+    metrics = reply_metrics(found)
+    assert metrics["batch_reward"] == pytest.approx(50 / 3)
+    assert metrics["reward"] == pytest.approx((1.5 - 0.5 - 10) / 3)
+    assert [one.record()["earned"] for one in found] == [24.0, 1.5, 24.5]
 
 
 def test_a_score_that_is_not_finite_names_step_and_sample() -> None:
@@ -153,7 +166,7 @@ def test_a_stage_uses_all_three_and_resumes_to_the_same_bits(bench: Make, tiny_m
     ]
     whole.run()
     figures = whole.of("metrics")
-    assert figures[0].keys() >= {"base_reward", "verification_weight", "running_reward_mean", "reward_before_scaling"}
+    assert figures[0].keys() >= {"base_reward", "verification_weight", "running_reward_mean", "batch_reward"}
     assert figures[0]["verification_weight"] == pytest.approx(math.sqrt(1 / 3) * math.exp(-1 / 50))
     assert any(item.value.endswith("reward model from rm, generator transformers") for item in whole.plan())
     killed = bench("killed", {"reward": reward}, kill_at=("verdicts", 4), **options)

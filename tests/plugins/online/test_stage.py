@@ -41,6 +41,7 @@ def test_a_run_makes_a_model_and_tells_what_it_did(bench: Make, tiny_model: Path
     records = [json.loads(line) for line in lines]
     assert sum(r["reward"] for r in records) / 10 == pytest.approx(metrics[0]["reward"])
     assert {r["reward"] for r in records} <= {10.0, 0.0, -10.0}
+    assert sum(r.get("earned", r["reward"]) for r in records) / 10 == pytest.approx(metrics[0]["batch_reward"])  # F30
     assert all(r["reward"] == -10.0 for r in records if r["finish_reason"] == "length")
 
 
