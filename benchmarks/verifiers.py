@@ -58,7 +58,7 @@ def compare(name: str, ours: Check, peer: Check, cases: Sequence[Case], rounds: 
 
 def judged(name: str, settings: dict[str, Any], truth: Callable[[Case], Any], response: str, pool: Any = None) -> Check:
     """Our verifier as a check: True where the value is 1."""
-    from aftertrain.api_evaluation import build_verifier
+    from aftertrain.api.evaluation import build_verifier
     from aftertrain.core.records import VerificationCase
     from aftertrain.core.verification import isolate
 

@@ -227,6 +227,29 @@ def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[JSON] = ()) 
         ) from error
 
 
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, chat: bool = True, tools: Sequence[JSON] = ()
+) -> str:
+    """A prompt as a model is sent it: rendered with the chat template, or the joined contents as they are.
+
+    Args:
+        messages: a last one of the assistant is a begun reply, and is appended as it is.
+
+    Raises:
+        UnusableRow: the template refuses the conversation, or leaves out a part of it.
+
+    >>> prompt_text(None, [Message("user", "2 + 2?\\n"), Message("assistant", "Answer:")], chat=False)
+    '2 + 2?\\nAnswer:'
+    """
+    if not chat:
+        return "".join(message.content for message in messages)
+    begun = messages[-1].role == "assistant"
+    turns = messages[:-1] if begun else messages
+    check_whole(tokenizer, turns, tools)
+    text = render_text(tokenizer, turns, generation_prompt=True, tools=tools)
+    return text + messages[-1].content if begun else text
+
+
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a rendered text; whatever is to begin it stands in it.
 

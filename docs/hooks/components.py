@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,8 @@ import click
 from mkdocs.structure.files import File, Files
 from pydantic_core import PydanticUndefined
 
-from aftertrain.cli import COMMANDS, SECTIONS, cli
+from aftertrain.cli import cli
+from aftertrain.cli.commands import COMMANDS
 from aftertrain.core.errors import PluginError
 from aftertrain.core.kinds import KINDS
 from aftertrain.core.recipe import Recipe
@@ -116,12 +118,12 @@ def _default(field: Any, nested: bool) -> str:
 def command_page() -> str:
     """The help of every command."""
     parts = ["# Command line\n"]
-    for title, names in SECTIONS.items():
-        parts.append(f"## {title}\n")
-        for name in names:
-            command = cli.get_command(click.Context(cli), name)
+    for group, rows in groupby(COMMANDS.values(), key=lambda row: row.group):
+        parts.append(f"## {group}\n")
+        for row in rows:
+            command = cli.get_command(click.Context(cli), row.name)
             assert command is not None
-            parts.append(f"### aftertrain {name}\n\n{COMMANDS[name][1]}\n\n```text\n{_help(command, name)}\n```\n")
+            parts.append(f"### aftertrain {row.name}\n\n{row.summary}\n\n```text\n{_help(command, row.name)}\n```\n")
     return "\n".join(parts)
 
 

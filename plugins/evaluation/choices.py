@@ -10,7 +10,8 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import DataError, NumericsError
 from aftertrain.core.eval_task import ChoiceScores, Instance
 from aftertrain.core.packed.packing import Segment, pack
-from aftertrain.plugins.evaluation.prompts import Encoded, encode_choices, prompt_text
+from aftertrain.core.text.chat import prompt_text
+from aftertrain.plugins.evaluation.prompts import Encoded, encode_choices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def encode_instance(tokenizer: PreTrainedTokenizerBase, instance: Instance, window: int | None) -> list[Encoded]:
     """The instance's choices after its prompt, then, where it has a baseline, after that; cut at the start to fit."""
-    encoded = encode_choices(tokenizer, prompt_text(tokenizer, instance), instance.choices, chat=instance.chat)
+    text = prompt_text(tokenizer, instance.messages, chat=instance.chat)
+    encoded = encode_choices(tokenizer, text, instance.choices, chat=instance.chat)
     if instance.baseline is not None:
         encoded += encode_choices(tokenizer, instance.baseline, instance.choices, chat=False)
     return [_fit(item, window) for item in encoded]

@@ -18,9 +18,9 @@ from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
-from aftertrain.core.text.chat import load_tokenizer
+from aftertrain.core.text.chat import load_tokenizer, prompt_text
 from aftertrain.plugins.evaluation import summary
-from aftertrain.plugins.evaluation.prompts import encode, prompt_text, too_long
+from aftertrain.plugins.evaluation.prompts import encode, too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
@@ -131,7 +131,8 @@ class Evaluate(Stage[EvaluateSettings]):
             except AftertrainError as error:
                 items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         for task in self._tasks:
-            lengths = [len(encode(tokenizer, prompt_text(tokenizer, i), chat=i.chat)) for i in task.instances]
+            texts = [(prompt_text(tokenizer, i.messages, chat=i.chat), i.chat) for i in task.instances]
+            lengths = [len(encode(tokenizer, text, chat=chat)) for text, chat in texts]
             mean = sum(lengths) / len(lengths)
             value = f"{len(lengths):,} instances, prompts of {mean:,.0f} tokens (longest {max(lengths):,})"
             if task.generates:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance
-from aftertrain.core.text.chat import check_whole, render_text
+from aftertrain.core.text.chat import prompt_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,24 +20,6 @@ class Encoded:
 
     token_ids: tuple[int, ...]
     n_context: int
-
-
-def prompt_text(tokenizer: PreTrainedTokenizerBase, instance: Instance) -> str:
-    """The prompt as sent: rendered with the chat template, a begun reply appended; or the joined contents as they are.
-
-    >>> from aftertrain.core.records import Message
-    >>> turns = (Message("user", "2 + 2?\\n"), Message("assistant", "Answer:"))
-    >>> prompt_text(None, Instance("1", turns, 4, chat=False))
-    '2 + 2?\\nAnswer:'
-    """
-    messages = instance.messages
-    if not instance.chat:
-        return "".join(message.content for message in messages)
-    begun = messages[-1].role == "assistant"
-    turns = messages[:-1] if begun else messages
-    check_whole(tokenizer, turns)
-    text = render_text(tokenizer, turns, generation_prompt=True)
-    return text + messages[-1].content if begun else text
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list[int]:
@@ -78,7 +60,7 @@ def too_long(instances: Sequence[Instance], tokenizer: PreTrainedTokenizerBase, 
     """Ids and prompt tokens of the instances that leave no room: for one token of reply, or for the longest choice."""
     found = []
     for instance in instances:
-        text = prompt_text(tokenizer, instance)
+        text = prompt_text(tokenizer, instance.messages, chat=instance.chat)
         room = window if instance.choices else window - 1
         # No tokenizer here makes more tokens than bytes and a few specials: most prompts need no count.
         longest = max((len(choice.encode()) for choice in instance.choices), default=0)

@@ -16,8 +16,9 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import thoughts_of
+from aftertrain.core.text.chat import prompt_text
 from aftertrain.plugins.evaluation.choices import encode_instance, score_choices
-from aftertrain.plugins.evaluation.prompts import encode, prompt_text
+from aftertrain.plugins.evaluation.prompts import encode
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Block
@@ -80,7 +81,7 @@ class Runner:
 
     def prompt(self, instance: Instance) -> str:
         """The prompt as sent."""
-        return prompt_text(self.tokenizer, instance)
+        return prompt_text(self.tokenizer, instance.messages, chat=instance.chat)
 
     def _generate(self, block: Block) -> list[Completion]:
         if self._open is None:

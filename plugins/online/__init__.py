@@ -15,5 +15,5 @@ def aftertrain_register(registry: Registrar) -> None:
         "online",
         "aftertrain.plugins.online.stage:Online",
         "aftertrain.plugins.online.settings:OnlineSettings",
-        "reinforcement learning from verifiable rewards: PPO with a critic",
+        "reinforcement learning from verifiable rewards (RLVR): GRPO on groups of replies, or PPO with a critic",
     )

@@ -15,14 +15,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aftertrain.api import plan, run
-    from aftertrain.api_evaluation import evaluate, verify
-    from aftertrain.api_invariants import check_invariants
-    from aftertrain.api_report import report
-    from aftertrain.api_reward_function import reward_function
-    from aftertrain.api_rewards import verifier_error
+    from aftertrain.api.evaluation import evaluate, verify
+    from aftertrain.api.invariants import check_invariants
+    from aftertrain.api.recipes import components, load_recipe
+    from aftertrain.api.report import report
+    from aftertrain.api.reward_function import reward_function
+    from aftertrain.api.rewards import verifier_error
+    from aftertrain.api.runs import plan, run
     from aftertrain.core.errors import AftertrainError, RecipeError
-    from aftertrain.recipes import components, load_recipe
 
     __version__: str
 
@@ -45,16 +45,16 @@ __all__ = [
 _HOMES = {
     "AftertrainError": "aftertrain.core.errors",
     "RecipeError": "aftertrain.core.errors",
-    "check_invariants": "aftertrain.api_invariants",
-    "components": "aftertrain.recipes",
-    "evaluate": "aftertrain.api_evaluation",
-    "load_recipe": "aftertrain.recipes",
-    "plan": "aftertrain.api",
-    "report": "aftertrain.api_report",
-    "reward_function": "aftertrain.api_reward_function",
-    "run": "aftertrain.api",
-    "verifier_error": "aftertrain.api_rewards",
-    "verify": "aftertrain.api_evaluation",
+    "check_invariants": "aftertrain.api.invariants",
+    "components": "aftertrain.api.recipes",
+    "evaluate": "aftertrain.api.evaluation",
+    "load_recipe": "aftertrain.api.recipes",
+    "plan": "aftertrain.api.runs",
+    "report": "aftertrain.api.report",
+    "reward_function": "aftertrain.api.reward_function",
+    "run": "aftertrain.api.runs",
+    "verifier_error": "aftertrain.api.rewards",
+    "verify": "aftertrain.api.evaluation",
 }
 
 

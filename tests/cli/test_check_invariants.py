@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from aftertrain import api_invariants
-from aftertrain.api_invariants import StageInvariants, _environment
+from aftertrain.api import invariants as api_invariants
+from aftertrain.api.invariants import StageInvariants, environment
 from aftertrain.cli import main
 from aftertrain.cli.check_invariants import show_finding, show_start
 from aftertrain.invariants.finding import INVARIANTS, Finding, Measure
@@ -111,7 +111,7 @@ def test_an_update_batch_of_an_online_stage(
 ) -> None:
     """PPO with its critic, without a rollout; nothing is left behind."""
     monkeypatch.chdir(tmp_path)
-    with _environment("AFTERTRAIN_CACHE", str(tmp_path / "cache")):
+    with environment("AFTERTRAIN_CACHE", str(tmp_path / "cache")):
         arguments = ["check-invariants", "quickstart", "--stage", "rlvr", "--rows", "3", "--json", "table.json"]
         assert main(arguments) == 0
     capsys.readouterr()
@@ -142,7 +142,7 @@ def test_groups_of_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_words_of_overrides() -> None:
     """What a mapping says, as the other processes are told it."""
-    assert api_invariants._words({"a": "x", "b.c": {"use": "dpo", "beta": 2}}) == [
+    assert api_invariants.as_words({"a": "x", "b.c": {"use": "dpo", "beta": 2}}) == [
         "a=x",
         'b.c={"use": "dpo", "beta": 2}',
     ]
@@ -153,6 +153,6 @@ def test_the_environment_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("HERE_ALREADY", "1")
     checked: Callable[[str], str | None] = os.environ.get
-    with _environment("HERE_ALREADY", "2"), _environment("NOT_YET", "3"):
+    with environment("HERE_ALREADY", "2"), environment("NOT_YET", "3"):
         assert (checked("HERE_ALREADY"), checked("NOT_YET")) == ("2", "3")
     assert (checked("HERE_ALREADY"), checked("NOT_YET")) == ("1", None)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import click
 import jsonschema
 import pytest
 
-from aftertrain.cli import COMMANDS, SECTIONS, cli, main
+from aftertrain.cli import cli, main
+from aftertrain.cli.commands import COMMANDS, OLD
 from aftertrain.core.errors import DataError, Interrupted
+from aftertrain.core.kinds import KINDS
 
 LIGHT = """
 import sys
@@ -51,7 +55,7 @@ def test_an_unknown_attribute_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="module 'aftertrain' has no attribute 'nonsense'"):
         aftertrain.nonsense  # noqa: B018
-    assert aftertrain.load_recipe.__module__ == "aftertrain.recipes"
+    assert aftertrain.load_recipe.__module__ == "aftertrain.api.recipes"
 
 
 def test_a_script_catches_the_errors_without_knowing_their_module(tmp_path: Path) -> None:
@@ -77,17 +81,33 @@ def test_lineage_finds_a_run_by_name(
 
 
 def test_help_names_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COMMANDS)
     assert main(["--help"]) == 0
-    said = capsys.readouterr().out
-    for name, (_, summary) in COMMANDS.items():
-        assert any(line.split() == [name, *summary.split()] for line in said.splitlines()), name
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = [[command.name, *command.summary.split()] for command in COMMANDS.values()]
+    assert [line for line in said if line and line[0] in COMMANDS] == rows
+
+
+def test_the_table_has_at_most_twenty_words_and_nothing_stands_beside_it() -> None:
+    assert len(COMMANDS) <= 20
+    assert cli.list_commands(click.Context(cli)) == list(COMMANDS)
+    assert cli.commands == {}
+    assert not OLD.keys() & COMMANDS.keys()
+    assert {new[0] for new in OLD.values()} <= COMMANDS.keys()
+    groups = [command.group for command in COMMANDS.values()]
+    assert len(set(groups)) == sum(1 for _ in groupby(groups)), "rows of one group stand together"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     assert "Usage: aftertrain " + name in capsys.readouterr().out
+
+
+def test_an_option_of_another_tool_is_answered_with_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "quickstart", "--dry-run"]) == 2
+    assert "a run that does nothing is a plan: aftertrain plan RECIPE" in capsys.readouterr().err
+    assert main(["run", "quickstart", "--restrat"]) == 2
+    assert "--restart" in capsys.readouterr().err
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +156,19 @@ def test_list_shows_built_ins_of_each_kind(capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_the_help_of_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(re.search(rf"\b{kind}\b", said) for kind in (*KINDS, "recipe"))
+
+
+def test_the_table_of_stages_names_the_methods_people_look_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "stage"]) == 0
+    (online,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["online"]]
+    assert "PPO" in online
+    assert "GRPO" in online
+
+
 def test_list_recipe_shows_those_that_are_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "recipe"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
@@ -143,8 +176,10 @@ def test_list_recipe_shows_those_that_are_shipped(capsys: pytest.CaptureFixture[
 
 
 def test_show_tells_origin_settings_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "loss", "dpo"]) == 0
+    assert main(["show", "dpo"]) == 0
     said = capsys.readouterr().out
+    assert main(["show", "loss", "dpo"]) == 0
+    assert capsys.readouterr().out == said
     assert said.startswith("loss dpo: ")
     assert "losses (aftertrain " in said
     (beta,) = [line for line in said.splitlines() if line.split()[:1] == ["beta"]]

@@ -26,7 +26,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 LIGHT = {
-    "--help", "--version", "list", "show", "show-batch", "plugins", "doctor", "schema", "new", "check-plugin", "plan",
+    "--help", "--version", "list", "show", "plugins", "doctor", "schema", "new", "check-plugin", "plan",
     "verify",
 }  # fmt: skip
 FENCE = re.compile(

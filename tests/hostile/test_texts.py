@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertrain.api_evaluation import build_verifier
+from aftertrain.api.evaluation import build_verifier
 from aftertrain.core.records import VerificationCase
 from aftertrain.core.verification import PoolSettings, VerifierPool, isolate
 from aftertrain.registry.discovery import installed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aftertrain.api_invariants import StageInvariants, _trials, check_invariants
+from aftertrain.api.invariants import StageInvariants, check_invariants, trials
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import INVARIANTS
 from aftertrain.invariants.reference import check_reference
@@ -97,7 +97,7 @@ def test_the_loss_that_says_so_depends_on_how_a_step_is_cut(recipe: Callable[...
 
 def test_a_cache_that_rounds(recipe: Callable[..., str], tmp_path: Path) -> None:
     """Kept in bfloat16, reference log-probs are off by up to 2⁻⁹ of themselves."""
-    ((_, trial, _),) = _trials(recipe("dpo", "preference"), (), None, 2)
+    ((_, trial, _),) = trials(recipe("dpo", "preference"), (), None, 2)
     assert trial is not None
     assert trial.reference is not None
     kept = trial.reference

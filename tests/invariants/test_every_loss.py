@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aftertrain.api_invariants import check_invariants
+from aftertrain.api.invariants import check_invariants
 from aftertrain.invariants.finding import INVARIANTS
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.registry.builder import ComponentBuilder

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from aftertrain.api_invariants import _trials
+from aftertrain.api.invariants import trials
 from aftertrain.invariants import work
 from aftertrain.invariants.work import LEAST, ROWS, affordable, choose, count_weights, lightened
 
@@ -42,7 +42,7 @@ def test_weights_are_counted_without_being_read(tmp_path: Path) -> None:
 
 
 def test_a_large_model_gets_short_rows(recipe: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    ((_, trial, _),) = _trials(recipe("dpo", "preference"), (), None, None)
+    ((_, trial, _),) = trials(recipe("dpo", "preference"), (), None, None)
     assert trial is not None
     sizes = [sum(len(segment.token_ids) for segment in atom) for atom in trial.atoms]
     assert len(sizes) > LEAST
@@ -55,7 +55,7 @@ def test_a_large_model_gets_short_rows(recipe: Callable[..., str], monkeypatch: 
 
 
 def test_a_gpu_has_time_for_all_rows(recipe: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    ((_, trial, _),) = _trials(recipe("sft"), (), None, None)
+    ((_, trial, _),) = trials(recipe("sft"), (), None, None)
     assert trial is not None
     monkeypatch.setattr(work, "WORK", 1.0)
     assert affordable(trial) < 1

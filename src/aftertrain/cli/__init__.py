@@ -1,4 +1,4 @@
-"""The command line: a table of commands, each imported only when it is used."""
+"""The command line: the commands of the table, each imported only when it is used."""
 
 from __future__ import annotations
 
@@ -8,47 +8,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import groupby
 from types import TracebackType
 
 import click
 
+from aftertrain.cli.commands import COMMANDS, ELSEWHERE, OLD
 from aftertrain.cli.terminal import leave, unread_input
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.ground.cleaning import printable
 from aftertrain.core.ground.foreign import told
 from aftertrain.core.ground.redaction import Redacting, look_again, redacted
-
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("aftertrain.cli.run:run", "Run a recipe, or go on where it was stopped."),
-    "plan": ("aftertrain.cli.plan:plan", "Show what a recipe would do: steps, tokens, checks."),
-    "show-batch": (
-        "aftertrain.cli.show_batch:show_batch",
-        "Show the tokens of a step, and which are learnt.",
-    ),
-    "check-invariants": (
-        "aftertrain.cli.check_invariants:check_invariants",
-        "Measure what must not move a recipe's training steps.",
-    ),
-    "report": ("aftertrain.cli.report:report", "Write a run's report as one HTML file."),
-    "lineage": ("aftertrain.cli.lineage:lineage", "Tell why each stage of a run is reused or redone."),
-    "evaluate": ("aftertrain.cli.evaluate:evaluate", "Evaluate a model folder on tasks."),
-    "verify": ("aftertrain.cli.verify:verify", "Judge responses with a verifier."),
-    "list": ("aftertrain.cli.components:list_components", "List installed components."),
-    "show": ("aftertrain.cli.components:show", "Show one component: origin and settings."),
-    "plugins": ("aftertrain.cli.plugins:plugins", "List plugins with state, version and import time."),
-    "doctor": ("aftertrain.cli.doctor:doctor", "Check the installation and show what is broken."),
-    "schema": ("aftertrain.cli.schema:schema", "Write the JSON Schema of recipes, for editors."),
-    "new": ("aftertrain.cli.new:new", "Write the beginnings of a plugin package."),
-    "check-plugin": ("aftertrain.cli.check_plugin:check_plugin", "Check a plugin against the contract of its kinds."),
-}
-"""Name -> where the command is, and its one-line help, so that `--help` imports nothing."""
-
-SECTIONS = {
-    "Recipes": ("run", "plan", "show-batch", "check-invariants", "report", "lineage"),
-    "Models": ("evaluate", "verify"),
-    "Components": ("list", "show", "plugins", "doctor", "schema"),
-    "Writing plugins": ("new", "check-plugin"),
-}
 
 
 class LazyGroup(click.Group):
@@ -60,7 +30,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = COMMANDS[cmd_name].path.partition(":")
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}:{attribute} is not a click command")
@@ -70,16 +40,19 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in COMMANDS:
+        if name in OLD:
+            click.echo(f"note: {name!r} is now: {ctx.command_path} {' '.join(OLD[name])}", err=True)
+            args = [*OLD[name], *args[1:]]
+        elif name and not name.startswith("-") and name not in COMMANDS:
             from aftertrain.core.errors import unknown
 
             raise click.UsageError(unknown("command", name, COMMANDS), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, COMMANDS[name][1]) for name in names], col_max=18)
+        for group, commands in groupby(COMMANDS.values(), key=lambda command: command.group):
+            with formatter.section(group):
+                formatter.write_dl([(command.name, command.summary) for command in commands], col_max=18)
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -135,6 +108,8 @@ def _status(words: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name in ELSEWHERE:
+            error = click.UsageError(f"no option {error.option_name}: {ELSEWHERE[error.option_name]}", error.ctx)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

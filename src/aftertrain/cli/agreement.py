@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.cases import FIELDS
+from aftertrain.api.cases import FIELDS
 from aftertrain.core.errors import nearest
 
 if TYPE_CHECKING:

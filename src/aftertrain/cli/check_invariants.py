@@ -39,13 +39,13 @@ def check_invariants(
     resumed or not: for each the largest deviation and its tolerance. Works on a few rows in a temporary folder; runs
     are neither read nor written. Exits with 1 when an invariant is broken.
     """
-    from aftertrain import api_invariants
+    from aftertrain.api import invariants
 
-    if api_invariants.SHARE in os.environ:
+    if invariants.SHARE in os.environ:
         assert stage is not None
-        api_invariants.write_share(recipe, overrides, stage, rows)
+        invariants.write_share(recipe, overrides, stage, rows)
         return
-    found = api_invariants.check_invariants(
+    found = invariants.check_invariants(
         recipe, overrides, stage=stage, rows=rows, ranks=ranks, on_finding=show_finding, on_start=show_start
     )
     broken = [f"{one.stage}: {finding.invariant}" for one in found for finding in one.broken]

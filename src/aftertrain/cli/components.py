@@ -1,4 +1,4 @@
-"""`aftertrain list` and `aftertrain show`."""
+"""Components as tables: `aftertrain list`, and one of them for `aftertrain show`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ REQUIRED = object()
 """In place of a default, of a setting that has none."""
 
 
-@click.command("list")
+@click.command(
+    "list", help=f"List installed components, of one KIND or of all.\n\nKinds: {', '.join(KINDS)}; and recipe."
+)
 @click.argument("kind", required=False)
 def list_components(kind: str | None) -> None:
-    """List installed components, of one KIND or of all.
-
-    \b
-    Kinds: dataset, loss, verifier, generator, eval_task, engine, stage, observer, recipe.
-    """
+    """Print components by kind, or the shipped recipes."""
     if kind == "recipe":
         echo_table(_recipes())
         return
@@ -45,7 +43,7 @@ def list_components(kind: str | None) -> None:
             f"note: plugin {plugin.origin.plugin!r} ({plugin.origin}) is {plugin.state}: {plugin.note}", err=True
         )
     if kind is None:
-        click.echo("aftertrain show KIND NAME tells the settings of one; aftertrain list recipe the shipped recipes.")
+        click.echo("aftertrain show NAME tells the settings of one; aftertrain list recipe the shipped recipes.")
 
 
 def _from(row: Row) -> str:
@@ -61,15 +59,11 @@ def _recipes() -> list[tuple[str, str]]:
     return [(name, str(tree.plain().get("description", ""))) for name, tree in trees.items()]
 
 
-@click.command()
-@click.argument("kind")
-@click.argument("name")
-def show(kind: str, name: str) -> None:
-    """Show the component NAME of a KIND: summary, origin, and settings with types and defaults."""
+def echo_component(row: Row) -> None:
+    """Print a component: summary, origin, and settings with types and defaults."""
     from aftertrain.registry.load import load_settings
     from aftertrain.registry.provenance import commit
 
-    row = installed().row(kind, name)
     click.echo(click.style(f"{row.kind} {row.name}", bold=True) + f": {row.summary}\n")
     revision = commit(row.origin.distribution)
     facts = [

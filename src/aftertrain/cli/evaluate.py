@@ -39,7 +39,7 @@ def evaluate(  # noqa: PLR0917
     Settings follow their task: aftertrain evaluate ./model gsm8k path=test.jsonl shots=4. Replies and events stay in
     the folder of the evaluation; the same command again goes on there, or shows what is done.
     """
-    from aftertrain.api_evaluation import STAGE, evaluation_run
+    from aftertrain.api.evaluation import STAGE, evaluation_run
 
     named, overrides = split_tasks(tasks)
     overrides += [f"stages.{STAGE}.{text}" for text in stage]

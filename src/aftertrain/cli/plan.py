@@ -31,7 +31,7 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
 
     Exits with 1 when a check fails that would keep the run from starting.
     """
-    from aftertrain.api import plan as plan_recipe
+    from aftertrain.api.runs import plan as plan_recipe
 
     report = plan_recipe(recipe, overrides, out=out, restart=restart, told=_Progress())
     threads = "torch's choice" if report.threads is None else str(report.threads)

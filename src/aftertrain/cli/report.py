@@ -16,6 +16,6 @@ def report(run: str, out: str | None) -> None:
     It shows scores with intervals, training curves, replies side by side, verifier outcomes, settings, lineage and
     hardware. A run that failed or is not finished is reported as far as it came.
     """
-    from aftertrain.api_report import report as write_report
+    from aftertrain.api.report import report as write_report
 
     echo_safely(str(write_report(run, out)))

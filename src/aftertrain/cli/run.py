@@ -60,7 +60,7 @@ def run(
         flags = [*(["--restart"] if restart else []), *(["--allow-other-machine"] if allow_other_machine else [])]
         _launch(recipe, overrides, out, flags, nproc or 1, where)
         return
-    from aftertrain.api import run as run_recipe
+    from aftertrain.api.runs import run as run_recipe
 
     try:
         result = run_recipe(recipe, overrides, out=out, restart=restart, allow_other_machine=allow_other_machine)
@@ -83,8 +83,8 @@ def _launch(  # noqa: PLR0917
     recipe: str, overrides: Sequence[str], out: str, flags: Sequence[str], nproc: int, where: Where
 ) -> None:
     """Start the ranks, once the recipe is known to be sound: mistakes are told once."""
+    from aftertrain.api.recipes import load_recipe
     from aftertrain.launch.crew import launch
-    from aftertrain.recipes import load_recipe
 
     if "RANK" in os.environ:
         raise click.UsageError("--nproc and --on start processes of their own; under torchrun leave them out")

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from aftertrain.cases import case_of
+from aftertrain.api.cases import case_of
 from aftertrain.cli.agreement import COLUMN, Agreement
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import printable, unobeyed
@@ -76,7 +76,7 @@ def verify(  # noqa: PLR0917 - click passes by name
     Cases are judged in processes that can be killed: one that hangs or crashes costs its own verdict only. A verifier
     that holds a model bounds its own time.
     """
-    from aftertrain.api_evaluation import isolated_verifier
+    from aftertrain.api.evaluation import isolated_verifier
     from aftertrain.core.verification import PoolSettings
 
     verifier = isolated_verifier(name, settings, PoolSettings(workers=workers, deadline=deadline))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aftertrain
-from aftertrain import api_rewards
+from aftertrain.api import rewards as api_rewards
 from aftertrain.core.learning import rewards
 from aftertrain.core.records import Verdict
 

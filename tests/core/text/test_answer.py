@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aftertrain
-from aftertrain.api_evaluation import build_verifier
+from aftertrain.api.evaluation import build_verifier
 from aftertrain.cli.verify import verify as command
 from aftertrain.core.records import Thoughts, Verdict, VerificationCase
 from aftertrain.core.text import answer

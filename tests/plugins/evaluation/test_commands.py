@@ -103,7 +103,7 @@ def test_verify_refuses(
     ],
 )
 def test_bad_lines_say_why(line: bytes, message: str) -> None:
-    from aftertrain.cases import case_of
+    from aftertrain.api.cases import case_of
     from aftertrain.cli.verify import read_row
 
     with pytest.raises((ValueError, TypeError), match=message):
@@ -354,6 +354,6 @@ def test_the_same_model_twice_differs_by_nothing(tiny_model: Path, questions: Pa
 @pytest.mark.parametrize("pattern", ["[0-9]+", "4", "a: b", "true", "a{0,1}", "# x", " ", "é\\d"])
 def test_a_text_given_in_python_is_that_text(pattern: str) -> None:
     """Settings on the command line are YAML; a Python string is none, so that '[0-9]+' is no list and '4' no number."""
-    from aftertrain.api_evaluation import build_verifier
+    from aftertrain.api.evaluation import build_verifier
 
     assert build_verifier("regex", {"pattern": pattern}).settings.pattern == pattern

@@ -14,8 +14,8 @@ from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.eval_task import Instance
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message
-from aftertrain.core.text.chat import load_tokenizer
-from aftertrain.plugins.evaluation.prompts import encode, encode_choices, prompt_text, too_long
+from aftertrain.core.text.chat import load_tokenizer, prompt_text
+from aftertrain.plugins.evaluation.prompts import encode, encode_choices, too_long
 from aftertrain.plugins.evaluation.runner import fit_prompt
 
 
@@ -27,14 +27,14 @@ def tokenizer(tiny_model: Path) -> Any:
 def test_a_begun_reply_is_continued(tokenizer: Any) -> None:
     """No end-of-turn between the prefill and what the model writes."""
     turns = (Message("user", "Q?"), Message("assistant", "Answer: 4"), Message("user", "Then?"))
-    text = prompt_text(tokenizer, Instance("1", (*turns, Message("assistant", "Answer:")), None))
+    text = prompt_text(tokenizer, (*turns, Message("assistant", "Answer:")))
     assert text == "<|user|>\nQ?\n<|assistant|>\nAnswer: 4<eos>\n<|user|>\nThen?\n<|assistant|>\nAnswer:"
-    assert prompt_text(tokenizer, Instance("1", turns, None)).endswith("Then?\n<|assistant|>\n")
+    assert prompt_text(tokenizer, turns).endswith("Then?\n<|assistant|>\n")
 
 
 def test_a_prompt_is_tokenised_in_one_piece(tokenizer: Any) -> None:
     """A prefill tokenised by itself would cut tokens at the joint that training never cut."""
-    text = prompt_text(tokenizer, Instance("1", (Message("user", "Q?"), Message("assistant", "The answer")), None))
+    text = prompt_text(tokenizer, (Message("user", "Q?"), Message("assistant", "The answer")))
     ids = encode(tokenizer, text, chat=True)
     assert tokenizer.decode(ids) == text
     assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]

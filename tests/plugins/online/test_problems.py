@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aftertrain.api_evaluation import build_verifier
+from aftertrain.api.evaluation import build_verifier
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Check, Completion, Message, Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from aftertrain.api_evaluation import build_verifier
+from aftertrain.api.evaluation import build_verifier
 from aftertrain.core.records import VerificationCase
 
 PUZZLES = [

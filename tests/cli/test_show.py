@@ -1,4 +1,4 @@
-"""`aftertrain show-batch`: the tokens that a run trains on, and nothing that steers a terminal."""
+"""`aftertrain show`: it finds what is meant; the tokens that a run trains on, and nothing that steers a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def recipe(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["show-batch", *map(str, arguments)]) == 0
+    assert main(["show", *map(str, arguments)]) == 0
     return capsys.readouterr().out
 
 
@@ -85,7 +85,64 @@ def test_ids_one_a_line(recipe: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert [int(line[0]) for line in lines] == list(range(len(lines)))
     assert lines[-1][1:] == ["2", "learnt", "'<eos>'"]
     assert lines[0][2] == "context"
-    assert "… and 1 more segment (--segments 0 shows all)" in page
+    assert "… and 1 more segment (-n 0 shows all)" in page
+
+
+def test_the_old_word_works_and_says_the_new_one(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show-batch", str(recipe), "second", "--segments", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.out == shown(capsys, recipe, "second", "-n", "1")
+    assert said.err == "note: 'show-batch' is now: aftertrain show --batch\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dppo"], "no component, recipe or file is named 'dppo'. Did you mean 'dpo'?"),
+        (["loss"], "'loss' is a kind: aftertrain list loss shows its components"),
+        (["loss", "dppo"], "no loss named 'dppo'. Did you mean 'dpo'?"),
+        (["seed=1"], "'seed=1' is an override; the NAME of what to show stands before it"),
+        (["gsm8k"], "  aftertrain show verifier gsm8k: "),
+        (["gsm8k"], "  aftertrain show eval_task gsm8k: "),
+        (["quickstart"], "  aftertrain show quickstart --batch: what the recipe quickstart trains on"),
+    ],
+)
+def test_a_name_of_nothing_or_of_several_is_answered(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_rows_are_shown_as_they_are_read(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = shown(capsys, recipe, "first", "--rows", "-n", 2)
+    assert re.search(r"── a · Conversation of jsonl · \S*talks.jsonl:1 ─*\n", page)
+    assert "messages, user: Hi\nmessages, assistant: Ho\\x1b[2J\nsource: talks\n── b · " in page
+    assert "── c" not in page
+    assert "chosen, assistant: Yes\nrejected, assistant: No\n" in shown(capsys, recipe, "second", "--rows")
+
+
+SOLVING = """
+name: s
+model: {model}
+stages:
+  rl: {{use: online, loss: ppo, data: &data {{use: jsonl, path: sums.jsonl, format: gsm8k, as: problem}},
+        rewards: [gsm8k], steps: 1, optimizer: {{lr: 1.0e-3}}}}
+  eval: {{use: evaluate, tasks: [{{use: problems, data: *data, verifier: gsm8k}}]}}
+"""
+
+
+def test_prompts_are_shown_as_the_model_reads_them(
+    recipe: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recipe.parent / "sums.jsonl").write_text('{"id": "q", "question": "2 + 2?", "answer": "#### 4"}\n')
+    (recipe.parent / "s.yaml").write_text(SOLVING.format(model=tiny_model))
+    for arguments in (["rl"], ["eval"], ["eval", "--prompts"]):
+        page = shown(capsys, recipe.parent / "s.yaml", *arguments)
+        assert "<|user|>\n2 + 2?" in page
+        assert page.endswith("<|assistant|>\n\n")
+    assert main(["show", str(recipe), "first", "--prompts"]) == 1
+    assert "stage 'first' asks a model nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -98,7 +155,7 @@ def test_ids_one_a_line(recipe: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_mistakes(recipe: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show-batch", str(recipe), *arguments]) != 0
+    assert main(["show", str(recipe), *arguments]) != 0
     assert message in capsys.readouterr().err
 
 
@@ -169,4 +226,4 @@ def test_tokens_of_probes_are_context(feedback: Path, capsys: pytest.CaptureFixt
     reply, probe = page.split("/probe")
     assert " learnt  " in reply
     assert " learnt  " not in probe
-    assert page.endswith("\n… and 4 more segments and 4 probes (--segments 0 shows all)\n")
+    assert page.endswith("\n… and 4 more segments and 4 probes (-n 0 shows all)\n")

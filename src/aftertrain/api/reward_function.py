@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from aftertrain.api_evaluation import isolated_verifier
+from aftertrain.api.evaluation import isolated_verifier
 
 if TYPE_CHECKING:
     from aftertrain.core.records import Outcome, Verdict, VerificationCase

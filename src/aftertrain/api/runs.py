@@ -42,7 +42,7 @@ def run(
     """
     from aftertrain.core.run.runner import run_job
 
-    job = _job(recipe, overrides, out, restart=restart, other_machine=allow_other_machine, console=console)
+    job = make_job(recipe, overrides, out, restart=restart, other_machine=allow_other_machine, console=console)
     return run_job(job)
 
 
@@ -64,18 +64,19 @@ def plan(
     """
     from aftertrain.core.run.plan import plan_job
 
-    return plan_job(_job(recipe, overrides, out, restart=restart, other_machine=False, console=False), told)
+    return plan_job(make_job(recipe, overrides, out, restart=restart), told)
 
 
-def _job(
+def make_job(
     recipe: str | os.PathLike[str] | LoadedRecipe,
-    overrides: Overrides,
-    out: str | os.PathLike[str],
+    overrides: Overrides = (),
+    out: str | os.PathLike[str] = "runs",
     *,
-    restart: bool,
-    other_machine: bool,
-    console: bool,
+    restart: bool = False,
+    other_machine: bool = False,
+    console: bool = False,
 ) -> Job:
+    """A recipe with all that runs or plans it: its components' builder, its observers, its folder."""
     from aftertrain.core.run.runner import Job
     from aftertrain.registry.provenance import provenance
 

@@ -1,15 +1,16 @@
-"""`aftertrain show-batch`."""
+"""Batches, rows, prompts and samples as text for a terminal, for `aftertrain show`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from aftertrain.api.batches import StepBatches
+    from aftertrain.api.stages import Shown
     from aftertrain.core.batch import PackedBatch
 
 SINGLE, PROBE = 0, 3
@@ -19,32 +20,15 @@ OPEN, CLOSE = "⟦", "⟧"
 """Stand around targets where there are no colours."""
 
 
-@click.command("show-batch")
-@click.argument("recipe")
-@click.argument("stage_and_overrides", nargs=-1, metavar="[STAGE] [PATH=VALUE]...")
-@click.option("--step", default=1, show_default=True, metavar="N", help="Optimizer step, counted from 1.")
-@click.option("--segments", default=8, show_default=True, metavar="N", help="Segments to show; 0 shows all.")
-@click.option("--ids", is_flag=True, help="One token a line, with its id.")
-@click.option("--color/--no-color", default=None, help="Colours, or marks around targets; by default as the output is.")
-def show_batch(  # noqa: PLR0917  click hands over options by name
-    recipe: str, stage_and_overrides: tuple[str, ...], step: int, segments: int, ids: bool, color: bool | None
-) -> None:
-    """Show what a step of RECIPE trains on: the tokens of its micro-batches, segment by segment. Loads no weights.
+def echo_batches(found: StepBatches, most: int, *, ids: bool, coloured: bool) -> None:
+    """Print the micro-batches of a step, segment by segment.
 
-    Tokens that are learnt are bold and green, those that are only context dim; without colours the learnt ones stand
-    in ⟦ ⟧. STAGE is the first training stage unless it is named.
+    Args:
+        most: segments to show; 0 shows all.
     """
-    from aftertrain.api_batches import step_batches
-
-    names = [word for word in stage_and_overrides if "=" not in word]
-    if len(names) > 1:
-        raise click.UsageError(f"one STAGE at a time, not {', '.join(names)}")
-    overrides = [word for word in stage_and_overrides if "=" in word]
-    found = step_batches(recipe, names[0] if names else None, overrides, step=step)
-    coloured = sys.stdout.isatty() if color is None else color
     every = [(micro, batch, place) for micro, batch in enumerate(found.batches, 1) for place in range(batch.n_segments)]
-    click.secho(f"{found.stage}, step {step}: {summary(found.batches)}", bold=coloured, color=coloured)
-    shown, hidden = (every, []) if segments == 0 else (every[:segments], every[segments:])
+    click.secho(f"{found.stage}, step {found.step}: {summary(found.batches)}", bold=coloured, color=coloured)
+    shown, hidden = (every, []) if most == 0 else (every[:most], every[most:])
     labels = labelled(found.batches)
     places = found.where([batch.sample_ids[place] for _, batch, place in shown if not is_probe(batch, place)])
     for micro, batch, place in shown:
@@ -56,7 +40,17 @@ def show_batch(  # noqa: PLR0917  click hands over options by name
     if hidden:
         probes = sum(is_probe(batch, place) for _, batch, place in hidden)
         more = counted(len(hidden) - probes, "more segment") + (f" and {counted(probes, 'probe')}" if probes else "")
-        click.echo(f"\n… and {more} (--segments 0 shows all)")
+        click.echo(f"\n… and {more} (-n 0 shows all)")
+
+
+def echo_shown(things: Iterable[Shown]) -> None:
+    """Print rows, prompts or samples: a heading each, then its parts; control characters as escapes."""
+    for thing in things:
+        click.secho(f"{f'── {visible(thing.name)} ':─<78}", fg="cyan")
+        for name, text in thing.parts:
+            if name:
+                click.secho(f"{visible(name)}: ", dim=True, nl=False)
+            click.echo(visible(text))
 
 
 def summary(batches: Sequence[PackedBatch]) -> str:

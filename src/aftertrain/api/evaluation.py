@@ -73,7 +73,7 @@ def evaluation_run(
     console: bool,
 ) -> RunResult:
     """Run a recipe of one stage in the folder `out`; `settings` are the stage's, `overrides` paths into the recipe."""
-    from aftertrain.api import run
+    from aftertrain.api.runs import run
     from aftertrain.registry.recipe import loads
 
     recipe = {
@@ -119,7 +119,7 @@ def verify(
     >>> verdict.outcome, verdict.value
     ('scored', 1.0)
     """
-    from aftertrain.cases import strict_case
+    from aftertrain.api.cases import strict_case
 
     verifier = isolated_verifier(name, settings, pool)
     needs_truth = verifier.needs_truth

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.errors import Interrupted, RankLost, RunError, UnknownName
+from aftertrain.core.errors import Interrupted, RankLost, RunError
 from aftertrain.registry.recipe import LoadedRecipe
 
 if TYPE_CHECKING:
-    from aftertrain.api import Overrides
+    from aftertrain.api.runs import Overrides
     from aftertrain.core.learning.trial import Trial
-    from aftertrain.core.run.runner import Job
     from aftertrain.core.stage import PlanContext, Stage
     from aftertrain.invariants.finding import Finding
 
@@ -81,7 +80,7 @@ def check_invariants(
     """
     found = []
     with _scratch() as scratch:
-        for name, trial, about in _trials(recipe, overrides, stage, rows):
+        for name, trial, about in trials(recipe, overrides, stage, rows):
             on_finding(name, about, None)
             folder = scratch / name
             folder.mkdir()
@@ -106,41 +105,27 @@ def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int | N
 
     Line()
     with joined():
-        for _, trial, _ in _trials(recipe, overrides, stage, rows):
+        for _, trial, _ in trials(recipe, overrides, stage, rows):
             assert trial is not None
             write(Bench(trial, Path(os.environ[SHARE])))
 
 
-def _trials(
+def trials(
     recipe: str | os.PathLike[str] | LoadedRecipe, overrides: Overrides, stage: str | None, rows: int | None
 ) -> Iterator[tuple[str, Trial | None, str]]:
-    from aftertrain.api import _job
-    from aftertrain.core.learning.seeding import use_determinism
-    from aftertrain.core.run.base_model import find_model
-    from aftertrain.core.run.graph import build_graph
-    from aftertrain.core.stage import PlanContext
+    from aftertrain.api.stages import named_stage, ready_stages
 
-    job: Job = _job(recipe, overrides, "runs", restart=False, other_machine=False, console=False)
-    nodes = {node.name: node for node in build_graph(job.recipe.stages, job.builder, job.locate)}
-    if stage is not None and stage not in nodes:
-        raise UnknownName("stage", stage, nodes)
-    chosen = [stage] if stage is not None else [n for n, node in nodes.items() if _trains(node.stage)]
+    ready = ready_stages(recipe, overrides, weights=True)
+    chosen = [named_stage(ready, stage)] if stage is not None else [r for r in ready.values() if _trains(r.stage)]
     if not chosen:
-        raise RunError(f"recipe {job.recipe.name!r} has no stage that trains a model")
-    model = str(find_model(job.recipe.model, job.base_folder))
-    use_determinism(job.recipe.threads)
-    for name in chosen:
-        node = nodes[name]
-        context = PlanContext(name, model, job.recipe.seed_of(name), job.builder, job.recipe.chat_template)
-        trial = _trial(node.stage, context, rows)
+        raise RunError(f"the recipe has no stage that trains a model; it has {', '.join(ready)}")
+    for one in chosen:
+        trial = _trial(one.stage, one.context, rows)
         if trial is None:
-            why = (
-                "trains no model" if not _trains(node.stage) else "hands over nothing that could be checked (no trial)"
-            )
-            yield name, None, f"the stage {node.use.name!r} {why}"
+            why = "trains no model" if not _trains(one.stage) else "hands over nothing that could be checked (no trial)"
+            yield one.name, None, f"the stage {one.use.name!r} {why}"
         else:
-            about = f"{trial.about}, engine {trial.engine.name}, model {model}"
-            yield name, trial, about
+            yield one.name, trial, f"{trial.about}, engine {trial.engine.name}, model {one.context.model}"
 
 
 def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:
@@ -177,11 +162,11 @@ def _together(
         if isinstance(recipe, LoadedRecipe):
             raise NotChecked("other processes load a recipe from its file; give check_invariants the file")
         # More threads than cores wait for each other: a step takes ten times as long.
-        words = [*_words(overrides), f"threads={max(1, get_num_threads() // RANKS)}"]
+        words = [*as_words(overrides), f"threads={max(1, get_num_threads() // RANKS)}"]
         number = [] if rows is None else ["--rows", str(rows)]
         command = ["check-invariants", "--stage", stage, *number, "--", str(recipe), *words]
         try:
-            with _environment(SHARE, str(folder)):
+            with environment(SHARE, str(folder)):
                 status = launch(command, RANKS, folder)
         except RankLost as error:
             if any(f"killed by {name}" in str(error) for name in ("SIGINT", "SIGTERM")):
@@ -195,7 +180,7 @@ def _together(
     return run
 
 
-def _words(overrides: Overrides) -> Sequence[str]:
+def as_words(overrides: Overrides) -> Sequence[str]:
     if isinstance(overrides, Mapping):
         import json
 
@@ -208,13 +193,13 @@ def _scratch() -> Iterator[Path]:
     """A temporary folder, also for the tokenised rows that would otherwise be cached for good."""
     with (
         tempfile.TemporaryDirectory(prefix="aftertrain-invariants-") as name,
-        _environment("AFTERTRAIN_CACHE", str(Path(name) / "cache")),
+        environment("AFTERTRAIN_CACHE", str(Path(name) / "cache")),
     ):
         yield Path(name)
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
+def environment(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)
     os.environ[name] = value
     try:

@@ -1,0 +1,1 @@
+"""What the commands do, as calls; `aftertrain` itself offers those that users import."""
