@@ -48,8 +48,11 @@ class BatchPlan:
         if not 0 <= step < self.n_steps:
             raise IndexError(f"step {step} of a plan of {self.n_steps} steps")
         epoch, within = divmod(step, self.steps_per_epoch)
-        order = _shuffled(self.n_rows, sub_seed(self.seed, "epoch", epoch))
-        return order[within * self.rows_per_step : (within + 1) * self.rows_per_step]
+        return self.order(epoch)[within * self.rows_per_step : (within + 1) * self.rows_per_step]
+
+    def order(self, epoch: int) -> Sequence[int]:
+        """All row numbers in the order of an epoch, counted from 0."""
+        return _shuffled(self.n_rows, sub_seed(self.seed, "epoch", epoch))
 
 
 @lru_cache(maxsize=2)

@@ -22,6 +22,7 @@ class Segment:
         group: samples that belong together (a pair, the replies to one prompt) share it.
         label: 1 for a desirable reply, 0 for an undesirable one, where rows say so.
         margin: rating of a pair's chosen reply minus that of its rejected one; 0 where there is none.
+        cut: tokens that were cut off its end.
     """
 
     sample_id: str
@@ -34,6 +35,7 @@ class Segment:
     margin: float = 0.0
     weight: float = 1.0
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    cut: int = 0
 
 
 Atom = Sequence[Segment]

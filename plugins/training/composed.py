@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from aftertrain.core.batch import CHOSEN, SINGLE
@@ -21,6 +22,7 @@ from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budg
 from aftertrain.plugins.training.composition import compose, entropy
 from aftertrain.plugins.training.feed import Feed, Planned
 from aftertrain.plugins.training.settings import Compose
+from aftertrain.plugins.training.spans import Ints
 
 FILE = "composition.json"
 
@@ -43,6 +45,7 @@ class Composed(Feed):
 
     def __init__(self, planned: Planned, compose: Compose, engine: Engine[Any]) -> None:
         self.total, self.budget, self._planned = planned.total, planned.budget, planned
+        self.intake, self.passes = planned.intake, planned.passes
         self._compose, self._engine = compose, engine
         self._steps: range = range(0)
         self._batches: list[list[int]] = []
@@ -57,6 +60,16 @@ class Composed(Feed):
         if step not in self._steps:
             self._begin(step)
         return [self._planned.rows[row] for row in self._batches[self._steps.index(step)]]
+
+    def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
+        return self._planned.numbers(step, atoms)
+
+    def unreached(self) -> Iterator[tuple[int, Ints]]:
+        """The batches of the last pool that no step took, and what lies behind the pool."""
+        last = self._steps.stop - 1
+        if left := [row for batch in self._batches[self.total - last :] for row in batch] if last > self.total else []:
+            yield (last - 1) // self._planned.plan.steps_per_epoch, np.array(left, np.int64)
+        yield from self._planned.rest(max(last, self.total))
 
     def epoch(self, step: int) -> float:
         return self._planned.epoch(step)

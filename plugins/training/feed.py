@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import CheckpointError, DataError
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
@@ -18,9 +20,11 @@ from aftertrain.core.learning.batch_plan import BatchPlan
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.loss import Needs
 from aftertrain.core.packed.packing import Atom
+from aftertrain.plugins.training.accounts import EPOCH, Intake
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import DEFAULT_MICRO_TOKENS, Samples, select
 from aftertrain.plugins.training.settings import TrainSettings
+from aftertrain.plugins.training.spans import Ints
 from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import tokenised
 
@@ -36,14 +40,26 @@ class Feed(ABC):
     Attributes:
         total: optimizer steps of the stage.
         budget: tokens of a micro-batch.
+        intake: the rows that it takes its atoms from; of a stream those of its window.
+        passes: over these rows, of all steps together; 0 of a stream, whose windows are told as they are begun.
     """
 
     total: int
     budget: int
+    intake: Intake
+    passes: int
 
     @abstractmethod
     def atoms(self, step: int) -> list[Atom]:
         """Those of step `step`, counted from 1; steps are asked for in order, from the first after `restore` on."""
+
+    @abstractmethod
+    def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
+        """The row of each of a step's atoms, its epoch counted in (see `accounts`)."""
+
+    @abstractmethod
+    def unreached(self) -> Iterator[tuple[int, Ints]]:
+        """Of each epoch, the places of the atoms that the last step leaves; asked for after it."""
 
     @abstractmethod
     def epoch(self, step: int) -> float:
@@ -69,14 +85,38 @@ class Feed(ABC):
 class Planned(Feed):
     """All rows are known: a step's are a pure function of seed and step number."""
 
-    def __init__(self, settings: TrainSettings, atoms: Sequence[Atom], budget: int, seed: int, stage: str) -> None:
-        self.rows = atoms
+    def __init__(  # noqa: PLR0917
+        self,
+        settings: TrainSettings,
+        atoms: Sequence[Atom],
+        budget: int,
+        seed: int,
+        stage: str,
+        intake: Intake | None = None,
+    ) -> None:
+        self.rows, self.intake, self.passes = atoms, intake or Intake(), settings.epochs
         self.plan = batch_plan(settings, len(atoms), seed, stage)
         self.total = total_steps(settings, self.plan)
         self.budget = budget
 
     def atoms(self, step: int) -> list[Atom]:
         return [self.rows[row] for row in self.plan.rows(step - 1)]
+
+    def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
+        start = (step - 1) // self.plan.steps_per_epoch * EPOCH
+        return [start + atom[0].group for atom in atoms]
+
+    def unreached(self) -> Iterator[tuple[int, Ints]]:
+        yield from self.rest(self.total)
+
+    def rest(self, step: int) -> Iterator[tuple[int, Ints]]:
+        """Of each epoch, the places of the atoms that come after a step."""
+        for epoch in range(self.plan.epochs):
+            gone = step - epoch * self.plan.steps_per_epoch
+            if gone <= 0:
+                yield epoch, np.arange(self.plan.n_rows)
+            elif gone < self.plan.steps_per_epoch:
+                yield epoch, np.array(self.plan.order(epoch)[gone * self.plan.rows_per_step :], np.int64)
 
     def epoch(self, step: int) -> float:
         return step / self.plan.steps_per_epoch
@@ -131,6 +171,7 @@ class Streamed(Feed):
         self._window: list[int] | None = None
         self._atoms: Sequence[Atom] = ()
         self._found_any = False
+        self.intake, self.passes = Intake(), 0
 
     def atoms(self, step: int) -> list[Atom]:
         """Those of the next step.
@@ -158,6 +199,13 @@ class Streamed(Feed):
                 self._position = Position(self._position.epoch, self._position.window + 1)
         return found
 
+    def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
+        return [atom[0].group for atom in atoms]
+
+    def unreached(self) -> Iterator[tuple[int, Ints]]:
+        """Those of the window that is begun: its rows carry their epoch."""
+        yield 0, np.array([] if self._window is None else self._window[self._position.used :], np.int64)
+
     def epoch(self, step: int) -> float:
         return float(self._position.epoch)
 
@@ -181,10 +229,12 @@ class Streamed(Feed):
             self._rows = self._data.entries()
         rules, batch, at = Rules.of(self._needs, self._settings.batch), self._settings.batch, self._position
         rows = islice(self._rows, self._window_rows)
-        store = Store(tokenised(self._tokenizer, rows, rules))
+        first = at.epoch * EPOCH + at.window * self._window_rows
+        store = Store(tokenised(self._tokenizer, rows, rules, first=first), first)
         if store.n_rows == 0:
             return None
         samples = select(store, batch, self._needs, self._data.where, may_be_empty=True)
+        self.intake = samples.intake
         self._atoms, self._found_any = samples.atoms, self._found_any or len(samples.atoms) > 0
         self._window = list(range(len(samples.atoms)))
         random.Random(sub_seed(self._seed, "epoch", at.epoch, "window", at.window)).shuffle(self._window)

@@ -12,6 +12,7 @@ import numpy as np
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
 from aftertrain.core.packed.packing import Atom
+from aftertrain.plugins.training.accounts import Intake
 from aftertrain.plugins.training.columns import Fault
 from aftertrain.plugins.training.probes import with_probes
 from aftertrain.plugins.training.rows import Rules
@@ -46,6 +47,7 @@ class Samples:
         largest_id: largest token id.
         dropped: ids of rows left out, by reason.
         truncated: ids of rows that were cut.
+        intake: what the book of the stage is told of the rows.
     """
 
     atoms: Sequence[Atom]
@@ -57,6 +59,7 @@ class Samples:
     largest_id: int = 0
     dropped: dict[str, list[str]] = field(default_factory=dict)
     truncated: list[str] = field(default_factory=list)
+    intake: Intake = field(default_factory=Intake)
 
     @property
     def n_tokens(self) -> int:
@@ -120,28 +123,43 @@ def select(
     """
     refuse_unusable(store.faults, store.n_rows, batch, where)
     dropped: dict[str, list[str]] = {}
+    faults: dict[str, list[int]] = {}
     for fault in store.faults:
         dropped.setdefault(fault.reason, []).append(fault.id)
+        faults.setdefault(fault.reason, []).append(fault.row)
     limit = batch.max_tokens
     longest = _by_atom(np.maximum, store.lengths, store)
     kept = fits = longest <= limit
     truncated: list[str] = []
+    left_out: dict[str, Any] = {}
     if batch.overlong == "error" and not fits.all():
         raise _too_long(store, longest, limit, where)
     if batch.overlong == "drop":
-        _note(dropped, "overlong", store, ~fits)
+        left_out["overlong"] = ~fits
     else:
         learnt = _by_atom(np.maximum, store.first_targets, store) < limit
         tells = _by_atom(np.minimum, store.differs, store) < limit
-        _note(dropped, "no_target_left", store, ~fits & ~learnt)
-        _note(dropped, "no_difference_left", store, ~fits & learnt & ~tells)
+        left_out["no_target_left"] = ~fits & ~learnt
+        left_out["no_difference_left"] = ~fits & learnt & ~tells
         truncated = _ids(store, ~fits & learnt & tells)
         kept = fits | (learnt & tells)
+    for reason, which in left_out.items():
+        if ids := _ids(store, which):
+            dropped.setdefault(reason, []).extend(ids)
     if not kept.any() and not may_be_empty:
         why = "; ".join(f"{reason}: {len(ids)}" for reason, ids in dropped.items())
         first = "".join(f"\n{line}" for line in _fault_lines(store.faults[:1], where))
         raise DataError(f"no row is left to train on of {store.n_rows} ({why}); batch.max_tokens is {limit}{first}")
-    samples = _samples(store, kept, limit, dropped=dropped, truncated=truncated)
+    intake = Intake(
+        store.atom_rows,
+        _by_atom(np.add, store.lengths, store),
+        kept,
+        left_out,
+        {reason: np.array(rows, np.int64) for reason, rows in faults.items()},
+        store.first,
+        store.n_rows,
+    )
+    samples = replace(_samples(store, kept, limit, dropped=dropped, truncated=truncated), intake=intake)
     if needs is None or needs.probes is None or not kept.any():
         return samples
     probed = with_probes(samples.atoms, limit)
@@ -222,11 +240,6 @@ def _by_atom(combine: np.ufunc, values: Ints, store: Store) -> Ints:
     """Values of segments, combined for each atom."""
     found: Ints = combine.reduceat(values, store.atom_starts) if len(store) else values
     return found
-
-
-def _note(dropped: dict[str, list[str]], reason: str, store: Store, which: Any) -> None:
-    if ids := _ids(store, which):
-        dropped.setdefault(reason, []).extend(ids)
 
 
 def _ids(store: Store, which: Any) -> list[str]:

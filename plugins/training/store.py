@@ -33,15 +33,21 @@ def read(path: Path) -> Store:
 
 
 class Store:
-    """Segments by number, and what policies look at as vectors over all segments."""
+    """Segments by number, and what policies look at as vectors over all segments.
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+    Attributes:
+        first: number of the first row.
+        n_rows: rows that were read.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], first: int = 0) -> None:
         everything = list(batches)
         self.faults = tuple(fault for batch in everything for fault in faults_of(batch))
         self._parts = [_Part(batch) for batch in everything if len(batch)]
         self._ends = np.cumsum([len(part) for part in self._parts], dtype=np.int64)
         last = [batch.column("row")[-1].as_py() for batch in everything if len(batch)]
-        self.n_rows: int = 1 + max(last, default=-1)
+        self.first = first
+        self.n_rows: int = 1 + max(last, default=first - 1) - first
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._parts else 0
@@ -50,6 +56,11 @@ class Store:
     def atom_starts(self) -> Ints:
         """Number of each atom's first segment."""
         return np.flatnonzero(self._column("starts")).astype(np.int64)
+
+    @property
+    def atom_rows(self) -> Ints:
+        """Row of each atom."""
+        return self._column("rows")[self.atom_starts]
 
     @property
     def atom_sizes(self) -> Ints:
@@ -167,6 +178,10 @@ class _Part:
         return np.asarray(self._batch.column("starts").to_numpy(zero_copy_only=False), dtype=np.bool_)
 
     @property
+    def rows(self) -> Ints:
+        return np.asarray(self._batch.column("row"), dtype=np.int64)
+
+    @property
     def lengths(self) -> Ints:
         return np.diff(self._offsets).astype(np.int64)
 
@@ -200,7 +215,8 @@ class _Part:
         )
 
     def segment(self, place: int, limit: int) -> Segment:
-        ids, runs = self.span(place).cut(limit)
+        whole = self.span(place)
+        ids, runs = whole.cut(limit)
         mask = np.zeros(len(ids), np.bool_)
         for start, stop in runs.reshape(-1, 2):
             mask[start:stop] = True
@@ -214,6 +230,7 @@ class _Part:
             group=column("row")[place].as_py(),
             label=column("label")[place].as_py(),
             margin=column("margin")[place].as_py(),
+            cut=len(whole.token_ids) - len(ids),
         )
 
 

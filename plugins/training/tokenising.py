@@ -50,12 +50,14 @@ def tokenised(
     *,
     workers: int = 1,
     alone: int = ALONE,
+    first: int = 0,
     between: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of tokenised rows.
 
     Args:
         workers: processes for data sets of more than `alone` rows; 1 starts none.
+        first: number of the first row.
         between: called with the number of rows done, after each batch.
 
     Raises:
@@ -65,24 +67,24 @@ def tokenised(
     done = 0
 
     def chunks(limit: int | None) -> Iterator[tuple[list[TrainingRecord | BadRow], int]]:
-        first = done
-        while limit is None or first < limit:
+        start = done
+        while limit is None or start < limit:
             if not (chunk := list(islice(rows, CHUNK))):
                 return
-            yield chunk, first
-            first += len(chunk)
+            yield chunk, start
+            start += len(chunk)
 
-    for chunk, first in chunks(alone if workers > 1 else None):
-        yield encode(tokenizer, chunk, first, rules)
-        done = first + len(chunk)
+    for chunk, start in chunks(alone if workers > 1 else None):
+        yield encode(tokenizer, chunk, first + start, rules)
+        done = start + len(chunk)
         between(done)
     if workers == 1 or done < alone:
         return
     with ExitStack() as stack:
         pool = stack.enter_context(_Pool(workers, tokenizer, rules))
         waiting: deque[tuple[Future[pa.RecordBatch], int]] = deque()
-        for chunk, first in chunks(None):
-            waiting.append((pool.submit(chunk, first), first + len(chunk)))
+        for chunk, start in chunks(None):
+            waiting.append((pool.submit(chunk, first + start), start + len(chunk)))
             if len(waiting) >= AHEAD * workers:
                 batch, done = _next(waiting)
                 yield batch

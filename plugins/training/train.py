@@ -25,6 +25,7 @@ from aftertrain.core.records import Artifact, ArtifactType, Document
 from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
 from aftertrain.core.text.endings import name_ends
 from aftertrain.core.text.padding import reward_padding
+from aftertrain.plugins.training.accounts import Accounts
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.fit import check_fit, check_padding
@@ -107,7 +108,9 @@ class Train(Stage[TrainSettings]):
             done, state = latest
             engine.load_state(state)
             feed.restore(state)
-        last = self._steps(context, engine, loss, feed, validation, done=done)
+        accounts = Accounts(context.book, first=current().first)
+        accounts.expect(feed.intake, feed.passes)
+        last = self._steps(context, engine, loss, feed, validation=validation, accounts=accounts, done=done)
         folder = context.folder / "model"
         try:
             saved = save_checked(
@@ -122,6 +125,7 @@ class Train(Stage[TrainSettings]):
                 # What was learnt is not at fault, and a later attempt has only to save it.
                 context.checkpoints.save(feed.total, partial(_save, engine, feed))
             raise
+        accounts.close(feed.intake, feed.passes, feed.unreached())
         context.emit("saved", feed.total, **saved.facts())
         if current().first:
             if self._head == "scalar":
@@ -220,8 +224,9 @@ class Train(Stage[TrainSettings]):
         engine: Engine[Any],
         loss: Loss[Any],
         feed: Feed,
-        validation: Validation | None,
         *,
+        validation: Validation | None,
+        accounts: Accounts,
         done: int,
     ) -> Sequence[Atom]:
         """Every step that is not done; the rows of the last one."""
@@ -246,10 +251,12 @@ class Train(Stage[TrainSettings]):
                 skipped += 1
                 if settings.on_nonfinite == "stop" or skipped == MOST_SKIPPED:
                     raise
+                accounts.step(feed.numbers(step, rows), rows, batches, learnt=False)
                 context.emit("skipped", step, message=str(error))
             else:
                 skipped = 0
                 seconds = time.perf_counter() - started
+                accounts.step(feed.numbers(step, rows), rows, batches, learnt=True)
                 timing = {"seconds": seconds, "tokens_per_second": result.tokens / seconds}
                 figures = {
                     **_figures(result, term),
@@ -291,6 +298,7 @@ class Train(Stage[TrainSettings]):
                 unknown += check_padding(model, tokenizer, samples)
             for message in unknown if step == 1 else ():
                 warn(message)
+            Accounts(context.book, first=current().first).window(samples.intake)
             # Places are looked for from the start of the data: for the windows of a stream that would be far each time.
             _emit_left_out(context, samples, step, data.where if step == 1 else lambda ids: {})
 
@@ -315,7 +323,7 @@ class Train(Stage[TrainSettings]):
             _emit_left_out(context, samples, None, data.where)
             context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
         atoms = self._referenced(context, loss, samples, budget, context.folder)
-        planned = Planned(settings, atoms, budget, context.seed, context.name)
+        planned = Planned(settings, atoms, budget, context.seed, context.name, samples.intake)
         return planned if settings.compose is None else Composed(planned, settings.compose, engine)
 
     def _validation(

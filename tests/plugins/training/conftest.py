@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from aftertrain.core.book import Book
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
+from aftertrain.core.run.ledger import Ledger, facts
 from aftertrain.core.settings import Use
 from aftertrain.core.stage import PlanContext, StageContext
 
@@ -53,7 +55,11 @@ class DirectBuilder:
 
 @dataclass
 class Bench:
-    """One stage with its folder; `run` may be called again to resume."""
+    """One stage with its folder; `run` may be called again to resume. Its books must balance at each end.
+
+    Attributes:
+        books: by unit, what the ledger says of the last run that came to its end.
+    """
 
     folder: Path
     model: Path
@@ -61,6 +67,7 @@ class Bench:
     stop_after: int | None = None
     seed: int = 0
     events: list[tuple[str, int | None, dict[str, Any]]] = field(default_factory=list)
+    books: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from aftertrain.plugins.training.settings import TrainSettings
@@ -82,18 +89,25 @@ class Bench:
 
     def run(self) -> Artifact:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.stage.run(
+        ledger = Ledger(Book())
+        checkpoints = Checkpoints(self.folder / "checkpoints", beside=ledger.save)
+        if (latest := checkpoints.latest()) is not None:
+            ledger.restore(latest[1])
+        made = self.stage.run(
             StageContext(
                 name="stage",
                 folder=self.folder,
                 seed=self.seed,
                 inputs={"model": Artifact("model", str(self.model), "base", "digest-of-base")},
                 builder=self.builder,
-                checkpoints=Checkpoints(self.folder / "checkpoints"),
+                checkpoints=checkpoints,
                 emit=self.emit,
                 stopping=self.stopping,
+                book=ledger.book,
             )
         )
+        self.books = facts(ledger.close("stage"))
+        return made
 
     def plan_context(self) -> PlanContext:
         return PlanContext("stage", str(self.model), self.seed, self.builder)
