@@ -7,7 +7,8 @@ import importlib.util
 import os
 from pathlib import Path
 
-from aftertrain.core.errors import ModelError
+from aftertrain.core.errors import ModelError, UnknownName
+from aftertrain.core.events import read_events
 from aftertrain.core.ground.model_folder import check_weights, read_config
 from aftertrain.core.run.checkpoint import digest
 
@@ -18,7 +19,7 @@ DESCRIPTION_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
-    """Folder of a model named in a recipe: `package:MODULE/FOLDER`, a folder, or a hub name.
+    """Folder of a model named in a recipe: `package:MODULE/FOLDER`, a folder, `RUN:STAGE`, a run, or a hub name.
 
     Args:
         base_folder: what a relative folder is relative to (the recipe's).
@@ -31,11 +32,43 @@ def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
         return _checked(_in_package(model.removeprefix(PACKAGE), model), model, weights=weights)
     written = Path(model).expanduser()
     folder = written if written.is_absolute() else base_folder / written
+    run, _, stage = str(folder).rpartition(":")
+    if is_run(folder) or is_run(Path(run)):
+        return _checked(
+            model_of_run(folder) if is_run(folder) else model_of_run(Path(run), stage), model, weights=weights
+        )
     if folder.is_dir():
         return _checked(folder.resolve(), model, weights=weights)
     if written.is_absolute() or model.startswith(".") or model.count("/") > 1:
         raise ModelError(f"model {model!r}: there is no folder {folder}")
     return _from_hub(model, folder, weights)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / "manifest.json").is_file() and (folder / "events.jsonl").is_file()
+
+
+def model_of_run(folder: Path, stage: str | None = None) -> Path:
+    """The model that a stage of a run left, wherever the run's folder has been moved to.
+
+    Args:
+        stage: its name; None takes the last one that is done.
+
+    Raises:
+        UnknownName: no stage of that name has left a model. ModelError: none has.
+    """
+    models: dict[str, Path] = {}
+    for event in read_events(folder / "events.jsonl"):
+        artifact = event.data.get("artifact", {})
+        if event.name in ("stage_done", "stage_reused") and artifact.get("type") == "model":
+            models.pop(event.stage, None)
+            models[event.stage] = folder / "stages" / artifact["path"].rpartition("stages/")[2]
+    if stage is not None and stage not in models:
+        raise UnknownName("stage with a model", stage, models, note=f"In the run {folder}.")
+    if not models:
+        raise ModelError(f"run {folder}: no stage has left a model yet")
+    return list(models.values())[-1] if stage is None else models[stage]
 
 
 def model_digest(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.api.report import RUNS
 from aftertrain.core.errors import Issue, RecipeError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def evaluate(
     """Score a model on tasks; what a recipe with one stage `evaluate` does.
 
     Args:
-        model: a Hugging Face folder or hub name.
+        model: a Hugging Face folder or hub name, a run (its folder, or its name under `runs/`), or `RUN:STAGE`.
         tasks: a task's name, a mapping `{"use": name, setting: value}`, or several of these.
         out: keep replies, events and scores in this folder, and go on there when called again; None keeps nothing.
         seed: of sampled replies.
@@ -78,7 +79,7 @@ def evaluation_run(
 
     recipe = {
         "name": out.name,
-        "model": os.fspath(model),
+        "model": _named_model(os.fspath(model)),
         "seed": seed,
         "chat_template": chat_template,
         "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **settings}},
@@ -90,6 +91,14 @@ def evaluation_run(
         # The text is ours: a column of it says nothing to whoever wrote a command or a call.
         raise RecipeError(replace(issue, where=issue.where.partition(":")[0]) for issue in error.issues) from None
     return run(loaded, out=out.parent, console=console)
+
+
+def _named_model(model: str) -> str:
+    """A run's name under `runs/`, with or without a stage, as the folder it stands for; anything else as it is."""
+    from aftertrain.core.run.base_model import is_run
+
+    named = Path(RUNS) / model.partition(":")[0]
+    return str(Path(RUNS) / model) if not Path(model).exists() and is_run(named) else model
 
 
 def verify(

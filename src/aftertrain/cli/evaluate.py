@@ -34,7 +34,10 @@ def evaluate(  # noqa: PLR0917
     chat_template: str | None,
     out: Path | None,
 ) -> None:
-    """Score MODEL (a Hugging Face folder) on each TASK, with 95 % intervals.
+    """Score MODEL on each TASK, with 95 % intervals.
+
+    MODEL is a Hugging Face folder or hub name, a run (its folder, or its name under runs/), whose last model is meant,
+    or RUN:STAGE: aftertrain evaluate quickstart:dpo gsm8k path=test.jsonl.
 
     Settings follow their task: aftertrain evaluate ./model gsm8k path=test.jsonl shots=4. Replies and events stay in
     the folder of the evaluation; the same command again goes on there, or shows what is done.
@@ -100,6 +103,6 @@ def _doubt(score: dict[str, Any]) -> str:
 
 
 def _slug(model: str) -> str:
-    parts = [part for part in model.replace(":", "/").split("/") if part.strip(".")]
-    name = "-".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:])
+    parts = [part for part in model.removeprefix("package:").split("/") if part.strip(".")]
+    name = "-".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]).replace(":", "-")
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name) or "model"

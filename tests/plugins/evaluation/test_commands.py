@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import aftertrain
 from aftertrain.cli import main
 from aftertrain.core.errors import RecipeError
 from aftertrain.core.records import VerificationCase
+from aftertrain.core.run.base_model import find_model
 
 CASES = (
     '{"response": "so #### 42", "ground_truth": "42", "id": "a"}\n'
@@ -308,6 +310,28 @@ def test_evaluate_from_the_shell(
         assert table[1].split()[-1] == "5"
         assert table[-1] == str(out)
     assert len(list(out.glob("stages/evaluate-*/samples/instances.jsonl"))) == 1
+
+
+def test_evaluate_takes_a_run_or_its_stage(
+    tiny_model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """The run has been moved since: its events name folders that are gone."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "r"
+    lines = []
+    for stage in ("sft", "dpo"):
+        shutil.copytree(tiny_model, run / "stages" / f"{stage}-0123" / "model")
+        artifact = {"type": "model", "path": f"/gone/runs/r/stages/{stage}-0123/model"}
+        lines.append({"name": "stage_done", "stage": stage, "data": {"artifact": artifact}, "attempt": 1, "time": 1.0})
+    (run / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "manifest.json").write_text("{}")
+    assert find_model("r:sft", run.parent).parts[-2:] == ("sft-0123", "model")
+    assert find_model(str(run), tmp_path).parts[-2:] == ("dpo-0123", "model")
+    words = ["gsm8k", f"path={questions}", "shots=0", "--max-new-tokens", "2", "--limit", "1"]
+    assert main(["evaluate", "r:sft", *words]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(Path("runs") / "evaluate-r-sft")
+    assert main(["evaluate", "r:stf", *words]) == 2
+    assert "no stage with a model named 'stf'. Did you mean 'sft'?" in capsys.readouterr().err
 
 
 def test_evaluate_refuses_all_mistakes_at_once(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
