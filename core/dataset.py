@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -60,6 +60,19 @@ class Dataset(Component[S]):
             DataError: the data as a whole cannot be read.
         """
         return iter(self)
+
+    def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
+        """The entries, None in place of records that are not wanted, where it is cheaper to see that a row makes one.
+
+        A plan reads this, which counts all rows and looks at few. By default the entries themselves.
+
+        Args:
+            wanted: whether the record of a row is, by the row's number (from 0); asked once, just before that row.
+
+        Raises:
+            DataError: the data as a whole cannot be read.
+        """
+        return self.entries()
 
     def notes(self) -> Sequence[str]:
         """What a user should know of the data before training on it, a sentence each; told in the plan."""

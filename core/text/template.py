@@ -31,6 +31,8 @@ LARGEST = 100_000
 """Numbers that a filter or a text's method is given (widths, counts), and digits of a number that is made."""
 PAUSE = 64
 """Steps between two looks at the clock."""
+SEQUENCES, OBJECTS = (str, list, tuple), (dict, Mapping)
+"""Kinds of values; of objects the usual one first, as looking for the other takes longer."""
 _WIDTH = re.compile(r"\d{6,}")
 _WIDTHS = {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "indent", "wordwrap", "tojson"}
 
@@ -81,7 +83,7 @@ def render_template(template: str, messages: Sequence[Mapping[str, Any]], **vari
     """
     if len(template) > LONGEST_TEMPLATE:
         raise TemplateTooLarge(f"it has {len(template):,} characters, {LONGEST_TEMPLATE:,} at most are read")
-    given = _size(messages) + _size(variables)
+    given = _size((messages, variables))
     budget = _Budget(STEPS + 20 * given, CHARACTERS + 4 * given * (len(messages) + 8), SECONDS + 3e-5 * given)
     token = _left.set(budget)
     try:
@@ -141,8 +143,9 @@ class Bounded(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """An operator, once it is known that its result is not too large."""
-        if operator == "+" and isinstance(left, str | list | tuple):
-            _spend().make(len(left) + (len(right) if isinstance(right, str | list | tuple) else 0))
+        if operator == "+":
+            if isinstance(left, SEQUENCES):
+                _spend().make(len(left) + (len(right) if isinstance(right, SEQUENCES) else 0))
         elif operator == "*":
             _check_product(left, right)
         elif operator == "**":
@@ -282,8 +285,9 @@ def _size(value: Any) -> int:
         value = left.pop()
         if isinstance(value, str):
             size += len(value)
-        elif isinstance(value, Mapping):
-            left += [*value.keys(), *value.values()]
+        elif isinstance(value, OBJECTS):
+            left += value
+            left += value.values()
         elif isinstance(value, list | tuple):
             left += value
         size += 1

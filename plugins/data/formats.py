@@ -16,6 +16,8 @@ from aftertrain.plugins.data.settings import FIELDS, TableSettings
 from aftertrain.plugins.data.tools import parse_tools
 from aftertrain.plugins.data.turns import is_transcript, parse_transcript, parse_turn, parse_turns
 
+RATINGS = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
+"""Columns whose difference is a pair's margin."""
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
 
 
@@ -54,6 +56,8 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
 def row_id(row: Row, source: str) -> str:
     """The row's own id, or one made of the data set's name and the row's content; one that UTF-8 can hold."""
     given = row.values.get("id")
+    if row.plain and type(given) is str and given:
+        return given
     own = str(given) if isinstance(given, str | int) else ""
     return own if own and encodable(own) == own else f"{source}-{_digest(row.values)}"
 
@@ -257,8 +261,7 @@ def _margin(row: Row) -> float | None:
     """The row's margin, or its rating of chosen minus that of rejected (F19), where it has them."""
     if (given := row.number("margin")) is not None:
         return given
-    pairs = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
-    for better, worse in pairs:
+    for better, worse in RATINGS:
         if row.has(better) and row.has(worse):
             return (row.number(better) or 0.0) - (row.number(worse) or 0.0)
     return None

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from aftertrain.core.errors import DataError
 from aftertrain.plugins.data.row import LONGEST, TOO_DEEP, TOO_LONG, Row, described
@@ -20,6 +20,7 @@ SHALLOW = 200
 """Brackets of a line that cannot be nested too deeply to be looked at."""
 ENDLESS = 2**30
 """Bytes of a line after which the file is given up."""
+_SCAN = json.JSONDecoder().scan_once
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -75,7 +76,7 @@ def _parse(line: bytes, where: str) -> Row:
     if len(line) > LONGEST:
         return Row(where, {"line": line[:1000].decode("utf-8", "replace")}, TOO_LONG)
     try:
-        value = json.loads(line.rstrip().decode("utf-8"))
+        value = _loaded(line.rstrip().decode("utf-8"))
     except UnicodeDecodeError as error:
         broken = ("not_utf8", f"not UTF-8 at byte {error.start} of the line")
     except json.JSONDecodeError as error:
@@ -96,9 +97,18 @@ def _parse(line: bytes, where: str) -> Row:
     return Row(where, {"line": line.decode("utf-8", "replace")}, broken)
 
 
+def _loaded(text: str) -> Any:
+    """As `json.loads`, without the steps that a text with white space around its value needs."""
+    try:
+        value, end = _SCAN(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else json.loads(text)
+
+
 def _plain(line: bytes) -> bool:
     """Whether a line of UTF-8 holds no half of a surrogate pair, which would be an escape, and no deep nesting."""
-    escapes = b"\\ud" in line or b"\\uD" in line
+    escapes = b"\\u" in line and (b"\\ud" in line or b"\\uD" in line)
     return not escapes and line.count(b"[") + line.count(b"{") <= SHALLOW
 
 

@@ -40,9 +40,9 @@ class RowFault(DataError):
         return type(self), (self.where, self.reason, self.message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
-    """One row and where it stands (`file:line`).
+    """One row and where it stands (`file:line`). Not frozen, which would take longer to make than to read the row.
 
     Attributes:
         broken: reason and message of a line that holds no row; `values` then only tell such lines apart.

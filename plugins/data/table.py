@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -18,6 +18,7 @@ from aftertrain.core.records import Conversation, Document, Feedback, Preference
 from aftertrain.plugins.data.formats import record_of, row_id
 from aftertrain.plugins.data.row import Row, RowFault, encodable
 from aftertrain.plugins.data.settings import FileSettings, TableSettings
+from aftertrain.plugins.data.sound import sound_rows
 
 T = TypeVar("T", bound=TableSettings)
 F = TypeVar("F", bound=FileSettings)
@@ -64,6 +65,17 @@ class Table(Dataset[T]):
 
     def entries(self) -> Iterator[Any]:
         yield from unique(self._entry(row) for row in self._limited())
+
+    def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
+        """As `Dataset.survey`; rows that have no id of their own are told apart where they are wanted or bad alone."""
+        is_sound, names, source = sound_rows(self.settings), Names(), self._source
+        for number, row in enumerate(self._limited()):
+            if not row.plain or wanted(number) or not is_sound(row.values):
+                yield names.named(self._entry(row))
+                continue
+            if row.values.get("id") is not None:
+                names.free(row_id(row, source))
+            yield None
 
     def notes(self) -> Sequence[str]:
         """Names the columns that nothing reads, found in the first rows."""
@@ -144,20 +156,34 @@ class _Watched(dict[str, Any]):
         return super().__getitem__(key)
 
 
+class Names:
+    """Ids that are taken; one that comes again becomes the next free `#2`, `#3` …."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """The id for the next record that would be called so."""
+        if name not in self._used:
+            self._used.add(name)
+            return name
+        count = self._counts.get(name, 1)
+        while (numbered := f"{name}#{count + 1}") in self._used:
+            count += 1
+        self._counts[name] = count + 1
+        self._used.add(numbered)
+        return numbered
+
+    def named(self, record: R) -> R:
+        """The record, under an id that no other has."""
+        name = self.free(record.id)
+        return record if name == record.id else replace(record, id=name)
+
+
 def unique(records: Iterable[R]) -> Iterator[R]:
-    """The records in their order; ids that would occur again get the next free `#2`, `#3` …."""
-    used: set[str] = set()
-    counts: dict[str, int] = {}
-    for record in records:
-        name = record.id
-        if name in used:
-            count = counts.get(name, 1)
-            while name in used:
-                count += 1
-                name = f"{record.id}#{count}"
-            counts[record.id] = count
-        used.add(name)
-        yield record if name == record.id else replace(record, id=name)
+    """The records in their order, their ids told apart."""
+    return map(Names().named, records)
 
 
 def file_digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance
+from aftertrain.core.text.chat import encode as encode_text
 from aftertrain.core.text.chat import prompt_text
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list
 
     An EOS that the tokenizer adds is left out: what is encoded here always goes on.
     """
-    ids = list(tokenizer(text, add_special_tokens=not chat)["input_ids"])
+    ids = encode_text(tokenizer, text, special=not chat)
     if not chat and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        bare = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        bare = encode_text(tokenizer, text, special=False)
         return ids if bare[-1:] == ids[-1:] else ids[:-1]
     return ids
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,9 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     # Bad rows outside the sample are told here, so that none is passed over; the others with what is tokenised.
     if stride > 1 or len(seen_rows.faults) >= ENOUGH:
         refuse_unusable(list(seen_rows.faults), n_rows, settings.batch, data.where)
-    samples = _prepared(settings, loss, data, tokenizer, seen_rows.sample)
+    samples = select(
+        _tokenised(context, loss, settings, data, tokenizer, seen_rows), settings.batch, loss.needs, data.where
+    )
     seen = samples.n_rows
     kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
@@ -68,7 +71,8 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
         *_fit(context, tokenizer, samples, loss),
         PlanItem(
             "tokens",
-            f"{about}{scale * samples.n_tokens:,.0f} an epoch, {scale * samples.n_targets:,.0f} of them targets",
+            f"{about}{scale * samples.n_tokens:,.0f} an epoch{_margin(samples, stride)}, "
+            f"{scale * samples.n_targets:,.0f} of them targets",
         ),
         _step(settings, samples, samples.micro_tokens(settings.batch), noun),
         *_memory(settings, context, loss, samples, samples.micro_tokens(settings.batch)),
@@ -94,7 +98,9 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     assert settings.max_steps is not None
     window = settings.stream.window
     try:
-        samples = _prepared(settings, loss, data, tokenizer, islice(data.entries(), min(window, SAMPLE)))
+        rows = islice(data.entries(), min(window, SAMPLE))
+        rules = Rules.of(loss.needs, settings.batch)
+        samples = select(Store(tokenised(tokenizer, rows, rules)), settings.batch, loss.needs, data.where)
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
     seen = samples.n_rows
@@ -114,15 +120,21 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     ]
 
 
-def _prepared(
-    settings: TrainSettings,
+def _tokenised(  # noqa: PLR0917  all that decides the tokens
+    context: PlanContext,
     loss: Loss[Any],
+    settings: TrainSettings,
     data: Dataset[Any],
     tokenizer: PreTrainedTokenizerBase,
-    records: Iterable[Any],
-) -> Samples:
+    rows: Glance,
+) -> Store:
+    """The sample's tokens, made once for all stages of a plan that tokenise the same rows alike."""
     rules = Rules.of(loss.needs, settings.batch)
-    return select(Store(tokenised(tokenizer, records, rules)), settings.batch, loss.needs, data.where)
+    key = f"tokens of {data.fingerprint()} by {context.model}, {tokenizer.chat_template!r}, {rules}"
+    if key not in context.found:
+        context.found[key] = Store(tokenised(tokenizer, rows.sample, rules))
+    store: Store = context.found[key]
+    return store
 
 
 def _fit(
@@ -202,6 +214,15 @@ def left_out(samples: Samples, seen: int, where: Where, *, of: str = "") -> Iter
 
 def _sampled(stride: int, seen: int) -> str:
     return "" if stride == 1 else f"; {seen:,} of them, evenly taken, were tokenised for these figures"
+
+
+def _margin(samples: Samples, stride: int) -> str:
+    """How far off a total is that is drawn from one atom in `stride`: half its interval of 95 %."""
+    n = len(samples.sizes)
+    if stride == 1 or n < 2:
+        return ""
+    error = 1.96 * samples.sizes.std(ddof=1) * math.sqrt((1 - 1 / stride) / n)
+    return f" (± {error / samples.sizes.mean():.1%}, 95 % sure)"
 
 
 def _capped(settings: TrainSettings, plan: BatchPlan) -> str:

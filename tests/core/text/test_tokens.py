@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import Message
 from aftertrain.core.stage import PlanItem
-from aftertrain.core.text.chat import UnusableRow, load_tokenizer, render_text
+from aftertrain.core.text.chat import UnusableRow, encode, load_tokenizer, render_text
 from aftertrain.core.text.fingerprint import fingerprint
 from aftertrain.core.text.template_checks import template_checks
 from aftertrain.core.text.tokens import tokenise
@@ -53,6 +53,25 @@ TALK = [
 def test_every_reply_is_learnt_with_its_end_and_nothing_else(tokenizer: Any) -> None:
     assert learnt(tokenizer, TALK) == ["Hello.<eos>", "See you.<eos>"]
     assert learnt(tokenizer, TALK, learn_from=3) == ["See you.<eos>"]
+
+
+@pytest.mark.parametrize("text", ["", "What is 2 + 3?", "<eos> in the text <|user|>\n", "ä – 7"])
+def test_tokens_are_those_of_calling_the_tokenizer(tokenizer: Any, text: str) -> None:
+    """Whatever state it was left in, and where its class calls it in a way of its own."""
+    expected = [list(tokenizer(text, add_special_tokens=special)["input_ids"]) for special in (False, True)]
+    for leave in (lambda: None, lambda: tokenizer("a b c d", truncation=True, padding="max_length", max_length=2)):
+        leave()
+        assert [encode(tokenizer, text, special=False), encode(tokenizer, text, special=True)] == expected
+    tokenizer.split_special_tokens = True
+    try:
+        apart = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        assert encode(tokenizer, text, special=False) == apart
+    finally:
+        tokenizer.split_special_tokens = False
+    own = type("Own", (type(tokenizer),), {"__call__": lambda self, text, **settings: {"input_ids": [7]}})
+    tokenizer.__class__ = own
+    assert encode(tokenizer, text, special=False) == [7]
+    tokenizer.__class__ = own.__base__
 
 
 def test_pad_equal_to_eos_is_harmless(tiny_model: Path) -> None:

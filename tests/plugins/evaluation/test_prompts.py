@@ -44,7 +44,7 @@ def test_only_plain_text_gets_the_tokenizers_bos() -> None:
     class Adding:
         eos_token_id = None
 
-        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        def __call__(self, text: str, add_special_tokens: bool, verbose: bool) -> dict[str, list[int]]:
             return {"input_ids": [1] * add_special_tokens + [7] * len(text)}
 
     assert encode(Adding(), "ab", chat=True) == [7, 7]

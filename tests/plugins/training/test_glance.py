@@ -21,11 +21,13 @@ class Rows:
     def __init__(self, lengths: list[int | None]) -> None:
         self.lengths, self.reads = lengths, 0
 
-    def entries(self) -> Iterator[Document | BadRow]:
+    def survey(self, wanted: Callable[[int], bool]) -> Iterator[Document | BadRow | None]:
         self.reads += 1
         for number, length in enumerate(self.lengths):
             if length is None:
                 yield BadRow(str(number), "no_turns", "has no turns")
+            elif not wanted(number):
+                yield None
             else:
                 yield Document(str(number), "x" * length, "rows")
 
