@@ -270,7 +270,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> l
     """
     check_unicode(text)
     try:
-        backend: Any = getattr(tokenizer, "backend_tokenizer", None) if _calls_backend(type(tokenizer)) else None
+        kind: Any = type(tokenizer)
+        backend: Any = getattr(tokenizer, "backend_tokenizer", None) if _calls_backend(kind) else None
         if backend is not None and not (backend.truncation or backend.padding or tokenizer.split_special_tokens):
             return list(backend.encode(text, add_special_tokens=special).ids)
         # verbose: a hint that a text is longer than the model takes; that is checked where it matters.

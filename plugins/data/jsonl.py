@@ -20,7 +20,7 @@ SHALLOW = 200
 """Brackets of a line that cannot be nested too deeply to be looked at."""
 ENDLESS = 2**30
 """Bytes of a line after which the file is given up."""
-_SCAN = json.JSONDecoder().scan_once
+_DECODER = json.JSONDecoder()
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -100,8 +100,8 @@ def _parse(line: bytes, where: str) -> Row:
 def _loaded(text: str) -> Any:
     """As `json.loads`, without the steps that a text with white space around its value needs."""
     try:
-        value, end = _SCAN(text, 0)
-    except StopIteration:
+        value, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
         end = -1
     return value if end == len(text) else json.loads(text)
 

@@ -52,7 +52,9 @@ def _roles(turns: Any) -> list[Role]:
 
 def _pair(values: Values, columns: Mapping[str, str]) -> bool:
     """Two conversations that part at their last turn, both with the row's prompt in them where it has one."""
-    prompt, chosen, rejected = (values.get(columns[field]) for field in ("prompt", "chosen", "rejected"))
+    prompt = values.get(columns["prompt"])
+    chosen: Any = values.get(columns["chosen"])
+    rejected: Any = values.get(columns["rejected"])
     roles, others = _roles(chosen), _roles(rejected)
     if len(roles) < 2 or roles != others or roles[-1] != "assistant" or chosen[:-1] != rejected[:-1]:
         return False
