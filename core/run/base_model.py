@@ -33,10 +33,10 @@ def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
     written = Path(model).expanduser()
     folder = written if written.is_absolute() else base_folder / written
     run, _, stage = str(folder).rpartition(":")
-    if is_run(folder) or is_run(Path(run)):
-        return _checked(
-            model_of_run(folder) if is_run(folder) else model_of_run(Path(run), stage), model, weights=weights
-        )
+    if is_run(folder):
+        return _checked(model_of_run(folder), model, weights=weights)
+    if is_run(Path(run)):
+        return _checked(model_of_run(Path(run), stage), model, weights=weights)
     if folder.is_dir():
         return _checked(folder.resolve(), model, weights=weights)
     if written.is_absolute() or model.startswith(".") or model.count("/") > 1:
