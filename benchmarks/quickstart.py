@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from table import Row, add_options, show
 
-from aftertrain.core.events import read_events
+from aftertrain.core.events import Scores
+from aftertrain.core.events.lines import read_events
 
 STAGES = ("base", "sft", "dpo", "rlvr")
 GIB = 2**20  # ru_maxrss is in KiB on Linux
@@ -55,16 +56,16 @@ def run(seed: int, out: Path) -> Run:
     if status != 0:
         raise SystemExit(f"seed {seed}: the run ended with status {os.waitstatus_to_exitcode(status)}")
     scores, differences = {}, {}
-    for event in read_events(out / "quickstart" / "events.jsonl"):
-        if event.name != "scores":
+    for entry in read_events(out / "quickstart" / "events.jsonl"):
+        if not isinstance(entry.event, Scores):
             continue
-        stage = event.stage.removesuffix("-eval")
-        for row in event.data["scores"]:
-            if row["metric"] == "exact_match":
-                scores[stage, row["temperature"]] = row
-        for row in event.data["differences"]:
-            if row["metric"] == "exact_match":
-                differences[stage, row["against"].removesuffix("-eval"), row["temperature"]] = row
+        stage = entry.stage.removesuffix("-eval")
+        for row in entry.event.scores:
+            if row.metric == "exact_match":
+                scores[stage, row.temperature] = asdict(row)
+        for paired in entry.event.differences:
+            if paired.metric == "exact_match":
+                differences[stage, paired.against.removesuffix("-eval"), paired.temperature] = asdict(paired)
     return Run(seed, seconds, usage.ru_maxrss / GIB, scores, differences)
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 
 NAME, START = "killed", "start"
 STAGES = {

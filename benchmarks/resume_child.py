@@ -31,7 +31,8 @@ import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 (imported before forking, as is all below)
 
 import aftertrain
-from aftertrain.core.events import EventLog
+from aftertrain.core.events import Event, StageStarted
+from aftertrain.core.events.diary import EventLog
 from aftertrain.core.run import runner  # noqa: F401
 from aftertrain.registry import provenance  # noqa: F401
 from aftertrain.registry.discovery import installed
@@ -58,15 +59,15 @@ class Reaper:
             setattr(os, name, self._wrapped(name, getattr(os, name)))
         emit = EventLog.emit
 
-        def counted(log: EventLog, name: str, /, *args: Any, **data: Any) -> Any:
-            if name == "stage_started":
-                self.enter(args[0])
+        def counted(log: EventLog, event: Event, stage: str = "", step: int | None = None) -> Any:
+            if isinstance(event, StageStarted):
+                self.enter(stage)
             if self._dies():
                 if self.torn:
-                    half = f'{{"name": "{name}", "stage": "ü'.encode()
+                    half = f'{{"name": "{event.event}", "stage": "ü'.encode()
                     os.write(log._file.fileno(), half[: random.randrange(1, len(half))])
-                self._die(f"event {name}")
-            return emit(log, name, *args, **data)
+                self._die(f"event {event.event}")
+            return emit(log, event, stage, step)
 
         EventLog.emit = counted  # type: ignore[method-assign]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from aftertrain.core.component import Component
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry
 from aftertrain.core.plugin import hookimpl
 from aftertrain.core.settings import Settings
 
@@ -23,16 +23,19 @@ class Observer(Component[S]):
         """Called once before the first event."""
 
     @abstractmethod
-    def on_event(self, event: Event) -> None:
-        """Called after each event is on disk, in the run's main thread: return soon."""
+    def on_event(self, entry: Entry) -> None:
+        """Called after each event is on disk, in the run's main thread: return soon.
+
+        What happened is `entry.event`, one of the types of `aftertrain.core.events` or a plugin's own.
+        """
 
     def close(self) -> None:
         """Called once when the run ends, however it ends."""
 
     @hookimpl
-    def aftertrain_event(self, event: Event) -> None:
+    def aftertrain_event(self, entry: Entry) -> None:
         """The hook; subclasses override `on_event`."""
-        self.on_event(event)
+        self.on_event(entry)
 
     @hookimpl
     def aftertrain_close(self) -> None:

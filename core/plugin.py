@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
-    from aftertrain.core.events import Event
+    from aftertrain.core.events import Entry
 
 API = 2
 MIGRATION = "docs/reference/migration.md"
@@ -56,7 +56,7 @@ class ObserverSpec:
     """Hooks of an observer (one instance per run, built from the recipe)."""
 
     @hookspec
-    def aftertrain_event(self, event: Event) -> None:
+    def aftertrain_event(self, entry: Entry) -> None:
         """Called after each event is written to events.jsonl; may not break the run."""
 
     @hookspec

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from aftertrain.core.book import Book
 from aftertrain.core.component import Component
+from aftertrain.core.events import Event
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact
 from aftertrain.core.settings import Builder, Settings, unhashed
@@ -66,9 +67,9 @@ class PlanItem:
 
 
 class Emit(Protocol):
-    """Writes an event of this stage: `emit("metrics", step, loss=0.3)`. Any name may stand among the data."""
+    """Writes an event of this stage: `emit(Metrics({"loss": 0.3}), step)`; see `aftertrain.core.events`."""
 
-    def __call__(self, name: str, step: int | None = None, /, **data: Any) -> None: ...
+    def __call__(self, event: Event, step: int | None = None, /) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import Entry
+from aftertrain.core.events.lines import read_events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -42,7 +43,7 @@ def _overrides(model: str, data: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def events(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
+def events(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     """Events of one run of the shortened recipe."""
     model = os.environ.get("AFTERTRAIN_SMOLLM2")
     if not model:
@@ -56,18 +57,18 @@ def events(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     return read_events(out / "smollm2-gsm8k" / "events.jsonl")
 
 
-def _metrics(events: list[Event], stage: str, name: str) -> list[float]:
+def _metrics(events: list[Entry], stage: str, name: str) -> list[float]:
     return [event.data[name] for event in events if event.name == "metrics" and event.stage == stage]
 
 
-def test_every_stage_ends(events: list[Event]) -> None:
+def test_every_stage_ends(events: list[Entry]) -> None:
     done = [event.stage for event in events if event.name == "stage_done"]
     assert sorted(done) == sorted([*EVALUATIONS, "sft", "dpo", "rm", "rlvr"])
     assert events[-1].name == "run_done"
 
 
 @pytest.mark.parametrize(("stage", "steps"), [("sft", 6), ("dpo", 2), ("rm", 2), ("rlvr", 3)])
-def test_every_figure_is_finite(events: list[Event], stage: str, steps: int) -> None:
+def test_every_figure_is_finite(events: list[Entry], stage: str, steps: int) -> None:
     rows = [event.data for event in events if event.name == "metrics" and event.stage == stage]
     assert len(rows) == steps
     losses = [value for row in rows for name, value in row.items() if "loss" in name]
@@ -76,18 +77,18 @@ def test_every_figure_is_finite(events: list[Event], stage: str, steps: int) -> 
     assert all(map(math.isfinite, figures))
 
 
-def test_sft_loss_falls(events: list[Event]) -> None:
+def test_sft_loss_falls(events: list[Entry]) -> None:
     """Three passes over the same 8 rows: the third pass is below the first."""
     losses = _metrics(events, "sft", "loss")
     assert sum(losses[-2:]) < sum(losses[:2])
 
 
-def test_dpo_starts_from_its_reference(events: list[Event]) -> None:
+def test_dpo_starts_from_its_reference(events: list[Entry]) -> None:
     """At the first step policy and reference are one model: the margin is 0 and the loss log 2 (F15, F16)."""
     assert _metrics(events, "dpo", "loss")[0] == pytest.approx(math.log(2), abs=1e-5)
 
 
-def test_generator_agrees_with_trainer(events: list[Event]) -> None:
+def test_generator_agrees_with_trainer(events: list[Entry]) -> None:
     """Log-probabilities of the sampled tokens, float32, with fresh weights in the generator at every step."""
     differences = _metrics(events, "rlvr", "logprob_difference")
     assert len(differences) == 3

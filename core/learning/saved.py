@@ -8,7 +8,7 @@ the free memory, transformers' own model of the folder has these weights and sco
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import ModelError, NumericsError
+from aftertrain.core.events import Saved
 from aftertrain.core.ground.memory import free_bytes
 from aftertrain.core.learning.ranks import current
 from aftertrain.core.learning.saved_copy import Reader, file_names, optional, plain_scores, shown, tensors
 from aftertrain.core.packed.packing import Segment, collate
-from aftertrain.core.records import JSON
 
 ROWS, TOKENS = 4, 256
 """Rows, and tokens of them together, that are scored by what was saved; longer rows are cut."""
@@ -32,40 +32,6 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 In bfloat16 the engine has the weights from before they were rounded. The bits are compared apart from this."""
 COPY = 1.2
 """Memory of a second copy and of a forward pass of some rows, as a multiple of the copy's float32 weights."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What was checked of a saved folder.
-
-    Attributes:
-        kind: `model` or `adapter`.
-        names: weights that plain transformers (or peft) asks for; each was found, and nothing else.
-        tensors: tensors in the files, whose bits are the engine's.
-        dtype: of the files.
-        files: names of the files with weights.
-        rows: of the stage, scored by a second copy; 0 where none was made.
-        tokens: in them.
-        difference: mean difference of a token's score between the copy and the engine.
-        tolerance: what it may be.
-        left_out: why no second copy was made.
-    """
-
-    kind: str
-    names: int
-    tensors: int
-    dtype: str
-    files: tuple[str, ...]
-    rows: int = 0
-    tokens: int = 0
-    difference: float | None = None
-    tolerance: float | None = None
-    left_out: str = ""
-
-    def facts(self) -> dict[str, JSON]:
-        """Plain data, for the stage's record and its event."""
-        facts: dict[str, JSON] = {**asdict(self), "files": list(self.files)}
-        return {name: value for name, value in facts.items() if value not in (None, "")}
 
 
 def save_checked(engine: Engine[Any], folder: Path, *, head: Head, base: str, rows: Iterable[Sequence[int]]) -> Saved:

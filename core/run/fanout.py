@@ -11,7 +11,7 @@ from pathlib import Path
 import pluggy
 
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry
 from aftertrain.core.ground.foreign import EndedProgram, foreign, name_of, told
 from aftertrain.core.observer import Observer
 from aftertrain.core.plugin import ObserverSpec
@@ -43,11 +43,11 @@ class Fanout:
                     self.close()
                     raise
 
-    def __call__(self, event: Event) -> None:
-        """Hand an event to every observer."""
+    def __call__(self, entry: Entry) -> None:
+        """Hand an entry to every observer."""
         for observer in self._observers():
             hook = self._only(observer, "aftertrain_event")
-            self._guarded(observer, partial(hook, event=event))
+            self._guarded(observer, partial(hook, entry=entry))
 
     def close(self) -> None:
         """Close every observer."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import Checkpointed, Entry, StageDone, StageReused, StageStarted
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.run.folder import RunFolder, read_json
 from aftertrain.core.run.lineage import Recorded
 
@@ -55,17 +56,18 @@ def history(run_folder: Path) -> list[StageHistory]:
     return [stage for stage in found if stage is not None]
 
 
-def _stage(folder: RunFolder, name: str, events: list[Event]) -> StageHistory | None:
-    marks = [event for event in events if event.name in ("stage_started", "stage_reused", "stage_done")]
+def _stage(folder: RunFolder, name: str, entries: list[Entry]) -> StageHistory | None:
+    marks = [entry for entry in entries if isinstance(entry.event, StageStarted | StageReused | StageDone)]
     if not marks:
         return None
-    hash_ = next((str(event.data["hash"]) for event in reversed(marks) if "hash" in event.data), "")
+    begun = [entry.event for entry in marks if isinstance(entry.event, StageStarted | StageReused)]
+    hash_ = begun[-1].hash if begun else ""
     own = folder.stage(name, hash_)
     record = read_json(own / "lineage.json", Recorded, cure="the stage's next run writes it anew") or Recorded()
     return StageHistory(
         name=name,
         hash=hash_,
-        state=_state(marks[-1], events),
+        state=_state(marks[-1], entries),
         why=record.why,
         inputs={role: digest[:12] for role, digest in record.inputs.items()},
         data=record.data,
@@ -73,10 +75,10 @@ def _stage(folder: RunFolder, name: str, events: list[Event]) -> StageHistory | 
     )
 
 
-def _state(last: Event, events: list[Event]) -> str:
-    if last.name == "stage_reused":
+def _state(last: Entry, entries: list[Entry]) -> str:
+    if isinstance(last.event, StageReused):
         return f"reused in attempt {last.attempt}"
-    if last.name == "stage_done":
+    if isinstance(last.event, StageDone):
         return f"done in attempt {last.attempt}"
-    saved = [event.step for event in events if event.name == "checkpoint" and event.step is not None]
+    saved = [entry.step for entry in entries if isinstance(entry.event, Checkpointed) and entry.step is not None]
     return f"half done, saved at step {max(saved)}" if saved else "begun"

@@ -7,31 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from aftertrain.core.book import Account, Book, Sum
 from aftertrain.core.errors import CheckpointError, RunError
+from aftertrain.core.events import Balance
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
 from aftertrain.core.learning.ranks import ALONE, Ranks
 
 FILE = "ledger.json"
 """The book in a checkpoint's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """One unit of a closed book.
-
-    Attributes:
-        owed: occurrences.
-        states: how many ended in each.
-        tokens: by what became of them; empty where the stage entered none.
-    """
-
-    unit: str
-    owed: int
-    states: Mapping[str, int]
-    tokens: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -97,8 +81,8 @@ class Ledger:
                 account.tokens.update(theirs.tokens)
         return found
 
-    def close(self, stage: str) -> list[Balance]:
-        """The balance of each unit; every rank calls it.
+    def close(self, stage: str) -> dict[str, Balance]:
+        """The balance of each unit, by its name; every rank calls it.
 
         Args:
             stage: its name, for messages.
@@ -114,10 +98,10 @@ class Ledger:
                 "may lack what it was to do, or hold it twice. That is a defect of the stage or of its plugin, not of "
                 "your settings: report it with the run's events.jsonl; --restart does the stage anew"
             )
-        return [
-            Balance(unit, _owed(account).count, dict(sorted(account.states.items())), dict(account.tokens))
+        return {
+            unit: Balance(_owed(account).count, dict(sorted(account.states.items())), dict(account.tokens))
             for unit, account in total.items()
-        ]
+        }
 
 
 def worded(unit: str, owed: int, states: Mapping[str, int], tokens: Mapping[str, int]) -> str:
@@ -163,11 +147,3 @@ def _page(account: Account) -> Page:
         dict(account.states),
         dict(account.tokens),
     )
-
-
-def facts(balances: Iterable[Balance]) -> dict[str, Any]:
-    """Data of the event `ledger`: what is owed, states and tokens of each unit."""
-    return {
-        balance.unit: {"owed": balance.owed, "states": dict(balance.states), "tokens": dict(balance.tokens)}
-        for balance in balances
-    }

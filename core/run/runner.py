@@ -16,7 +16,22 @@ from typing import Any
 
 from aftertrain.core.book import Book
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RankLost, RunError
-from aftertrain.core.events import EventLog
+from aftertrain.core.events import (
+    Books,
+    Checkpointed,
+    DataCheck,
+    Event,
+    Rewind,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    StageDone,
+    StageReused,
+    StageStarted,
+    Timing,
+    Warned,
+)
+from aftertrain.core.events.diary import EventLog
 from aftertrain.core.ground.foreign import EndedProgram, foreign, message_of, told
 from aftertrain.core.ground.memory import memory_refusal
 from aftertrain.core.learning.deadline import on_deadline
@@ -32,7 +47,7 @@ from aftertrain.core.run.fanout import Fanout
 from aftertrain.core.run.folder import RunFolder, remove, write_json
 from aftertrain.core.run.graph import Locate, Node, build_graph
 from aftertrain.core.run.launched import Line, linger, own_words
-from aftertrain.core.run.ledger import Ledger, facts
+from aftertrain.core.run.ledger import Ledger
 from aftertrain.core.run.lineage import Lineage, trace
 from aftertrain.core.run.manifest import machine, manifest
 from aftertrain.core.run.orders import Lead, Order, follow
@@ -156,7 +171,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
     return RunResult(job.folder.absolute(), {})
 
 
-def _unsaid(name: str, step: int | None = None, /, **data: Any) -> None:
+def _unsaid(event: Event, step: int | None = None, /) -> None:
     """A rank other than 0 has the same events and does not tell them."""
 
 
@@ -186,7 +201,7 @@ class _Walk:
                 self._stop_if_asked()
                 self._stage(node)
             self.current = ""
-            self.log.emit("run_done", timing={"seconds": time.monotonic() - started})
+            self.log.emit(RunDone(Timing(time.monotonic() - started)))
         except BaseException as error:
             known = self._understood(error)
             _report(self.log, known, self.current)
@@ -214,9 +229,9 @@ class _Walk:
         write_json(self.folder.manifest, facts)
         shown = ("name", "recipe", "order", "hardware", "threads", "plugins")
         versions = {"python": facts["python"], **_versions(facts["packages"])}
-        self.log.emit("run_started", **{key: facts[key] for key in shown}, versions=versions)
+        self.log.emit(RunStarted(**{key: facts[key] for key in shown}, versions=versions))
         for damage in self.log.damage:
-            self.log.emit("warning", message=damage)
+            self.log.emit(Warned(damage))
         self._find_data(str(base))
 
     def _find_data(self, base: str) -> None:
@@ -247,7 +262,7 @@ class _Walk:
         seed = recipe.seed_of(node.name)
         context = PlanContext(node.name, base, seed, self.job.builder, recipe.chat_template, figures=False)
         if isinstance(node.stage, ReadsAhead):
-            self.log.emit("data_check", at=node.name)
+            self.log.emit(DataCheck(node.name))
         if failed := [item for item in node.stage.plan(context) if item.status == "error"]:
             raise RunError(
                 f"stage {node.name!r} cannot start: {'; '.join(f'{item.label}: {item.value}' for item in failed)}"
@@ -265,7 +280,7 @@ class _Walk:
         if artifact is not None:
             remove(folder / "checkpoints")
             self.reused.append(node.name)
-            self.log.emit("stage_reused", node.name, hash=lineage.hash, artifact=asdict(artifact))
+            self.log.emit(StageReused(lineage.hash, artifact), node.name)
         else:
             artifact = self._run(node, lineage, folder, damage)
         self.artifacts[node.name] = artifact
@@ -283,7 +298,7 @@ class _Walk:
             folder / "checkpoints",
             on_damage=notes.append,
             before_commit=self.log.sync,
-            on_saved=lambda step, path: emit("checkpoint", step, path=str(path.relative_to(self.folder.path))),
+            on_saved=lambda step, path: emit(Checkpointed(str(path.relative_to(self.folder.path))), step),
             ranks=self.ranks if node.stage.shared else ALONE,
             beside=ledger.save,
         )
@@ -294,19 +309,19 @@ class _Walk:
         notes += self._check_machine(node, folder, step)
         if not (folder / LINEAGE).exists():
             write_json(folder / LINEAGE, {"hash": lineage.hash, "why": why, **asdict(lineage)})
-        self.log.emit(
-            "stage_started",
-            node.name,
-            use=node.use.name,
-            hash=lineage.hash,
-            why=why,
-            resumed_from=step,
-            inputs={parent.role: parent.stage for parent in node.inputs},
+        emit(
+            StageStarted(
+                use=node.use.name,
+                hash=lineage.hash,
+                why=tuple(why),
+                resumed_from=step,
+                inputs={parent.role: parent.stage for parent in node.inputs},
+            )
         )
         if self.log.attempt > 1:
-            emit("rewind", step)
+            emit(Rewind(), step)
         for note in notes:
-            emit("warning", message=note)
+            emit(Warned(note))
         context = StageContext(
             name=node.name,
             folder=folder,
@@ -322,12 +337,11 @@ class _Walk:
         started = time.monotonic()
         made = self._made(node, context)
         if balances := ledger.close(node.name):
-            emit("ledger", **facts(balances))
+            emit(Books(balances))
         self.log.sync()
         artifact = write_done(folder, made, node, lineage.hash)
         checkpoints.clear()
-        timing = {"seconds": time.monotonic() - started}
-        self.log.emit("stage_done", node.name, artifact=asdict(artifact), timing=timing)
+        emit(StageDone(artifact, Timing(time.monotonic() - started)))
         return artifact
 
     def _made(self, node: Node, context: StageContext) -> Artifact:
@@ -338,8 +352,8 @@ class _Walk:
             self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
             return node.stage.run(context)
 
-    def _emit(self, stage: str, name: str, step: int | None = None, /, **data: Any) -> None:
-        self.log.emit(name, stage, step, **data)
+    def _emit(self, stage: str, event: Event, step: int | None = None, /) -> None:
+        self.log.emit(event, stage, step)
 
     def _why(self, node: Node, lineage: Lineage, folder: Path) -> list[str]:
         """Why this stage runs: in its own folder as recorded, else against its last version under another hash."""
@@ -417,13 +431,15 @@ class _Walk:
 
 def _report(log: EventLog, error: BaseException, stage: str) -> None:
     """Write `run_failed`; the error itself is about to be raised, so a full disk here must not hide it."""
-    facts: dict[str, Any] = {"error": _message(error), "type": type(error).__name__, "at": stage}
-    if isinstance(error, Interrupted):
-        facts["interrupted"] = True
-    elif not isinstance(error, AftertrainError):
-        facts["traceback"] = "".join(traceback.format_exception(error))
+    failed = RunFailed(
+        _message(error),
+        type(error).__name__,
+        stage,
+        interrupted=isinstance(error, Interrupted),
+        traceback="" if isinstance(error, AftertrainError) else "".join(traceback.format_exception(error)),
+    )
     try:
-        log.emit("run_failed", **facts)
+        log.emit(failed)
     except (RunError, OSError) as second:
         error.add_note(f"and it could not be written down: {second}")
 

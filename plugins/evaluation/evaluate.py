@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
+from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact
@@ -171,7 +172,7 @@ class Evaluate(Stage[EvaluateSettings]):
             message = _overlong(task, long, window)
             if self.settings.overlong == "error":
                 raise DataError(f"{message}; {SHORTER}")
-            context.emit("warning", 1, message=f"{message}; their start is cut")
+            context.emit(Warned(f"{message}; their start is cut"), 1)
 
     def _restore(self, folder: Path, runner: Runner) -> list[ScoredInstance]:
         prompts = {(task.name, instance.id): instance for task in self._tasks for instance in task.instances}
@@ -183,26 +184,13 @@ class Evaluate(Stage[EvaluateSettings]):
     ) -> None:
         primary = block.task.task.primary_metric
         for row in rows[: max(0, self.settings.samples - block.start)]:
-            verdict = {
-                "verifier": row.task,
-                "outcome": row.outcome,
-                "value": row.metrics[primary],
-                "extracted": row.extracted,
-                "detail": row.detail,
-            }
-            context.emit(
-                "sample",
-                step,
-                task=row.task,
-                temperature=row.temperature,
-                prompt=row.prompt,
-                response=row.output,
-                reward=row.metrics[primary],
-                verdicts=[verdict],
-            )
+            value = row.metrics[primary]
+            verdict = SampleVerdict(row.task, row.outcome, value, row.extracted, row.detail)
+            sample = Sample(row.prompt, row.output, value, (verdict,), task=row.task, temperature=row.temperature)
+            context.emit(sample, step)
         if block.task.generates:
-            context.emit("verdicts", step, **{block.task.name: dict(Counter(row.outcome for row in rows))})
-        context.emit("progress", step, done=done[0], total=done[1], unit="instances")
+            context.emit(VerdictCounts({block.task.name: Counter(row.outcome for row in rows)}), step)
+        context.emit(Progress(done[0], done[1], "instances"), step)
 
     def _conclude(
         self,
@@ -212,18 +200,15 @@ class Evaluate(Stage[EvaluateSettings]):
         others: Mapping[str, Sequence[ScoredInstance]],
     ) -> Artifact:
         write_instances(context.folder / INSTANCES, rows)
-        details: dict[str, Any] = {
-            "scores": summary.scores(self._tasks, rows),
-            "differences": summary.differences(rows, others),
-            "health": summary.health(rows),
-        }
-        for message in (
-            *summary.doubts(details["scores"], details["health"]),
-            *summary.alarms(details["health"]),
-        ):
-            context.emit("warning", step, message=message)
-        context.emit("scores", step, **details)
-        return Artifact("scores", str(context.folder), context.name, digest="", details=details)
+        found = Scores(
+            tuple(summary.scores(self._tasks, rows)),
+            tuple(summary.differences(rows, others)),
+            tuple(summary.health(rows)),
+        )
+        for message in (*summary.doubts(found.scores, found.health), *summary.alarms(found.health)):
+            context.emit(Warned(message), step)
+        context.emit(found, step)
+        return Artifact("scores", str(context.folder), context.name, digest="", details=found.facts())
 
 
 def _save(folder: Path, rows: Sequence[ScoredInstance]) -> None:

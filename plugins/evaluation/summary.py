@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aftertrain.core.errors import DataError
+from aftertrain.core.events import Difference, Health, ScoreRow
 from aftertrain.core.learning.statistics import holm, mean_interval, paired_difference, paired_p
-from aftertrain.core.records import JSON, UNJUDGED
+from aftertrain.core.records import UNJUDGED
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
@@ -27,15 +29,15 @@ def by_cell(rows: Iterable[ScoredInstance]) -> dict[Cell, list[ScoredInstance]]:
     return grouped
 
 
-def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[dict[str, JSON]]:
-    """One entry per task, temperature and metric, the primary metric first, with its 95 % interval.
+def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[ScoreRow]:
+    """One row per task, temperature and metric, the primary metric first, with its 95 % interval.
 
     `unjudged` counts the replies whose judging failed or took too long. They are in the mean with what the task gave
     them (0); `lowest` and `highest` are what the mean would be if all of them were wrong, or right. None for a metric
     that is no share.
     """
     cells = by_cell(rows)
-    found: list[dict[str, JSON]] = []
+    found: list[ScoreRow] = []
     for task in tasks:
         for temperature in task.temperatures:
             cell = cells[task.name, temperature]
@@ -44,20 +46,20 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[d
                 interval = mean_interval([row.metrics[metric] for row in cell])
                 lowest, highest = _bounds(cell, metric)
                 found.append(
-                    {
-                        "task": task.name,
-                        "metric": metric,
-                        "temperature": temperature,
-                        "mean": interval.mean,
-                        "low": interval.low,
-                        "high": interval.high,
-                        "n": interval.n,
-                        "unjudged": sum(map(unjudged, cell)),
-                        "lowest": lowest,
-                        "highest": highest,
-                        "primary": metric == primary,
-                        "fingerprint": task.fingerprint,
-                    }
+                    ScoreRow(
+                        task=task.name,
+                        metric=metric,
+                        temperature=temperature,
+                        mean=interval.mean,
+                        low=interval.low,
+                        high=interval.high,
+                        n=interval.n,
+                        unjudged=sum(map(unjudged, cell)),
+                        lowest=lowest,
+                        highest=highest,
+                        primary=metric == primary,
+                        fingerprint=task.fingerprint,
+                    )
                 )
     return found
 
@@ -100,16 +102,14 @@ def check_comparable(tasks: Sequence[ReadyTask], stage: str, against: str, there
         )
 
 
-def differences(
-    rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[ScoredInstance]]
-) -> list[dict[str, JSON]]:
+def differences(rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[ScoredInstance]]) -> list[Difference]:
     """This stage minus each compared one over the same instances: mean, 95 % paired bootstrap interval, flips.
 
     `p` is McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the pairs that could
     be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
     that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
     """
-    found: list[dict[str, JSON]] = []
+    found: list[Difference] = []
     for against, theirs in others.items():
         cells = by_cell(theirs)
         for (task, temperature), mine in by_cell(rows).items():
@@ -125,28 +125,25 @@ def differences(
                 judged = [pair for pair in pairs if not any(map(unjudged, pair))]
                 lowest, highest = _difference_bounds(pairs, metric)
                 found.append(
-                    {
-                        "task": task,
-                        "metric": metric,
-                        "temperature": temperature,
-                        "against": against,
-                        "mean": interval.mean,
-                        "low": interval.low,
-                        "high": interval.high,
-                        "n": interval.n,
-                        "better": sum(b > a for a, b in zip(old, new, strict=True)),
-                        "worse": sum(b < a for a, b in zip(old, new, strict=True)),
-                        "unjudged": len(pairs) - len(judged),
-                        "lowest": lowest,
-                        "highest": highest,
-                        "p": paired_p(*_sides(judged, metric)) if judged else None,
-                        "p_holm": None,
-                    }
+                    Difference(
+                        task=task,
+                        metric=metric,
+                        temperature=temperature,
+                        against=against,
+                        mean=interval.mean,
+                        low=interval.low,
+                        high=interval.high,
+                        n=interval.n,
+                        better=sum(b > a for a, b in zip(old, new, strict=True)),
+                        worse=sum(b < a for a, b in zip(old, new, strict=True)),
+                        unjudged=len(pairs) - len(judged),
+                        lowest=lowest,
+                        highest=highest,
+                        p=paired_p(*_sides(judged, metric)) if judged else None,
+                    )
                 )
-    tested = [entry for entry in found if entry["p"] is not None]
-    for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
-        entry["p_holm"] = adjusted
-    return found
+    adjusted = iter(holm([row.p for row in found if row.p is not None]))
+    return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in found]
 
 
 Pair = tuple[ScoredInstance, ScoredInstance]
@@ -165,50 +162,53 @@ def _difference_bounds(pairs: Sequence[Pair], metric: str) -> tuple[float | None
     return lowest_new - highest_old, highest_new - lowest_old
 
 
-def health(rows: Sequence[ScoredInstance]) -> list[dict[str, JSON]]:
+def health(rows: Sequence[ScoredInstance]) -> list[Health]:
     """Per task and temperature: replies, how many were cut at the limit or empty, and the outcomes."""
     return [
-        {
-            "task": task,
-            "temperature": temperature,
-            "n": len(cell),
-            "truncated": sum(row.finish_reason == "length" for row in cell),
-            "empty": sum(not row.output.strip() for row in cell),
-            "outcomes": dict(sorted(Counter(row.outcome for row in cell).items())),
-            "mean_tokens": sum(row.n_tokens for row in cell) / len(cell),
-        }
+        Health(
+            task=task,
+            temperature=temperature,
+            n=len(cell),
+            truncated=sum(row.finish_reason == "length" for row in cell),
+            empty=sum(not row.output.strip() for row in cell),
+            mean_tokens=sum(row.n_tokens for row in cell) / len(cell),
+            outcomes=dict(sorted(Counter(row.outcome for row in cell).items())),
+        )
         for (task, temperature), cell in by_cell(rows).items()
     ]
 
 
-def alarms(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def alarms(rows: Sequence[Health]) -> list[str]:
     """What a reader must know before trusting a score."""
     found = []
-    for entry in entries:
-        place = f"{entry['task']} at temperature {entry['temperature']:g}"
+    for row in rows:
         for count, what, cure in (
-            (entry["truncated"], "were cut at the token limit and scored as they stand", "raise max_new_tokens"),
-            (entry["empty"], "are empty", "look at samples/instances.jsonl"),
+            (row.truncated, "were cut at the token limit and scored as they stand", "raise max_new_tokens"),
+            (row.empty, "are empty", "look at samples/instances.jsonl"),
         ):
-            if count > ALARM * entry["n"]:
-                found.append(f"{place}: {count} of {entry['n']} replies ({count / entry['n']:.0%}) {what}; {cure}")
+            if count > ALARM * row.n:
+                found.append(f"{_place(row)}: {count} of {row.n} replies ({count / row.n:.0%}) {what}; {cure}")
     return found
 
 
-def doubts(entries: Sequence[Mapping[str, Any]], health_entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def doubts(rows: Sequence[ScoreRow], healths: Sequence[Health]) -> list[str]:
     """Of each task and temperature how many replies could not be judged, be it one, and what that leaves open."""
-    outcomes = {(entry["task"], entry["temperature"]): entry["outcomes"] for entry in health_entries}
+    outcomes = {(row.task, row.temperature): row.outcomes for row in healths}
     found = []
-    for entry in entries:
-        if not entry["primary"] or not entry["unjudged"]:
+    for row in rows:
+        if not row.primary or not row.unjudged:
             continue
-        counts = outcomes[entry["task"], entry["temperature"]]
+        counts = outcomes[row.task, row.temperature]
         kinds = ", ".join(f"{counts[kind]} {kind}" for kind in UNJUDGED if counts.get(kind))
         between = ""
-        if entry["lowest"] is not None:
-            between = f", so that {entry['metric']} lies between {entry['lowest']:.3f} and {entry['highest']:.3f}"
+        if row.lowest is not None:
+            between = f", so that {row.metric} lies between {row.lowest:.3f} and {row.highest:.3f}"
         found.append(
-            f"{entry['task']} at temperature {entry['temperature']:g}: {entry['unjudged']} of {entry['n']} replies "
-            f"could not be judged ({kinds}) and count as 0{between}; see 'detail' in samples/instances.jsonl"
+            f"{_place(row)}: {row.unjudged} of {row.n} replies could not be judged ({kinds}) and count as 0{between}; "
+            "see 'detail' in samples/instances.jsonl"
         )
     return found
+
+
+def _place(row: ScoreRow | Health) -> str:
+    return f"{row.task} at temperature {row.temperature:g}"

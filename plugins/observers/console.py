@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from aftertrain.core.events import Event
+from aftertrain.core import events
+from aftertrain.core.events import (
+    DataCheck,
+    Dropped,
+    Entry,
+    Metrics,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    Saved,
+    ScoreRow,
+    Scores,
+    Skipped,
+    StageDone,
+    StageReused,
+    StageStarted,
+    Timing,
+    Warned,
+)
+from aftertrain.core.events.lines import event_of
 from aftertrain.core.observer import Observer
+from aftertrain.core.records import Artifact
 from aftertrain.plugins.observers import wording
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.settings import ConsoleSettings
@@ -44,7 +64,9 @@ class Console(Observer[ConsoleSettings]):
         self.folder = run_folder
         self.stages: dict[str, Progress] = {}
         self.texts: dict[str, str] = {}
-        self.recent: dict[str, deque[Mapping[str, Any]]] = {}
+        self.recent: dict[str, deque[Metrics]] = {}
+        self.scores: dict[str, tuple[ScoreRow, ...]] = {}
+        self.models: dict[str, str] = {}
         style = self.settings.style
         if style == "live" or (style == "auto" and sys.stdout.isatty()):
             from aftertrain.plugins.observers.live import LiveView
@@ -55,82 +77,88 @@ class Console(Observer[ConsoleSettings]):
 
             self.view = PlainView(self.settings.every_seconds)
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, entry: Entry) -> None:  # noqa: PLR0912, PLR0915  a case for each event
         """Tell what is worth telling; the rest is in `events.jsonl` and the report."""
-        handler = getattr(self, f"_{event.name}", None)
-        if handler is not None:
-            handler(event)
+        stage, line = entry.stage, self.view.line
+        match entry.event:
+            case RunStarted(name=name, order=order):
+                again = f", attempt {entry.attempt}" if entry.attempt > 1 else ""
+                line(f"{name}{again} in {self.folder}: {', '.join(order)}", "bold")
+            case DataCheck(at=at):
+                line(f"{at}: checking its data", "dim")
+            case StageReused(artifact=artifact):
+                line(f"{stage}: done already, reused", "dim")
+                self._left(stage, artifact)
+            case StageStarted(use=use, resumed_from=step):
+                self.stages[stage] = Progress(started=entry.time)
+                self.texts[stage] = ""
+                self.recent[stage] = deque(maxlen=RECENT)
+                line(f"{stage}: {use}" + (f", goes on after step {step}" if step else ""))
+            case Metrics() as metrics:
+                progress = self.stages[stage]
+                if progress.unit in ("", "steps") and entry.step is not None:
+                    progress.at(entry.step, progress.total, "steps", entry.time)
+                self.texts[stage] = wording.metrics(metrics)
+                self.recent[stage].append(metrics)
+                self.view.progress(stage, progress, self.texts[stage])
+            case events.Progress(done=done, total=total, unit=unit):
+                self.stages[stage].at(done, total, unit, entry.time)
+                self.view.progress(stage, self.stages[stage], self.texts[stage])
+            case Warned(message=message):
+                line(f"{stage or 'run'}: warning: {message}", "yellow")
+            case Dropped(counts=counts) if any(counts.values()):
+                told = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items() if n)
+                line(f"{stage}: rows left out: {told}", "yellow")
+            case Saved() as saved:
+                line(f"{stage}: {wording.saved(saved)}", "dim")
+            case Skipped(message=message):
+                line(f"{stage}: no update: {message}", "yellow")
+            case Scores(scores=scores, differences=differences):
+                self.scores[stage] = scores
+                for told in (*map(wording.score, scores), *map(wording.difference, differences)):
+                    line(f"{stage}: {told}", "cyan")
+            case StageDone(artifact=artifact, timing=timing):
+                self.view.finish(stage)
+                self._left(stage, artifact)
+                last = wording.closing(tuple(self.recent.get(stage, ())))
+                line(f"{stage}: done{_took(timing)}" + (f"  {last}" if last else ""), "green")
+            case RunDone(timing=timing):
+                line(f"all stages are done{_took(timing)}", "bold green")
+                self._conclude()
+            case RunFailed(at=at, interrupted=interrupted):
+                where = f" in stage {at}" if at else ""
+                if interrupted:
+                    line(f"stopped{where}; the same command goes on from here", "yellow")
+                else:
+                    line(f"failed{where}", "bold red")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self.view.close()
 
-    def _run_started(self, event: Event) -> None:
-        again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-        stages = ", ".join(event.data.get("order", ()))
-        self.view.line(f"{event.data['name']}{again} in {self.folder}: {stages}", "bold")
+    def _left(self, stage: str, artifact: Artifact | None) -> None:
+        """Remember what a stage left."""
+        if artifact is None:
+            return
+        if artifact.type == "scores":
+            found = event_of(Scores, artifact.details)
+            if isinstance(found, Scores):
+                self.scores.setdefault(stage, found.scores)
+        elif artifact.type != "data":
+            self.models[stage] = artifact.path
 
-    def _data_check(self, event: Event) -> None:
-        self.view.line(f"{event.data['at']}: checking its data", "dim")
+    def _conclude(self) -> None:
+        """What a run is made for: each evaluation's main scores, where the models are, and how to see more."""
+        if not self.models and len(self.scores) < 2:
+            return  # The scores of a single evaluation stand just above.
+        for stage, rows in self.scores.items():
+            for row in rows:
+                if row.primary is not False:
+                    self.view.line(f"score of {stage}: {wording.score(row)}", "cyan")
+        for stage, path in self.models.items():
+            self.view.line(f"model of {stage}: {path}")
+        self.view.line(f"report: aftertrain report {shlex.quote(str(self.folder))}")
 
-    def _stage_reused(self, event: Event) -> None:
-        self.view.line(f"{event.stage}: done already, reused", "dim")
 
-    def _stage_started(self, event: Event) -> None:
-        self.stages[event.stage] = Progress(started=event.time)
-        self.texts[event.stage] = ""
-        self.recent[event.stage] = deque(maxlen=RECENT)
-        resumed = event.data.get("resumed_from")
-        more = f", goes on after step {resumed}" if resumed else ""
-        self.view.line(f"{event.stage}: {event.data['use']}{more}")
-
-    def _metrics(self, event: Event) -> None:
-        progress = self.stages[event.stage]
-        if progress.unit in ("", "steps") and event.step is not None:
-            progress.at(event.step, progress.total, "steps", event.time)
-        self.texts[event.stage] = wording.metrics(event.data)
-        self.recent[event.stage].append(event.data)
-        self.view.progress(event.stage, progress, self.texts[event.stage])
-
-    def _progress(self, event: Event) -> None:
-        progress = self.stages[event.stage]
-        unit = event.data.get("unit", "")
-        progress.at(event.data["done"], event.data.get("total"), unit, event.time)
-        self.view.progress(event.stage, progress, self.texts[event.stage])
-
-    def _warning(self, event: Event) -> None:
-        self.view.line(f"{event.stage or 'run'}: warning: {event.data['message']}", "yellow")
-
-    def _dropped(self, event: Event) -> None:
-        counts = {name: n for name, n in event.data.items() if isinstance(n, int) and n}
-        if counts:
-            told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
-            self.view.line(f"{event.stage}: rows left out: {told}", "yellow")
-
-    def _saved(self, event: Event) -> None:
-        self.view.line(f"{event.stage}: {wording.saved(event.data)}", "dim")
-
-    def _skipped(self, event: Event) -> None:
-        self.view.line(f"{event.stage}: no update: {event.data['message']}", "yellow")
-
-    def _scores(self, event: Event) -> None:
-        for entry in event.data.get("scores", ()):
-            self.view.line(f"{event.stage}: {wording.score(entry)}", "cyan")
-        for entry in event.data.get("differences", ()):
-            self.view.line(f"{event.stage}: {wording.difference(entry)}", "cyan")
-
-    def _stage_done(self, event: Event) -> None:
-        self.view.finish(event.stage)
-        took = wording.duration(event.data["timing"]["seconds"])
-        last = wording.closing(tuple(self.recent.get(event.stage, ())))
-        self.view.line(f"{event.stage}: done in {took}" + (f"  {last}" if last else ""), "green")
-
-    def _run_done(self, event: Event) -> None:
-        self.view.line(f"all stages are done in {wording.duration(event.data['timing']['seconds'])}", "bold green")
-
-    def _run_failed(self, event: Event) -> None:
-        at = f" in stage {event.data['at']}" if event.data.get("at") else ""
-        if event.data.get("interrupted"):
-            self.view.line(f"stopped{at}; the same command goes on from here", "yellow")
-        else:
-            self.view.line(f"failed{at}", "bold red")
+def _took(timing: Timing | None) -> str:
+    return "" if timing is None else f" in {wording.duration(timing.seconds)}"

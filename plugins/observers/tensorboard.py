@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry, Metrics, Sample, Scores, StageDone, StageStarted, VerdictCounts
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.observers.settings import TensorBoardSettings
 
@@ -24,24 +25,24 @@ class TensorBoard(Observer[TensorBoardSettings]):
         self.writers: dict[str, SummaryWriter] = {}
         self.written: tuple[str, int | None, int] = ("", None, 0)
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, entry: Entry) -> None:
         """Write what has a curve."""
-        if event.name == "stage_started":
-            self._writer(event.stage, purge=int(event.data.get("resumed_from") or 0) + 1)
-        elif event.name == "metrics":
-            numbers = {**event.data, **{f"timing/{k}": v for k, v in event.data.get("timing", {}).items()}}
-            self._scalars(event, numbers)
-        elif event.name == "verdicts":
-            counts = {f"{who}/{what}": n for who, by in event.data.items() for what, n in by.items()}
-            self._scalars(event, {f"verdicts/{name}": n for name, n in counts.items()})
-        elif event.name == "sample":
-            self._sample(event)
-        elif event.name == "scores":
-            for entry in event.data.get("scores", ()):
-                name = f"scores/{entry['task']}/{entry['metric']}/temperature {entry.get('temperature')}"
-                self._writer(event.stage).add_scalar(name, entry["mean"], 0)
-        elif event.name == "stage_done" and event.stage in self.writers:
-            self.writers.pop(event.stage).close()
+        match entry.event:
+            case StageStarted(resumed_from=step):
+                self._writer(entry.stage, purge=step + 1)
+            case Metrics(values=values, timing=timing):
+                self._scalars(entry, {**values, **{f"timing/{name}": value for name, value in timing.items()}})
+            case VerdictCounts(counts=counts):
+                outcomes = {f"{who}/{what}": n for who, by in counts.items() for what, n in by.items()}
+                self._scalars(entry, {f"verdicts/{name}": n for name, n in outcomes.items()})
+            case Sample() as sample:
+                self._sample(entry, sample)
+            case Scores(scores=rows):
+                for row in rows:
+                    name = f"scores/{row.task}/{row.metric}/temperature {row.temperature}"
+                    self._writer(entry.stage).add_scalar(name, row.mean, 0)
+            case StageDone() if entry.stage in self.writers:
+                self.writers.pop(entry.stage).close()
 
     def close(self) -> None:
         """Flush and close every writer."""
@@ -55,15 +56,14 @@ class TensorBoard(Observer[TensorBoardSettings]):
             self.writers[stage] = SummaryWriter(str(self.folder / stage), purge_step=purge)
         return self.writers[stage]
 
-    def _scalars(self, event: Event, numbers: dict[str, Any]) -> None:
+    def _scalars(self, entry: Entry, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self._writer(event.stage).add_scalar(name, value, event.step)
+            self._writer(entry.stage).add_scalar(name, value, entry.step)
 
-    def _sample(self, event: Event) -> None:
+    def _sample(self, entry: Entry, sample: Sample) -> None:
         stage, step, count = self.written
-        count = count + 1 if (stage, step) == (event.stage, event.step) else 1
-        self.written = (event.stage, event.step, count)
+        count = count + 1 if (stage, step) == (entry.stage, entry.step) else 1
+        self.written = (entry.stage, entry.step, count)
         if count <= self.settings.samples:
-            text = f"**{event.data['prompt']}**\n\n{event.data['response']}\n\nreward {event.data.get('reward')}"
-            self._writer(event.stage).add_text(f"sample {count}", text, event.step)
+            text = f"**{sample.prompt}**\n\n{sample.response}\n\nreward {sample.reward}"
+            self._writer(entry.stage).add_text(f"sample {count}", text, entry.step)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import MissingExtra
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry, Metrics, RunStarted, Scores, StageStarted
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.observers.settings import WandbSettings
 
@@ -33,36 +33,38 @@ class WeightsAndBiases(Observer[WandbSettings]):
         self.folder = run_folder
         self.run: Any = None
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, entry: Entry) -> None:
         """Send what has a curve; summaries for scores."""
-        if event.name == "run_started":
-            self._start(event)
-        elif event.name == "stage_started":
-            self.run.define_metric(f"{event.stage}/step")
-            self.run.define_metric(f"{event.stage}/*", step_metric=f"{event.stage}/step")
-        elif event.name == "metrics":
-            numbers = {**event.data, **{f"timing/{k}": v for k, v in event.data.get("timing", {}).items()}}
-            sent = {f"{event.stage}/{k}": v for k, v in numbers.items() if isinstance(v, int | float)}
-            self.run.log({**sent, f"{event.stage}/step": event.step})
-        elif event.name == "scores":
-            for entry in event.data.get("scores", ()):
-                name = f"{event.stage}/{entry['task']}/{entry['metric']}/temperature {entry.get('temperature')}"
-                self.run.summary[name] = entry["mean"]
+        stage = entry.stage
+        match entry.event:
+            case RunStarted() as started:
+                self._start(started)
+            case StageStarted():
+                self.run.define_metric(f"{stage}/step")
+                self.run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
+            case Metrics(values=values, timing=timing):
+                numbers = {**values, **{f"timing/{name}": value for name, value in timing.items()}}
+                self.run.log(
+                    {f"{stage}/{name}": value for name, value in numbers.items()} | {f"{stage}/step": entry.step}
+                )
+            case Scores(scores=rows):
+                for row in rows:
+                    self.run.summary[f"{stage}/{row.task}/{row.metric}/temperature {row.temperature}"] = row.mean
 
     def close(self) -> None:
         """Finish the run."""
         if self.run is not None:
             self.run.finish()
 
-    def _start(self, event: Event) -> None:
+    def _start(self, started: RunStarted) -> None:
         identity = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
         self.run = self.wandb.init(
             project=self.settings.project,
             entity=self.settings.entity,
             mode=self.settings.mode,
             dir=str(self.folder),
-            name=event.data["name"],
+            name=started.name,
             id=identity,
             resume="allow",
-            config=event.data["recipe"],
+            config=started.recipe,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, unknown
+from aftertrain.core.events import Dropped
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Problem, Thoughts
 from aftertrain.core.text.answer import thoughts_of
@@ -41,10 +42,10 @@ class Prompts:
     kept: Sequence[Prompt]
     dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def dropped_event(self) -> dict[str, Any]:
-        """Data of the event `dropped`: counts by reason, and some ids."""
+    def dropped_event(self) -> Dropped:
+        """Counts by reason, and some ids."""
         ids = [name for names in self.dropped.values() for name in names]
-        return {**{reason: len(names) for reason, names in self.dropped.items()}, "examples": ids[:EXAMPLES]}
+        return Dropped({reason: len(names) for reason, names in self.dropped.items()}, tuple(ids[:EXAMPLES]))
 
 
 def load_prompts(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aftertrain.core.events import Sample, SampleVerdict
 from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
 from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier, verdicts_of
@@ -42,33 +43,24 @@ class Judged:
         """Whether every check holds: in full, or as far as the threshold asks."""
         return self.value is not None and verified(self.value, self.threshold)
 
-    def record(self) -> dict[str, Any]:
-        """Plain data for the event `sample` and the samples file."""
-        rollout = self.rollout
-        further = {
-            "base": self.base,
-            "earned": None if self.earned == self.reward else self.earned,
-            "response_with_special": rollout.completion.text_with_special,
-        }
-        return {
-            "id": rollout.id,
-            "prompt": "\n".join(message.content for message in rollout.prompt.problem.prompt),
-            "response": rollout.completion.text,
-            "reward": self.reward,
-            "verdicts": [
-                {
-                    "verifier": name,
-                    "outcome": verdict.outcome,
-                    "value": verdict.value,
-                    "extracted": verdict.extracted,
-                    "detail": verdict.detail,
-                }
+    def sample(self) -> Sample:
+        """The reply as it is shown and kept."""
+        reply = self.rollout.completion
+        return Sample(
+            id=self.rollout.id,
+            prompt="\n".join(message.content for message in self.rollout.prompt.problem.prompt),
+            response=reply.text,
+            reward=self.reward,
+            verdicts=tuple(
+                SampleVerdict(name, verdict.outcome, verdict.value, verdict.extracted, verdict.detail)
                 for name, verdict in self.verdicts
-            ],
-            "finish_reason": rollout.completion.finish_reason,
-            "tokens": len(rollout.completion.token_ids),
-            **{name: value for name, value in further.items() if value is not None},
-        }
+            ),
+            finish_reason=reply.finish_reason,
+            tokens=len(reply.token_ids),
+            base=self.base,
+            earned=None if self.earned == self.reward else self.earned,
+            response_with_special=reply.text_with_special,
+        )
 
 
 def verdicts_on(

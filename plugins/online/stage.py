@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
+from aftertrain.core.events import Metrics, Progress, VerdictCounts, Warned
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.reading import CURE, read_json
@@ -182,9 +183,9 @@ class _Training:
         if done == 0:
             left = untrained(read_config(self.context.inputs["model"].path))
             for message in (*template_faults(self.tokenizer), *self.notes, *left):
-                self.context.emit("warning", 0, message=message)
+                self.context.emit(Warned(message), 0)
             if self.prompts.dropped:
-                self.context.emit("dropped", 0, **self.prompts.dropped_event())
+                self.context.emit(self.prompts.dropped_event(), 0)
         try:
             for step in range(done + 1, self.steps + 1):
                 self._step(step)
@@ -246,19 +247,19 @@ class _Training:
     def _tell(
         self, step: int, judged: Sequence[Judged], metrics: Mapping[str, float], timing: Mapping[str, float]
     ) -> None:
-        records = [one.record() for one in judged]
-        _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", records)
+        samples = [reply.sample() for reply in judged]
+        _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", [one.facts() for one in samples])
         emit = self.context.emit
-        emit("metrics", step, **metrics, timing=dict(timing))
+        emit(Metrics(metrics, timing), step)
         counts = outcome_counts(judged)
-        emit("verdicts", step, **counts)
+        emit(VerdictCounts(counts), step)
         for key, message in failures(judged, counts).items():
             if key not in self.warned:
                 self.warned.add(key)
-                emit("warning", step, message=message)
-        for record in records[: self.settings.samples]:
-            emit("sample", step, **record)
-        emit("progress", step, done=step, total=self.steps, unit="steps")
+                emit(Warned(message), step)
+        for sample in samples[: self.settings.samples]:
+            emit(sample, step)
+        emit(Progress(step, self.steps, "steps"), step)
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
@@ -288,7 +289,7 @@ class _Training:
             if done < self.steps:
                 self.context.checkpoints.save(self.steps, partial(self._save, self.steps))
             raise
-        self.context.emit("saved", self.steps, **saved.facts())
+        self.context.emit(saved, self.steps)
         self.tokenizer.save_pretrained(folder)
         name_ends(folder, self.tokenizer, self.context.inputs["model"].path)
         return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})

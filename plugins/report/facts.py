@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from aftertrain.core import events
+from aftertrain.core.events import Entry, Health, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.records import Artifact
 from aftertrain.plugins.report.chart import Series
 
 Status = Literal["done", "reused", "failed", "interrupted", "unfinished", "not started"]
@@ -17,87 +20,17 @@ Values = dict[str, dict[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """A metric's mean with its 95 % interval. `temperature` is None where nothing is sampled.
+class Score(ScoreRow):
+    """A score and the evaluation that found it."""
 
-    Attributes:
-        unjudged: replies that could not be judged; `lowest` and `highest` are the mean if all were wrong, or right.
-    """
-
-    stage: str
-    task: str
-    metric: str
-    temperature: float | None
-    mean: float
-    low: float
-    high: float
-    n: int
-    fingerprint: str = ""
-    primary: bool | None = None
-    unjudged: int = 0
-    lowest: float | None = None
-    highest: float | None = None
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean of (this stage - `against`) over the same instances, with its 95 % interval.
+class Difference(events.Difference):
+    """A difference and the evaluation that found it."""
 
-    Attributes:
-        better, worse: instances whose score rose or fell; None where it was not recorded.
-        p: the p-value, adjusted by Holm's method where recorded; None where there is none.
-        unjudged: pairs of which a reply could not be judged; `lowest` and `highest` bound the mean over them.
-    """
-
-    stage: str
-    against: str
-    task: str
-    metric: str
-    temperature: float | None
-    mean: float
-    low: float
-    high: float
-    n: int
-    better: int | None = None
-    worse: int | None = None
-    p: float | None = None
-    unjudged: int = 0
-    lowest: float | None = None
-    highest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How the replies of one task and temperature ended."""
-
-    task: str
-    temperature: float | None
-    n: int
-    truncated: int
-    empty: int
-    mean_tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One verdict on a sampled reply, as written in the events."""
-
-    verifier: str
-    outcome: str
-    value: float | None
-    extracted: str | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A reply sampled while training."""
-
-    step: int | None
-    prompt: str
-    response: str
-    reward: float | None
-    verdicts: tuple[Judged, ...]
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +56,9 @@ class Stage:
         metrics, timing: finite values by step; NaN and infinities are counted in `not_finite` instead.
         verdicts: verifier -> outcome -> count, over all steps.
         dropped: reason -> rows.
-        rows: what the event `rows` said of the rows trained on.
+        rows: what it trained on.
+        samples: (step, reply).
+        others: entries of plugins' own events.
         why: why it ran instead of being reused.
         data: content digests of its data by name.
     """
@@ -146,13 +81,14 @@ class Stage:
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_examples: tuple[str, ...] = ()
-    rows: dict[str, Any] = field(default_factory=dict)
+    rows: RowsTrained | None = None
     warnings: list[str] = field(default_factory=list)
-    samples: list[Sampled] = field(default_factory=list)
+    samples: list[tuple[int | None, Sample]] = field(default_factory=list)
+    others: list[Entry] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
-    artifact: dict[str, Any] = field(default_factory=dict)
+    artifact: Artifact | None = None
     folder: Path | None = None
 
     @property
@@ -191,7 +127,7 @@ class Run:
     error: str
     manifest: dict[str, Any]
     recipe: dict[str, Any]
-    started: dict[str, Any]
+    started: RunStarted | None
     stages: tuple[Stage, ...]
     attempts: tuple[Attempt, ...]
     warnings: tuple[str, ...]

@@ -54,7 +54,11 @@ def tones(run: Run) -> dict[str, str]:
 
 def is_evaluation(stage: Stage) -> bool:
     """Whether a stage leaves scores and no model."""
-    return stage.use == "evaluate" or stage.artifact.get("type") == "scores" or bool(stage.scores)
+    return (
+        stage.use == "evaluate"
+        or (stage.artifact is not None and stage.artifact.type == "scores")
+        or bool(stage.scores)
+    )
 
 
 def graph(run: Run) -> Graph:

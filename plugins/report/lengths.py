@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from aftertrain.core import events
+from aftertrain.core.events import RowsTrained, SourceRows
 from aftertrain.plugins.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
-from aftertrain.plugins.report.intake import mapping, sequence
 from aftertrain.plugins.report.numbers import count, nice_ticks, number, percent
 
 
@@ -61,34 +62,26 @@ class Lengths:
     sources: tuple[Source, ...]
 
 
-def lengths(data: dict[str, Any]) -> Lengths | None:
-    """From the data of an event `rows`; None where the stage recorded none."""
-    tokens, targets = _whole(data, "tokens"), _whole(data, "targets")
-    if not tokens:
+def lengths(rows: RowsTrained | None) -> Lengths | None:
+    """Of the rows that a stage trained on; None where it recorded none."""
+    if rows is None or not rows.tokens:
         return None
     facts = [
-        ("rows", f"{count(_whole(data, 'kept'))} of {count(_whole(data, 'rows'))} kept"),
-        ("tokens an epoch", count(tokens)),
-        ("of them learnt", f"{count(targets)} ({percent(targets / tokens)})"),
+        ("rows", f"{count(rows.kept)} of {count(rows.rows)} kept"),
+        ("tokens an epoch", count(rows.tokens)),
+        ("of them learnt", f"{count(rows.targets)} ({percent(rows.targets / rows.tokens)})"),
     ]
-    packing = mapping(data.get("packing"))
-    filled, padding = packing.get("filled"), packing.get("padding")
-    if isinstance(filled, float) and isinstance(padding, float):
-        of = f"{count(_whole(packing, 'micro_batches'))} micro-batches of {count(_whole(packing, 'budget'))} tokens"
-        facts.append(("packing", f"{percent(filled)} of {of} filled, no padding"))
-        facts.append(("padded instead", f"{percent(padding)} of all positions would be padding"))
+    if packing := rows.packing:
+        of = f"{count(packing.micro_batches)} micro-batches of {count(packing.budget)} tokens"
+        facts.append(("packing", f"{percent(packing.filled)} of {of} filled, no padding"))
+        facts.append(("padded instead", f"{percent(packing.padding)} of all positions would be padding"))
     return Lengths(
-        tuple(facts), _histogram(mapping(data.get("lengths"))), _sources(mapping(data.get("sources")), tokens)
+        tuple(facts), _histogram(rows.lengths) if rows.lengths else None, _sources(rows.sources, rows.tokens)
     )
 
 
-def _whole(data: dict[str, Any], name: str) -> int:
-    value = data.get(name)
-    return value if isinstance(value, int) else 0
-
-
-def _histogram(data: dict[str, Any]) -> Histogram | None:
-    counts, width = [n for n in sequence(data.get("counts")) if isinstance(n, int)], _whole(data, "width")
+def _histogram(lengths: events.Lengths) -> Histogram | None:
+    counts, width = lengths.counts, lengths.width
     if not any(counts) or not width:
         return None
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
@@ -112,28 +105,31 @@ def _histogram(data: dict[str, Any]) -> Histogram | None:
     x_ticks = tuple(Tick(round(LEFT + (right - LEFT) * x / last, 1), count(x)) for x in nice_ticks(0, last, 5))
     whole = [y for y in nice_ticks(0, most, 4) if y == int(y)]
     y_ticks = tuple(Tick(round(bottom - height(y), 1), count(y)) for y in whole)
-    return Histogram(bars, x_ticks, y_ticks, _summary(data, sum(counts)))
+    return Histogram(bars, x_ticks, y_ticks, _summary(lengths))
 
 
-def _summary(data: dict[str, Any], n: int) -> str:
-    words = [f"{label} {number(float(data[name]), 4)}" for name, label in _NAMES.items() if name in data]
-    return f"{count(n)} segments; tokens: {', '.join(words)}."
+def _summary(lengths: events.Lengths) -> str:
+    figures = (
+        ("least", lengths.least),
+        ("median", lengths.median),
+        ("mean", lengths.mean),
+        ("95 % within", lengths.p95),
+        ("greatest", lengths.greatest),
+    )
+    words = ", ".join(f"{label} {number(float(value), 4)}" for label, value in figures)
+    return f"{count(sum(lengths.counts))} segments; tokens: {words}."
 
 
-_NAMES = {"least": "least", "median": "median", "mean": "mean", "p95": "95 % within", "greatest": "greatest"}
-
-
-def _sources(data: dict[str, Any], tokens: int) -> tuple[Source, ...]:
-    rows = [(str(name), mapping(value)) for name, value in data.items()]
-    if len(rows) < 2:
+def _sources(sources: Mapping[str, SourceRows], tokens: int) -> tuple[Source, ...]:
+    if len(sources) < 2:
         return ()
     return tuple(
         Source(
             name,
-            atoms=count(_whole(value, "atoms")),
-            tokens=count(_whole(value, "tokens")),
-            targets=count(_whole(value, "targets")),
-            share=percent(_whole(value, "tokens") / tokens),
+            atoms=count(source.atoms),
+            tokens=count(source.tokens),
+            targets=count(source.targets),
+            share=percent(source.tokens / tokens),
         )
-        for name, value in rows
+        for name, source in sources.items()
     )

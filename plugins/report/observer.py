@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry
 from aftertrain.core.ground.cleaning import clean
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.report.settings import HtmlSettings
@@ -23,7 +23,7 @@ class Html(Observer[HtmlSettings]):
         """Remember where the report goes."""
         self._folder = run_folder
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, entry: Entry) -> None:
         """Remember that there is something to report; the report is drawn from the file of events."""
         self._seen = True
 

@@ -85,16 +85,16 @@ class Comparison:
     def direction(self) -> str:
         """`rise`, `fall`, or `none` where the adjusted p-value, or what could not be judged, leaves it open."""
         d = self.difference
-        return direction(d.mean, d.p, d.lowest, d.highest)
+        return direction(d.mean, d.adjusted, d.lowest, d.highest)
 
     @property
     def verdict(self) -> str:
         """In words whether a difference is shown, and what else could decide it."""
         d = self.difference
         words = "no difference shown" if self.direction == "none" else f"a {self.direction}"
-        if d.p is None:
+        if d.adjusted is None:
             words += " (no p-value)"
-        if self.direction == "none" and direction(d.mean, d.p) != "none":
+        if self.direction == "none" and direction(d.mean, d.adjusted) != "none":
             words += f": the {count(d.unjudged)} that could not be judged may decide it"
         return words
 
@@ -127,7 +127,7 @@ def all_comparisons(
     adjusted = iter(holm(computed))
     return {
         series: [
-            replace(c, difference=replace(c.difference, p=next(adjusted)))
+            replace(c, difference=replace(c.difference, p_holm=next(adjusted)))
             if c.computed and c.difference.p is not None
             else c
             for c in group
@@ -214,7 +214,7 @@ def _verb(series: ScoreSeries, found: Sequence[Comparison]) -> str:
     ends = [c for c in found if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
     if first.mean == last.mean:
         return "stayed the same,"
-    if not ends or ends[0].difference.p is None:
+    if not ends or ends[0].difference.adjusted is None:
         return "went"
     if ends[0].direction == "none":
         return "did not measurably change,"
@@ -235,19 +235,19 @@ def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
     unsure |= instances.unjudged(last.stage, series.task, series.temperature)
     judged = [key for key in shared if key not in unsure]
     return Difference(
-        last.stage,
-        first.stage,
-        series.task,
-        series.metric,
-        series.temperature,
-        found.mean,
-        found.low,
-        found.high,
-        found.n,
-        p=paired_p([before[key] for key in judged], [after[key] for key in judged]) if judged else None,
+        task=series.task,
+        metric=series.metric,
+        temperature=series.temperature,
+        against=first.stage,
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        n=found.n,
         unjudged=len(shared) - len(judged),
         lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
         highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
+        p=paired_p([before[key] for key in judged], [after[key] for key in judged]) if judged else None,
+        stage=last.stage,
     )
 
 

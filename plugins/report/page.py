@@ -15,10 +15,11 @@ from pathlib import Path
 
 import jinja2
 
+from aftertrain.core.events import Sample
 from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance
 from aftertrain.plugins.report.curves import Curves, curves
-from aftertrain.plugins.report.facts import Difference, Run, Sampled, Score, Stage
+from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
 from aftertrain.plugins.report.instances import Chosen, Instances
@@ -62,7 +63,7 @@ class Training:
     stage: Stage
     lengths: Lengths | None
     curves: Curves
-    samples: tuple[Sampled, ...]
+    samples: tuple[tuple[int | None, Sample], ...]
 
 
 def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
@@ -201,9 +202,10 @@ def _flips(difference: Difference) -> str:
     if difference.better is None or difference.worse is None:
         return ""
     flips = f"{numbers.count(difference.better)} up, {numbers.count(difference.worse)} down"
-    if difference.p is None:
+    p = difference.adjusted
+    if p is None:
         return flips
-    return flips + (", p < 0.001" if difference.p < 0.001 else f", p = {numbers.number(difference.p, 2)}")
+    return flips + (", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}")
 
 
 def _choose(series: ScoreSeries, instances: Instances, number: int) -> Chosen | None:

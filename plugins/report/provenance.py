@@ -33,7 +33,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _hardware(run: Run) -> dict[str, Any]:
-    return mapping(run.manifest.get("hardware")) or mapping(run.started.get("hardware"))
+    return mapping(run.manifest.get("hardware")) or dict(run.started.hardware if run.started else {})
 
 
 def machine(run: Run) -> list[tuple[str, str]]:
@@ -49,7 +49,7 @@ def machine(run: Run) -> list[tuple[str, str]]:
 def plugins(run: Run) -> list[tuple[str, str]]:
     """Plugins with distribution, version and commit."""
     found = []
-    for plugin in run.manifest.get("plugins") or run.started.get("plugins") or []:
+    for plugin in run.manifest.get("plugins") or (run.started.plugins if run.started else ()):
         row = mapping(plugin)
         commit = f", commit {str(row['commit'])[:12]}" if row.get("commit") else ""
         state = f", {row['state']}" if row.get("state") not in (None, "ok") else ""
@@ -60,7 +60,7 @@ def plugins(run: Run) -> list[tuple[str, str]]:
 
 def version(run: Run) -> str:
     """Version of aftertrain that ran it, empty when it was not recorded."""
-    packages = mapping(run.manifest.get("packages")) or mapping(run.started.get("versions"))
+    packages = mapping(run.manifest.get("packages")) or dict(run.started.versions if run.started else {})
     return str(packages.get("aftertrain", ""))
 
 

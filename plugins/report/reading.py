@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import (
+    Entry,
+    Rewind,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    Scores,
+    StageDone,
+    StageReused,
+    StageStarted,
+    Warned,
+)
+from aftertrain.core.events.lines import event_of, read_events
 from aftertrain.core.ground.reading import read_json
-from aftertrain.core.run.lineage import SHORT
+from aftertrain.core.run.done import DONE, Done
+from aftertrain.core.run.lineage import SHORT, Recorded
 from aftertrain.plugins.report.facts import Attempt, Run, Stage
 from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents, sequence
 
+T = TypeVar("T")
 _HOW = {
     "finished": "finished",
     "failed": "failed",
@@ -37,14 +51,14 @@ def read_run(folder: Path) -> Run:
     if not events:
         raise RunError(f"{path}: holds no events, so there is nothing to report. Start the run: aftertrain run RECIPE")
     manifest = _json(folder / "manifest.json")
-    started = next((event.data for event in reversed(events) if event.name == "run_started"), {})
-    recipe = mapping(manifest.get("recipe")) or mapping(started.get("recipe"))
-    last = max(event.attempt for event in events)
-    status, error = _status([event for event in events if event.attempt == last])
-    order = sequence(manifest.get("order")) or sequence(started.get("order"))
+    started = next((entry.event for entry in reversed(events) if isinstance(entry.event, RunStarted)), None)
+    recipe = mapping(manifest.get("recipe")) or dict(started.recipe if started else {})
+    last = max(entry.attempt for entry in events)
+    status, error = _status([entry for entry in events if entry.attempt == last])
+    order = sequence(manifest.get("order")) or (started.order if started else ())
     return Run(
         folder=folder,
-        name=str(recipe.get("name") or started.get("name") or manifest.get("name") or folder.resolve().name),
+        name=str(recipe.get("name") or (started and started.name) or manifest.get("name") or folder.resolve().name),
         status=status,
         error=error,
         manifest=manifest,
@@ -52,33 +66,33 @@ def read_run(folder: Path) -> Run:
         started=started,
         stages=_stages(folder, events, mapping(recipe.get("stages")), order),
         attempts=_attempts(events),
-        warnings=tuple(str(e.data.get("message", e.data)) for e in events if e.name == "warning" and not e.stage),
+        warnings=tuple(e.event.message for e in events if isinstance(e.event, Warned) and not e.stage),
     )
 
 
-def _status(events: Sequence[Event]) -> tuple[RunStatus, str]:
+def _status(events: Sequence[Entry]) -> tuple[RunStatus, str]:
     """How an attempt ended, from its events."""
-    for event in reversed(events):
-        if event.name == "run_done":
-            return "finished", ""
-        if event.name == "run_failed":
-            status: RunStatus = "interrupted" if event.data.get("interrupted") else "failed"
-            return status, str(event.data.get("error", ""))
+    for entry in reversed(events):
+        match entry.event:
+            case RunDone():
+                return "finished", ""
+            case RunFailed(error=error, interrupted=interrupted):
+                return "interrupted" if interrupted else "failed", error
     return "unfinished", ""
 
 
-def _stages(folder: Path, events: Iterable[Event], settings: dict[str, Any], order: Sequence[str]) -> tuple[Stage, ...]:
+def _stages(folder: Path, events: Iterable[Entry], settings: dict[str, Any], order: Sequence[str]) -> tuple[Stage, ...]:
     """Stages in the order of the run; those of an older recipe that is no longer in it are left out."""
     stages: dict[str, Stage] = {}
-    for event in events:
-        if event.stage:
-            stage = stages.setdefault(event.stage, Stage(event.stage))
-            _note_course(stage, event)
-            note_event(stage, event)
-        elif event.name == "run_failed":
-            stopped = stages.get(str(event.data.get("at", "")))
+    for entry in events:
+        if entry.stage:
+            stage = stages.setdefault(entry.stage, Stage(entry.stage))
+            _note_course(stage, entry)
+            note_event(stage, entry)
+        elif isinstance(entry.event, RunFailed):
+            stopped = stages.get(entry.event.at)
             if stopped is not None and stopped.status == "unfinished":
-                stopped.status = "interrupted" if event.data.get("interrupted") else "failed"
+                stopped.status = "interrupted" if entry.event.interrupted else "failed"
     for name, stage_settings in settings.items():
         stage = stages.setdefault(name, Stage(name))
         stage.settings = mapping(stage_settings)
@@ -89,24 +103,19 @@ def _stages(folder: Path, events: Iterable[Event], settings: dict[str, Any], ord
     return tuple(sorted(known, key=lambda stage: places.get(stage.name, len(places))))
 
 
-def _note_course(stage: Stage, event: Event) -> None:
-    data = event.data
-    if event.name in ("stage_started", "stage_reused"):
-        stage.hash = str(data.get("hash") or stage.hash)
-        stage.use = str(data.get("use") or stage.use)
-        stage.parents = parents(data.get("inputs")) or stage.parents
-    if event.name == "stage_started":
-        stage.status, stage.started = "unfinished", event.time
-        stage.why = tuple(map(str, sequence(data.get("why"))))
-    elif event.name == "stage_reused":
-        stage.status = "reused"
-    elif event.name == "stage_done":
-        stage.status = "done"
-    if event.name in ("stage_reused", "stage_done"):
-        stage.artifact = mapping(data.get("artifact")) or stage.artifact
-    if stage.started is not None and event.name == "stage_done":
-        seconds = mapping(data.get("timing")).get("seconds")
-        stage.seconds = float(seconds) if isinstance(seconds, int | float) else event.time - stage.started
+def _note_course(stage: Stage, entry: Entry) -> None:
+    match entry.event:
+        case StageStarted() as started:
+            stage.status, stage.started = "unfinished", entry.time
+            stage.hash, stage.use = started.hash or stage.hash, started.use
+            stage.parents = parents(started.inputs) or stage.parents
+            stage.why = started.why
+        case StageReused(hash=hash_, artifact=artifact):
+            stage.status, stage.hash, stage.artifact = "reused", hash_, artifact or stage.artifact
+        case StageDone(artifact=artifact, timing=timing):
+            stage.status, stage.artifact = "done", artifact or stage.artifact
+            if stage.started is not None:
+                stage.seconds = timing.seconds if timing else entry.time - stage.started
 
 
 def _complete(stage: Stage, folder: Path) -> None:
@@ -116,29 +125,32 @@ def _complete(stage: Stage, folder: Path) -> None:
         given = {"model": stage.settings.get("from", "base"), "critic": stage.settings.get("critic")}
         stage.parents = parents({role: name for role, name in given.items() if isinstance(name, str)})
     stage.folder = folder / "stages" / f"{stage.name}-{stage.hash[:SHORT]}"
-    stage.data = {
-        str(name): str(digest) for name, digest in mapping(_json(stage.folder / "lineage.json").get("data")).items()
-    }
-    done = _json(stage.folder / "done.json")
-    artifact = mapping(done.get("artifact")) or done
-    stage.artifact = stage.artifact or artifact
-    details = mapping(stage.artifact.get("details")) or mapping(artifact.get("details"))
-    if not stage.scores and details.get("scores"):
-        note_scores(stage, details)
+    lineage = _read(stage.folder / "lineage.json", Recorded)
+    stage.data = dict(lineage.data) if lineage else {}
+    if stage.artifact is None and (done := _read(stage.folder / DONE, Done)):
+        stage.artifact = done.artifact
+    if not stage.scores and stage.artifact is not None and stage.artifact.type == "scores":
+        found = event_of(Scores, stage.artifact.details)
+        if isinstance(found, Scores):
+            note_scores(stage, found)
 
 
-def _attempts(events: Sequence[Event]) -> tuple[Attempt, ...]:
+def _attempts(events: Sequence[Entry]) -> tuple[Attempt, ...]:
     result = []
-    for number in sorted({event.attempt for event in events}):
-        own = [event for event in events if event.attempt == number]
+    for number in sorted({entry.attempt for entry in events}):
+        own = [entry for entry in events if entry.attempt == number]
         status, error = _status(own)
-        rewinds = tuple((event.stage, event.step or 0) for event in own if event.name == "rewind")
+        rewinds = tuple((entry.stage, entry.step or 0) for entry in own if isinstance(entry.event, Rewind))
         how = _HOW[status] + (f": {error}" if error else "")
         result.append(Attempt(number, own[0].time, own[-1].time, how, rewinds))
     return tuple(result)
 
 
 def _json(path: Path) -> dict[str, Any]:
+    return _read(path, dict[str, Any]) or {}
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
     if not path.is_file():
-        return {}
-    return mapping(read_json(path, dict[str, Any], cure="restore it or take the file away; the rest is shown"))
+        return None
+    return read_json(path, kind, cure="restore it or take the file away; the rest is shown")

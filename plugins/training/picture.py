@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from aftertrain.core.events import Lengths, Packing, RowsTrained, SourceRows
 from aftertrain.core.packed.packing import group_by_budget
 from aftertrain.plugins.training.feed import batch_plan, total_steps
 from aftertrain.plugins.training.samples import Samples
@@ -15,36 +14,36 @@ from aftertrain.plugins.training.spans import Ints
 BINS = 24
 STEPS = 50
 """Steps whose packing is looked at."""
-QUANTILES = {"least": 0.0, "median": 0.5, "p95": 0.95, "greatest": 1.0}
 
 
-def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> dict[str, Any]:
-    """Data of the event `rows`: counts over one pass, and the two pictures below."""
-    return {
-        "rows": samples.n_rows,
-        "kept": len(samples.atoms),
-        "segments": len(samples.lengths),
-        "tokens": samples.n_tokens,
-        "targets": samples.n_targets,
-        "sources": dict(samples.sources),
-        "lengths": histogram(samples.lengths),
-        "packing": packing(settings, samples, budget, seed, stage),
-    }
+def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> RowsTrained:
+    """Counts over one pass, and the two pictures below."""
+    return RowsTrained(
+        rows=samples.n_rows,
+        kept=len(samples.atoms),
+        segments=len(samples.lengths),
+        tokens=samples.n_tokens,
+        targets=samples.n_targets,
+        sources={name: SourceRows(**counts) for name, counts in samples.sources.items()},
+        lengths=histogram(samples.lengths),
+        packing=packing(settings, samples, budget, seed, stage),
+    )
 
 
-def histogram(lengths: Ints) -> dict[str, Any]:
+def histogram(lengths: Ints) -> Lengths:
     """Segments by tokens: bar i counts those in `[i * width, (i + 1) * width)`; and mean and quantiles.
 
     >>> found = histogram(np.array([1, 5, 9, 30]))
-    >>> found["width"], found["counts"], found["median"]
-    (2, [1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 5)
+    >>> found.width, found.counts, found.median
+    (2, (1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), 5)
     """
     width = 1 + int(lengths.max()) // BINS
-    at = {name: int(np.quantile(lengths, share, method="lower")) for name, share in QUANTILES.items()}
-    return {"width": width, "counts": np.bincount(lengths // width).tolist(), "mean": float(lengths.mean()), **at}
+    least, median, p95, greatest = np.quantile(lengths, (0.0, 0.5, 0.95, 1.0), method="lower").tolist()
+    counts = tuple(np.bincount(lengths // width).tolist())
+    return Lengths(width, counts, float(lengths.mean()), least, median, p95, greatest)
 
 
-def packing(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> dict[str, Any]:
+def packing(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> Packing:
     """How full the micro-batches of the first steps are.
 
     `filled` is the share of their budget that holds tokens; `padding` the share of positions that would be padding if
@@ -60,10 +59,4 @@ def packing(settings: TrainSettings, samples: Samples, budget: int, seed: int, s
             micro_batches += 1
             tokens += sum(inside)
             padded += max(inside) * len(inside)
-    return {
-        "steps": steps,
-        "budget": budget,
-        "micro_batches": micro_batches,
-        "filled": tokens / (micro_batches * budget),
-        "padding": 1 - tokens / padded,
-    }
+    return Packing(steps, budget, micro_batches, tokens / (micro_batches * budget), 1 - tokens / padded)

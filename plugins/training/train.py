@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
+from aftertrain.core.events import Dropped, Metrics, Progress, Skipped, Warned
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.learning.ranks import current
@@ -94,7 +95,7 @@ class Train(Stage[TrainSettings]):
         faults = template_warnings(tokenizer, model.path, data, engine, self._head)
         if latest is None:
             for message in (*faults, *engine.notes(), *untrained(read_config(model.path))):
-                context.emit("warning", message=message)
+                context.emit(Warned(message))
         feed = self._feed(context, tokenizer, data, loss, engine, first=latest is None)
         validation = self._validation(context, tokenizer, loss, first=latest is None)
         engine.load(
@@ -126,7 +127,7 @@ class Train(Stage[TrainSettings]):
                 context.checkpoints.save(feed.total, partial(_save, engine, feed))
             raise
         accounts.close(feed.intake, feed.passes, feed.unreached())
-        context.emit("saved", feed.total, **saved.facts())
+        context.emit(saved, feed.total)
         if current().first:
             if self._head == "scalar":
                 tokenizer.pad_token_id = reward_padding(model.path)
@@ -242,7 +243,8 @@ class Train(Stage[TrainSettings]):
             batches = pack_share(rows, feed.budget, rank=ranks.rank, ranks=ranks.size)
             pace = Pace(step - 1, total, len(rows) / settings.batch.sequences)
             rates = pace.rates({term: settings.optimizer})
-            figures: dict[str, Any] = {}
+            figures: dict[str, float] = {}
+            timing: dict[str, float] = {}
             try:
                 result = train_step({term: engine}, loss, batches, rates, step=step, progress=pace.progress)
             except BrokenWeights:
@@ -252,23 +254,18 @@ class Train(Stage[TrainSettings]):
                 if settings.on_nonfinite == "stop" or skipped == MOST_SKIPPED:
                     raise
                 accounts.step(feed.numbers(step, rows), rows, batches, learnt=False)
-                context.emit("skipped", step, message=str(error))
+                context.emit(Skipped(str(error)), step)
             else:
                 skipped = 0
                 seconds = time.perf_counter() - started
                 accounts.step(feed.numbers(step, rows), rows, batches, learnt=True)
                 timing = {"seconds": seconds, "tokens_per_second": result.tokens / seconds}
-                figures = {
-                    **_figures(result, term),
-                    **feed.figures(step),
-                    "micro_batches": len(batches),
-                    "timing": timing,
-                }
+                figures = {**_figures(result, term), **feed.figures(step), "micro_batches": len(batches)}
             if validation is not None and validation.due(step, total):
                 figures |= validation.figures(engine, loss, progress=pace.progress)
             if figures:
-                context.emit("metrics", step, **figures, epoch=feed.epoch(step))
-            context.emit("progress", step, done=step, total=total, unit="steps")
+                context.emit(Metrics({**figures, "epoch": feed.epoch(step)}, timing), step)
+            context.emit(Progress(step, total, "steps"), step)
             stop = ranks.any(context.stopping(), f"whether to stop after step {step}")
             if stop or (step % settings.checkpoint_every == 0 and step < total):
                 context.checkpoints.save(step, partial(_save, engine, feed))
@@ -290,7 +287,7 @@ class Train(Stage[TrainSettings]):
         settings, model = self.settings, context.inputs["model"].path
 
         def warn(message: str) -> None:
-            context.emit("warning", message=message)
+            context.emit(Warned(message))
 
         def window(samples: Samples, step: int) -> None:
             unknown = check_fit(model, tokenizer, samples)
@@ -309,7 +306,7 @@ class Train(Stage[TrainSettings]):
             self.builder,
             folder=context.folder,
             warn=warn,
-            told=lambda rows: context.emit("progress", done=rows, total=None, unit="rows tokenised"),
+            told=lambda rows: context.emit(Progress(rows, unit="rows tokenised")),
             stopping=context.stopping,
         )
         samples = supply.samples(tokenizer, data, loss.needs)
@@ -321,7 +318,7 @@ class Train(Stage[TrainSettings]):
             for message in unknown:
                 warn(message)
             _emit_left_out(context, samples, None, data.where)
-            context.emit("rows", **picture(settings, samples, budget, context.seed, context.name))
+            context.emit(picture(settings, samples, budget, context.seed, context.name))
         atoms = self._referenced(context, loss, samples, budget, context.folder)
         planned = Planned(settings, atoms, budget, context.seed, context.name, samples.intake)
         return planned if settings.compose is None else Composed(planned, settings.compose, engine)
@@ -337,7 +334,7 @@ class Train(Stage[TrainSettings]):
         unknown = check_fit(context.inputs["model"].path, tokenizer, samples)
         if first:
             for message in unknown:
-                context.emit("warning", message=f"validation: {message}")
+                context.emit(Warned(f"validation: {message}"))
             _emit_left_out(context, samples, None, self.builder.build(chosen.data).where, prefix=PREFIX)
         used = samples.first(chosen.rows)
         budget = used.micro_tokens(self.settings.batch)
@@ -370,7 +367,7 @@ class Train(Stage[TrainSettings]):
             key,
             budget,
             reference,
-            warn=lambda message: context.emit("warning", message=message),
+            warn=lambda message: context.emit(Warned(message)),
         )
 
     @property
@@ -414,4 +411,4 @@ def _emit_left_out(
     if counts:
         ids = [name for names in (*samples.dropped.values(), samples.truncated) for name in names]
         told = {prefix + reason: count for reason, count in counts.items()}
-        context.emit("dropped", step, **told, examples=named(ids[:5], where))
+        context.emit(Dropped(told, tuple(named(ids[:5], where))), step)

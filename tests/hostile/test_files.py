@@ -22,7 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aftertrain.core.errors import AftertrainError, CheckpointError
-from aftertrain.core.events import EventLog, read_events
+from aftertrain.core.events import RunDone
+from aftertrain.core.events.diary import EventLog
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.ground.model_folder import check_weights, context_window, read_config
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.records import Artifact
@@ -305,7 +307,7 @@ def test_events(tmp_path: Path, data: Any) -> None:
     (run / "manifest.json").write_bytes(data.draw(damaged(_json(data.draw(mutants(manifest))))))
     _holds(run, lambda: read_events(run / "events.jsonl"), lambda: history(run), lambda: read_run(run))
     log = EventLog(run / "events.jsonl")
-    log.emit("run_done")
+    log.emit(RunDone())
     log.close()
     assert read_events(run / "events.jsonl")[-1].name == "run_done"
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "resume.py"
 pytestmark = pytest.mark.slow

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import Entry
+from aftertrain.core.events.lines import read_events
 
 pytestmark = pytest.mark.slow
 SOON = 60
@@ -126,7 +127,7 @@ def _run(recipe: Path, out: Path, *words: str, command: list[str] = COMMAND) -> 
     return out / "ranks"
 
 
-def _events(run: Path) -> list[Event]:
+def _events(run: Path) -> list[Entry]:
     return read_events(run / "events.jsonl")
 
 

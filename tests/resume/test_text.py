@@ -10,7 +10,7 @@ import pytest
 import aftertrain
 from aftertrain.cli import main
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 
 SCRIPTED = '''
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ import pytest
 
 import aftertrain
 from aftertrain.core.errors import AftertrainError, CheckpointError, DataError, ModelError, NumericsError, RunError
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 
 ROWS = [{"question": f"What is {n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(12)]
 

@@ -16,7 +16,7 @@ from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import ModelError
 from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry, Metrics
 from aftertrain.core.head_kernel import HeadKernel, LMHead
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.observer import Observer
@@ -287,23 +287,24 @@ class GoodObserver(Observer[Settings]):
 
     Config = Nothing
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, entry: Entry) -> None:
         """Look only."""
 
 
 class MeddlingObserver(GoodObserver):
     """Writes into what it is shown."""
 
-    def on_event(self, event: Event) -> None:
-        event.data["seen"] = True
+    def on_event(self, entry: Entry) -> None:
+        if isinstance(entry.event, Metrics):
+            entry.event.values["seen"] = True  # type: ignore[index]
 
 
 class StrictObserver(GoodObserver):
     """Knows only some events."""
 
-    def on_event(self, event: Event) -> None:
-        if event.name == "something_new":
-            raise KeyError(event.name)
+    def on_event(self, entry: Entry) -> None:
+        if entry.name == "acme/new":
+            raise KeyError(entry.name)
 
 
 class UnclosableObserver(GoodObserver):
@@ -312,8 +313,8 @@ class UnclosableObserver(GoodObserver):
     def open(self, run_folder: Path) -> None:
         self.stages: list[str] = []
 
-    def on_event(self, event: Event) -> None:
-        self.stages += [event.stage] if event.stage else []
+    def on_event(self, entry: Entry) -> None:
+        self.stages += [entry.stage] if entry.stage else []
 
     def close(self) -> None:
         self.stages[-1]

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from aftertrain.core.errors import Interrupted, RunError
+from aftertrain.core.events import Event, Metrics, Skipped
 from aftertrain.core.learning.trial import END, Trial
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import CHECKSUMS, Checkpoints
@@ -29,12 +30,12 @@ class Diary:
     step: int = 0
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def emit(self, name: str, step: int | None = None, /, **data: Any) -> None:
+    def emit(self, event: Event, step: int | None = None, /) -> None:
         """As a stage's `emit`."""
         if step is not None:
             self.step = step
-            if name in ("metrics", "skipped"):
-                self.metrics[step] = {key: value for key, value in data.items() if key != "timing"}
+            if isinstance(event, Metrics | Skipped):
+                self.metrics[step] = {name: value for name, value in event.facts().items() if name != "timing"}
 
     def stopping(self) -> bool:
         """After the step's events."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aftertrain.core.errors import ModelError, NumericsError
-from aftertrain.core.learning.saved import Saved, save_checked
+from aftertrain.core.events import Saved
+from aftertrain.core.learning.saved import save_checked
 from aftertrain.core.learning.step import train_step
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import EXACT, Finding, Measure, NotChecked

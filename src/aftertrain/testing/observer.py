@@ -2,80 +2,88 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.events import (
+    Checkpointed,
+    Dropped,
+    Entry,
+    Event,
+    Metrics,
+    Other,
+    Progress,
+    Rewind,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    Sample,
+    SampleVerdict,
+    StageDone,
+    StageReused,
+    StageStarted,
+    Timing,
+    VerdictCounts,
+    Warned,
+)
+from aftertrain.core.events.diary import EventLog
+from aftertrain.core.records import Artifact
 from aftertrain.testing.promise import Promise, Subject, require
 
 if TYPE_CHECKING:
-    from aftertrain.core.events import Event
     from aftertrain.core.observer import Observer
 
 STAGE = "sft"
-Line = tuple[str, str, int | None, dict[str, Any]]
-"""Name, stage, step and data of an event."""
-STORY: tuple[Line, ...] = (
-    ("run_started", "", None, {"name": "made-up", "recipe": {}, "hardware": {}, "versions": {}, "plugins": []}),
-    ("stage_started", STAGE, None, {"use": "train", "hash": "0" * 16, "total": 2, "inputs": {"model": "base"}}),
-    ("metrics", STAGE, 1, {"loss": 1.5, "learning_rate": 1e-3, "tokens": 10, "timing": {"seconds": 0.1}}),
-    ("metrics", STAGE, 2, {"loss": "nan", "a metric/with: odd name": 0.0}),
-    ("progress", STAGE, None, {"done": 1, "total": 2, "unit": "steps"}),
-    ("progress", STAGE, None, {"done": 2, "total": None, "unit": "prompts"}),
-    (
-        "sample",
-        STAGE,
-        2,
-        {
-            "prompt": "1 < 2 & <b>?",
-            "response": "\u202eyes\x00 </script>",
-            "reward": 0.0,
-            "verdicts": [{"verifier": "gsm8k", "outcome": "timeout", "value": None, "extracted": None, "detail": ""}],
-        },
-    ),
-    ("verdicts", STAGE, 2, {"gsm8k": {"scored": 3, "unparsable": 1}}),
-    ("dropped", STAGE, None, {"overlong": 2, "examples": ["a", "b"]}),
-    ("checkpoint", STAGE, 2, {"path": "checkpoints/step-00000002"}),
-    ("warning", STAGE, None, {"message": "[bold]odd[/] {text} %s"}),
-    ("something_new", STAGE, 2, {"nested": {"list": [1, None, "x"]}}),
-    ("rewind", STAGE, 1, {}),
-    ("stage_done", STAGE, None, {"artifact": {"type": "model", "path": "model"}, "timing": {"seconds": 1.0}}),
-    ("stage_reused", "dpo", None, {"hash": "1" * 16}),
-)
-"""A run's events, odd ones among them."""
-DONE: Line = ("run_done", "", None, {"timing": {"seconds": 1.0}})
-FAILED: Line = ("run_failed", "", None, {"error": "disk full"})
+
+
+def story() -> tuple[Entry, ...]:
+    """A run's events, odd ones among them; one may end it after any of them."""
+    return (
+        Entry(RunStarted("made-up", order=(STAGE, "dpo"))),
+        Entry(StageStarted("train", hash="0" * 16, inputs={"model": "base"}), STAGE),
+        Entry(Metrics({"loss": 1.5, "learning_rate": 1e-3, "tokens": 10}, {"seconds": 0.1}), STAGE, 1),
+        Entry(Metrics({"loss": float("nan"), "a metric/with: odd name": 0.0}), STAGE, 2),
+        Entry(Progress(1, 2, "steps"), STAGE),
+        Entry(Progress(2, unit="prompts"), STAGE),
+        Entry(Sample("1 < 2 & <b>?", "\u202eyes\x00 </script>", 0.0, (SampleVerdict("gsm8k", "timeout"),)), STAGE, 2),
+        Entry(VerdictCounts({"gsm8k": {"scored": 3, "unparsable": 1}}), STAGE, 2),
+        Entry(Dropped({"overlong": 2}, ("a", "b")), STAGE),
+        Entry(Checkpointed("checkpoints/step-00000002"), STAGE, 2),
+        Entry(Warned("[bold]odd[/] {text} %s"), STAGE),
+        Entry(Other("acme/new", {"nested": {"list": [1, None, "x"]}}), STAGE, 2),
+        Entry(Rewind(), STAGE, 1),
+        Entry(StageDone(Artifact("model", "model", STAGE, "0" * 16), Timing(1.0)), STAGE),
+        Entry(StageReused("1" * 16), "dpo"),
+    )
 
 
 def it_takes_every_event(subject: Subject) -> None:
     """A whole run's events, unknown names and odd texts among them, pass without an exception."""
-    _play(subject, STORY, DONE)
+    _play(subject, story(), RunDone(Timing(1.0)))
 
 
 def it_closes_when_a_run_fails(subject: Subject) -> None:
     """It closes after `run_failed`, in the middle of a stage or before the first."""
-    _play(subject, STORY[:5], FAILED)
-    _play(subject, STORY[:1], FAILED)
+    _play(subject, story()[:5], RunFailed("disk full"))
+    _play(subject, story()[:1], RunFailed("disk full"))
 
 
-def _play(subject: Subject, story: Sequence[Line], last: Line) -> None:
-    from aftertrain.core.events import EventLog
-
+def _play(subject: Subject, entries: Sequence[Entry], last: Event) -> None:
     observer = _observer(subject)
     folder = Path(tempfile.mkdtemp(dir=subject.folder))
 
-    def listen(event: Event) -> None:
-        before = copy.deepcopy(event)
-        observer.on_event(event)
-        require(event == before, f"it changes the event {event.name!r}")
+    def listen(entry: Entry) -> None:
+        before = repr(entry)
+        observer.on_event(entry)
+        require(repr(entry) == before, f"it changes the event {entry.name!r}")
 
     observer.open(folder)
     with closing(EventLog(folder / "events.jsonl", listen)) as log:
-        for name, stage, step, data in (*story, last):
-            log.emit(name, stage, step, **data)
+        for entry in (*entries, Entry(last)):
+            log.emit(entry.event, entry.stage, entry.step)
     observer.close()
 
 

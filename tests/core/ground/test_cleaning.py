@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.events import Event, EventLog, read_events
+from aftertrain.core.events import Entry, Event, Metrics
+from aftertrain.core.events.diary import EventLog
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.ground.cleaning import LONGEST, clean, described, json_text, plain, printable, unobeyed, worded
 from aftertrain.core.records import Completion, Verdict
 from aftertrain.core.run.folder import write_json
@@ -142,17 +145,29 @@ def test_nothing_that_is_shown_commands_a_terminal() -> None:
     assert json.loads(unobeyed(line)) == json.loads(line)
 
 
+@dataclass(frozen=True)
+class Odd(Event):
+    """A plugin's event with keys that an entry has too."""
+
+    event: ClassVar[str] = "acme/odd"
+    message: str
+    step: str
+    stage: Any
+
+
 def test_events_hold_anything_and_go_to_listeners_clean(tmp_path: Path) -> None:
-    heard: list[Event] = []
+    heard: list[Entry] = []
     log = EventLog(tmp_path / "events.jsonl", heard.append)
-    log.emit("warning", f"s{HALF}", 1, message=f"ValueError: {HALF}", step="a key of the data", stage={3: {1, 2}})
-    log.emit("metrics", "s", 2, loss=np.float32("nan"), **{f"acc{HALF}": torch.tensor(0.5)})
+    log.emit(Odd(f"ValueError: {HALF}", "a key of the data", {3: {1, 2}}), f"s{HALF}", 1)
+    log.emit(Metrics({"loss": np.float32("nan"), f"acc{HALF}": torch.tensor(0.5)}), "s", 2)  # type: ignore[dict-item]
     log.close()
     first, second = read_events(tmp_path / "events.jsonl")
     assert (first.stage, first.step) == ("s\\ud800", 1)
     assert first.data == {"message": "ValueError: \\ud800", "step": "a key of the data", "stage": {"3": [1, 2]}}
-    assert second.data == {"loss": "nan", "acc\\ud800": 0.5}
-    assert heard[0] == first
+    assert math.isnan(second.data["loss"])
+    assert second.data["acc\\ud800"] == 0.5
+    assert heard[0].data == first.data
+    assert heard[0].event == Odd("ValueError: \\ud800", "a key of the data", {"3": [1, 2]})
     assert heard[1].data["loss"] != heard[1].data["loss"], "a listener gets the number itself"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from aftertrain.cli import main
 from aftertrain.core.errors import DataError, RecipeError, UnknownName
-from aftertrain.core.events import EventLog
+from aftertrain.core.events import RunStarted
+from aftertrain.core.events.diary import EventLog
 from aftertrain.core.ground.cleaning import json_text, printable
 from aftertrain.core.ground.redaction import Redacting, look_again, note, redacted
 from aftertrain.registry.recipe import loads
@@ -56,7 +57,7 @@ def test_a_secret_of_known_shape_is_hidden_wherever_it_stands(tmp_path: Path, se
     assert secret not in printable(secret)
     log = EventLog(tmp_path / "events.jsonl", lambda event: seen.append(str(event.data)))
     seen: list[str] = []
-    log.emit("warning", message=secret, inner={"list": [secret]})
+    log.emit(RunStarted("r", {"list": [secret], secret: 1}))
     log.close()
     assert secret[:12] not in (tmp_path / "events.jsonl").read_text()
     assert secret[:12] not in seen[0]

@@ -13,6 +13,7 @@ import pytest
 from pydantic import Field
 
 from aftertrain.core.errors import DataError, Interrupted
+from aftertrain.core.events import Metrics
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
@@ -68,7 +69,7 @@ class Walk(Stage[WalkSettings]):
             draw = random.Random(sub_seed(context.seed, context.name, step)).uniform(-1, 1)
             at, step = at + self.settings.width * draw, step + 1
             self.ran.append((context.name, step))
-            context.emit("metrics", step, loss=at, timing={"seconds": random.random()})
+            context.emit(Metrics({"loss": at}, {"seconds": random.random()}), step)
             if step % self.settings.every == 0:
                 context.checkpoints.save(step, partial(_write, at))
             type(self).trouble(context, step)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.run.history import history
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import StageContext
@@ -144,4 +144,4 @@ def test_a_line_of_the_events_that_is_none_is_a_warning_of_the_next_start(make_j
     assert [message.partition("events.jsonl")[2].partition(";")[0] for message in said[:3]] == [
         f":{line}:1: not JSON: Expecting value" for line in range(first, first + 3)
     ]
-    assert said[3].endswith("2 more lines are no events and are passed over")
+    assert said[3].endswith("2 more faults are not told one by one")

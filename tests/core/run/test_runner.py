@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from aftertrain.core.errors import DataError, Interrupted, NumericsError, RecipeError, RunError
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import Entry
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import PlanContext, PlanItem, StageContext
 
@@ -286,7 +287,7 @@ def test_a_failing_observer_is_dropped_and_the_run_goes_on(make_job: MakeJob, ca
         seen = 0
 
         @hookimpl
-        def aftertrain_event(self, event: Event) -> None:
+        def aftertrain_event(self, entry: Entry) -> None:
             self.seen += 1
             raise ValueError("a tracker without a network")
 
@@ -296,8 +297,8 @@ def test_a_failing_observer_is_dropped_and_the_run_goes_on(make_job: MakeJob, ca
             self.closed = False
 
         @hookimpl
-        def aftertrain_event(self, event: Event) -> None:
-            self.seen.append(event.name)
+        def aftertrain_event(self, entry: Entry) -> None:
+            self.seen.append(entry.name)
 
         @hookimpl
         def aftertrain_close(self) -> None:
@@ -315,7 +316,7 @@ def test_a_stage_counts_as_done_only_when_all_its_events_are_on_the_disk(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut after done.json must not lose steps that nobody will run again (5 and 6 come after a checkpoint)."""
-    from aftertrain.core.events import EventLog
+    from aftertrain.core.events.diary import EventLog
 
     synced: list[int] = []
     unsynced: dict[str, int] = {}

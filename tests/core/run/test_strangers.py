@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.events import Event, read_events
+from aftertrain.core.events import Entry
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.ground.foreign import EndedProgram
 from aftertrain.core.plugin import hookimpl
 from aftertrain.core.run.runner import Job, run_job
@@ -80,7 +81,7 @@ class Watcher:
         self.odd, self.seen = odd, 0
 
     @hookimpl
-    def aftertrain_event(self, event: Event) -> None:
+    def aftertrain_event(self, entry: Entry) -> None:
         self.seen += 1
         self.odd()
 

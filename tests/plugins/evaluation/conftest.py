@@ -227,7 +227,7 @@ def stand(tmp_path: Path, tiny_model: Path, builder: FakeBuilder) -> Callable[..
             inputs={"model": Artifact("model", str(tiny_model), "base", "0"), **(inputs or {})},
             builder=builder,
             checkpoints=Checkpoints(place / "checkpoints"),
-            emit=lambda event, step=None, **data: events.append((event, step, data)),
+            emit=lambda event, step=None: events.append((event.event, step, event.facts())),
             stopping=stopping,
         )
         return Stand(context, events)

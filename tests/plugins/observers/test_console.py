@@ -9,7 +9,26 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 
-from aftertrain.core.events import Event
+from aftertrain.core import events
+from aftertrain.core.events import (
+    Checkpointed,
+    Difference,
+    Dropped,
+    Entry,
+    Metrics,
+    Other,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    ScoreRow,
+    Scores,
+    StageDone,
+    StageReused,
+    StageStarted,
+    Timing,
+    Warned,
+)
+from aftertrain.core.records import Artifact
 from aftertrain.plugins.observers import wording
 from aftertrain.plugins.observers.console import Console
 from aftertrain.plugins.observers.live import LiveView
@@ -27,43 +46,41 @@ def _console(**settings: object) -> Console:
     return Console(ConsoleSettings.model_validate(settings), _NoBuilder())  # type: ignore[arg-type]
 
 
-SCORE = {"task": "gsm8k", "metric": "exact", "temperature": 1.0, "mean": 0.5, "low": 0.4, "high": 0.6, "n": 100}
-DIFFERENCE = {"task": "gsm8k", "metric": "exact", "temperature": 1.0, "against": "base-eval", "mean": 0.1}
+SCORE = ScoreRow("gsm8k", "exact", 1.0, 0.5, 0.4, 0.6, 100, primary=True)
+LENIENT = ScoreRow("gsm8k", "lenient", 1.0, 0.7, 0.6, 0.8, 100, primary=False)
+DIFFERENCE = Difference("gsm8k", "exact", 1.0, "base-eval", 0.1, 0.02, 0.18, 100, p_holm=0.07)
+BASE = Scores((ScoreRow("gsm8k", "exact", 1.0, 0.4, 0.3, 0.5, 100),), (), ())
 
-EVENTS = [
-    Event("run_started", data={"name": "quick", "order": ["sft", "sft-eval"]}, attempt=2, time=100.0),
-    Event("stage_reused", "old", data={"hash": "x"}, time=100.0),
-    Event("stage_started", "sft", data={"use": "train", "resumed_from": 10}, time=100.0),
-    Event("dropped", "sft", data={"too_long": 1200, "empty": 0, "examples": ["a"]}, time=100.0),
-    Event("progress", "sft", 11, {"done": 11, "total": 40, "unit": "steps"}, time=100.5),
-    Event("metrics", "sft", 11, {"loss": 1.25, "grad_norm": 0.5, "timing": {"tokens_per_second": 4321.0}}, time=101.0),
-    Event("progress", "sft", 30, {"done": 30, "total": 40, "unit": "steps"}, time=110.0),
-    Event("metrics", "sft", 30, {"loss": 1.0, "learning_rate": 1e-3, "timing": {}}, time=110.5),
-    Event("metrics", "sft", 40, {"loss": 0.75, "timing": {}}, time=115.0),
-    Event("checkpoint", "sft", 40, {"path": "x"}, time=115.0),
-    Event("warning", "sft", 40, {"message": "something odd"}, time=115.0),
-    Event("stage_done", "sft", data={"timing": {"seconds": 75.0}}, time=115.0),
-    Event("stage_started", "sft-eval", data={"use": "evaluate", "resumed_from": 0}, time=116.0),
-    Event(
-        "scores",
-        "sft-eval",
-        data={"scores": [SCORE], "differences": [{**DIFFERENCE, "low": 0.02, "high": 0.18, "n": 100, "p_holm": 0.07}]},
-        time=117.0,
-    ),
-    Event("stage_done", "sft-eval", data={"timing": {"seconds": 1.0}}, time=117.0),
-    Event("run_done", data={"timing": {"seconds": 80.0}}, time=117.0),
+ENTRIES = [
+    Entry(RunStarted("quick", order=("base-eval", "sft", "sft-eval")), attempt=2, time=100.0),
+    Entry(StageReused("x", Artifact("scores", "s", "base-eval", "x", BASE.facts())), "base-eval", time=100.0),
+    Entry(StageStarted("train", resumed_from=10), "sft", time=100.0),
+    Entry(Dropped({"too_long": 1200, "empty": 0}, ("a",)), "sft", time=100.0),
+    Entry(events.Progress(11, 40, "steps"), "sft", 11, time=100.5),
+    Entry(Metrics({"loss": 1.25, "grad_norm": 0.5}, {"tokens_per_second": 4321.0}), "sft", 11, time=101.0),
+    Entry(events.Progress(30, 40, "steps"), "sft", 30, time=110.0),
+    Entry(Metrics({"loss": 1.0, "learning_rate": 1e-3}), "sft", 30, time=110.5),
+    Entry(Metrics({"loss": 0.75}), "sft", 40, time=115.0),
+    Entry(Checkpointed("x"), "sft", 40, time=115.0),
+    Entry(Warned("something odd"), "sft", 40, time=115.0),
+    Entry(Other("acme/new", {"a": 1}), "sft", 40, time=115.0),
+    Entry(StageDone(Artifact("model", "runs/quick/stages/sft-1/model", "sft", "1"), Timing(75.0)), "sft", time=115.0),
+    Entry(StageStarted("evaluate"), "sft-eval", time=116.0),
+    Entry(Scores((SCORE, LENIENT), (DIFFERENCE,), ()), "sft-eval", time=117.0),
+    Entry(StageDone(timing=Timing(1.0)), "sft-eval", time=117.0),
+    Entry(RunDone(Timing(80.0)), time=117.0),
 ]
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     console = _console(style="auto", every_seconds=5.0)
     console.open(Path("runs/quick"))
-    for event in EVENTS:
-        console.on_event(event)
+    for entry in ENTRIES:
+        console.on_event(entry)
     console.close()
     assert capsys.readouterr().out.splitlines() == [
-        "quick, attempt 2 in runs/quick: sft, sft-eval",
-        "old: done already, reused",
+        "quick, attempt 2 in runs/quick: base-eval, sft, sft-eval",
+        "base-eval: done already, reused",
         "sft: train, goes on after step 10",
         "sft: rows left out: 1,200 too long",
         "sft: 30/40 steps  loss 1.25  grad norm 0.5  4,321 tokens/s  0:05 left",
@@ -72,18 +89,23 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "sft: done in 1:15  loss 1  (mean of the last 3 steps)",
         "sft-eval: evaluate",
         "sft-eval: gsm8k exact at temperature 1: 0.500 [0.400, 0.600], n = 100",
+        "sft-eval: gsm8k lenient at temperature 1: 0.700 [0.600, 0.800], n = 100",
         "sft-eval: gsm8k exact at temperature 1 against base-eval: +0.100 [+0.020, +0.180] "
         "(no difference shown, p = 0.07)",
         "sft-eval: done in 0:01",
         "all stages are done in 1:20",
+        "score of base-eval: gsm8k exact at temperature 1: 0.400 [0.300, 0.500], n = 100",
+        "score of sft-eval: gsm8k exact at temperature 1: 0.500 [0.400, 0.600], n = 100",
+        "model of sft: runs/quick/stages/sft-1/model",
+        "report: aftertrain report runs/quick",
     ]
 
 
 def test_a_failed_and_a_stopped_run(capsys: pytest.CaptureFixture[str]) -> None:
     console = _console()
     console.open(Path("runs/quick"))
-    console.on_event(Event("run_failed", data={"error": "x", "at": "sft"}))
-    console.on_event(Event("run_failed", data={"error": "x", "at": "sft", "interrupted": True}))
+    console.on_event(Entry(RunFailed("x", at="sft")))
+    console.on_event(Entry(RunFailed("x", at="sft", interrupted=True)))
     assert capsys.readouterr().out.splitlines() == [
         "failed in stage sft",
         "stopped in stage sft; the same command goes on from here",
@@ -137,7 +159,7 @@ def test_a_warning_from_elsewhere_commands_no_terminal_and_passes_for_no_other_l
 ) -> None:
     console = _console(style="plain")
     console.open(Path("runs/quick"))
-    console.on_event(Event("warning", "sft", 1, {"message": "\x1b[2J\x9b1mhidden\r\nrun: all stages are done\u202e"}))
+    console.on_event(Entry(Warned("\x1b[2J\x9b1mhidden\r\nrun: all stages are done\u202e"), "sft", 1))
     console.close()
     assert capsys.readouterr().out.splitlines() == [
         "sft: warning: ␛[2J⟨U+009B⟩1mhidden",

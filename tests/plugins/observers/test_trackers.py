@@ -11,25 +11,25 @@ from typing import Any
 import pytest
 
 from aftertrain.core.errors import MissingExtra
-from aftertrain.core.events import Event
+from aftertrain.core.events import Entry, Metrics, RunStarted, Sample, StageDone, StageStarted, VerdictCounts
 from aftertrain.plugins.observers.settings import TensorBoardSettings, WandbSettings
 from aftertrain.plugins.observers.tensorboard import TensorBoard
 from aftertrain.plugins.observers.wandb import WeightsAndBiases
 
 
-def _watch(observer: Any, folder: Path, events: Iterable[Event]) -> None:
+def _watch(observer: Any, folder: Path, events: Iterable[Entry]) -> None:
     observer.open(folder)
     for event in events:
         observer.on_event(event)
     observer.close()
 
 
-def _metrics(steps: Iterable[int], loss: float) -> list[Event]:
-    return [Event("metrics", "sft", t, {"loss": loss, "odd": "nan", "timing": {"seconds": 2.0}}) for t in steps]
+def _metrics(steps: Iterable[int], loss: float) -> list[Entry]:
+    return [Entry(Metrics({"loss": loss}, {"seconds": 2.0}), "sft", t) for t in steps]
 
 
-def _started(resumed: int) -> Event:
-    return Event("stage_started", "sft", data={"use": "train", "resumed_from": resumed})
+def _started(resumed: int) -> Entry:
+    return Entry(StageStarted("train", resumed_from=resumed), "sft")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -37,11 +37,11 @@ def test_tensorboard_has_each_step_once_after_a_resume(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = TensorBoardSettings(samples=1)
-    sample = {"prompt": "2 + 2?", "response": "4", "reward": 10.0}
-    first = [_started(0), *_metrics(range(1, 6), 1.0), *[Event("sample", "sft", 5, sample)] * 3]
+    sample = Sample("2 + 2?", "4", 10.0)
+    first = [_started(0), *_metrics(range(1, 6), 1.0), *[Entry(sample, "sft", 5)] * 3]
     _watch(TensorBoard(settings, None), tmp_path, first)  # type: ignore[arg-type]
-    again = [_started(3), *_metrics(range(4, 8), 2.0), Event("verdicts", "sft", 7, {"gsm8k": {"scored": 5}})]
-    again += [Event("stage_done", "sft", data={})]
+    again = [_started(3), *_metrics(range(4, 8), 2.0), Entry(VerdictCounts({"gsm8k": {"scored": 5}}), "sft", 7)]
+    again += [Entry(StageDone(), "sft")]
     _watch(TensorBoard(settings, None), tmp_path, again)  # type: ignore[arg-type]
     read = EventAccumulator(str(tmp_path / "tensorboard" / "sft"))
     read.Reload()
@@ -49,7 +49,6 @@ def test_tensorboard_has_each_step_once_after_a_resume(tmp_path: Path) -> None:
     assert losses == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 2.0), (5, 2.0), (6, 2.0), (7, 2.0)]
     assert read.Scalars("timing/seconds")[0].value == 2.0
     assert [point.value for point in read.Scalars("verdicts/gsm8k/scored")] == [5.0]
-    assert "odd" not in read.Tags()["scalars"]
 
 
 def test_wandb_that_is_not_installed_is_told_with_the_install_line(
@@ -83,7 +82,7 @@ def test_wandb_is_given_curves_per_stage_and_the_same_identity_after_a_resume(
         return Run()
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    start = Event("run_started", data={"name": "quick", "recipe": {"seed": 0}})
+    start = Entry(RunStarted("quick", {"seed": 0}))
     for _ in range(2):
         observer = WeightsAndBiases(WandbSettings(mode="offline"), None)  # type: ignore[arg-type]
         _watch(observer, tmp_path, [start, _started(0), *_metrics([1], 0.5)])

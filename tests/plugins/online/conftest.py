@@ -12,6 +12,7 @@ import pytest
 from pydantic import Field, TypeAdapter
 
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.events import Event
 from aftertrain.core.records import Artifact, Check, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.settings import Settings, Use
@@ -150,10 +151,10 @@ class Bench:
         settings = TypeAdapter(OnlineSettings).validate_python(self.settings, context={"resolver": self.builder})
         self.stage = Online(settings, self.builder)
 
-    def emit(self, name: str, /, step: int | None = None, **data: Any) -> None:
-        if (name, step) == self.kill_at:
-            raise Killed(f"{name} {step}")
-        self.events.append((name, step, data))
+    def emit(self, event: Event, step: int | None = None, /) -> None:
+        if (event.event, step) == self.kill_at:
+            raise Killed(f"{event.event} {step}")
+        self.events.append((event.event, step, event.facts()))
 
     def stopping(self) -> bool:
         return self.stop_after is not None and len(self.of("metrics")) >= self.stop_after

@@ -203,7 +203,7 @@ def test_a_verifier_sees_the_view_of_a_reply_that_it_wants() -> None:
     found = reward.verdicts_on([marked, rollout], {"sees": Sees({}), "special": SeesSpecial({})})  # type: ignore[dict-item]
     assert [[verdict.value for _, verdict in verdicts] for verdicts in found] == [[0.0, 1.0], [0.0, 0.0]]
     (judged,) = _judge([marked], {"sees": Sees({}), "special": SeesSpecial({})}, RewardSettings())
-    assert judged.record()["response_with_special"] == "<think>so</think> 8"
+    assert judged.sample().facts()["response_with_special"] == "<think>so</think> 8"
 
 
 @pytest.mark.parametrize(

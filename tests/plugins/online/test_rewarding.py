@@ -64,7 +64,7 @@ def test_the_base_score_is_read_at_the_last_token_and_added_f26() -> None:
         found = rewarding.judge(rollouts, {"v": Right()}, 1)  # type: ignore[dict-item]
         assert [one.reward for one in found] == [24.0, 1.5, -10.0]
         assert [one.base for one in found] == [8.0, 3.0, 9.0]
-        assert found[0].record()["base"] == 8.0
+        assert found[0].sample().facts()["base"] == 8.0
         assert rewarding.metrics(found, 1) == {"base_reward": pytest.approx(20 / 3)}
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_added_with_tulus_settings() -> None:
     rewarding = Rewarding(rules(), None, 64)
     (found,) = rewarding.judge([rollout("right")], {"v": Right()}, 1)  # type: ignore[dict-item]
     assert found.reward == 10.0
-    assert not {"base", "earned"} & found.record().keys()
+    assert not {"base", "earned"} & found.sample().facts().keys()
     assert rewarding.metrics([found], 1) == {}
     assert rewarding.state() == {}
 

@@ -91,7 +91,7 @@ def training(
                 verdicts=[verdict],
             )
     if stop is None:
-        artifact = {"type": "model", "stage": stage, "digest": digest(stage), "details": {}}
+        artifact = {"type": "model", "path": stage, "stage": stage, "digest": digest(stage), "details": {}}
         diary.emit("stage_done", stage, artifact=artifact, timing={"seconds": steps * 0.7})
 
 
@@ -162,7 +162,12 @@ def evaluation(diary: Diary, folder: Path, stage: str, before: str | None, text:
                 {"task": "problems", "temperature": temperature, "n": N, "truncated": 2, "empty": 0, "mean_tokens": 9.0}
             )
     diary.emit("scores", stage, 120, scores=scores, differences=differences, health=health)
-    diary.emit("stage_done", stage, artifact={"type": "scores", "stage": stage}, timing={"seconds": 9.5})
+    diary.emit(
+        "stage_done",
+        stage,
+        artifact={"type": "scores", "path": stage, "stage": stage, "digest": digest(stage)},
+        timing={"seconds": 9.5},
+    )
 
 
 def correct(stage: str, temperature: float) -> list[bool]:
@@ -236,7 +241,7 @@ def write_run(
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     diary = Diary(folder / "events.jsonl")
-    diary.emit("run_started", name="quickstart", recipe="quickstart.yaml", hardware=hardware, versions={}, plugins=[])
+    diary.emit("run_started", name="quickstart", recipe=recipe(), hardware=hardware, versions={}, plugins=[])
     plan: list[tuple[str, Callable[[bool], None]]] = [
         ("base-eval", lambda cut: evaluation(diary, folder, "base-eval", None, text)),
         ("sft", lambda cut: training(diary, "sft", "train", {"model": "base"}, 62, stop=20 if cut else None)),

@@ -10,6 +10,7 @@ import pytest
 import aftertrain
 from aftertrain.cli import main
 from aftertrain.core.errors import RunError
+from aftertrain.core.events import Entry, RunFailed
 
 
 def test_the_command_writes_beside_the_run(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +53,6 @@ def test_a_file_that_cannot_be_written_is_named(make_run: Callable[..., Path], t
 
 
 def test_the_observer_writes_when_the_run_ends(make_run: Callable[..., Path]) -> None:
-    from aftertrain.core.events import Event
     from aftertrain.registry.builder import ComponentBuilder
     from aftertrain.registry.discovery import installed
     from aftertrain.registry.resolve import SettingsResolver
@@ -61,7 +61,7 @@ def test_the_observer_writes_when_the_run_ends(make_run: Callable[..., Path]) ->
     use = SettingsResolver(registry).resolve("observer", {"use": "html", "file": "page.html"})
     observer = ComponentBuilder(registry).build(use)
     observer.open(folder)
-    observer.on_event(Event("run_failed"))
+    observer.on_event(Entry(RunFailed("no")))
     assert not (folder / "page.html").exists()
     observer.close()
     assert (folder / "page.html").exists()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from aftertrain.core.events import Other, RowsTrained
+from aftertrain.core.events.lines import event_of
 from aftertrain.plugins.report.lengths import lengths
 from aftertrain.plugins.report.page import render
 
@@ -36,9 +38,15 @@ EVENT: dict[str, Any] = {
 }
 
 
+def _rows(data: dict[str, Any]) -> RowsTrained:
+    event = event_of(RowsTrained, data)
+    assert isinstance(event, RowsTrained)
+    return event
+
+
 def test_bars_stand_on_the_axis_in_the_ratio_of_their_counts() -> None:
     """400 and 800 segments: the second bar is twice as high and touches the top; nothing is drawn for 0."""
-    found = lengths(EVENT)
+    found = lengths(_rows(EVENT))
     assert found is not None
     assert found.histogram is not None
     low, high = found.histogram.bars
@@ -50,7 +58,7 @@ def test_bars_stand_on_the_axis_in_the_ratio_of_their_counts() -> None:
 
 
 def test_figures_in_words() -> None:
-    found = lengths(EVENT)
+    found = lengths(_rows(EVENT))
     assert found is not None
     told = {label: value.replace("\u202f", " ") for label, value in found.facts}
     assert told == {
@@ -68,11 +76,17 @@ def test_figures_in_words() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"tokens": "many"}, {"tokens": 3, "lengths": [], "sources": 7, "packing": {"filled": "nan"}}, {"tokens": 3}],
+    [{"lengths": {"width": "wide"}, "sources": 7, "packing": {"filled": "odd"}}, {"lengths": []}, {"lengths": None}],
 )
-def test_odd_events_break_nothing(data: dict[str, Any]) -> None:
-    found = lengths(data)
-    assert found is None or found.histogram is None
+def test_what_is_odd_is_left_out(data: dict[str, Any]) -> None:
+    found = lengths(_rows(EVENT | data))
+    assert found is not None
+    assert found.histogram is None
+
+
+def test_an_event_without_its_counts_is_none() -> None:
+    assert lengths(None) is None
+    assert isinstance(event_of(RowsTrained, EVENT | {"tokens": "many"}), Other)
 
 
 def test_the_page_shows_them_with_skipped_steps_and_dropped_rows(make_run: Callable[..., Path]) -> None:

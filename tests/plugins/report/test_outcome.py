@@ -86,7 +86,7 @@ def test_words_follow_the_adjusted_p(
 ) -> None:
     """The interval lies on one side of 0 in each of them."""
     low, high = sorted((mean / 2, 2 * mean))
-    found = Difference("b", "a", "t", "m", 0.0, mean, low, high, 10, None, None, p, 7, *bounds)
+    found = Difference("t", "m", 0.0, "a", mean, low, high, 10, None, None, 7, *bounds, p=p, stage="b")
     assert Comparison(found).verdict == words
 
 
@@ -95,7 +95,7 @@ def test_p_values_computed_here_are_adjusted_together(full_run: Path) -> None:
     shown = main_series(score_series(run.scores, instances))
     alone = [c.difference.p for one in shown for c in comparisons(run, one, instances) if c.computed]
     every = [c for found in all_comparisons(run, shown, instances).values() for c in found]
-    together = [c.difference.p for c in every if c.computed]
+    together = [c.difference.adjusted for c in every if c.computed]
     assert together == holm([p for p in alone if p is not None])
     assert len(together) == 2
 
@@ -117,7 +117,7 @@ def test_a_change_within_the_noise_is_not_called_a_rise(full_run: Path) -> None:
     series = score_series(run.scores, instances)[0]
     first, last = series.scores[0], replace(series.scores[-1], mean=series.scores[0].mean + 0.01)
     short = replace(series, scores=(first, last))
-    noise = Difference("rlvr-eval", "base-eval", "problems", "accuracy", 0.0, 0.01, -0.05, 0.07, 60, p=0.4)
+    noise = Difference("problems", "accuracy", 0.0, "base-eval", 0.01, -0.05, 0.07, 60, p=0.4, stage="rlvr-eval")
     assert "did not measurably change" in sentence(run, [short], {short: [Comparison(noise)]})
 
 

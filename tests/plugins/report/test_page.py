@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from aftertrain.core.events import EventLog
+from aftertrain.core.events import Metrics, RunStarted, Sample, ScoreRow, Scores, StageStarted, VerdictCounts, Warned
+from aftertrain.core.events.diary import EventLog
 from aftertrain.plugins.report.page import render
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -172,14 +173,12 @@ def test_hostile_text_is_only_text(make_run: Callable[..., Path], text: str, pag
 
 
 def test_hostile_names_of_metrics_are_only_text(tmp_path: Path) -> None:
-    from aftertrain.core.events import EventLog
-
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("run_started", name="<b>run</b>")
+    log.emit(RunStarted("<b>run</b>"))
     for step in (1, 2):
-        log.emit("metrics", "sft", step, **{"'\"><script>x</script>": 1.0 * step, "loss": 2.0})
-    log.emit("verdicts", "sft", 1, **{"<i>v</i>": {"scored": 3, "<u>odd</u>": 1}})
-    log.emit("warning", "sft", None, message="<script>y</script>")
+        log.emit(Metrics({"'\"><script>x</script>": 1.0 * step, "loss": 2.0}), "sft", step)
+    log.emit(VerdictCounts({"<i>v</i>": {"scored": 3, "<u>odd</u>": 1}}), "sft", 1)
+    log.emit(Warned("<script>y</script>"), "sft")
     log.close()
     document = Document(render(tmp_path))
     assert document.open == []
@@ -217,10 +216,8 @@ def test_one_evaluation_alone_is_not_called_a_change(make_run: Callable[..., Pat
 
 
 def test_a_run_that_only_started_renders(tmp_path: Path) -> None:
-    from aftertrain.core.events import EventLog
-
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("run_started", name="bare")
+    log.emit(RunStarted("bare"))
     log.close()
     text = Document(render(tmp_path)).text
     assert "No evaluation has finished" in text
@@ -228,15 +225,13 @@ def test_a_run_that_only_started_renders(tmp_path: Path) -> None:
 
 
 def test_a_long_run_stays_below_a_megabyte(tmp_path: Path) -> None:
-    from aftertrain.core.events import EventLog
-
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("run_started", name="long")
+    log.emit(RunStarted("long"))
     for stage in ("sft", "dpo", "rlvr"):
         for step in range(1, 401):
-            log.emit("metrics", stage, step, **{f"metric/{index}": step * 0.37 + index for index in range(30)})
+            log.emit(Metrics({f"metric/{index}": step * 0.37 + index for index in range(30)}), stage, step)
         for step in range(1, 40):
-            log.emit("sample", stage, step, prompt="p" * 20_000, response="r" * 20_000, reward=0.0, verdicts=[])
+            log.emit(Sample("p" * 20_000, "r" * 20_000, 0.0), stage, step)
     log.close()
     assert len(render(tmp_path).encode()) < 1_000_000
 
@@ -269,9 +264,9 @@ def test_colours_have_contrast(theme: int) -> None:
 
 def test_what_could_not_be_judged_stands_beside_the_score(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("run_started", name="r", order=["eval"], recipe={})
-    log.emit("stage_started", "eval", use="evaluate", hash="0" * 64)
-    score = {"task": "t", "metric": "exact_match", "temperature": 0.0, "mean": 0.4, "low": 0.3, "high": 0.5, "n": 60}
-    log.emit("scores", "eval", scores=[{**score, "unjudged": 3, "lowest": 0.4, "highest": 0.45, "primary": True}])
+    log.emit(RunStarted("r", order=("eval",)))
+    log.emit(StageStarted("evaluate", "0" * 64), "eval")
+    score = ScoreRow("t", "exact_match", 0.0, 0.4, 0.3, 0.5, n=60, unjudged=3, lowest=0.4, highest=0.45, primary=True)
+    log.emit(Scores((score,), (), ()), "eval")
     log.close()
     assert "3 could not be judged: 40.0 to 45.0" in render(tmp_path)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import EventLog
+from aftertrain.core.events import Metrics, Rewind, RunStarted, ScoreRow, Scores, StageReused, StageStarted
+from aftertrain.core.events.diary import EventLog
+from aftertrain.core.records import Artifact
 from aftertrain.plugins.report.facts import Parent
 from aftertrain.plugins.report.reading import read_run
 
@@ -49,12 +51,12 @@ def test_a_partial_run(make_run: Callable[..., Path], end: str | None, facts: di
 def test_a_resumed_run_drops_what_was_done_again(tmp_path: Path) -> None:
     for steps, first in ((4, True), (3, False)):
         log = EventLog(tmp_path / "events.jsonl")
-        log.emit("run_started", name="r")
-        log.emit("stage_started", "sft", use="train", hash="a" * 64, inputs={"model": "base"})
+        log.emit(RunStarted("r"))
+        log.emit(StageStarted("train", "a" * 64, inputs={"model": "base"}), "sft")
         if not first:
-            log.emit("rewind", "sft", 2)
+            log.emit(Rewind(), "sft", 2)
         for step in range(1 if first else 3, steps + 1):
-            log.emit("metrics", "sft", step, loss=float(step if first else 10 * step))
+            log.emit(Metrics({"loss": float(step if first else 10 * step)}), "sft", step)
         log.close()
     run = read_run(tmp_path)
     assert run.stages[0].metrics["loss"] == {1: 1.0, 2: 2.0, 3: 30.0}
@@ -64,8 +66,8 @@ def test_a_resumed_run_drops_what_was_done_again(tmp_path: Path) -> None:
 
 def test_values_that_are_not_finite_are_counted_not_drawn(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("metrics", "sft", 1, loss=1.0)
-    log.emit("metrics", "sft", 2, loss=float("nan"))
+    log.emit(Metrics({"loss": 1.0}), "sft", 1)
+    log.emit(Metrics({"loss": float("nan")}), "sft", 2)
     log.close()
     series = read_run(tmp_path).stages[0].series("loss")
     assert series is not None
@@ -73,9 +75,9 @@ def test_values_that_are_not_finite_are_counted_not_drawn(tmp_path: Path) -> Non
 
 
 def test_scores_of_a_reused_stage_come_from_its_folder(tmp_path: Path) -> None:
-    score = {"task": "t", "metric": "acc", "temperature": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    scores = Scores((ScoreRow("t", "acc", 0.0, 0.5, 0.4, 0.6, 9),), (), ())
     log = EventLog(tmp_path / "events.jsonl")
-    log.emit("stage_reused", "eval", hash="b" * 64, artifact={"type": "scores", "details": {"scores": [score]}})
+    log.emit(StageReused("b" * 64, Artifact("scores", "eval", "eval", "b" * 64, scores.facts())), "eval")
     log.close()
     stage = read_run(tmp_path).stages[0]
     assert (stage.status, stage.scores[0].mean, stage.scores[0].n) == ("reused", 0.5, 9)
@@ -108,5 +110,5 @@ def test_a_run_without_manifest_still_has_its_scores(make_run: Callable[..., Pat
     folder = make_run()
     (folder / "manifest.json").unlink()
     run = read_run(folder)
-    assert run.recipe == {}
+    assert run.recipe["name"] == "quickstart"
     assert len(run.scores) == 16

@@ -13,9 +13,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from aftertrain.core.book import Book
+from aftertrain.core.events import Books, Event
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
-from aftertrain.core.run.ledger import Ledger, facts
+from aftertrain.core.run.ledger import Ledger
 from aftertrain.core.settings import Use
 from aftertrain.core.stage import PlanContext, StageContext
 
@@ -77,8 +78,8 @@ class Bench:
         settings = TypeAdapter(TrainSettings).validate_python(self.settings, context={"resolver": self.builder})
         self.stage = Train(settings, self.builder)
 
-    def emit(self, name: str, /, step: int | None = None, **data: Any) -> None:
-        self.events.append((name, step, data))
+    def emit(self, event: Event, step: int | None = None, /) -> None:
+        self.events.append((event.event, step, event.facts()))
 
     def stopping(self) -> bool:
         return self.stop_after is not None and len(self.of("metrics")) >= self.stop_after
@@ -106,7 +107,7 @@ class Bench:
                 book=ledger.book,
             )
         )
-        self.books = facts(ledger.close("stage"))
+        self.books = Books(ledger.close("stage")).facts()
         return made
 
     def plan_context(self) -> PlanContext:

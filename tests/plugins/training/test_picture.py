@@ -16,10 +16,10 @@ from aftertrain.plugins.training.picture import histogram
 def test_a_histogram_counts_every_length_once() -> None:
     """Lengths 1, 5, 9, 47 and 48: bars two wide would take 25, so they are three wide: 48 // 24 + 1."""
     found = histogram(np.array([1, 5, 9, 47, 48]))
-    assert found["width"] == 3
-    assert {i: n for i, n in enumerate(found["counts"]) if n} == {0: 1, 1: 1, 3: 1, 15: 1, 16: 1}
-    assert (found["least"], found["median"], found["p95"], found["greatest"]) == (1, 9, 47, 48)
-    assert found["mean"] == 22.0
+    assert found.width == 3
+    assert {i: n for i, n in enumerate(found.counts) if n} == {0: 1, 1: 1, 3: 1, 15: 1, 16: 1}
+    assert (found.least, found.median, found.p95, found.greatest) == (1, 9, 47, 48)
+    assert found.mean == 22.0
 
 
 def test_the_picture_of_three_rows(bench: Callable[..., Any], tmp_path: Path) -> None:

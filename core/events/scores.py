@@ -1,0 +1,116 @@
+"""What an evaluation says of a model, in figures: scores, paired differences, and how the replies ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from aftertrain.core.events.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """A metric's mean over one task at one temperature.
+
+    Attributes:
+        temperature: None where nothing is sampled.
+        low: lower end of the mean's 95 % interval.
+        high: its upper end.
+        n: instances.
+        unjudged: replies that could not be judged; they are in the mean with what the task gave them.
+        lowest: the mean if all of these were wrong; None for a metric that is no share.
+        highest: the mean if all of them were right.
+        primary: whether it is the task's main metric; None where that was not recorded.
+        fingerprint: of the task; only scores with the same one may be compared.
+    """
+
+    task: str
+    metric: str
+    temperature: float | None
+    mean: float
+    low: float
+    high: float
+    n: int
+    unjudged: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+    primary: bool | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean of (this stage - `against`) over the same instances of one task at one temperature.
+
+    Attributes:
+        against: the stage that is compared with.
+        low: lower end of the mean's 95 % interval, a paired bootstrap.
+        high: its upper end.
+        n: pairs.
+        better: pairs in which this stage scored more; None where that was not recorded.
+        worse: pairs in which it scored less.
+        unjudged: pairs of which a reply could not be judged.
+        lowest: the mean if all of these spoke against this stage; None for a metric that is no share.
+        highest: the mean if all of them spoke for it.
+        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the judged pairs.
+        p_holm: the same after Holm's method, over all of the stage's comparisons.
+    """
+
+    task: str
+    metric: str
+    temperature: float | None
+    against: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    better: int | None = None
+    worse: int | None = None
+    unjudged: int = 0
+    lowest: float | None = None
+    highest: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def adjusted(self) -> float | None:
+        """The p-value to go by: adjusted where it was."""
+        return self.p if self.p_holm is None else self.p_holm
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the replies to one task at one temperature ended.
+
+    Attributes:
+        n: replies.
+        truncated: those cut at the token limit.
+        empty: those without a visible character.
+        mean_tokens: mean length.
+        outcomes: replies by the verdict's outcome.
+    """
+
+    task: str
+    temperature: float | None
+    n: int
+    truncated: int
+    empty: int
+    mean_tokens: float
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores(Event):
+    """What an evaluation found.
+
+    Attributes:
+        scores: per task, temperature and metric, a task's main metric first.
+        differences: to the stages it is compared with.
+        health: of the replies per task and temperature.
+    """
+
+    event: ClassVar[str] = "scores"
+    scores: tuple[ScoreRow, ...]
+    differences: tuple[Difference, ...]
+    health: tuple[Health, ...]
