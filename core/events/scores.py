@@ -14,7 +14,10 @@ class ScoreRow:
     """A metric's mean over one task at one temperature.
 
     Attributes:
+        task: its name.
+        metric: its name.
         temperature: None where nothing is sampled.
+        mean: of the metric.
         low: lower end of the mean's 95 % interval.
         high: its upper end.
         n: instances.
@@ -44,7 +47,11 @@ class Difference:
     """Mean of (this stage - `against`) over the same instances of one task at one temperature.
 
     Attributes:
+        task: its name.
+        metric: its name.
+        temperature: None where nothing is sampled.
         against: the stage that is compared with.
+        mean: of the differences.
         low: lower end of the mean's 95 % interval, a paired bootstrap.
         high: its upper end.
         n: pairs.
@@ -84,6 +91,8 @@ class Health:
     """How the replies to one task at one temperature ended.
 
     Attributes:
+        task: its name.
+        temperature: None where nothing is sampled.
         n: replies.
         truncated: those cut at the token limit.
         empty: those without a visible character.

@@ -35,7 +35,7 @@ from aftertrain.plugins.report.outcome import (
     sentence,
     steps,
 )
-from aftertrain.plugins.report.outline import flat, outline
+from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
 from aftertrain.plugins.report.text import excerpt
@@ -126,7 +126,6 @@ def _environment(settings: HtmlSettings) -> jinja2.Environment:
         "excerpt": lambda text: excerpt(str(text), settings.characters),
         "outline": outline,
         "when": provenance.when,
-        "leaves": lambda value: list(flat(value)),
     }
     environment.globals["model_of"] = model_of
     return environment

@@ -153,7 +153,7 @@ def samples(run: Path, stage: str | None, step: int | None, number: int) -> Iter
     Raises:
         RunError: the run has none; names the stages that have some.
     """
-    from aftertrain.core.events import read_events
+    from aftertrain.core.events.lines import read_events
 
     found = [event for event in read_events(run / "events.jsonl") if event.name == "sample"]
     chosen = [e for e in found if stage in (None, e.stage) and step in (None, e.step)]

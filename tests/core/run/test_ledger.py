@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.book import OWN, TOKENS, UNITS, Book, Sum
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError, UnknownName
-from aftertrain.core.events import read_events
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.learning.ranks import Ranks
 from aftertrain.core.run.ledger import FILE, Ledger
 from aftertrain.core.run.runner import Job, run_job
@@ -132,14 +132,14 @@ def test_books_of_ranks_are_one(tmp_path: Path) -> None:
     """Rank 0 says what is owed, each ends its share, and a checkpoint holds the whole."""
     books = [entered([0, 2], 5), entered([1, 3, 4], 5)]
     for rank, book in enumerate(books):
-        assert Ledger(book, Together(rank, books)).close("s")[0].states == {"learnt": 5}
+        assert Ledger(book, Together(rank, books)).close("s")["row"].states == {"learnt": 5}
         Ledger(book, Together(rank, books)).save(tmp_path)
     resumed = [Book(), Book()]
     Ledger(resumed[0], Together(0, resumed)).restore(tmp_path)
     for book in resumed:
         book.expect("row", range(7))
         book.end("row", "learnt", 5 if book is resumed[0] else 6)
-    assert Ledger(resumed[1], Together(1, resumed)).close("s")[0].states == {"learnt": 7}
+    assert Ledger(resumed[1], Together(1, resumed)).close("s")["row"].states == {"learnt": 7}
     books[1].end("row", "learnt", 4)
     with pytest.raises(RunError, match="5 owed, 6 ended"):
         Ledger(books[0], Together(0, books)).close("s")
