@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from aftertrain.core.errors import ModelError, UnknownName
-from aftertrain.core.events import read_events
+from aftertrain.core.events import StageDone, StageReused
+from aftertrain.core.events.lines import read_events
 from aftertrain.core.ground.model_folder import check_weights, read_config
 from aftertrain.core.run.checkpoint import digest
 
@@ -59,11 +60,11 @@ def model_of_run(folder: Path, stage: str | None = None) -> Path:
         UnknownName: no stage of that name has left a model. ModelError: none has.
     """
     models: dict[str, Path] = {}
-    for event in read_events(folder / "events.jsonl"):
-        artifact = event.data.get("artifact", {})
-        if event.name in ("stage_done", "stage_reused") and artifact.get("type") == "model":
-            models.pop(event.stage, None)
-            models[event.stage] = folder / "stages" / artifact["path"].rpartition("stages/")[2]
+    for entry in read_events(folder / "events.jsonl"):
+        left = entry.event.artifact if isinstance(entry.event, StageDone | StageReused) else None
+        if left is not None and left.type == "model":
+            models.pop(entry.stage, None)
+            models[entry.stage] = folder / "stages" / left.path.rpartition("stages/")[2]
     if stage is not None and stage not in models:
         raise UnknownName("stage with a model", stage, models, note=f"In the run {folder}.")
     if not models:

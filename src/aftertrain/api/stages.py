@@ -153,23 +153,23 @@ def samples(run: Path, stage: str | None, step: int | None, number: int) -> Iter
     Raises:
         RunError: the run has none; names the stages that have some.
     """
+    from aftertrain.core.events import Sample
     from aftertrain.core.events.lines import read_events
 
-    found = [event for event in read_events(run / "events.jsonl") if event.name == "sample"]
-    chosen = [e for e in found if stage in (None, e.stage) and step in (None, e.step)]
+    entries = read_events(run / "events.jsonl")
+    recorded = [(entry.stage, entry.step, entry.event) for entry in entries if isinstance(entry.event, Sample)]
+    chosen = [row for row in recorded if stage in (None, row[0]) and step in (None, row[1])]
     if not chosen:
-        there = ", ".join(dict.fromkeys(event.stage for event in found)) or "none"
+        there = ", ".join(dict.fromkeys(name for name, _, _ in recorded)) or "none"
         raise RunError(f"{run}: no such samples; stages that recorded some: {there}")
-    for name in dict.fromkeys(event.stage for event in chosen):
-        for event in [event for event in chosen if event.stage == name][-number:]:
-            heading = " · ".join(str(w) for w in (name, f"step {event.step}", event.data.get("task")) if w)
-            parts: list[tuple[str, str]] = [
-                (key, str(event.data[key])) for key in ("prompt", "response", "reward") if key in event.data
-            ]
-            for verdict in event.data.get("verdicts", ()):
-                facts = (verdict.get(key) for key in ("outcome", "value", "extracted", "detail"))
-                parts.append((f"{verdict.get('verifier')}", " · ".join(str(f) for f in facts if f not in (None, ""))))
-            yield Shown(heading, tuple(parts))
+    for name in dict.fromkeys(name for name, _, _ in chosen):
+        for _, at, sample in [row for row in chosen if row[0] == name][-number:]:
+            parts = [("prompt", sample.prompt), ("response", sample.response)]
+            parts += [("reward", str(sample.reward))] if sample.reward is not None else []
+            for verdict in sample.verdicts:
+                facts = (verdict.outcome, verdict.value, verdict.extracted, verdict.detail)
+                parts.append((verdict.verifier, " · ".join(str(fact) for fact in facts if fact not in (None, ""))))
+            yield Shown(" · ".join(filter(None, (name, f"step {at}", sample.task))), tuple(parts))
 
 
 def _outermost(use: Use[Any], kind: str) -> Iterator[Use[Any]]:
