@@ -114,6 +114,8 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
 def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str:
     """What to write in place of `key`: what another framework's name is here, or the nearest name there is."""
     here = ELSEWHERE.get(key)
+    if here is not None and not here.paths:
+        return f" {key!r}: {here.note}."
     if here is not None and place is not None:
         note = f" ({here.note})" if here.note else ""
         # In a nested mapping the path's head is already written: within 'optimizer' it is 'lr'.

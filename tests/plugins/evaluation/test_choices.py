@@ -90,7 +90,7 @@ def test_packing_moves_no_score(builder: Any, tiny_model: Path, instances: list[
 
 def test_choices_score_as_lm_eval(builder: Any, tiny_model: Path, instances: list[Instance]) -> None:
     """HFLM.loglikelihood on the same pairs."""
-    pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'aftertrain[eval]'")
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'aftertrain[dev]'")
     from lm_eval.api.instance import Instance as Request
     from lm_eval.models.huggingface import HFLM
 

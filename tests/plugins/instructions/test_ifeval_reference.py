@@ -17,9 +17,7 @@ from aftertrain.plugins.instructions.ifeval.verifier import followed, instructio
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed: aftertrain[eval]"
-    ),
+    pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed: aftertrain[dev]"),
 ]
 CASES = 6_000
 PIECES_IN_ONE = (
