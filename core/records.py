@@ -266,6 +266,15 @@ class Verdict:
         return cls("unparsable", None, None, detail)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One line of `aftertrain plan`: a fact, a figure or a check (`warning`, `error`: the run would not start)."""
+
+    label: str
+    value: str
+    status: Literal["ok", "warning", "error"] = "ok"
+
+
 ArtifactType = Literal["model", "reward_model", "adapter", "scores", "data"]
 
 

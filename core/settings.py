@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -25,11 +25,7 @@ from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
 from aftertrain.core.ground.usage import Unused, declared, unused_findings, written
 
-if TYPE_CHECKING:
-    from aftertrain.core.component import Component
-
-T = TypeVar("T", bound="Component[Any]")
-S = TypeVar("S", bound="Settings")
+T = TypeVar("T", bound="Kinded")
 
 IGNORED_BY_HASH = "aftertrain_ignored_by_hash"
 SCHEMA_MARK = "x-aftertrain-kind"
@@ -85,6 +81,14 @@ class Settings(BaseModel):
 def unhashed(default: Any = ..., **options: Any) -> Any:
     """A pydantic `Field` for a setting that cannot change the result (a log interval, a folder, a worker count)."""
     return Field(default, json_schema_extra={IGNORED_BY_HASH: True}, **options)
+
+
+class Kinded(Protocol):
+    """What a `Use` may name: a component, whose interface says its kind."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, settings: Any, builder: Builder) -> None: ...
 
 
 class Resolver(Protocol):

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -14,13 +14,11 @@ from aftertrain.core.book import Book
 from aftertrain.core.component import Component
 from aftertrain.core.events import Event
 from aftertrain.core.ground.usage import Unused
-from aftertrain.core.records import Artifact
+from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.settings import Builder, Settings, unhashed
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
-    from aftertrain.core.learning.trial import Trial
-    from aftertrain.core.run.checkpoint import Checkpoints
 
 BASE = "base"
 """The name under which a stage refers to the recipe's own model."""
@@ -57,13 +55,18 @@ class StageInput:
     types: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanItem:
-    """One line of `aftertrain plan`: a fact, a figure or a check (`warning`, `error`: the run would not start)."""
+class CheckpointStore(Protocol):
+    """A stage's checkpoints, which are whole or absent."""
 
-    label: str
-    value: str
-    status: Literal["ok", "warning", "error"] = "ok"
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Commit what `write(folder)` puts into a fresh folder as the checkpoint of `step`.
+
+        Raises:
+            CheckpointError: the disk is full or the folder unwritable; earlier checkpoints stay as they were.
+        """
+
+    def latest(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest checkpoint that is undamaged, or None."""
 
 
 class Emit(Protocol):
@@ -97,7 +100,7 @@ class StageContext:
     seed: int
     inputs: Mapping[str, Artifact]
     builder: Builder
-    checkpoints: Checkpoints
+    checkpoints: CheckpointStore
     emit: Emit
     stopping: Callable[[], bool]
     chat_template: str | None = None
@@ -208,17 +211,3 @@ class TrainsOnRows(Protocol):
 
     def where(self, ids: Collection[str]) -> Mapping[str, str]:
         """Where the rows of these ids stand (`file:line`); those not known are absent."""
-
-
-@runtime_checkable
-class HasInvariants(Protocol):
-    """A stage that `aftertrain check-invariants` can measure."""
-
-    def trial(self, context: PlanContext, rows: int) -> Trial:
-        """At most `rows` rows and all that would train on them.
-
-        Weights may be loaded by what the trial's members do, not by this call.
-
-        Raises:
-            DataError: a row cannot be used.
-        """

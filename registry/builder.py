@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from aftertrain.core.component import Component
 from aftertrain.core.errors import AftertrainError, PluginError
 from aftertrain.core.ground.foreign import foreign, told
-from aftertrain.core.settings import Use
+from aftertrain.core.settings import Kinded, Use
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import is_local, load_component, load_local
 from aftertrain.registry.tables import Registry
 
 OURS = "aftertrain."
 """Begins the names of our own modules."""
-T = TypeVar("T", bound=Component[Any])
+T = TypeVar("T", bound=Kinded)
 
 
 class ComponentBuilder:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 from aftertrain.core.engine import AdamW, Engine
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom
 from aftertrain.core.settings import Builder, Use
-
-if TYPE_CHECKING:
-    from aftertrain.core.stage import Stage
+from aftertrain.core.stage import PlanContext, Stage
 
 END = 4
 """Steps after which a rehearsal is compared with one that was stopped on the way."""
@@ -76,3 +74,17 @@ class Trial:
             made[term] = self.builder.build(use)
             made[term].load(folder, head="scalar" if term == "value" else "lm", optimizer=optimizer, seed=self.seed)
         return made
+
+
+@runtime_checkable
+class HasInvariants(Protocol):
+    """A stage that `aftertrain check-invariants` can measure."""
+
+    def trial(self, context: PlanContext, rows: int) -> Trial:
+        """At most `rows` rows and all that would train on them.
+
+        Weights may be loaded by what the trial's members do, not by this call.
+
+        Raises:
+            DataError: a row cannot be used.
+        """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
 from aftertrain.core.ground.foreign import foreign
-from aftertrain.core.records import Artifact
+from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import read_done
@@ -21,7 +21,7 @@ from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.records import reasons
 from aftertrain.core.run.runner import Job
 from aftertrain.core.run.size import model_items
-from aftertrain.core.stage import BASE, PlanContext, PlanItem
+from aftertrain.core.stage import BASE, PlanContext
 
 State = Literal["reuse", "resume", "run", "unknown"]
 

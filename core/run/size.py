@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.ground.model_folder import read_config
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import PlanItem
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.template_checks import template_checks
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import ModelError
-from aftertrain.core.records import Message
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import Message, PlanItem
 from aftertrain.core.text.chat import UnusableRow, render
 from aftertrain.core.text.endings import reply_ending, reply_shapes, unnamed_ends
 

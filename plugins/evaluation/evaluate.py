@@ -17,8 +17,8 @@ from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
-from aftertrain.core.records import Artifact
-from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
+from aftertrain.core.records import Artifact, PlanItem
+from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer, prompt_text
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.prompts import encode, too_long

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +20,13 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion, Verdict
 from aftertrain.core.run.base_model import find_model
 from aftertrain.core.settings import Builder
+from aftertrain.plugins.judging.exchange import Answer, Question, Spent
 from aftertrain.plugins.judging.prompting import Prompting, clean
 from aftertrain.plugins.judging.settings import AskingSettings
 from aftertrain.plugins.judging.transcript import add_lines, line
 
 KEPT = 65_536
 """Replies kept; the oldest is dropped, and asked for again when its question comes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One prompt.
-
-    Attributes:
-        case_id: of the case, part of the seed of a drawn reply.
-        text: the whole prompt, special tokens written out, no lone surrogates in it.
-        add_special: let the tokenizer add its own (a BOS), for a text that has none.
-    """
-
-    case_id: str
-    text: str
-    add_special: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said to one question, retries included.
-
-    Attributes:
-        reply: the last reply's text.
-        found: what `read` made of it; None where it could use none of the replies.
-        calls: replies it took.
-        prompt_tokens: of all of them, as are `reply_tokens` and `cost`.
-    """
-
-    reply: str = ""
-    found: str | None = None
-    calls: int = 0
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    cost: float = 0.0
-
-    @property
-    def told(self) -> str:
-        """Calls, tokens and cost in words."""
-        calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
-        cost = f", cost {self.cost:.6g}" if self.cost else ""
-        return f"{calls}, {self.prompt_tokens} + {self.reply_tokens} tokens{cost}"
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What has been asked for so far. Replies from the cache (`from_cache`) cost nothing."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    cost: float = 0.0
-    from_cache: int = 0
 
 
 _Key = tuple[str, bool, int]

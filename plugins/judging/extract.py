@@ -13,7 +13,8 @@ from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, answer_of
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.judging.asking import Answer, Asker, Question, Spent
+from aftertrain.plugins.judging.asking import Asker
+from aftertrain.plugins.judging.exchange import Answer, Question, Spent
 from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import ExtractSettings
 

@@ -19,7 +19,8 @@ from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import templates
-from aftertrain.plugins.judging.asking import Answer, Asker, Question, Spent
+from aftertrain.plugins.judging.asking import Asker
+from aftertrain.plugins.judging.exchange import Answer, Question, Spent
 from aftertrain.plugins.judging.parsing import find, value_of
 from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import JudgeSettings, ParseSettings

@@ -11,7 +11,7 @@ from aftertrain.core.errors import RunError
 
 if TYPE_CHECKING:
     from aftertrain.core.records import Verdict
-    from aftertrain.plugins.judging.asking import Answer, Question
+    from aftertrain.plugins.judging.exchange import Answer, Question
 
 
 def add_lines(path: str, lines: Sequence[Mapping[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.learning.rewards import verification_reward
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import PlanItem
 from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings
 

@@ -27,8 +27,8 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.step import StepResult, train_step
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.router import untrained
-from aftertrain.core.records import Artifact
-from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
+from aftertrain.core.records import Artifact, PlanItem
+from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import name_ends, unnamed_ends
 from aftertrain.core.text.template_checks import template_faults

@@ -16,8 +16,9 @@ from aftertrain.core.learning.batch_plan import BatchPlan
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import group_by_budget
+from aftertrain.core.records import PlanItem
 from aftertrain.core.run.size import count_parameters, gibibytes
-from aftertrain.core.stage import PlanContext, PlanItem
+from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit, check_padding
 from aftertrain.plugins.training.glance import SAMPLE, Glance, glance

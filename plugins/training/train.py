@@ -22,8 +22,8 @@ from aftertrain.core.learning.step import StepResult, train_step
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom, pack, pack_share
 from aftertrain.core.packed.router import untrained
-from aftertrain.core.records import Artifact, ArtifactType, Document
-from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput
+from aftertrain.core.records import Artifact, ArtifactType, Document, PlanItem
+from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.text.endings import name_ends
 from aftertrain.core.text.padding import reward_padding
 from aftertrain.plugins.training.accounts import Accounts

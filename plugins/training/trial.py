@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aftertrain.core.component import Component
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import RunError
@@ -16,7 +15,7 @@ from aftertrain.core.learning.trial import END, Trial
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom
 from aftertrain.core.records import Record
-from aftertrain.core.settings import Builder, Use
+from aftertrain.core.settings import Builder, Kinded, Use
 from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
@@ -24,7 +23,7 @@ from aftertrain.plugins.training.rows import tokenizer_for
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
-T = TypeVar("T", bound=Component[Any])
+T = TypeVar("T", bound=Kinded)
 SPARE = 4
 """Rows read for each that is wanted, as some may be left out."""
 RATE = 1e-3

@@ -10,7 +10,7 @@ from aftertrain.core.learning.ranks import current
 from aftertrain.core.learning.step import measure
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom, pack_share
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import PlanItem
 from aftertrain.plugins.training.settings import TrainSettings, ValidationSettings
 
 PREFIX = "validation_"

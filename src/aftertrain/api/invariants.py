@@ -129,7 +129,7 @@ def trials(
 
 
 def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:
-    from aftertrain.core.stage import HasInvariants
+    from aftertrain.core.learning.trial import HasInvariants
 
     if not isinstance(stage, HasInvariants):
         return None

@@ -14,7 +14,7 @@ from aftertrain.core.ground.cleaning import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aftertrain.core.stage import PlanItem
+    from aftertrain.core.records import PlanItem
 
 SECONDS_BETWEEN = 2.0
 MARKS = {"ok": "", "warning": "warning: ", "error": "error: "}

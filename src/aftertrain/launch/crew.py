@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import signal
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,52 +18,14 @@ from typing import Literal
 
 from aftertrain.core.errors import Interrupted, RankLost, RunError
 from aftertrain.core.learning.meeting import patience
-from aftertrain.core.run.launched import GRACE, Failure
+from aftertrain.core.run.launched import GRACE
+from aftertrain.launch.rank import Rank
 
 Where = Literal["here", "ray"]
 INTERRUPTED = Interrupted.exit_code
 LEAVING = 60.0
 """Seconds that the other ranks have to end after rank 0."""
 _POLL = 0.02
-
-
-class Rank(ABC):
-    """One process of the run, as its launcher sees it.
-
-    Attributes:
-        number: 0 is the first.
-        log: file with what it writes; rank 0 writes to the terminal all the same.
-    """
-
-    number: int
-    log: Path
-
-    @abstractmethod
-    def poll(self) -> int | None:
-        """Exit status, negative where a signal ended it; None while it runs."""
-
-    @abstractmethod
-    def send_signal(self, number: int) -> None:
-        """Send it a signal, if it runs. Called in signal handlers."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """End it where it stands, without waiting."""
-
-    @abstractmethod
-    def tell(self, failure: Failure) -> None:
-        """Tell it which rank failed."""
-
-    @abstractmethod
-    def failure(self) -> Failure:
-        """What became of it, once it has ended."""
-
-    def wait(self, seconds: float) -> int | None:
-        """Exit status, as `poll` has it, as soon as there is one; None when the time is up."""
-        deadline = time.monotonic() + seconds
-        while (status := self.poll()) is None and time.monotonic() < deadline:
-            time.sleep(_POLL)
-        return status
 
 
 def launch(arguments: Sequence[str], size: int, folder: Path, where: Where = "here") -> int:

@@ -25,9 +25,9 @@ from aftertrain.core.errors import MissingExtra, RunError
 from aftertrain.core.learning.deadline import waiting
 from aftertrain.core.learning.meeting import patience
 from aftertrain.core.run.launched import WHERE, Failure
-from aftertrain.launch.crew import Rank
 from aftertrain.launch.keeper import Keeper, News, Place
 from aftertrain.launch.process import LOOPBACK, cores, rank_environment
+from aftertrain.launch.rank import Rank
 
 ROOM = 300.0
 """Seconds that the cluster has to make room for all ranks and to start their actors."""

@@ -18,7 +18,7 @@ from typing import IO
 from aftertrain.core.errors import RunError
 from aftertrain.core.learning.meeting import LISTENER
 from aftertrain.core.run.launched import PIPE, Failure
-from aftertrain.launch.crew import Rank
+from aftertrain.launch.rank import Rank
 
 LOOPBACK = "127.0.0.1"
 LAST_WORDS = 80

@@ -35,7 +35,8 @@ def fingerprints_are_stable(subject: Subject) -> None:
 
 def it_plans_without_weights(subject: Subject) -> None:
     """`plan` says something about a model of which there is only configuration and tokenizer, and its checks pass."""
-    from aftertrain.core.stage import PlanContext, PlanItem
+    from aftertrain.core.records import PlanItem
+    from aftertrain.core.stage import PlanContext
     from aftertrain.testing.model import tiny_model
 
     folder = subject.folder / "model"

@@ -16,10 +16,10 @@ from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.events import Metrics
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.recipe import Recipe
-from aftertrain.core.records import Artifact
+from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.run.runner import Job
 from aftertrain.core.settings import Settings, Use, unhashed
-from aftertrain.core.stage import PlanContext, PlanItem, Stage, StageContext, StageInput, StageSettings
+from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput, StageSettings
 
 
 class WalkSettings(StageSettings):

@@ -15,8 +15,9 @@ import pytest
 from aftertrain.core.errors import DataError, Interrupted, NumericsError, RecipeError, RunError
 from aftertrain.core.events import Entry
 from aftertrain.core.events.lines import read_events
+from aftertrain.core.records import PlanItem
 from aftertrain.core.run.runner import Job, run_job
-from aftertrain.core.stage import PlanContext, PlanItem, StageContext
+from aftertrain.core.stage import PlanContext, StageContext
 
 MakeJob = Callable[..., Job]
 

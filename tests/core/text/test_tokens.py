@@ -11,8 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aftertrain.core.errors import DataError, ModelError
-from aftertrain.core.records import Message
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import Message, PlanItem
 from aftertrain.core.text.chat import UnusableRow, encode, load_tokenizer, render_text
 from aftertrain.core.text.fingerprint import fingerprint
 from aftertrain.core.text.template_checks import template_checks
