@@ -23,6 +23,10 @@ Score = Literal["logprobs", "entropy", "log_sum_p2", "hits", "values"]
 Atom = Literal["segment", "pair", "group"]
 Mask = Literal["sequence", "chosen_sequence"]
 
+TARGETS_PER_UNIT = "targets_per_unit"
+"""Metric of a loss that is a sum over target tokens divided by a coarser unit: target tokens to a unit. A stage divides
+the gradient's norm by it, for one that can be compared with that of a mean over tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:

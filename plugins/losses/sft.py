@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.errors import RunError
-from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
+from aftertrain.core.loss import TARGETS_PER_UNIT, Loss, LossOutput, Needs, Ratio
 from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
 from aftertrain.plugins.losses.settings import SFTSettings
 
@@ -78,7 +78,10 @@ class SFT(Loss[SFTSettings]):
         assert scores.logprobs is not None
         total = reduce_tokens(batch, -scores.logprobs, self.settings.reduction)
         nll = -scores.logprobs.detach()[batch.targets].sum()
-        metrics = {"nll_per_token": Ratio(nll, batch.targets.sum())}
+        targets = batch.targets.sum()
+        metrics = {"nll_per_token": Ratio(nll, targets)}
+        if self.settings.reduction == "sum":
+            metrics[TARGETS_PER_UNIT] = Ratio(targets, batch.count(UNITS["sum"]))
         if self._regularizer is not None:
             other = self._regularizer(batch, scores)
             penalty = other.terms["policy"]

@@ -94,6 +94,7 @@ class Console(Observer[ConsoleSettings]):
                 self.texts[stage] = ""
                 self.recent[stage] = deque(maxlen=RECENT)
                 line(f"{stage}: {use}" + (f", goes on after step {step}" if step else ""))
+                self.view.progress(stage, self.stages[stage], "loading")
             case Metrics() as metrics:
                 progress = self.stages[stage]
                 if progress.unit in ("", "steps") and entry.step is not None:

@@ -61,7 +61,7 @@ class LiveView:
             self.tasks[stage],
             completed=progress.done,
             total=progress.total,
-            count=f"{progress.done}{of} {progress.unit}",
+            count=f"{progress.done}{of} {progress.unit}" if progress.unit else "",
             speed="  ".join(word for word in (speed, left) if word),
             text=printable(text, self.terminal.encoding).replace("\n", " "),
         )

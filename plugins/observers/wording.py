@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from aftertrain.core.events import Difference, Metrics, Saved, ScoreRow
 from aftertrain.core.learning.statistics import direction
+from aftertrain.core.loss import TARGETS_PER_UNIT
 
-FIRST = ("nll_per_token", "loss", "reward", "batch_reward", "accuracy", "kl", "validation_loss", "validation_accuracy")
-"""Metrics shown first; after them `learning_rate` and `grad_norm` where there is room."""
-RATES = ("learning_rate", "grad_norm")
+FIRST = (
+    "nll_per_token",
+    "loss",
+    "reward",
+    "batch_reward",
+    "accuracy",
+    "kl",
+    "validation_nll_per_token",
+    "validation_loss",
+    "validation_accuracy",
+)
+"""Metrics shown first; after them the learning rate and the gradient's norm where there is room."""
 ROOM = 5
 
 
@@ -34,8 +44,14 @@ def figure(value: float) -> str:
 
 
 def metrics(event: Metrics) -> str:
-    """The few figures of a step that tell how training goes, and its speed."""
-    words = _first(event.values, (*FIRST, *RATES))
+    """The few figures of a step that tell how training goes, and its speed.
+
+    >>> summed = {"loss": 104.0, "nll_per_token": 2.08, "targets_per_unit": 50.0, "grad_norm": 60.0}
+    >>> metrics(Metrics({**summed, "learning_rate": 1e-5, "grad_norm_per_token": 1.2}))
+    '2.08 nats/token  loss 104 per sequence  learning rate 1e-05  grad norm per token 1.2'
+    """
+    norm = "grad_norm_per_token" if "grad_norm_per_token" in event.values else "grad_norm"
+    words = _first(event.values, (*FIRST, "learning_rate", norm))
     speed = event.timing.get("tokens_per_second")
     return "  ".join([*words, *([f"{figure(speed)} tokens/s"] if speed is not None else [])])
 
@@ -96,13 +112,15 @@ def _open(row: ScoreRow | Difference) -> str:
 
 def _first(numbers: Mapping[str, float], order: Sequence[str]) -> list[str]:
     chosen = [name for word in order for name in numbers if name == word or name.startswith(f"{word}/")]
-    return [_worded(name, numbers[name]) for name in chosen[:ROOM]]
+    return [_worded(name, numbers) for name in chosen[:ROOM]]
 
 
-def _worded(name: str, value: float) -> str:
+def _worded(name: str, numbers: Mapping[str, float]) -> str:
+    value = figure(numbers[name])
     if name == "nll_per_token":
-        return f"{figure(value)} nats/token"
-    return f"{name.replace('_', ' ')} {figure(value)}"
+        return f"{value} nats/token"
+    summed = " per sequence" if name == "loss" and TARGETS_PER_UNIT in numbers else ""
+    return f"{name.replace('_', ' ')} {value}{summed}"
 
 
 def p_value(p: float) -> str:

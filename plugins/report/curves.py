@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.plugins.report.chart import LineChart, Series, line_chart, stacked_chart, writer
 from aftertrain.plugins.report.facts import Stage
 from aftertrain.plugins.report.numbers import count
@@ -31,14 +32,15 @@ class _Look:
 _LOOKS = (
     _Look(r"(reward|reward_mean|rewards?/mean)", "Reward", "", "course"),
     _Look(r"(accuracy|verified|verified_accuracy|correct|solved)", "Accuracy", "%", "course", True),
-    _Look(r"loss", "Loss", "", "course"),
     _Look(r"nll_per_token", "Loss per token", "nats", "course"),
+    _Look(r"loss", "Loss", "", "course"),
     _Look(r"(kl|kl[/_]mean|mean_kl|reference_kl)", "KL from the reference model", "nats", "course"),
     _Look(r"(rewards?|scores?|logps|logprobs?)[/_](chosen|rejected)", "", "", "course"),
     _Look(r"(rewards?[/_])?margins?", "", "", "course"),
     _Look(r"((policy|sampled)[/_])?entropy", "Entropy", "nats", "course", True),
     _Look(r"(clip_fraction|clipfrac)", "Clip fraction", "%", "course", True),
     _Look(r"((response_)?lengths?(/mean)?|completion_length)", "Length of a reply", "tokens", "course", True),
+    _Look(r"(.*[/_])?grad_norm_per_token", "", "", "optimizer", True),
     _Look(r"(.*[/_])?grad_norm", "", "", "optimizer", True),
     _Look(r"(.*[/_])?learning_rate|lr", "", "", "optimizer", True),
     _Look(r"tokens", "Tokens in a step", "tokens", "optimizer", True),
@@ -132,6 +134,8 @@ def _titles(stage: Stage) -> dict[str, str]:
     """Titles that depend on the kind of stage."""
     if stage.verdicts:
         return dict.fromkeys(("accuracy", "verified", "correct"), "Verified as right")
+    if TARGETS_PER_UNIT in stage.metrics:
+        return {"loss": "Loss per sequence"}
     pairs = any("rejected" in name for name in stage.metrics)
     return {"accuracy": "Chosen scored above rejected"} if pairs else {}
 

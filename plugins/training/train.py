@@ -19,7 +19,7 @@ from aftertrain.core.learning.saved import save_checked
 from aftertrain.core.learning.schedule import Pace
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.step import StepResult, train_step
-from aftertrain.core.loss import Loss
+from aftertrain.core.loss import TARGETS_PER_UNIT, Loss
 from aftertrain.core.packed.packing import Atom, pack, pack_share
 from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact, ArtifactType, Document, PlanItem
@@ -393,10 +393,12 @@ def _save(engine: Engine[Any], feed: Feed, folder: Path) -> None:
 
 def _figures(result: StepResult, term: str) -> dict[str, float]:
     report = result.reports[term]
+    targets = result.metrics.get(TARGETS_PER_UNIT)
     return {
         "loss": result.losses[term],
         "learning_rate": report.learning_rate,
         "grad_norm": report.grad_norm,
+        **({"grad_norm_per_token": report.grad_norm / targets} if targets else {}),
         "tokens": result.tokens,
         **result.metrics,
     }

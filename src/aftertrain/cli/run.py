@@ -60,10 +60,15 @@ def run(
         flags = [*(["--restart"] if restart else []), *(["--allow-other-machine"] if allow_other_machine else [])]
         _launch(recipe, overrides, out, flags, nproc or 1, where)
         return
+    from aftertrain.api.recipes import load_recipe
     from aftertrain.api.runs import run as run_recipe
 
+    first = os.environ.get("RANK", "0") == "0"
+    loaded = load_recipe(recipe, overrides)
+    if first:
+        echo_safely(f"{loaded.recipe.name}: loading torch and the components of {len(loaded.recipe.stages)} stages")
     try:
-        result = run_recipe(recipe, overrides, out=out, restart=restart, allow_other_machine=allow_other_machine)
+        result = run_recipe(loaded, out=out, restart=restart, allow_other_machine=allow_other_machine)
     except Interrupted as error:
         from aftertrain.core.run.launched import PIPE, WHERE
 
@@ -73,7 +78,7 @@ def run(
         words += ["--nproc", ranks] if PIPE in os.environ else []
         words += ["--on", os.environ[WHERE]] if WHERE in os.environ else []
         raise Interrupted(f"{error}. Go on with: {' '.join(words)}") from error
-    if os.environ.get("RANK", "0") != "0":
+    if not first:
         return
     report = result.folder / "report.html"
     echo_safely(f"{report if report.is_file() else result.folder}")

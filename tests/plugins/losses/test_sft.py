@@ -43,7 +43,8 @@ def test_the_three_reductions(
     assert loss == pytest.approx(expected)
     assert grad[batch.loss_mask].tolist() == pytest.approx(gradient)
     assert not grad[~batch.loss_mask].any()
-    assert metrics == {"nll_per_token": pytest.approx(1.5)}
+    summed = {"targets_per_unit": 2.0} if reduction == "sum" else {}
+    assert metrics == {"nll_per_token": pytest.approx(1.5), **summed}
 
 
 @pytest.mark.parametrize("reduction", ["sum", "token_mean", "sequence_mean"])

@@ -55,6 +55,12 @@ def test_one_quantity_under_two_names_is_drawn_once_in_front() -> None:
     assert [chart.title for chart in found.other] == ["Loss per token"]
 
 
+def test_a_loss_that_is_a_sum_says_so_after_the_loss_per_token() -> None:
+    found = curves(stage(loss=[104.0], nll_per_token=[2.0], targets_per_unit=[52.0], grad_norm_per_token=[1.0]))
+    assert [chart.title for chart in found.course] == ["Loss per token", "Loss per sequence"]
+    assert [chart.title for chart in found.optimizer] == ["Grad norm per token"]
+
+
 def test_time_by_activity_replaces_time_of_a_step() -> None:
     made = stage()
     parts = {"generate": 1.0, "verify": 0.1, "update": 2.0, "seconds": 3.2, "tokens_per_second": 90.0}

@@ -62,6 +62,25 @@ def test_supervised_finetuning_learns_and_leaves_a_plain_folder(bench: Callable[
     assert "packed" not in json.loads((Path(artifact.path) / "config.json").read_text()).get("attn_implementation", "")
 
 
+def test_the_gradient_of_a_sum_is_told_in_the_units_of_a_mean(bench: Callable[..., Any], conversations: Path) -> None:
+    """Before any update both runs stand at the same weights: the sum's gradient is T/S times the mean's."""
+    firsts = []
+    for reduction in ("sum", "token_mean"):
+        stage = bench(
+            reduction,
+            loss={"use": "sft", "reduction": reduction},
+            data={"use": "jsonl", "path": str(conversations)},
+            max_steps=1,
+        )
+        stage.run()
+        firsts += stage.of("metrics")
+    summed, mean = firsts
+    assert summed["loss"] == pytest.approx(mean["loss"] * summed["targets_per_unit"], rel=1e-5)
+    assert summed["grad_norm"] > 2 * mean["grad_norm"]
+    assert summed["grad_norm_per_token"] == pytest.approx(mean["grad_norm"], rel=1e-4)
+    assert "grad_norm_per_token" not in mean
+
+
 def test_a_bad_template_is_told_of_without_a_plan(
     bench: Callable[..., Any], conversations: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
