@@ -51,6 +51,14 @@ class PluginSpec:
     def aftertrain_register(self, registry: Registrar) -> None:
         """Add the plugin's rows to the registry; import nothing heavy."""
 
+    @hookspec
+    def aftertrain_doctor(self) -> list[tuple[str, str]]:
+        """What of this machine decides how the plugin's components work, for `aftertrain doctor`: labels and values.
+
+        It need not be there. What it looks at is imported inside it.
+        """
+        return []
+
 
 class ObserverSpec:
     """Hooks of an observer (one instance per run, built from the recipe)."""

@@ -112,9 +112,8 @@ def _load(origin: Origin, patience: float) -> Plugin:
             if speaks == API:
                 _register(module, staging)
     except Exception as error:  # noqa: BLE001  a stranger's module may raise anything
-        note = str(error) if isinstance(error, EndedProgram) else told(error)
         trace = "".join(traceback.format_exception(error))
-        return Plugin(origin, "broken", time.perf_counter() - start, note, trace, tuple(staging.rows))
+        return Plugin(origin, "broken", time.perf_counter() - start, _note(error), trace, tuple(staging.rows))
     seconds = time.perf_counter() - start
     if speaks != API:
         return Plugin(origin, "incompatible", seconds, _incompatible(speaks))
@@ -127,15 +126,38 @@ def _load(origin: Origin, patience: float) -> Plugin:
     return Plugin(origin, state, seconds, note, rows=tuple(staging.rows))
 
 
+def _note(error: Exception) -> str:
+    return str(error) if isinstance(error, EndedProgram) else told(error)
+
+
 def _block(origin: Origin) -> str:
     return f"block it: {BLOCK_VARIABLE}={origin.plugin}"
 
 
-def _register(module: ModuleType, staging: Staging) -> None:
-    """Call the module's hook through pluggy, which checks its marker and its arguments."""
+def machine_facts(registry: Registry) -> list[tuple[str, str]]:
+    """What the plugins say of this machine, in their order; one that raises is told in its place."""
+    rows: list[tuple[str, str]] = []
+    for plugin in registry.plugins:
+        if plugin.usable:
+            try:
+                with foreign(f"plugin {plugin.origin.plugin!r} ({plugin.origin.full()})"):
+                    answers = _hooks(importlib.import_module(plugin.origin.module)).hook.aftertrain_doctor()
+                    rows += [(str(label), str(value)) for facts in answers for label, value in facts]
+            except Exception as error:  # noqa: BLE001  a stranger's hook may raise anything
+                rows.append((plugin.origin.plugin, f"aftertrain_doctor of {plugin.origin.full()}: {_note(error)}"))
+    return rows
+
+
+def _hooks(module: ModuleType) -> pluggy.PluginManager:
+    """The module's hooks through pluggy, which checks their markers and arguments."""
     manager = pluggy.PluginManager("aftertrain")
     manager.add_hookspecs(PluginSpec)
     manager.register(module)
+    return manager
+
+
+def _register(module: ModuleType, staging: Staging) -> None:
+    manager = _hooks(module)
     if not manager.hook.aftertrain_register.get_hookimpls():
         raise TypeError(f"{module.__name__} has no function aftertrain_register marked with @hookimpl")
     manager.hook.aftertrain_register(registry=staging)

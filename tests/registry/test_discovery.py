@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.errors import PluginError, UnknownName
-from aftertrain.registry.discovery import BLOCK_VARIABLE, blocked_by_environment, discover, installed
+from aftertrain.registry.discovery import BLOCK_VARIABLE, blocked_by_environment, discover, installed, machine_facts
 from aftertrain.registry.tables import Plugin, Registry
 from tests.registry.conftest import Install, registering
 
@@ -204,3 +204,28 @@ def test_the_environment_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_discovery_is_done_once_for_each_block() -> None:
     assert installed() is installed()
     assert installed(["nothing"]) is not installed()
+
+
+@pytest.mark.parametrize(
+    ("body", "facts"),
+    [
+        ("return [('probe', 'two of them')]", [("probe", "two of them")]),
+        ("raise SystemExit(0)", [("acme", "aftertrain_doctor of acme-aftertrain 1.2, {file}: ")]),
+        ("return [1]", [("acme", "aftertrain_doctor of acme-aftertrain 1.2, {file}: TypeError: ")]),
+    ],
+)
+def test_a_plugin_s_part_of_doctor_is_its_hook(install: Install, body: str, facts: list[tuple[str, str]]) -> None:
+    source = registering(("loss", "acme/margin"))
+    entry = install(f"{source}\n@hookimpl\ndef aftertrain_doctor():\n    {body}\n")
+    registry = discover([entry])
+    assert only(registry).state == "ok"
+    ((label, value),) = machine_facts(registry)
+    ((expected, beginning),) = facts
+    assert label == expected
+    assert value.startswith(beginning.format(file=only(registry).origin.file))
+
+
+def test_a_plugin_that_is_left_out_has_no_part_in_doctor(install: Install) -> None:
+    source = registering(("loss", "acme/margin"), api="AFTERTRAIN_API = 1")
+    entry = install(f"{source}\n@hookimpl\ndef aftertrain_doctor():\n    return [('probe', 'here')]\n")
+    assert machine_facts(discover([entry])) == []

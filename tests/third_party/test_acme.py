@@ -97,6 +97,7 @@ def test_it_is_listed_with_its_origin(aftertrain: Shell) -> None:
     assert "Nats by which the chosen reply must lead." in shown.stdout
     (line,) = [line for line in aftertrain("plugins").stdout.splitlines() if line.startswith("acme")]
     assert line.split()[:4] == ["acme", "ok", "acme-aftertrain", "1.2.0"]
+    assert "needs nothing of this machine" in aftertrain("doctor").stdout
 
 
 @pytest.mark.slow

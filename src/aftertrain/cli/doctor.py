@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from aftertrain.cli.table import echo_safely, echo_table
-from aftertrain.registry.discovery import installed
+from aftertrain.registry.discovery import installed, machine_facts
 from aftertrain.registry.tables import Registry
 
 LIBRARIES = ("torch", "transformers", "datasets", "pydantic", "safetensors", "tokenizers")
@@ -28,7 +28,7 @@ def doctor(ctx: click.Context) -> None:
     """
     registry = installed()
     _section("Environment", [("python", f"{platform.python_version()} ({sys.executable})"), *_libraries()])
-    _section("Machine", _machine())
+    _section("Machine", [*_machine(), *machine_facts(registry)])
     _section("Extras", _extras())
     if _plugins(registry):
         ctx.exit(1)
@@ -54,20 +54,8 @@ def _version(distribution: str) -> str | None:
 def _machine() -> list[tuple[str, str]]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows = [("system", platform.platform()), ("cpu cores", f"{usable} usable of {os.cpu_count()}")]
-    rows += [("memory", _memory()), *_torch(), *_sandbox()]
+    rows += [("memory", _memory()), *_torch()]
     return rows
-
-
-def _sandbox() -> list[tuple[str, str]]:
-    """What keeps programs that a model wrote away from this machine."""
-    from aftertrain.core.sandbox.level import level
-    from aftertrain.core.sandbox.worker import SandboxError
-
-    try:
-        chosen = level()
-    except SandboxError as error:
-        return [("sandbox", f"none: {error}")]
-    return [("sandbox", chosen.describe()), ("its calls", chosen.calls), ("its memory", chosen.memory)]
 
 
 def _memory() -> str:

@@ -31,3 +31,9 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.settings:CapitalsSettings",
         "capitals of a few countries, judged by a verifier of choice",
     )
+
+
+@hookimpl
+def aftertrain_doctor() -> list[tuple[str, str]]:
+    """What acme's components depend on."""
+    return [("acme", "needs nothing of this machine")]
