@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(shell command -v $(PYTHON)))
 
-.PHONY: help environment format lint types contract test quick docs serve bench changelog ci
+.PHONY: help environment format lint types contract test quick coverage docs serve bench changelog ci
 
 help:  ## list these commands
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test:  ## every test
 
 quick:  ## the tests that need neither real models nor processes
 	$(BIN)pytest -m 'not slow'
+
+coverage:  ## every test, and the lines that none of them runs (twice as slow where all is Python)
+	$(BIN)pytest -n 2 --dist worksteal --cov --cov-report term:skip-covered
 
 docs:  ## build the documentation into site/, warnings are errors
 	$(BIN)mkdocs build --strict

