@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -13,6 +13,7 @@ from pydantic import Field
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.component import Component
 from aftertrain.core.loss import Score
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Engine(Component[S]):
     """
 
     kind: ClassVar[str] = "engine"
+    ranks: Ranks = ALONE
+    """Those that share the model's work: over these a step's counts, sums and metrics are added up."""
 
     @property
     def saves(self) -> Literal["model", "adapter"]:
@@ -78,7 +81,15 @@ class Engine(Component[S]):
         return ()
 
     @abstractmethod
-    def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+    def load(
+        self,
+        model: str,
+        *,
+        head: Head = "lm",
+        optimizer: AdamW | None = None,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Load a Hugging Face folder.
 
         Args:
@@ -86,6 +97,7 @@ class Engine(Component[S]):
             head: `lm` scores tokens; `scalar` has one value per token. A scalar head absent from the folder starts
                 from a normal draw of `seed` with standard deviation 1/√(hidden + 1).
             optimizer: None for a model that is only evaluated (a reference).
+            ranks: those that train the model together; an engine that can share it out keeps them as `ranks`.
 
         Raises:
             ModelError: the folder is unreadable, or of a family whose head the engine does not know.
@@ -129,10 +141,6 @@ class Engine(Component[S]):
         By default looks through `weights`; an engine for which that is dear looks at what it holds itself.
         """
         return [name for name, weight in self.weights() if not bool(weight.isfinite().all())]
-
-    @abstractmethod
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Sum each entry over all ranks (the identity in one process)."""
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -14,6 +14,7 @@ from aftertrain.core.book import Book
 from aftertrain.core.component import Component
 from aftertrain.core.events import Event
 from aftertrain.core.ground.usage import Unused
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.settings import Builder, Settings, unhashed
 
@@ -93,6 +94,7 @@ class StageContext:
         chat_template: named template that replaces the tokenizer's own (see `core.text.chat.load_tokenizer`).
         book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
             stage whose book does not balance is not done.
+        ranks: the processes that work on this stage together; one, unless it is `shared`.
     """
 
     name: str
@@ -105,6 +107,7 @@ class StageContext:
     stopping: Callable[[], bool]
     chat_template: str | None = None
     book: Book = field(default_factory=Book)
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,8 @@ class Stage(Component[S]):
 
     kind: ClassVar[str] = "stage"
     shared: ClassVar[bool] = False
-    """Whether every rank of a run of many processes runs this stage (see `core.learning.ranks.current`). Otherwise
-    rank 0 runs it alone, as in a run of one process, and the others wait."""
+    """Whether every rank of a run of many processes runs this stage (see `StageContext.ranks`). Otherwise rank 0 runs
+    it alone, as in a run of one process, and the others wait."""
 
     @abstractmethod
     def inputs(self) -> Sequence[StageInput]:

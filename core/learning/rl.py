@@ -15,7 +15,7 @@ from torch import Tensor
 
 KLEstimator = Literal["k1", "k2", "k3"]
 Reduce = Callable[[Mapping[str, float]], Mapping[str, float]]
-"""Sums each entry over all ranks (`Engine.reduce`)."""
+"""Sums each entry over all ranks (`Ranks.sum`)."""
 
 
 def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> Tensor:
@@ -144,7 +144,7 @@ def whiten(
     """Scale `values` to unit variance over the masked tokens, and to mean 0 if `shift_mean` (F37).
 
     The mean and the (unbiased) variance are of all masked tokens of the *step*: call it on the whole batch, and with
-    several ranks hand in `Engine.reduce`, for whitening per micro-batch or per rank makes the result depend on them.
+    several ranks hand in `Ranks.sum`, for whitening per micro-batch or per rank makes the result depend on them.
 
     Returns:
         the whitened values (0 off the mask), and the mean and standard deviation they had.

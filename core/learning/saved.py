@@ -19,7 +19,6 @@ from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import ModelError, NumericsError
 from aftertrain.core.events import Saved
 from aftertrain.core.ground.memory import free_bytes
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.learning.saved_copy import Reader, file_names, optional, plain_scores, shown, tensors
 from aftertrain.core.packed.packing import Segment, collate
 
@@ -49,16 +48,15 @@ def save_checked(engine: Engine[Any], folder: Path, *, head: Head, base: str, ro
     few = _few(rows)
     state = _gathered(engine)
     own = _own_scores(engine, head, few)
-    ranks = current()
     saved: Saved | None = None
     fault: ModelError | NumericsError | None = None
-    if ranks.first:
+    if engine.ranks.first:
         reader = Reader(folder, head, base if engine.saves == "adapter" else None)
         try:
             saved = _checked(reader, state, few, own)
         except (ModelError, NumericsError) as error:
             fault = error
-    saved, fault = ranks.share((saved, fault), "the check of the saved model")
+    saved, fault = engine.ranks.share((saved, fault), "the check of the saved model")
     if fault is not None:
         raise fault
     assert saved is not None
@@ -182,10 +180,9 @@ def _held(theirs: Tensor | None, ours: Tensor, dtypes: Sequence[torch.dtype]) ->
 
 def _gathered(engine: Engine[Any]) -> dict[str, Tensor]:
     """What the engine has saved, whole, on rank 0; the others help to gather it and keep nothing."""
-    first = current().first
     kept = {}
     for name, tensor in engine.saved():
-        if first:
+        if engine.ranks.first:
             kept[name] = tensor.detach()
     return kept
 

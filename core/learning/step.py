@@ -17,8 +17,8 @@ from torch import Tensor
 from aftertrain.core.batch import PROBE, PackedBatch, TokenScores, Unit
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import BrokenWeights, NumericsError
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
+from aftertrain.core.ranks import ALONE, Ranks
 
 Engines = Mapping[str, Engine[Any]]
 """The models of a step, keyed like a loss's terms: `policy` has an lm head, `value` a scalar head."""
@@ -37,10 +37,10 @@ class Accumulator:
             self._sums[name] = self._sums.get(name, 0.0) + _number(ratio.sum)
             self._counts[name] = self._counts.get(name, 0.0) + _number(ratio.count)
 
-    def result(self, engine: Engine[Any] | None = None) -> dict[str, float]:
-        """Each metric's sum divided by its count, over all ranks of `engine`; those that counted nothing are absent."""
+    def result(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Each metric's sum divided by its count, over all ranks; those that counted nothing are absent."""
         flat = {f"sum/{k}": v for k, v in self._sums.items()} | {f"count/{k}": v for k, v in self._counts.items()}
-        flat = flat if engine is None else engine.reduce(flat)
+        flat = ranks.sum(flat, "metrics")
         return {name: flat[f"sum/{name}"] / flat[f"count/{name}"] for name in self._sums if flat[f"count/{name}"] != 0}
 
 
@@ -61,10 +61,10 @@ class StepResult:
     tokens: int = 0
 
 
-def count_units(batches: Iterable[PackedBatch], per: Mapping[str, Unit], engine: Engine[Any]) -> dict[str, float]:
+def count_units(batches: Iterable[PackedBatch], per: Mapping[str, Unit], ranks: Ranks) -> dict[str, float]:
     """For each term the number of its units (tokens, segments, pairs of non-zero weight) over all ranks."""
     batches = list(batches)
-    return engine.reduce({term: sum(batch.count(unit) for batch in batches) for term, unit in per.items()})
+    return ranks.sum({term: sum(batch.count(unit) for batch in batches) for term, unit in per.items()}, "units")
 
 
 def score_batch(
@@ -106,7 +106,7 @@ def train_step(
         BrokenWeights: the update itself has left weights that are not finite.
     """
     needs = loss.needs
-    first = next(iter(engines.values()))
+    ranks = _ranks(engines)
     batches, counts = _ready(engines, loss, batches, temperature, progress, f"step {step}: the batch holds")
     sums = dict.fromkeys(needs.per, 0.0)
     found: list[str] = []
@@ -137,7 +137,7 @@ def train_step(
         except NumericsError as error:
             names = [name for batch in batches for name in batch.sample_ids]
             # An engine refuses on every rank or on none, so that all ranks meet here.
-            every = current().gather((found, names), "what is not finite")
+            every = ranks.gather((found, names), "what is not finite")
             told = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
             told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
@@ -148,11 +148,11 @@ def train_step(
                 f"NaN or infinite: {_shown(broken)}; the last checkpoint is intact. Lower optimizer.lr, or raise "
                 "optimizer.eps if it is very small"
             )
-    totals = first.reduce({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
+    totals = ranks.sum({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
     return StepResult(
         losses={term: totals[term] / counts[term] for term in needs.per},
         reports=reports,
-        metrics=metrics.result(first),
+        metrics=metrics.result(ranks),
         tokens=int(totals["tokens"]),
     )
 
@@ -171,7 +171,7 @@ def measure(
         NumericsError: a term has nothing to divide by, or the loss refuses what it is given.
     """
     needs = loss.needs
-    first = next(iter(engines.values()))
+    ranks = _ranks(engines)
     batches, counts = _ready(engines, loss, batches, temperature, progress, "these rows hold")
     sums = dict.fromkeys(needs.per, 0.0)
     found: list[str] = []
@@ -187,11 +187,16 @@ def measure(
         for term, numerator in output.terms.items():
             sums[term] += float(numerator)
         metrics.add(output.metrics)
-    told = dict.fromkeys(line for lines in current().gather(found, "what is not finite") for line in lines)
+    told = dict.fromkeys(line for lines in ranks.gather(found, "what is not finite") for line in lines)
     if told:
         raise NumericsError("; ".join(told))
-    totals = first.reduce(sums)
-    return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(first)
+    totals = ranks.sum(sums)
+    return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(ranks)
+
+
+def _ranks(engines: Engines) -> Ranks:
+    """Those that share the step; a stage loads all its engines with the same."""
+    return next(iter(engines.values())).ranks
 
 
 def _ready(  # noqa: PLR0917  what a step has
@@ -210,7 +215,7 @@ def _ready(  # noqa: PLR0917  what a step has
     needs = loss.needs
     batches = [replace(batch.with_masks(needs.masks), progress=progress) for batch in batches]
     batches, seen = split_probes(batches, needs)
-    counts = count_units(batches, needs.per, next(iter(engines.values())))
+    counts = count_units(batches, needs.per, _ranks(engines))
     for term, count in counts.items():
         if count <= 0:
             raise NumericsError(f"{holder} no {needs.per[term]} to learn from (term {term!r})")
@@ -239,7 +244,7 @@ def _statistics(
         for name, value in loss.statistics(batch.to(scores.device), scores).items():
             sums[name] = sums[name] + value if name in sums else value
     flat = {f"{name}/{i}": float(x) for name, value in sums.items() for i, x in enumerate(value.flatten())}
-    flat = next(iter(engines.values())).reduce(flat)
+    flat = _ranks(engines).sum(flat)
     return {
         name: value.new_tensor([flat[f"{name}/{i}"] for i in range(value.numel())]).view(value.shape)
         for name, value in sums.items()

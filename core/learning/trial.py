@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from aftertrain.core.engine import AdamW, Engine
+from aftertrain.core.engine import AdamW, Engine, Head
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import PlanContext, Stage
 
@@ -30,8 +31,8 @@ class Trial:
         models: folder of the model that each term of the loss trains.
         seed: of a scalar head.
         temperature: logits are divided by it.
-        reference: the atoms with `reference_logprobs`, by the stage's own cache in the folder that it is given; None
-            where the loss has no reference that is computed beforehand.
+        reference: the atoms with `reference_logprobs`, by the stage's own cache in the folder that it is given, made
+            by these ranks; None where the loss has no reference that is computed beforehand.
         made_up: token columns that only a rollout gives. They are made up: log-probs near the model's own, standard
             normals else.
         rehearsal: the stage made anew, with a few rows, six steps of it and no checkpoints of its own accord; None
@@ -39,6 +40,7 @@ class Trial:
         untried: why an invariant (by name) is not checked here.
         chat_template: named template that replaces the tokenizer's own, for the rehearsal.
         only: the trial of some of the atoms, by their places; None where the rows are to be taken as they are.
+        ranks: those that try it together.
     """
 
     about: str
@@ -50,12 +52,13 @@ class Trial:
     models: Mapping[str, str]
     seed: int = 0
     temperature: float = 1.0
-    reference: Callable[[Path], Sequence[Atom]] | None = None
+    reference: Callable[[Path, Ranks], Sequence[Atom]] | None = None
     made_up: frozenset[str] = frozenset()
     rehearsal: Callable[[], Stage[Any]] | None = None
     untried: Mapping[str, str] = field(default_factory=dict)
     chat_template: str | None = None
     only: Callable[[Sequence[int]], Trial] | None = None
+    ranks: Ranks = ALONE
 
     def engines(self, optimizer: AdamW | None, **changed: Any) -> dict[str, Engine[Any]]:
         """The models that the loss trains, loaded anew.
@@ -72,7 +75,8 @@ class Trial:
         made: dict[str, Engine[Any]] = {}
         for term, folder in self.models.items():
             made[term] = self.builder.build(use)
-            made[term].load(folder, head="scalar" if term == "value" else "lm", optimizer=optimizer, seed=self.seed)
+            head: Head = "scalar" if term == "value" else "lm"
+            made[term].load(folder, head=head, optimizer=optimizer, seed=self.seed, ranks=self.ranks)
         return made
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.ground.reading import read_json
-from aftertrain.core.learning.ranks import ALONE, Ranks
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.run.disk import disk_refusal
 
 log = logging.getLogger(__name__)

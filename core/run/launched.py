@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aftertrain.core.errors import AftertrainError, Interrupted, RankLost
 from aftertrain.core.ground.cleaning import described
-from aftertrain.core.learning.ranks import Ranks
+from aftertrain.core.learning.processes import Processes
 
 log = logging.getLogger(__name__)
 PIPE = "AFTERTRAIN_LAUNCHER"
@@ -92,7 +92,7 @@ class Line:
 
 
 @contextmanager
-def own_words(folder: Path, ranks: Ranks, line: Line) -> Iterator[None]:
+def own_words(folder: Path, ranks: Processes, line: Line) -> Iterator[None]:
     """Around the work of a rank other than 0: what ends it is left for rank 0 to tell, and kept in a file of its own.
 
     Our launcher keeps a rank's whole output there; under torchrun and others only this is.
@@ -102,7 +102,7 @@ def own_words(folder: Path, ranks: Ranks, line: Line) -> Iterator[None]:
     except Interrupted:
         raise
     except BaseException as error:
-        if not isinstance(error, RankLost) and ranks.presence is not None:
+        if not isinstance(error, RankLost):
             said = str(error) if isinstance(error, AftertrainError) else described(error)
             ranks.presence.fail(f"{said} (see {words_file(folder, ranks.rank)})")
         if not line.launched:
@@ -125,7 +125,7 @@ def _write_down(file: Path, error: BaseException) -> None:
         log.error("%s: cannot write why this rank ends: %s", file, refused.strerror)
 
 
-def linger(line: Line, ranks: Ranks) -> None:
+def linger(line: Line) -> None:
     """Let the rank that failed first be found first: this one only lost it."""
-    if not ranks.first and line.launched:
+    if line.launched:
         threading.Event().wait(GRACE)

@@ -12,7 +12,7 @@ from aftertrain.core.book import Account, Book, Sum
 from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.events import Balance
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
-from aftertrain.core.learning.ranks import ALONE, Ranks
+from aftertrain.core.ranks import ALONE, Ranks
 
 FILE = "ledger.json"
 """The book in a checkpoint's folder."""

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from aftertrain.core.errors import RankLost
 from aftertrain.core.learning.meeting import SETTING, patience
-from aftertrain.core.learning.ranks import Ranks
+from aftertrain.core.learning.processes import Processes
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Artifact
 
 SILENCE = 300.0
@@ -65,7 +66,7 @@ class Lead:
     """Rank 0's side. With one rank it does nothing."""
 
     def __init__(self, ranks: Ranks) -> None:
-        self._store = ranks.store
+        self._store = ranks.store if isinstance(ranks, Processes) else None
         self._given = 0
 
     def give(self, order: Order | None) -> None:
@@ -75,7 +76,7 @@ class Lead:
             self._given += 1
 
 
-def follow(ranks: Ranks) -> Iterator[Order]:
+def follow(ranks: Processes) -> Iterator[Order]:
     """Rank 0's orders as they come, until there are no more.
 
     Raises:
@@ -94,15 +95,13 @@ def follow(ranks: Ranks) -> Iterator[Order]:
         yield order
 
 
-def _awaited(ranks: Ranks, key: str, longest: float) -> bytes:
+def _awaited(ranks: Processes, key: str, longest: float) -> bytes:
     """What rank 0 leaves in the store, asked for in a thread: a store whose process is stopped never answers.
 
     Raises:
         RankLost: rank 0 is silent.
         RuntimeError: the store is gone.
     """
-    assert ranks.store is not None
-    assert ranks.presence is not None
     shared, found, given_up = ranks.store, Future[bytes](), threading.Event()
 
     def ask() -> None:

@@ -35,8 +35,9 @@ from aftertrain.core.events.diary import EventLog
 from aftertrain.core.ground.foreign import EndedProgram, foreign, message_of, told
 from aftertrain.core.ground.memory import memory_refusal
 from aftertrain.core.learning.deadline import on_deadline
-from aftertrain.core.learning.ranks import ALONE, Ranks, alone, joined
+from aftertrain.core.learning.processes import Processes, joined
 from aftertrain.core.learning.seeding import use_determinism
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
@@ -116,13 +117,13 @@ def run_job(job: Job) -> RunResult:
     nodes = build_graph(job.recipe.stages, job.builder, job.locate)
     line = Line()
     with joined() as ranks:
-        if ranks.first:
+        if not isinstance(ranks, Processes) or ranks.first:
             return _lead(job, nodes, ranks, line)
         with own_words(job.folder, ranks, line):
             try:
                 return _follow(job, nodes, ranks)
             except RankLost:
-                linger(line, ranks)
+                linger(line)
                 raise
 
 
@@ -144,7 +145,7 @@ def _lead(job: Job, nodes: tuple[Node, ...], ranks: Ranks, line: Line) -> RunRes
             log.close()
 
 
-def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
+def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
     """Run the stages that rank 0 shares, as it says, and leave every record to it."""
     use_determinism(job.recipe.threads)
     stages = {node.name: node.stage for node in nodes}
@@ -164,6 +165,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Ranks) -> RunResult:
                 stopping=stopping,
                 chat_template=job.recipe.chat_template,
                 book=ledger.book,
+                ranks=ranks,
             )
             with foreign(f"stage {order.stage!r}", randomness=False, level=_level(stages[order.stage])):
                 stages[order.stage].run(context)
@@ -287,6 +289,7 @@ class _Walk:
 
     def _run(self, node: Node, lineage: Lineage, folder: Path, damage: str | None) -> Artifact:
         emit = partial(self._emit, node.name)
+        ranks = self.ranks if node.stage.shared else ALONE
         notes = [f"{damage}; the stage is done again"] if damage else []
         why = self._why(node, lineage, folder)
         notes += self._abandoned(node, folder, why)
@@ -299,8 +302,8 @@ class _Walk:
             on_damage=notes.append,
             before_commit=self.log.sync,
             on_saved=lambda step, path: emit(Checkpointed(str(path.relative_to(self.folder.path))), step),
-            ranks=self.ranks if node.stage.shared else ALONE,
             beside=ledger.save,
+            ranks=ranks,
         )
         checkpoints.sweep()
         step, state = checkpoints.latest() or (0, None)
@@ -333,6 +336,7 @@ class _Walk:
             stopping=self.stopping,
             chat_template=self.job.recipe.chat_template,
             book=ledger.book,
+            ranks=ranks,
         )
         started = time.monotonic()
         made = self._made(node, context)
@@ -346,10 +350,8 @@ class _Walk:
 
     def _made(self, node: Node, context: StageContext) -> Artifact:
         with foreign(f"stage {node.name!r}", randomness=False, level=_level(node.stage)):
-            if not node.stage.shared:
-                with alone():
-                    return node.stage.run(context)
-            self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
+            if node.stage.shared:
+                self.lead.give(Order(node.name, context.folder, context.inputs, context.checkpoints.latest()))
             return node.stage.run(context)
 
     def _emit(self, stage: str, event: Event, step: int | None = None, /) -> None:
@@ -414,7 +416,7 @@ class _Walk:
         if not isinstance(error, Exception):
             return EndedProgram(f"{stage} raised {told(error)}, which would have ended the program")
         if isinstance(error, RankLost):
-            lost = self.line.wait() or (self.ranks.presence.lost() if self.ranks.presence is not None else "")
+            lost = self.line.wait() or (self.ranks.presence.lost() if isinstance(self.ranks, Processes) else "")
             return RankLost(f"{stage}: {lost}") if lost else error
         refused = disk_refusal(error)
         if refused is not None:

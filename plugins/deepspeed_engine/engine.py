@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,12 +17,12 @@ from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import MissingExtra, ModelError, NumericsError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.learning.ranks import Ranks, current
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.model import device_of, load_model, not_finite, write_model
 from aftertrain.core.packed.probing import preflight_head, probe, probe_head
 from aftertrain.core.packed.recompute import checkpoint_layers
 from aftertrain.core.packed.router import router_misfit
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
 from aftertrain.plugins.deepspeed_engine.start import Scorer, wrap
@@ -41,14 +41,13 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     Config = DeepSpeedSettings
 
     _model: PreTrainedModel
-    _ranks: Ranks
     _scorer: Any
     _engine: Any
 
     def preflight(self, model: str, *, head: Head = "lm") -> None:
         if find_spec("deepspeed") is None:
             raise MissingExtra("deepspeed", "deepspeed", "the engine 'deepspeed'")
-        device = device_of(self.settings.device, current().local)
+        device = device_of(self.settings.device, 0)
         if head == "lm" and (head_kernel := self._made_head_kernel()) is not None:
             preflight_head(head_kernel, read_config(model), device, getattr(torch, self.settings.dtype))
 
@@ -56,12 +55,20 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
         misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
         return [misfit] if misfit else []
 
-    def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+    def load(
+        self,
+        model: str,
+        *,
+        head: Head = "lm",
+        optimizer: AdamW | None = None,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
+    ) -> None:
         if optimizer is not None and (misfits := self.misfits(model, head=head)):
             raise ModelError(f"{model}: {'; '.join(misfits)}")
-        self._ranks = current()
+        self.ranks = ranks
         self._model = load_model(model, head, seed)
-        self._model.to(device_of(self.settings.device, self._ranks.local))  # type: ignore[arg-type]
+        self._model.to(device_of(self.settings.device, self.ranks.local))  # type: ignore[arg-type]
         self._device = self._model.device
         probe(self._model, head)
         self._n_parameters = sum(parameter.numel() for parameter in self._model.parameters())
@@ -75,11 +82,11 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
             return
         if self.settings.activation_checkpointing:
             checkpoint_layers(self._model)
-        self._engine = wrap(self._model, scorer, optimizer, self._ranks)
+        self._engine = wrap(self._model, scorer, optimizer, self.ranks)
         self._scorer = self._engine
 
     def facts(self, model: str) -> dict[str, str]:
-        found = {"device": device_of(self.settings.device, current().local).type}
+        found = {"device": device_of(self.settings.device, 0).type}
         if (head_kernel := self._made_head_kernel()) is not None:
             found["head kernel's version"] = head_kernel.version
         return found
@@ -93,7 +100,7 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     def backward(self, numerator: Tensor, denominator: float) -> None:
         # DeepSpeed averages over ranks; the denominator is global already (F42).
         with self._together("gradients"):
-            self._engine.backward(numerator * (self._ranks.size / denominator), scale_wrt_gas=False)
+            self._engine.backward(numerator * (self.ranks.size / denominator), scale_wrt_gas=False)
 
     def step(self, learning_rate: float) -> StepReport:
         for group in self._engine.optimizer.param_groups:
@@ -108,11 +115,8 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     def not_finite(self) -> list[str]:
         # Under ZeRO 3 a rank holds a share of each weight.
         shares = ((name, getattr(p, "ds_tensor", p)) for name, p in self._model.named_parameters())
-        every = self._ranks.gather(not_finite(shares), "what is not finite after the step")
+        every = self.ranks.gather(not_finite(shares), "what is not finite after the step")
         return list(dict.fromkeys(name for names in every for name in names))
-
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return self._ranks.sum(sums)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self._model.named_parameters():
@@ -122,7 +126,7 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
     def saved(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.weights():
             # Shared out again when its turn is over.
-            yield name, tensor.to("cpu", copy=True) if self._ranks.first else tensor
+            yield name, tensor.to("cpu", copy=True) if self.ranks.first else tensor
         # Of persistent buffers (DeepSeek-V3's expert biases) every rank has its own.
         named = {name for name, _ in self._model.named_buffers()}
         for name, tensor in self._model.state_dict().items():
@@ -131,16 +135,16 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
 
     def save_model(self, folder: Path) -> None:
         state = dict(self.saved())
-        if self._ranks.first:
+        if self.ranks.first:
             write_model(self._model, state, folder, self.settings.dtype)
 
     def save_state(self, folder: Path) -> None:
         with self._together("the state of a checkpoint"):
-            write_state(folder, self._model, self._engine, self._ranks)
+            write_state(folder, self._model, self._engine, self.ranks)
 
     def load_state(self, folder: Path) -> None:
         with self._together("the state of a checkpoint"):
-            read_state(folder, self._model, self._engine, self._ranks)
+            read_state(folder, self._model, self._engine, self.ranks)
 
     @property
     def n_parameters(self) -> int:
@@ -162,4 +166,4 @@ class DeepSpeedEngine(Engine[DeepSpeedSettings]):
         return deepspeed.zero.GatheredParameters([parameter])
 
     def _together(self, what: str) -> Any:
-        return nullcontext() if self._engine is None else self._ranks.together(what)
+        return nullcontext() if self._engine is None else self.ranks.together(what)

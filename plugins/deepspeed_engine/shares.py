@@ -20,7 +20,7 @@ from torch import Tensor
 
 from aftertrain.core.errors import CheckpointError
 from aftertrain.core.ground.reading import CURE, read_json
-from aftertrain.core.learning.ranks import Ranks
+from aftertrain.core.ranks import Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

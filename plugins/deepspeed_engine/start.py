@@ -16,9 +16,9 @@ from aftertrain.core.batch import PackedBatch
 from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import MissingExtra, RunError
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.learning.ranks import Ranks
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.model import adamw, lm_head, score_packed
+from aftertrain.core.ranks import Ranks
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 
 if TYPE_CHECKING:

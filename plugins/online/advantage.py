@@ -151,7 +151,7 @@ def _whitened(
 ) -> tuple[list[PackedBatch], dict[str, float]]:
     """Whiten the advantages over all response tokens of the step and all ranks; the returns stay as they are."""
     advantages, mask = _joined(batches, "advantages")
-    whitened, mean, std = whiten(advantages, mask, reduce=policy.reduce)
+    whitened, mean, std = whiten(advantages, mask, reduce=policy.ranks.sum)
     parts = torch.split(whitened, [batch.n_tokens for batch in batches])
     metrics = {"advantage_mean": mean, "advantage_std": std}
     if not wanted:

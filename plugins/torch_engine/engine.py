@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,7 +15,6 @@ from aftertrain.core.engine import AdamW, Engine, Head, StepReport
 from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.learning.ranks import Ranks, current
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.attention_kernels import choose_kernel
 from aftertrain.core.packed.heap import give_back
@@ -32,6 +31,7 @@ from aftertrain.core.packed.model import (
 from aftertrain.core.packed.probing import probe, probe_head, probe_kernel
 from aftertrain.core.packed.recompute import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
 from aftertrain.core.packed.router import router_misfit
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.text.padding import check_base
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
 from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
@@ -60,7 +60,6 @@ class TorchEngine(Engine[TorchSettings]):
     _folder: str
     _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
-    _ranks: Ranks
 
     @property
     def saves(self) -> Literal["model", "adapter"]:
@@ -73,13 +72,21 @@ class TorchEngine(Engine[TorchSettings]):
         misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
         return [misfit] if misfit else []
 
-    def load(self, model: str, *, head: Head = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None:
+    def load(
+        self,
+        model: str,
+        *,
+        head: Head = "lm",
+        optimizer: AdamW | None = None,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
+    ) -> None:
         if optimizer is not None and (misfits := self.misfits(model, head=head)):
             raise ModelError(f"{model}: {'; '.join(misfits)}")
         self._head = head
-        self._ranks = current()
+        self.ranks = ranks
         self._model = load_model(model, head, seed)
-        self._model.to(device_of(self.settings.device, self._ranks.local))  # type: ignore[arg-type]
+        self._model.to(device_of(self.settings.device, self.ranks.local))  # type: ignore[arg-type]
         self._folder = model
         self._kernel = choose_kernel(
             self.settings.attention, self._model.device, self.settings.dtype, self._model.config.get_text_config()
@@ -107,7 +114,7 @@ class TorchEngine(Engine[TorchSettings]):
         self._max_grad_norm = float("inf") if limit is None else limit
 
     def facts(self, model: str) -> dict[str, str]:
-        device = device_of(self.settings.device, current().local)
+        device = device_of(self.settings.device, 0)
         config = read_config(model).get_text_config()
         found = {
             "device": device.type,
@@ -143,7 +150,7 @@ class TorchEngine(Engine[TorchSettings]):
 
     def step(self, learning_rate: float) -> StepReport:
         assert self._optimizer is not None, "the model was loaded without an optimizer"
-        add_gradients(self._model, self._ranks)
+        add_gradients(self._model, self.ranks)
         try:
             norm = clip(self._model.parameters(), self._max_grad_norm)
         except NumericsError:
@@ -165,9 +172,6 @@ class TorchEngine(Engine[TorchSettings]):
     def not_finite(self) -> list[str]:
         return not_finite((name, p) for name, p in self._model.named_parameters() if p.requires_grad)
 
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return self._ranks.sum(sums)
-
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         if self._lora is None:
             for name, parameter in self._model.named_parameters():
@@ -176,8 +180,8 @@ class TorchEngine(Engine[TorchSettings]):
             yield from merged_state(self._model)
 
     def save_model(self, folder: Path) -> None:
-        check_equal(self._model, self._ranks)
-        if not self._ranks.first:
+        check_equal(self._model, self.ranks)
+        if not self.ranks.first:
             return
         if self._lora is not None and self._lora.save == "adapter":
             save_adapters(self._model, folder, self._folder)
@@ -193,8 +197,8 @@ class TorchEngine(Engine[TorchSettings]):
             yield from merged_state(self._model)
 
     def save_state(self, folder: Path) -> None:
-        check_equal(self._model, self._ranks)
-        if self._ranks.first:
+        check_equal(self._model, self.ranks)
+        if self.ranks.first:
             write_state(folder, self._model, self._optimizer)
 
     def load_state(self, folder: Path) -> None:

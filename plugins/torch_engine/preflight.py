@@ -11,7 +11,6 @@ from aftertrain.core.engine import Head
 from aftertrain.core.errors import MissingExtra, ModelError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.packed.attention_kernels import choose_kernel
 from aftertrain.core.packed.model import device_of, skeleton
 from aftertrain.core.packed.probing import preflight_head
@@ -25,7 +24,7 @@ def preflight(settings: TorchSettings, folder: str, head: Head, head_kernel: Hea
     Raises:
         ModelError: this machine or this model has not what the settings ask for. MissingExtra: a package is absent.
     """
-    device = device_of(settings.device, current().local)
+    device = device_of(settings.device, 0)
     config = read_config(folder)
     choose_kernel(settings.attention, device, settings.dtype, config.get_text_config())
     if head_kernel is not None and head == "lm":

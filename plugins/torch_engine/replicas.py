@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.learning.ranks import Ranks
+from aftertrain.core.ranks import Ranks
 
 
 def add_gradients(model: nn.Module, ranks: Ranks) -> None:

@@ -17,7 +17,6 @@ from aftertrain.core.batch import CHOSEN, SINGLE
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
 from aftertrain.plugins.training.composition import compose, entropy
 from aftertrain.plugins.training.feed import Feed, Planned
@@ -117,7 +116,7 @@ class Composed(Feed):
 
 def reply_logprobs(replies: Sequence[Segment], budget: int, engine: Engine[Any], *, mean: bool) -> list[float]:
     """Log-probability of each segment's targets in nats, summed or per token; every rank scores its share."""
-    ranks = current()
+    ranks = engine.ranks
     sizes = [len(reply.token_ids) for reply in replies]
     groups = group_by_budget(sizes, budget)
     found = torch.zeros(len(replies), dtype=torch.float64)

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aftertrain.core.engine import Engine
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.lineage import nested
@@ -87,6 +87,7 @@ def with_reference(
     budget: int,
     make_engine: Callable[[], Engine[Any]],
     *,
+    ranks: Ranks,
     warn: Callable[[str], None],
 ) -> Referenced:
     """The atoms with the column `reference_logprobs`, from `folder/reference.safetensors` if it holds just these.
@@ -95,13 +96,13 @@ def with_reference(
         key: digest of all that decides the numbers (see `reference_key`).
         budget: tokens of a micro-batch.
         make_engine: loads the reference model; called only when the file does not serve.
+        ranks: those that compute it together.
         warn: told why a file that is there does not serve.
     """
     path = folder / FILE
-    ranks = current()
     column = _read(path, key, int(samples.sizes.sum()), warn)
     if ranks.any(column is None, "whether reference log-probs must be computed"):
-        column = _compute(samples, budget, make_engine())
+        column = _compute(samples, budget, make_engine(), ranks)
         if ranks.first:
             _write(path, key, column)
     assert column is not None
@@ -128,12 +129,11 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budge
     return digest.hexdigest()
 
 
-def _compute(samples: Tokens, budget: int, engine: Engine[Any]) -> Tensor:
+def _compute(samples: Tokens, budget: int, engine: Engine[Any], ranks: Ranks) -> Tensor:
     """Every rank scores its share of the micro-batches, which are the same for any number of ranks."""
     ends = np.cumsum(samples.lengths)
     starts = ends - samples.lengths
     first_tokens = np.cumsum(samples.sizes) - samples.sizes
-    ranks = current()
     column = torch.zeros(int(ends[-1]))
 
     def segment(number: int) -> Segment:

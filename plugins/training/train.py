@@ -14,7 +14,6 @@ from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, 
 from aftertrain.core.events import Dropped, Metrics, Progress, Skipped, Warned
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.usage import Unused
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.learning.saved import save_checked
 from aftertrain.core.learning.schedule import Pace
 from aftertrain.core.learning.seeding import sub_seed
@@ -103,13 +102,19 @@ class Train(Stage[TrainSettings]):
             head=self._head,
             optimizer=self.settings.optimizer,
             seed=sub_seed(context.seed, context.name, "head"),
+            ranks=context.ranks,
         )
+        if engine.ranks.size != context.ranks.size:
+            raise RunError(
+                f"stage {context.name!r}: the engine {self.settings.engine.name!r} shares no work, and the run has "
+                f"{context.ranks.size} ranks, each of which would train by itself; run it without --nproc"
+            )
         done = 0
         if latest is not None:
             done, state = latest
             engine.load_state(state)
             feed.restore(state)
-        accounts = Accounts(context.book, first=current().first)
+        accounts = Accounts(context.book, first=context.ranks.first)
         accounts.expect(feed.intake, feed.passes)
         last = self._steps(context, engine, loss, feed, validation=validation, accounts=accounts, done=done)
         folder = context.folder / "model"
@@ -128,7 +133,7 @@ class Train(Stage[TrainSettings]):
             raise
         accounts.close(feed.intake, feed.passes, feed.unreached())
         context.emit(saved, feed.total)
-        if current().first:
+        if context.ranks.first:
             if self._head == "scalar":
                 tokenizer.pad_token_id = reward_padding(model.path)
             tokenizer.save_pretrained(folder)
@@ -233,7 +238,7 @@ class Train(Stage[TrainSettings]):
         """Every step that is not done; the rows of the last one."""
         settings, total = self.settings, feed.total
         (term,) = loss.needs.per
-        ranks = current()
+        ranks = context.ranks
         skipped = 0
         rows: Sequence[Atom] = ()
 
@@ -295,7 +300,7 @@ class Train(Stage[TrainSettings]):
                 unknown += check_padding(model, tokenizer, samples)
             for message in unknown if step == 1 else ():
                 warn(message)
-            Accounts(context.book, first=current().first).window(samples.intake)
+            Accounts(context.book, first=context.ranks.first).window(samples.intake)
             # Places are looked for from the start of the data: for the windows of a stream that would be far each time.
             _emit_left_out(context, samples, step, data.where if step == 1 else lambda ids: {})
 
@@ -340,7 +345,7 @@ class Train(Stage[TrainSettings]):
         budget = used.micro_tokens(self.settings.batch)
         folder = context.folder / "validation"
         folder.mkdir(exist_ok=True)
-        return Validation(chosen, self._referenced(context, loss, used, budget, folder), budget)
+        return Validation(chosen, self._referenced(context, loss, used, budget, folder), budget, context.ranks)
 
     def _held_out(self, tokenizer: PreTrainedTokenizerBase, loss: Loss[Any], **supply: Any) -> Samples:
         assert self.settings.validation is not None
@@ -357,7 +362,7 @@ class Train(Stage[TrainSettings]):
 
         def reference() -> Engine[Any]:
             engine = self._engine()
-            engine.load(model.path)
+            engine.load(model.path, ranks=context.ranks)
             return engine
 
         key = reference_key(Path(model.path), self._engine(), samples.atoms, budget)
@@ -367,6 +372,7 @@ class Train(Stage[TrainSettings]):
             key,
             budget,
             reference,
+            ranks=context.ranks,
             warn=lambda message: context.emit(Warned(message)),
         )
 
@@ -387,7 +393,7 @@ class Train(Stage[TrainSettings]):
 def _save(engine: Engine[Any], feed: Feed, folder: Path) -> None:
     """A checkpoint's content; every rank calls it."""
     engine.save_state(folder)
-    if current().first:
+    if engine.ranks.first:
         feed.save(folder)
 
 

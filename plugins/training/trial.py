@@ -14,6 +14,7 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.trial import END, Trial
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Record
 from aftertrain.core.settings import Builder, Kinded, Use
 from aftertrain.core.stage import PlanContext, Stage
@@ -147,17 +148,17 @@ def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
 
 def _reference(
     model: Path, engine: Callable[[], Engine[Any]], atoms: Sequence[Atom], budget: int
-) -> Callable[[Path], list[Atom]]:
-    def loaded() -> Engine[Any]:
-        made = engine()
-        made.load(str(model))
-        return made
-
+) -> Callable[[Path, Ranks], list[Atom]]:
     def refuse(message: str) -> None:
         raise RunError(f"the cached reference is not accepted again: {message}")
 
-    def referenced(folder: Path) -> list[Atom]:
+    def referenced(folder: Path, ranks: Ranks) -> list[Atom]:
+        def loaded() -> Engine[Any]:
+            made = engine()
+            made.load(str(model), ranks=ranks)
+            return made
+
         key = reference_key(model, engine(), atoms, budget)
-        return with_reference(Tokens.of(atoms), folder, key, budget, loaded, warn=refuse)[:]
+        return with_reference(Tokens.of(atoms), folder, key, budget, loaded, ranks=ranks, warn=refuse)[:]
 
     return referenced

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from aftertrain.core.engine import Engine
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.learning.step import measure
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom, pack_share
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import PlanItem
 from aftertrain.plugins.training.settings import TrainSettings, ValidationSettings
 
@@ -32,8 +32,7 @@ class Validation:
         rows: how many rows (pairs) there are.
     """
 
-    def __init__(self, settings: ValidationSettings, atoms: Sequence[Atom], budget: int) -> None:
-        ranks = current()
+    def __init__(self, settings: ValidationSettings, atoms: Sequence[Atom], budget: int, ranks: Ranks) -> None:
         self.rows, self._every = len(atoms), settings.every
         self._batches = pack_share(atoms, budget, rank=ranks.rank, ranks=ranks.size)
 

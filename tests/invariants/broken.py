@@ -13,8 +13,8 @@ from torch import nn
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import StepReport
-from aftertrain.core.learning.ranks import ALONE
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
+from aftertrain.core.ranks import ALONE
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.torch_engine.engine import TorchEngine
 
@@ -110,7 +110,7 @@ class Lonely(TorchEngine):
 
     def load(self, *arguments: Any, **options: Any) -> None:
         super().load(*arguments, **options)
-        self._ranks = ALONE
+        self.ranks = ALONE
 
 
 class Misnamed(TorchEngine):

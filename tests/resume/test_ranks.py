@@ -49,7 +49,6 @@ class Trouble(SFT):
 
 LOOK = """
 import json
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.records import Artifact
 from aftertrain.core.stage import Stage, StageInput, StageSettings
 
@@ -72,7 +71,7 @@ class Look(Stage[StageSettings]):
         context.checkpoints.save(1, lambda folder: (folder / "x").write_text("x"))
         found = context.folder / "found"
         found.mkdir()
-        (found / "ranks.json").write_text(json.dumps([current().rank, current().size]))
+        (found / "ranks.json").write_text(json.dumps([context.ranks.rank, context.ranks.size]))
         return Artifact("scores", str(found), context.name, digest="")
 """
 

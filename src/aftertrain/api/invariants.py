@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,16 +98,16 @@ def check_invariants(
 
 def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int | None) -> None:
     """One rank's part of the invariant `ranks`, in a process that `check_invariants` started."""
-    from aftertrain.core.learning.ranks import joined
+    from aftertrain.core.learning.processes import joined
     from aftertrain.core.run.launched import Line
     from aftertrain.invariants.bench import Bench
     from aftertrain.invariants.shares import write_share as write
 
     Line()
-    with joined():
+    with joined() as ranks:
         for _, trial, _ in trials(recipe, overrides, stage, rows):
             assert trial is not None
-            write(Bench(trial, Path(os.environ[SHARE])))
+            write(Bench(replace(trial, ranks=ranks), Path(os.environ[SHARE])))
 
 
 def trials(

@@ -60,7 +60,7 @@ class Bench:
         """The rows with the reference's log-probs as the stage caches them, or as they are."""
         if self.trial.reference is None:
             return self.trial.atoms
-        return self.trial.reference(self.folder)
+        return self.trial.reference(self.folder, self.trial.ranks)
 
     @cached_property
     def atoms(self) -> list[Atom]:

@@ -19,16 +19,19 @@ from aftertrain.core.ground.quiet import quiet
 from aftertrain.core.learning.step import train_step
 from aftertrain.core.learning.trial import Trial
 from aftertrain.core.loss import Score
+from aftertrain.core.ranks import ALONE
 from aftertrain.invariants.outcome import Outcome
 
 
 class PlainModel:
-    """What a training step asks of an engine, done in the plainest way.
+    """What a training step asks of an engine, done in the plainest way, by one process.
 
     Args:
         folder: of the model.
         weights: named as in the folder; they replace those of the folder (a scalar head is drawn by the engine).
     """
+
+    ranks = ALONE
 
     def __init__(self, folder: str, scalar: bool, weights: Mapping[str, Tensor]) -> None:
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -72,10 +75,6 @@ class PlainModel:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             self.gradients[name] = gradient.detach().float().cpu()
         return StepReport(0.0, learning_rate)
-
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """As `Engine.reduce` in one process."""
-        return dict(sums)
 
     def _scores(self, ids: Tensor, temperature: float, wants: set[Score], *, grad: bool) -> dict[str, Tensor]:
         key = tuple(ids.tolist())

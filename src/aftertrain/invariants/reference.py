@@ -18,7 +18,7 @@ def check_reference(bench: Bench) -> Finding:
     made = _column(bench)
     read = [
         {REFERENCE: torch.tensor(segment.columns[REFERENCE])}
-        for atom in trial.reference(bench.folder)
+        for atom in trial.reference(bench.folder, trial.ranks)
         for segment in atom
     ]
     cached = [{"logprobs": each[REFERENCE]} for each in made]

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aftertrain.core.ground.reading import read_json
-from aftertrain.core.learning.ranks import current
 from aftertrain.core.packed.packing import pack, pack_share
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import Finding, Measure, NotChecked
@@ -29,7 +28,7 @@ FIGURES, GRADIENT = "figures.json", "gradient.safetensors"
 
 def write_share(bench: Bench) -> None:
     """This rank's part of the steps that are compared; rank 0 writes what came of them into the bench's folder."""
-    ranks = current()
+    ranks = bench.trial.ranks
     for name, rows in _steps(bench).items():
         batches = pack_share([bench.atoms[i] for i in rows], bench.trial.budget, rank=ranks.rank, ranks=ranks.size)
         done = outcome(bench.trial, batches)

@@ -13,12 +13,23 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import CHOSEN, PROBE, PackedBatch, TokenScores
-from aftertrain.core.engine import AdamW, Engine, StepReport
+from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.learning.step import Accumulator, measure, train_step
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
 from aftertrain.core.packed.packing import Segment, collate
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.settings import Settings
+
+
+class Copies(Ranks):
+    """So many ranks that all hold what this one holds."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size=size)
+
+    def gather(self, value: Any, what: str) -> list[Any]:
+        return [value] * self.size
 
 
 class Line(Engine[Settings]):
@@ -26,10 +37,10 @@ class Line(Engine[Settings]):
 
     def __init__(self, slope: float = 1.0, ranks: int = 1) -> None:
         self.slope = torch.tensor(slope, requires_grad=True)
-        self.ranks = ranks
+        self.ranks = Copies(ranks)
         self.scored = 0
 
-    def load(self, model: str, *, head: Any = "lm", optimizer: AdamW | None = None, seed: int = 0) -> None: ...
+    def load(self, model: str, **options: Any) -> None: ...
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Any] = (), *, temperature: float = 1.0, grad: bool = True
@@ -47,9 +58,6 @@ class Line(Engine[Settings]):
         if not math.isfinite(gradient):
             raise NumericsError(f"the gradient's norm is {gradient}")
         return StepReport(gradient, learning_rate)
-
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return {name: value * self.ranks for name, value in sums.items()}
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         yield "slope", self.slope

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aftertrain.core.book import OWN, TOKENS, UNITS, Book, Sum
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError, UnknownName
 from aftertrain.core.events.lines import read_events
-from aftertrain.core.learning.ranks import Ranks
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.run.ledger import FILE, Ledger
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import StageContext

@@ -23,8 +23,9 @@ import torch
 
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.learning.ranks import current, joined
+from aftertrain.core.learning.processes import joined
 from aftertrain.core.packed.packing import Segment, pack_share
+from aftertrain.core.ranks import Ranks
 
 
 class NoBuilder:
@@ -38,7 +39,7 @@ def step(engine: Any, number: int, scale: float = 1.0) -> None:
     """One optimizer step on six samples."""
     rng = random.Random(number)
     atoms = [[Segment(f"s{i}", [rng.randrange(3, 60) for _ in range(9 + i)], [True] * (9 + i))] for i in range(6)]
-    ranks = current()
+    ranks = engine.ranks
     for batch in pack_share(atoms, 24, rank=ranks.rank, ranks=ranks.size):
         scores = engine.score(batch)
         engine.backward(-scores.logprobs[batch.targets].sum() * scale, 60.0)
@@ -50,12 +51,12 @@ def weights(engine: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in engine.weights()}
 
 
-def trained(model: str, settings: dict[str, Any], what: str, state: str) -> dict[str, torch.Tensor]:
+def trained(ranks: Ranks, model: str, settings: dict[str, Any], what: str, state: str) -> dict[str, torch.Tensor]:
     """The weights that `what` ends with."""
     from aftertrain.plugins.deepspeed_engine.engine import DeepSpeedEngine
 
     engine = DeepSpeedEngine(DeepSpeedEngine.Config(device="cpu", **settings), NoBuilder())
-    engine.load(model, optimizer=AdamW(eps=1e-4, weight_decay=0.1))
+    engine.load(model, optimizer=AdamW(eps=1e-4, weight_decay=0.1), ranks=ranks)
     folder = Path(state)
     if what == "resumed":
         engine.load_state(folder)
@@ -63,9 +64,9 @@ def trained(model: str, settings: dict[str, Any], what: str, state: str) -> dict
         step(engine, 1)
         step(engine, 2)
     if what == "whole":
-        if current().first:
+        if ranks.first:
             folder.mkdir()
-        current().meet("the folder")
+        ranks.meet("the folder")
         engine.save_state(folder)
     if what == "nan":
         before = weights(engine)
@@ -86,7 +87,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with joined() as ranks:
-        found = {name: trained(*case) for name, case in json.loads(cases).items()}
+        found = {name: trained(ranks, *case) for name, case in json.loads(cases).items()}
         if ranks.first:
             torch.save(found, out)
 

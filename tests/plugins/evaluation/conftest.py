@@ -113,7 +113,7 @@ class FakeGenerator(Generator[Settings]):
 class ReferenceEngine(Engine[Settings]):
     """Scores each segment alone, with a plain transformers forward: the reference for packed engines."""
 
-    def load(self, model: str, *, head: str = "lm", optimizer: Any = None, seed: int = 0) -> None:
+    def load(self, model: str, **options: Any) -> None:
         from transformers import AutoModelForCausalLM
 
         self.model = AutoModelForCausalLM.from_pretrained(model).eval()
@@ -134,7 +134,7 @@ class ReferenceEngine(Engine[Settings]):
     def _unused(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
 
-    backward = step = reduce = weights = save_model = save_state = load_state = _unused
+    backward = step = weights = save_model = save_state = load_state = _unused
     n_parameters = 0  # type: ignore[assignment]
 
 

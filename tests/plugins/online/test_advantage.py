@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
+from aftertrain.core.ranks import ALONE
 from aftertrain.core.records import Completion, Message, Problem
 from aftertrain.plugins.online.advantage import Scorers, make_experience, pack_minibatches
 from aftertrain.plugins.online.penalty import KLPenalised, penalised
@@ -34,8 +35,7 @@ class Lookup:
         found = torch.from_numpy(self.table)[batch.token_ids, batch.position_ids]
         return TokenScores(**dict.fromkeys(wants, found))
 
-    def reduce(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return dict(sums)
+    ranks = ALONE
 
 
 def _settings(**changes: Any) -> OnlineSettings:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from aftertrain.core.book import Book
 from aftertrain.core.events import Books, Event
+from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.ledger import Ledger
@@ -67,6 +68,7 @@ class Bench:
     settings: dict[str, Any]
     stop_after: int | None = None
     seed: int = 0
+    ranks: Ranks = ALONE
     events: list[tuple[str, int | None, dict[str, Any]]] = field(default_factory=list)
     books: dict[str, Any] = field(default_factory=dict)
 
@@ -105,6 +107,7 @@ class Bench:
                 emit=self.emit,
                 stopping=self.stopping,
                 book=ledger.book,
+                ranks=self.ranks,
             )
         )
         self.books = Books(ledger.close("stage")).facts()

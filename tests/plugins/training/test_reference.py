@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.packed.packing import Atom, Segment
+from aftertrain.core.ranks import ALONE
 from aftertrain.plugins.training.reference import COLUMN, FILE, Tokens, reference_key, with_reference
 
 ATOMS: list[Atom] = [
@@ -43,7 +44,9 @@ class Cache:
 
     def load(self, key: str, atoms: Sequence[Atom] = ATOMS) -> list[list[float]]:
         made: Any = self
-        found = with_reference(tokens_of(atoms), self.folder, key, 6, lambda: made, warn=self.warnings.append)
+        found = with_reference(
+            tokens_of(atoms), self.folder, key, 6, lambda: made, ranks=ALONE, warn=self.warnings.append
+        )
         return [list(segment.columns[COLUMN]) for atom in found for segment in atom]
 
     def tamper(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from aftertrain.core.errors import DataError, Interrupted, ModelError, NumericsError, RunError
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Artifact
 
 LOSSES = {
@@ -398,3 +399,16 @@ def test_adapters_alone_are_no_model_for_another_stage(bench: Callable[..., Any]
     stage = bench("x", **settings, engine={"use": "torch", "lora": {"rank": 2, "save": "adapter"}})
     assert stage.stage.output == "adapter"
     assert stage.run().type == "adapter"
+
+
+def test_an_engine_that_shares_no_work_is_refused_where_others_wait(
+    bench: Callable[..., Any], conversations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two ranks would step by its own gradient, and the model of one of them be saved."""
+    from aftertrain.plugins.torch_engine.engine import TorchEngine
+
+    monkeypatch.setattr(TorchEngine, "load", lambda engine, model, **options: None)
+    stage = bench("two", loss={"use": "sft"}, data={"use": "jsonl", "path": str(conversations)})
+    stage.ranks = Ranks(rank=0, size=2)
+    with pytest.raises(RunError, match="the engine 'torch' shares no work, and the run has 2 ranks"):
+        stage.run()

@@ -11,7 +11,7 @@ import torch.distributed  # noqa: F401  its import would take up the seconds of 
 from aftertrain.core.errors import RunError
 from aftertrain.core.learning import meeting
 from aftertrain.core.learning.meeting import SETTING, Meeting, patience
-from aftertrain.core.learning.ranks import joined
+from aftertrain.core.learning.processes import joined
 from aftertrain.core.run.orders import SILENCE
 
 HOST = "127.0.0.1"

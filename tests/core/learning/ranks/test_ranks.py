@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.learning.ranks import ALONE, current, joined
+from aftertrain.core.learning.processes import joined
+from aftertrain.core.ranks import ALONE
 
 HERE = Path(__file__).parent
 ENGINE = {"use": "torch", "device": "cpu"}
@@ -70,7 +71,6 @@ def test_the_steps_that_are_compared_need_fillers(both: tuple[dict[str, Any], di
 
 
 def test_one_process_is_alone() -> None:
-    assert current() is ALONE
     assert (ALONE.rank, ALONE.size, ALONE.first) == (0, 1, True)
     assert ALONE.sum({"a": 1.5}) == {"a": 1.5}
     assert ALONE.share("x", "nothing") == "x"
@@ -86,21 +86,19 @@ def test_an_incomplete_environment_is_told() -> None:
 
 
 def test_buckets_keep_every_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aftertrain.core.learning import ranks
+    from aftertrain.core.learning import processes
 
-    monkeypatch.setattr(ranks, "BUCKET", 5)
+    monkeypatch.setattr(processes, "BUCKET", 5)
     tensors = [torch.zeros(n) for n in (2, 2, 2, 9, 1)]
-    buckets = [[tensor.numel() for tensor in bucket] for bucket in ranks._buckets(tensors)]
+    buckets = [[tensor.numel() for tensor in bucket] for bucket in processes._buckets(tensors)]
     assert buckets == [[2, 2], [2], [9], [1]]
 
 
 SCRIPT = """
 import torch
-from aftertrain.core.learning.ranks import alone, current, joined
+from aftertrain.core.learning.processes import joined
 with joined() as ranks:
-    assert current() is ranks and ranks.size == 2
-    with alone():
-        assert current().size == 1
+    assert ranks.size == 2
     k = ranks.rank
     assert ranks.gather("ab"[k], "letters") == ["a", "b"]
     assert ranks.share({"from": k}, "a fact") == {"from": 0}
@@ -123,7 +121,7 @@ DRIFT = """
 from types import SimpleNamespace
 import torch
 from aftertrain.core.errors import NumericsError
-from aftertrain.core.learning.ranks import joined
+from aftertrain.core.learning.processes import joined
 from aftertrain.plugins.torch_engine.replicas import check_equal
 with joined() as ranks:
     layer = torch.nn.Linear(3, 3)
@@ -153,7 +151,7 @@ from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
-from aftertrain.core.learning.ranks import joined
+from aftertrain.core.learning.processes import joined
 from aftertrain.core.settings import Settings
 from aftertrain.core.learning.step import measure, train_step
 from aftertrain.plugins.torch_engine.engine import TorchEngine
@@ -169,7 +167,7 @@ class Picky(Loss[Settings]):
 
 with joined() as ranks:
     engine = TorchEngine(TorchSettings(device="cpu"), None)
-    engine.load(sys.argv[1], optimizer=AdamW())
+    engine.load(sys.argv[1], optimizer=AdamW(), ranks=ranks)
     names = [["a", "b"], ["c", "bad", "d"]][ranks.rank]
     batches = [collate([Segment(name, [5, 6, 7], [False, True, True])]) for name in names]
     loss = Picky(Settings(), None)

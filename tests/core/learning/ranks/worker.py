@@ -16,9 +16,10 @@ import torch
 
 from aftertrain.core.batch import CHOSEN, PROBE, REJECTED
 from aftertrain.core.engine import AdamW
-from aftertrain.core.learning.ranks import current, joined
+from aftertrain.core.learning.processes import joined
 from aftertrain.core.learning.step import train_step
 from aftertrain.core.packed.packing import Atom, Segment, pack_share
+from aftertrain.core.ranks import Ranks
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.resolve import SettingsResolver
@@ -65,9 +66,9 @@ REGISTRY = installed(frozenset({"*"}))
 BUILDER = ComponentBuilder(REGISTRY)
 
 
-def results(model: str, engine: dict[str, Any], names: list[str] | None = None) -> dict[str, Any]:
+def results(ranks: Ranks, model: str, engine: dict[str, Any], names: list[str] | None = None) -> dict[str, Any]:
     """By loss: losses, norms and metrics of the steps, weights after them, and this rank's micro-batch counts."""
-    return {name: _trained(LOSSES[name], model, engine) for name in names or LOSSES}
+    return {name: _trained(ranks, LOSSES[name], model, engine) for name in names or LOSSES}
 
 
 def make_engine(settings: dict[str, Any]) -> Any:
@@ -75,13 +76,13 @@ def make_engine(settings: dict[str, Any]) -> Any:
     return BUILDER.build(SettingsResolver(REGISTRY).resolve("engine", settings))
 
 
-def _trained(use: dict[str, Any], model: str, engine: dict[str, Any]) -> dict[str, Any]:
+def _trained(ranks: Ranks, use: dict[str, Any], model: str, engine: dict[str, Any]) -> dict[str, Any]:
     loss = BUILDER.build(SettingsResolver(REGISTRY).resolve("loss", use))
-    ranks = current()
     engines = {}
     for term in loss.needs.per:
         engines[term] = make_engine(engine)
-        engines[term].load(model, head="scalar" if term == "value" else "lm", optimizer=OPTIMIZER, seed=3)
+        head = "scalar" if term == "value" else "lm"
+        engines[term].load(model, head=head, optimizer=OPTIMIZER, seed=3, ranks=ranks)
     paired, probed = loss.needs.atom == "pair", loss.needs.probes is not None
     # Over the steps the shares need 1 and 2, then 2 and 2, micro-batches, or one rank has no sample at all.
     lengths = [[30, 9, 9, 9], [12, 12, 12, 12, 12, 9, 7], [14]]
@@ -129,7 +130,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with joined() as ranks:
-        found = {name: results(*case) for name, case in json.loads(cases).items()}
+        found = {name: results(ranks, *case) for name, case in json.loads(cases).items()}
         if ranks.first:
             torch.save(found, Path(out))
 

@@ -1,4 +1,4 @@
-"""The processes of one run, a model's copy or share each: who is first, and what they do together (F42).
+"""Ranks that are processes of their own, a model's copy or share each: how they meet, and what they do together (F42).
 
 A process belongs to a run of several when the environment says so, in the words of torchrun: `RANK`, `WORLD_SIZE`,
 `MASTER_ADDR`, `MASTER_PORT`, `LOCAL_RANK`. `aftertrain run --nproc N` sets them too. Every wait for the others has a
@@ -7,7 +7,6 @@ name and a deadline; a rank that is gone is noticed at once, because its connect
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from aftertrain.core.errors import RankLost, RunError
 from aftertrain.core.learning.deadline import waiting
 from aftertrain.core.learning.meeting import Meeting, patience
 from aftertrain.core.learning.presence import Presence
+from aftertrain.core.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,63 +34,28 @@ BUCKET = 1 << 24
 _LOSSES = ("connection", "socket", "gloo", "nccl", "broken pipe", "peer", "timed out")
 
 
-class Ranks:
-    """The processes that work together on a stage.
+class Processes(Ranks):
+    """The processes of a run that have met.
 
-    Attributes:
-        rank: this process's number; rank 0 alone writes events, manifests and checksums.
-        size: how many there are.
-        local: its number on its machine, which is also its GPU's.
+    Args:
+        store: their key-value store.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Store | None = None) -> None:
-        self.rank, self.size, self.local, self.store = rank, size, local, store
-        self.deadline = DEADLINE if size == 1 else patience(DEADLINE)
-        self.presence = None if store is None else Presence(store, rank, size)
-
-    @property
-    def first(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == 0
-
-    def sum(self, sums: Mapping[str, float], what: str = "sums") -> dict[str, float]:
-        """Each entry added over all ranks in their order, in float64; an entry that a rank lacks counts 0 there."""
-        total: dict[str, float] = {}
-        for mine in self.gather(dict(sums), what):
-            for name, value in mine.items():
-                total[name] = total.get(name, 0.0) + value
-        return total
+    def __init__(self, rank: int, size: int, local: int, store: Store) -> None:
+        super().__init__(rank, size, local)
+        self.store = store
+        self.deadline = patience(DEADLINE)
+        self.presence = Presence(store, rank, size)
 
     def gather(self, value: T, what: str) -> list[T]:
-        """Every rank's value, in the order of ranks."""
-        if self.size == 1:
-            return [value]
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.size
         with self.together(what):
-            dist.all_gather_object(found, value)
-        return found
-
-    def share(self, value: T, what: str) -> T:
-        """Rank 0's value."""
-        return self.gather(value if self.first else None, what)[0]  # type: ignore[return-value]
-
-    def any(self, flag: bool, what: str) -> bool:
-        """Whether the flag is set on some rank."""
-        return any(self.gather(flag, what))
-
-    def meet(self, what: str) -> None:
-        """Wait until every rank is here."""
-        self.gather(None, what)
+            dist.all_gather_object(values, value)
+        return values
 
     def add(self, tensors: Sequence[Tensor], what: str) -> None:
-        """Replace each tensor by its sum over all ranks, in place; all of one dtype, the same shapes on every rank.
-
-        All ranks end with the same bits.
-        """
-        if self.size == 1:
-            return
         import torch
         import torch.distributed as dist
 
@@ -103,17 +68,11 @@ class Ranks:
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
-        """Around calls that need every rank.
-
-        Raises:
-            RankLost: another rank is gone.
-        """
         try:
-            with contextlib.ExitStack() as stack:
-                if self.presence is not None:
-                    stack.enter_context(self.presence.at(what))
-                who = None if self.presence is None else self.presence.told
-                stack.enter_context(waiting(f"the other ranks ({what})", self.deadline, who))
+            with (
+                self.presence.at(what),
+                waiting(f"the other ranks ({what})", self.deadline, self.presence.told),
+            ):
                 yield
         except RuntimeError as error:
             if not any(word in str(error).lower() for word in _LOSSES):
@@ -122,22 +81,7 @@ class Ranks:
             raise RankLost(f"rank {self.rank} lost another rank ({what}): {first_line}") from error
 
 
-ALONE = Ranks()
-"""A run of one process."""
-_here: Ranks = ALONE
 _meetings = 0
-
-
-def current() -> Ranks:
-    """The ranks that work together now: all of the run's in a stage that they share, else this process alone."""
-    return _here
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Inside the block this process works for itself, whatever the run has."""
-    with _as(ALONE):
-        yield
 
 
 @contextmanager
@@ -149,22 +93,20 @@ def joined(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
     """
     environment = os.environ if environment is None else environment
     size = _number(environment, "WORLD_SIZE", 1, range(1, sys.maxsize))
-    if size == 1 or _here.size > 1:
-        yield _here
+    if size == 1:
+        yield ALONE
         return
     import torch.distributed as dist
 
     ranks = _join(environment, size)
-    with _as(ranks):
-        yield ranks
+    yield ranks
     # After an error the others may be gone, and taking leave of them would wait: the process ends anyway.
     ranks.meet("the end of the run")
-    if ranks.presence is not None:
-        ranks.presence.end()
+    ranks.presence.end()
     dist.destroy_process_group()
 
 
-def _join(environment: Mapping[str, str], size: int) -> Ranks:
+def _join(environment: Mapping[str, str], size: int) -> Processes:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
     if missing:
         raise RunError(
@@ -188,7 +130,7 @@ def _join(environment: Mapping[str, str], size: int) -> Ranks:
         with waiting(f"rank {rank} of {size} to meet the others at {meeting.where}", seconds + JOINING):
             store = PrefixStore(f"meeting/{_meetings}", meeting.store(_meetings))
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            ranks = Ranks(rank, size, local, PrefixStore("aftertrain", store))
+            ranks = Processes(rank, size, local, PrefixStore("aftertrain", store))
             # Ours passes first, because it also tells what was waited for.
             limit = timedelta(seconds=ranks.deadline + 60)
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
@@ -214,16 +156,6 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: 
         f"{name} is {given!r} in the environment: expected a whole number, {allowed[0]}{upto}; start the run with "
         "'aftertrain run RECIPE --nproc N' or with torchrun, or unset WORLD_SIZE for a run of one process"
     )
-
-
-@contextmanager
-def _as(ranks: Ranks) -> Iterator[None]:
-    global _here  # noqa: PLW0603 - the processes of a run are a fact about this process
-    before, _here = _here, ranks
-    try:
-        yield
-    finally:
-        _here = before
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
