@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, ClassVar, Generic, TypeVar
 
 from aftertrain.core.settings import Builder, Settings
@@ -32,3 +33,21 @@ class Component(Generic[S]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings, self.builder)
+
+
+class aside:
+    """A module by its name, imported when something of it is asked for; the hash of a stage does not follow it.
+
+    For code that plans, tries or tells, and cannot change a result:
+
+        if TYPE_CHECKING:
+            from acme import outlook
+        else:
+            outlook = aside("acme.outlook")
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)

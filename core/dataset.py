@@ -82,8 +82,16 @@ class Dataset(Component[S]):
     def fingerprint(self) -> str:
         """Hex digest of the *content* (the bytes of the files, or what the rows are generated from).
 
-        Equal fingerprints mean equal records; it enters the hash of every stage that reads this data.
+        Equal fingerprints mean equal records.
         """
+
+    def content(self) -> str:
+        """Hex digest of what decides the records beside the settings, such as the bytes of files.
+
+        This is what the hash of a stage holds beside the settings; by default the fingerprint, with which a changed
+        setting is told as content that may have changed.
+        """
+        return self.fingerprint()
 
     def where(self, ids: Collection[str]) -> dict[str, str]:
         """Where the rows of these ids stand (`file:line`), for messages; those not known are absent. May be slow."""

@@ -117,6 +117,13 @@ class EvalTask(Component[S]):
     def fingerprint(self) -> str:
         """Hex digest of everything that decides a score: instances, prompts, rules. Runs compare only if equal."""
 
+    def content(self) -> str:
+        """Hex digest of what decides a score beside the settings, such as the bytes of files.
+
+        This is what the hash of a stage holds beside the settings; by default the fingerprint.
+        """
+        return self.fingerprint()
+
     def sampling(self) -> Sampling:
         """How replies are drawn, for a `generate` task; the stage may override temperature."""
         return Sampling(temperature=0.0)

@@ -6,7 +6,7 @@ under the key `"resolver"`. Without it only an already built `Use` is accepted: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_origin
 
@@ -163,6 +163,29 @@ class Use(Generic[T]):
             serialization=core_schema.plain_serializer_function_ser_schema(Use.dump),
             metadata={"pydantic_js_functions": [lambda schema, inner: {SCHEMA_MARK: kind}]},
         )
+
+
+def components(use: Use[Any]) -> Iterator[Use[Any]]:
+    """A component and all those nested in its settings, without the ones that cannot change the result."""
+    yield use
+    yield from nested(use.settings)
+
+
+def nested(value: Any) -> Iterator[Use[Any]]:
+    """All components that settings, or a value of them, name, without the ones that cannot change the result."""
+    if isinstance(value, Use):
+        yield from components(value)
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            extra = field.json_schema_extra
+            if not (isinstance(extra, dict) and extra.get(IGNORED_BY_HASH)):
+                yield from nested(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from nested(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from nested(item)
 
 
 def _affecting(value: Any) -> Any:

@@ -84,7 +84,7 @@ class StageContext:
         name: the stage's name in the recipe.
         folder: its own folder, `stages/<name>-<hash>/`; it exists. `checkpoints/`, `model/`, `samples/` live in it.
         seed: the stage's seed, or the run's where it has none; derive others with
-            `core.learning.seeding.sub_seed(seed, name, purpose)`.
+            `core.learning.seeding.sub_seed(seed, purpose)`: the stage's name is not in its hash.
         inputs: artifacts by role (see `Stage.inputs`).
         builder: constructs nested components.
         checkpoints: saves and finds this stage's checkpoints. Saving emits `checkpoint`.

@@ -77,7 +77,7 @@ def read_done(folder: Path, node: Node, hash_: str, *, thorough: bool = True) ->
     damage = _damage(folder, done, node, hash_) or _difference(folder, done, thorough)
     if damage is not None:
         return None, damage
-    return replace(done.artifact, path=os.path.normpath(folder / done.artifact.path)), None
+    return replace(done.artifact, stage=node.name, path=os.path.normpath(folder / done.artifact.path)), None
 
 
 def _damage(folder: Path, done: Done, node: Node, hash_: str) -> str | None:

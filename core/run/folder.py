@@ -50,8 +50,10 @@ class RunFolder:
         return self.path / "manifest.json"
 
     def stage(self, name: str, hash_: str) -> Path:
-        """Folder of one stage under one hash; it need not exist."""
-        return self.path / "stages" / f"{name}-{hash_[:SHORT]}"
+        """Folder of one stage under one hash, be it under a name that the stage had before; it need not exist."""
+        own = self.path / "stages" / f"{name}-{hash_[:SHORT]}"
+        renamed = sorted(self.path.glob(f"stages/[!.]*-{hash_[:SHORT]}"))
+        return own if own.exists() or not renamed else renamed[0]
 
     def versions(self, name: str) -> list[Path]:
         """Folders of a stage under any hash, oldest first."""

@@ -1,25 +1,24 @@
 """The hash of a stage, what it is made of, and in words what changed between two of them.
 
-A hash covers the settings that affect the result, the source files of the stage's components (nested ones included)
-and of the modules they import, the seed, the chat template, content digests of the data, and the hashes of the parents
-(the base model counts by the content of its files). Library versions are recorded beside it, not in it.
+A hash covers the settings that affect the result, the meaning of the source files of the stage's components (nested
+ones included) and of the modules they import, the seed, the chat template, content digests of the data, and the hashes
+of the parents (the base model counts by the content of its files). Names of stages are not in it: a renamed stage is
+the same stage. Library versions are recorded beside it, not in it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from pydantic import BaseModel
 
 from aftertrain.core.ground.cleaning import plain
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.run.graph import Node
 from aftertrain.core.run.sources import source_digests
-from aftertrain.core.settings import IGNORED_BY_HASH, Builder, Use
+from aftertrain.core.settings import Builder, components
 from aftertrain.core.stage import BASE
 
 SHORT = 12
@@ -31,10 +30,11 @@ class Lineage:
     """What decides the result of one stage.
 
     Attributes:
-        settings: those that affect the result.
-        code: SHA-256 of each source file by module.
+        stage: its name, for people.
+        settings: those that affect the result, without those that name a parent.
+        code: SHA-256 of the meaning of each source file by module (see `source_digests`).
         data: content digests by name.
-        inputs: digest of each parent by `role (stage)`.
+        inputs: digest of each parent by `role (stage)`, of which the stage's name is for people.
     """
 
     stage: str
@@ -49,7 +49,10 @@ class Lineage:
     @property
     def hash(self) -> str:
         """SHA-256 over everything above, in hex."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        deciding = asdict(self)
+        del deciding["stage"]
+        deciding["inputs"] = sorted((key.rpartition(" (")[0], digest) for key, digest in self.inputs.items())
+        canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -77,11 +80,11 @@ def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, st
     Raises:
         DataError: a data set cannot be read.
     """
-    classes = [type(builder.build(use)) for use in components(node.use)]
+    classes = [cls for use in components(node.use) for cls in (type(builder.build(use)), type(use.settings))]
     return Lineage(
         stage=node.name,
         use=node.use.name,
-        settings=node.use.settings.affecting(),
+        settings=_nameless(node.use.settings.affecting(), [parent.role for parent in node.inputs]),
         code=source_digests(classes),
         seed=recipe.seed_of(node.name),
         chat_template=recipe.chat_template,
@@ -90,44 +93,57 @@ def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, st
     )
 
 
-def components(use: Use[Any]) -> Iterator[Use[Any]]:
-    """A component and all those nested in its settings, without the ones that cannot change the result."""
-    yield use
-    yield from nested(use.settings)
-
-
 def changes(old: Mapping[str, Any] | None, new: Lineage) -> list[str]:
     """What differs between a recorded lineage and a new one, a line each; `first run` without a record."""
     if old is None:
         return ["first run"]
     now = plain(asdict(new))  # as it would be written down
-    lines = [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("use", "settings"))]
-    lines += [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("seed",))]
-    lines += [f"{path}: {before} -> {after}" for path, before, after in _differences(old, now, ("chat_template",))]
+    keys = (("use", "settings"), ("seed",), ("chat_template",))
+    lines = [f"{path}: {was} -> {becomes}" for names in keys for path, was, becomes in _differences(old, now, names)]
+    before, after = _parents(old.get("inputs", {})), _parents(now["inputs"])
+    lines += _parent_changes(before, after)
+    rows = "data {}: changed, by the settings above or by its content" if lines else "data {}: content changed"
     lines += _mapping_changes(old.get("code", {}), now["code"], "code of {} changed", "it now uses", "no longer uses")
-    lines += _mapping_changes(old.get("data", {}), now["data"], "data {}: content changed", "new data", "data left out")
-    for role in now["inputs"]:
-        if old.get("inputs", {}).get(role) != now["inputs"][role]:
-            what = "the base model changed" if role.endswith(f"({BASE})") else "its input was redone"
-            lines.append(f"input {role}: {what}")
+    lines += _mapping_changes(old.get("data", {}), now["data"], rows, "new data", "data left out")
+    for role, (stage, digest) in after.items():
+        if role in before and before[role][0] == stage and before[role][1] != digest:
+            what = "the base model changed" if stage == BASE else "its input was redone"
+            lines.append(f"input {role} ({stage}): {what}")
     return lines or ["nothing changed"]
 
 
-def nested(value: Any) -> Iterator[Use[Any]]:
-    """All components that settings, or a value of them, name, without the ones that cannot change the result."""
-    if isinstance(value, Use):
-        yield from components(value)
-    elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            extra = field.json_schema_extra
-            if not (isinstance(extra, dict) and extra.get(IGNORED_BY_HASH)):
-                yield from nested(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from nested(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from nested(item)
+def _nameless(settings: dict[str, Any], roles: Iterable[str]) -> dict[str, Any]:
+    """Settings without those that name the parent of a role: its digest says more.
+
+    A setting that names several parents stays: the names are told in the result.
+    """
+    for role in roles:
+        *owners, name = _setting(role).split(".")
+        there: Any = settings
+        for owner in owners:
+            there = there.get(owner) if isinstance(there, dict) else None
+        if isinstance(there, dict):
+            there.pop(name, None)
+    return settings
+
+
+def _setting(role: str) -> str:
+    """The setting that names the parent of a role."""
+    return "from" if role == "model" else role
+
+
+def _parents(inputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Stage and digest by role, of `role (stage)`."""
+    parts = ((*key.removesuffix(")").rpartition(" (")[::2], digest) for key, digest in inputs.items())
+    return {role: (stage, digest) for role, stage, digest in parts}
+
+
+def _parent_changes(before: Mapping[str, tuple[str, str]], after: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    """Settings that name another parent now; one that is only named otherwise is the same parent."""
+    for role in sorted(before.keys() | after.keys()):
+        was, becomes = before.get(role, ("not set", "")), after.get(role, ("not set", ""))
+        if ":" not in role and was[0] != becomes[0] and was[1] != becomes[1]:
+            yield f"{_setting(role)}: {was[0]} -> {becomes[0]}"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -276,7 +276,7 @@ class _Walk:
         digests = {name: artifact.digest for name, artifact in self.artifacts.items()}
         lineage = trace(node, self.job.recipe, self.job.builder, digests)
         folder = self.folder.stage(node.name, lineage.hash)
-        if self.job.restart:
+        if self.job.restart and lineage.hash not in digests.values():
             remove(folder)
         artifact, damage = read_done(folder, node, lineage.hash)
         if artifact is not None:

@@ -1,9 +1,12 @@
 """Which source files a component's result depends on, found by reading imports without running them.
 
 From a component's module, imports are followed into aftertrain and into the component's own package. Imports under
-`if TYPE_CHECKING:` are left out: they cannot change a result. Package `__init__` modules count only when something is
-imported from them. Other libraries are not followed: their versions are recorded beside the hash. A file outside any
-package goes by its file name, so that a recipe's folder can be moved.
+`if TYPE_CHECKING:` are left out: they cannot change a result. So are modules that are reached by a name in a string
+(`core.component.aside`): what plans, tries and tells. The other way round, a module that decides and is started by its
+path, and a file that is read, are named in a constant of the module that does so:
+`RELIES_ON = ("acme.worker", "words.json")`. Package `__init__` modules count only when something is imported from them.
+Other libraries are not followed: their versions are recorded beside the hash. A file outside any package goes by its
+file name, so that a recipe's folder can be moved.
 """
 
 from __future__ import annotations
@@ -13,27 +16,46 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from aftertrain.core.errors import PluginError
+from aftertrain.core.run.meaning import decided, meaning
 
 OURS = "aftertrain"
+RELIES_ON = "RELIES_ON"
+"""The constant, a tuple of texts, that names what decides and is not imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is read of one file.
+
+    Attributes:
+        digest: SHA-256 (hex) of its meaning.
+        imports: dotted names; `from a import b` gives `a.b`, which may be a module or a thing in `a`.
+        named: content of its constant `RELIES_ON`.
+    """
+
+    digest: str
+    imports: tuple[str, ...]
+    named: tuple[str, ...]
 
 
 def source_digests(classes: Iterable[type]) -> dict[str, str]:
-    """SHA-256 (hex) of each source file that the classes' modules reach, by module name.
+    """SHA-256 (hex) of the meaning of each source file that the classes' modules reach, by module name.
 
     Raises:
-        PluginError: a class has no source file.
+        PluginError: a class has no source file, a file is no Python, or what one names in `RELIES_ON` is not there.
     """
-    found: dict[str, Path] = {}
+    digests: dict[str, str] = {}
     for cls in classes:
-        _walk(cls, found)
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(found.items())}
+        _walk(cls, digests)
+    return dict(sorted(digests.items()))
 
 
-def _walk(cls: type, found: dict[str, Path]) -> None:
+def _walk(cls: type, digests: dict[str, str]) -> None:
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
     if file is None:
@@ -42,40 +64,60 @@ def _walk(cls: type, found: dict[str, Path]) -> None:
     pending = [(cls.__module__ if "." in cls.__module__ else Path(file).name, Path(file))]
     while pending:
         name, path = pending.pop()
-        if name in found:
+        if name in digests:
             continue
-        found[name] = path
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for wanted in _imports(path, path.stat().st_mtime_ns, package):
-            if wanted.partition(".")[0] in (OURS, own):
-                located = _locate(wanted)
-                if located is not None:
-                    pending.append(located)
+        source = read_source(path, name)
+        digests[name] = source.digest
+        followed = (wanted for wanted in source.imports if wanted.partition(".")[0] in (OURS, own))
+        pending += filter(None, map(_locate, followed))
+        for wanted in source.named:
+            if (named := _locate(wanted)) is not None and named[0] == wanted:
+                pending.append(named)
+            elif (beside := path.with_name(wanted)).is_file():
+                digests[f"{name}/{wanted}"] = hashlib.sha256(beside.read_bytes()).hexdigest()
+            else:
+                raise PluginError(f"{path}: {RELIES_ON} names {wanted!r}, neither a module nor a file beside it")
+
+
+def read_source(path: Path, name: str) -> Source:
+    """One source file of the module `name`, read again where it has changed.
+
+    Raises:
+        PluginError: it is no Python.
+    """
+    return _read(path, name, path.read_bytes())
 
 
 @lru_cache(maxsize=4096)
-def _imports(path: Path, modified: int, package: str) -> tuple[str, ...]:
-    """Dotted names that a file imports; `from a import b` gives `a.b`, which may be a module or a thing in `a`."""
-    return tuple(_names(ast.parse(path.read_bytes(), filename=str(path)).body, package))
+def _read(path: Path, name: str, text: bytes) -> Source:
+    try:
+        tree = ast.parse(text, filename=str(path))
+    except SyntaxError as error:
+        raise PluginError(f"{path}:{error.lineno}: cannot be read as Python, so it has no digest: {error}") from error
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return Source(meaning(tree), tuple(_names(tree.body, package)), tuple(_named(tree.body)))
 
 
-def _names(body: Iterable[ast.AST], package: str) -> Iterator[str]:
+def _named(body: Iterable[ast.stmt]) -> Iterator[str]:
     for node in body:
-        if isinstance(node, ast.If) and _is_type_checking(node.test):
-            yield from _names(node.orelse, package)
-        elif isinstance(node, ast.Import):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple) and _target(node) == RELIES_ON:
+            yield from ast.literal_eval(node.value)
+
+
+def _target(node: ast.Assign) -> str:
+    (target, *_) = node.targets
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _names(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
+    for node in decided(nodes):
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             origin = _absolute(node, package)
             yield from (f"{origin}.{alias.name}" for alias in node.names)
-        else:
+        elif not isinstance(node, ast.expr):
             yield from _names(ast.iter_child_nodes(node), package)
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
-        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
-    )
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

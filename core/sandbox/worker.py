@@ -31,6 +31,7 @@ START = 20.0
 GRACE = 0.5
 """Seconds beyond a program's time after which the process itself is given up."""
 _HERE = Path(__file__).resolve().parent
+RELIES_ON = ("aftertrain.core.sandbox.zygote",)
 _BOOT = """
 import sys, types
 for name, path in (("aftertrain", None), ("aftertrain.core", None), ("aftertrain.core.sandbox", sys.argv[1])):

@@ -183,6 +183,9 @@ def _names(node: ast.expr) -> list[str]:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else [str(name) for name in value]
 
 
+RELIES_ON = ("aftertrain.plugins.code.marks",)
+
+
 @cache
 def _marks() -> str:
     """The source of `marks.py` within a function, so that of its names tests see two."""

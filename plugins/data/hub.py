@@ -36,7 +36,7 @@ class Hub(Table[HubSettings]):
     def default_source(self) -> str:
         return self.settings.path.rstrip("/").rsplit("/", 1)[-1]
 
-    def content(self) -> str:
+    def stored(self) -> str:
         """Digest of the rows themselves: equal rows are equal data, wherever they were fetched from."""
         digest = hashlib.sha256()
         for row in self._table:

@@ -81,6 +81,10 @@ class Mixture(Dataset[MixtureSettings]):
         data = json.dumps([parts, self.settings.affecting()], sort_keys=True)
         return hashlib.sha256(data.encode()).hexdigest()
 
+    def content(self) -> str:
+        """SHA-256 over the parts' content."""
+        return hashlib.sha256(json.dumps([part.content() for part in self._parts]).encode()).hexdigest()
+
     def _counts(self, sizes: Sequence[int]) -> list[int]:
         parts = self.settings.parts
         for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):

@@ -25,10 +25,10 @@ class Parquet(FileTable[ParquetSettings]):
 
     Config = ParquetSettings
 
-    def content(self) -> str:
+    def stored(self) -> str:
         path = Path(self.settings.path)
         if not path.is_dir():
-            return super().content()
+            return super().stored()
         names = [f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n" for file in self._files()]
         return hashlib.sha256("".join(names).encode()).hexdigest()
 

@@ -42,7 +42,7 @@ class Table(Dataset[T]):
         """
 
     @abstractmethod
-    def content(self) -> str:
+    def stored(self) -> str:
         """Hex digest of the bytes that the rows are read from."""
 
     @property
@@ -120,8 +120,13 @@ class Table(Dataset[T]):
             raise DataError(f"{where}: the data set is empty")
 
     def fingerprint(self) -> str:
-        """SHA-256 over the content, the settings that shape records, and the source's name, which ids begin with."""
-        data = json.dumps([self.content(), self.settings.affecting(), self._source], sort_keys=True)
+        """SHA-256 over the content and the settings that shape records."""
+        data = json.dumps([self.content(), self.settings.affecting()], sort_keys=True)
+        return hashlib.sha256(data.encode()).hexdigest()
+
+    def content(self) -> str:
+        """SHA-256 over what is stored and the source's name where settings give none, for ids begin with it."""
+        data = json.dumps([self.stored(), None if self.settings.source else self.default_source])
         return hashlib.sha256(data.encode()).hexdigest()
 
     @cached_property
@@ -136,7 +141,7 @@ class FileTable(Table[F]):
     def default_source(self) -> str:
         return Path(self.settings.path).stem
 
-    def content(self) -> str:
+    def stored(self) -> str:
         return file_digest(Path(self.settings.path))
 
 

@@ -13,22 +13,27 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from aftertrain.core.errors import AftertrainError, DataError, Interrupted
+from aftertrain.core.component import aside
+from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
-from aftertrain.core.text.chat import load_tokenizer, prompt_text
 from aftertrain.plugins.evaluation import summary
-from aftertrain.plugins.evaluation.prompts import encode, too_long
+from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
-from aftertrain.plugins.evaluation.suite import Block, ReadyTask, blocks, ready_tasks
+from aftertrain.plugins.evaluation.suite import Block, ReadyTask, blocks, ready_tasks, tokenizer_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.plugins.evaluation import doubts, outlook
+else:
+    doubts = aside("aftertrain.plugins.evaluation.doubts")
+    outlook = aside("aftertrain.plugins.evaluation.outlook")
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
@@ -53,7 +58,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of each task."""
-        return {f"task {task.name}": task.fingerprint for task in self._tasks}
+        return {f"task {task.name}": task.task.content() for task in self._tasks}
 
     @cached_property
     def _tasks(self) -> list[ReadyTask]:
@@ -68,7 +73,7 @@ class Evaluate(Stage[EvaluateSettings]):
         """
         others = self._compared(context)
         model = context.inputs["model"].path
-        tokenizer = self._tokenizer(model, context.chat_template)
+        tokenizer = tokenizer_of(self._tasks, model, context.chat_template)
         window = context_window(model)
         work = blocks(self._tasks, self.settings.block)
         runner = Runner(self.settings, self.builder, model, tokenizer, window=window, seed=context.seed)
@@ -104,14 +109,14 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def _fit(self, context: PlanContext) -> list[PlanItem]:
         """Whether there is a chat template where a task needs one, and whether every prompt renders and fits."""
-        tokenizer = self._tokenizer(context.model, context.chat_template)
+        tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
         window = context_window(context.model)
         items = []
         for task in self._tasks:
             if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
                 status: Literal["error", "warning"] = "error" if self.settings.overlong == "error" else "warning"
                 cure = f"; {SHORTER}" if status == "error" else "; their start is cut"
-                items.append(PlanItem(f"{task.name}: too long", _overlong(task, long, window) + cure, status))
+                items.append(PlanItem(f"{task.name}: too long", outlook.overlong(task, long, window) + cure, status))
         return items
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
@@ -122,45 +127,15 @@ class Evaluate(Stage[EvaluateSettings]):
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task."""
         items = self._fit(context)
-        if not context.figures or any(item.status == "error" for item in items):
-            return items
-        tokenizer = self._tokenizer(context.model, context.chat_template)
-        window = context_window(context.model)
-        if any(not task.generates for task in self._tasks):
-            try:
-                self.builder.build(self.settings.engine).preflight(context.model)
-            except AftertrainError as error:
-                items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
-        for task in self._tasks:
-            texts = [(prompt_text(tokenizer, i.messages, chat=i.chat), i.chat) for i in task.instances]
-            lengths = [len(encode(tokenizer, text, chat=chat)) for text, chat in texts]
-            mean = sum(lengths) / len(lengths)
-            value = f"{len(lengths):,} instances, prompts of {mean:,.0f} tokens (longest {max(lengths):,})"
-            if task.generates:
-                each = ", ".join(f"{temperature:g}" for temperature in task.temperatures)
-                most = len(lengths) * len(task.temperatures) * task.sampling.max_new_tokens
-                value += (
-                    f", replies up to {task.sampling.max_new_tokens:,} at temperature {each} ({most:,} tokens at most)"
-                )
-            items.append(PlanItem(task.name, value))
-            reply = task.sampling.max_new_tokens if task.generates and window else 0
-            short = sum(length < (window or 0) < length + reply for length in lengths)
-            if short:
-                value = (
-                    f"{short:,} prompts leave less than {reply:,} of {window:,} tokens: their replies are cut earlier"
-                )
-                items.append(PlanItem(f"{task.name}: room", value, "warning"))
+        if context.figures and not any(item.status == "error" for item in items):
+            items += outlook.outlook(self.settings, self.builder, self._tasks, context)
         return items
-
-    def _tokenizer(self, model: str, chat_template: str | None) -> PreTrainedTokenizerBase:
-        chat = any(instance.chat for task in self._tasks for instance in task.instances)
-        return load_tokenizer(model, chat_template, needs_template=chat)
 
     def _compared(self, context: StageContext) -> dict[str, list[ScoredInstance]]:
         others = {}
         for stage in self.settings.compared:
             artifact = context.inputs[f"compare:{stage}"]
-            summary.check_comparable(self._tasks, context.name, stage, artifact.details["scores"])
+            doubts.check_comparable(self._tasks, context.name, stage, artifact.details["scores"])
             others[stage] = read_instances(Path(artifact.path) / INSTANCES)
         return others
 
@@ -169,7 +144,7 @@ class Evaluate(Stage[EvaluateSettings]):
             long = too_long(task.instances, tokenizer, window) if window else []
             if not long:
                 continue
-            message = _overlong(task, long, window)
+            message = outlook.overlong(task, long, window)
             if self.settings.overlong == "error":
                 raise DataError(f"{message}; {SHORTER}")
             context.emit(Warned(f"{message}; their start is cut"), 1)
@@ -205,7 +180,7 @@ class Evaluate(Stage[EvaluateSettings]):
             tuple(summary.differences(rows, others)),
             tuple(summary.health(rows)),
         )
-        for message in (*summary.doubts(found.scores, found.health), *summary.alarms(found.health)):
+        for message in (*doubts.doubts(found.scores, found.health), *doubts.alarms(found.health)):
             context.emit(Warned(message), step)
         context.emit(found, step)
         return Artifact("scores", str(context.folder), context.name, digest="", details=found.facts())
@@ -219,11 +194,3 @@ def _save(folder: Path, rows: Sequence[ScoredInstance]) -> None:
 def _without_prompts(rows: Sequence[ScoredInstance]) -> Iterator[ScoredInstance]:
     for row in rows:
         yield replace(row, prompt="")
-
-
-def _overlong(task: ReadyTask, long: Sequence[tuple[str, int]], window: int | None) -> str:
-    longest = max(long, key=lambda entry: entry[1])
-    return (
-        f"task {task.name!r}: {len(long)} of {len(task.instances)} prompts do not fit the model's context of {window} "
-        f"tokens; the longest is {longest[0]!r} with {longest[1]}"
-    )

@@ -29,6 +29,9 @@ _LAST = re.compile(r"[-+]?\d*\.\d+|\d+")
 _STATED = re.compile(r"(?:answer is|####)\s*:?\s*\\?\$?-?\\?\$?([\d,]*\.?\d+)", re.IGNORECASE)
 
 
+RELIES_ON = ("wei_shots.json",)
+
+
 class GSM8K(EvalTask[GSM8KSettings]):
     """Three readings of one reply.
 
@@ -84,6 +87,10 @@ class GSM8K(EvalTask[GSM8KSettings]):
         """Questions, answers and prompt form."""
         rules = {key: value for key, value in self.settings.affecting().items() if key not in {"name", "data"}}
         return digest(["gsm8k", self._rows, rules, _shots()[: self.settings.shots]])
+
+    def content(self) -> str:
+        """Questions and answers."""
+        return digest(self._rows) if self.settings.data is None else self.builder.build(self.settings.data).content()
 
     @cached_property
     def _rows(self) -> list[tuple[str, str, str]]:

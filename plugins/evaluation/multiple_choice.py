@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from string import ascii_uppercase
 from typing import Any, Literal
@@ -89,6 +89,11 @@ class MultipleChoice(EvalTask[MultipleChoiceSettings]):
             for instance, question in zip(self.instances(), self._questions, strict=True)
         ]
         return digest(["multiple_choice", rows, rules])
+
+    def content(self) -> str:
+        """Questions, and the examples where some are shown."""
+        examples = self._examples if self.settings.shots else {}
+        return digest([[asdict(question) for question in group] for group in (self._questions, *examples.values())])
 
     def _normalized(self, output: ChoiceScores) -> Sequence[float]:
         match self.settings.normalization:

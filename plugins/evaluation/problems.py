@@ -138,6 +138,10 @@ class Problems(EvalTask[ProblemsSettings]):
         rules = {key: value for key, value in self.settings.affecting().items() if key not in {"name", "data"}}
         return digest(["problems", data, rules])
 
+    def content(self) -> str:
+        """The problems."""
+        return self.builder.build(self.settings.data).content()
+
 
 def _place(verdict: Verdict) -> tuple[float, bool]:
     """By how little a check leaves of a reply: one that is not met, or finds no answer, decides whatever another says.

@@ -6,14 +6,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import EvalTask, Instance, task_name
 from aftertrain.core.generator import Sampling
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SAMPLING = ("max_new_tokens", "top_p", "stop")
 """What decides a reply beside the temperature."""
@@ -91,6 +95,12 @@ class Block:
 def ready_tasks(settings: EvaluateSettings, builder: Builder) -> list[ReadyTask]:
     """The tasks in the recipe's order."""
     return [ReadyTask(task_name(use), builder.build(use), settings) for use in settings.tasks]
+
+
+def tokenizer_of(tasks: Sequence[ReadyTask], model: str, chat_template: str | None) -> PreTrainedTokenizerBase:
+    """The model's, with a chat template where a task needs one."""
+    chat = any(instance.chat for task in tasks for instance in task.instances)
+    return load_tokenizer(model, chat_template, needs_template=chat)
 
 
 def blocks(tasks: Sequence[ReadyTask], size: int) -> list[Block]:

@@ -65,6 +65,10 @@ class TruthfulQA(EvalTask[TruthfulQASettings]):
         rows = [(i.id, i.messages[0].content, i.choices, i.target) for i in self._instances]
         return digest(["truthfulqa", rows, self.settings.chat])
 
+    def content(self) -> str:
+        """Questions and answers."""
+        return digest([row for _, row in read_rows(self.settings.path)])
+
     @cached_property
     def _instances(self) -> list[Instance]:
         ids, found = Ids(), []

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.component import aside
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.events import Metrics, Progress, VerdictCounts, Warned
 from aftertrain.core.ground.cleaning import json_text
@@ -31,25 +32,28 @@ from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import name_ends, unnamed_ends
-from aftertrain.core.text.template_checks import template_faults
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
 from aftertrain.plugins.online.models import Models, build_loss, critic_optimizer, load_models
-from aftertrain.plugins.online.plan import plan_items
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import requests, roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
-from aftertrain.plugins.online.trial import make_trial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from aftertrain.core.learning.trial import Trial
+    from aftertrain.core.text import template_checks
+    from aftertrain.plugins.online import plan, trial
+else:
+    template_checks = aside("aftertrain.core.text.template_checks")
+    plan = aside("aftertrain.plugins.online.plan")
+    trial = aside("aftertrain.plugins.online.trial")
 
 STATE = "online.json"
 REWARD = "reward.base"
@@ -76,7 +80,7 @@ class Online(Stage[OnlineSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of the problems."""
-        return {"data": self.builder.build(self.settings.data).fingerprint()}
+        return {"data": self.builder.build(self.settings.data).content()}
 
     def without_use(self) -> Mapping[str, Unused]:
         """The pool's settings where no verifier is judged by it."""
@@ -93,21 +97,21 @@ class Online(Stage[OnlineSettings]):
         items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
         tokenizer = self._tokenizer(context)
         unnamed_ends(context.model, tokenizer)
-        items += [PlanItem("template", fault, "warning") for fault in template_faults(tokenizer)]
+        items += [PlanItem("template", fault, "warning") for fault in template_checks.template_faults(tokenizer)]
         if context.figures:
             items += [PlanItem("engine", note, "warning") for note in self._notes()]
-            items += plan_items(self.settings, self._prompts(context.model, tokenizer, self._verifiers()))
+            items += plan.plan_items(self.settings, self._prompts(context.model, tokenizer, self._verifiers()))
         return items
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
         """The first problems' prompts with random replies."""
-        return make_trial(self.settings, context, rows)
+        return trial.make_trial(self.settings, context, rows)
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
         prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
-        for item in plan_items(self.settings, prompts):
+        for item in plan.plan_items(self.settings, prompts):
             if item.status == "error":
                 raise RunError(f"stage {context.name!r}: {item.label}: {item.value}")
 
@@ -161,7 +165,7 @@ class _Training:
         self.tokenizer = stage._tokenizer(context)
         self.verifiers = stage._verifiers()
         self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer, self.verifiers)
-        self.seed = sub_seed(context.seed, context.name)
+        self.seed = context.seed
         rows = min(self.settings.batch.prompts, len(self.prompts.kept))
         self.steps = self.settings.steps
         drop_last = self.settings.batch.incomplete == "drop"
@@ -182,7 +186,7 @@ class _Training:
         done = self._restore()
         if done == 0:
             left = untrained(read_config(self.context.inputs["model"].path))
-            for message in (*template_faults(self.tokenizer), *self.notes, *left):
+            for message in (*template_checks.template_faults(self.tokenizer), *self.notes, *left):
                 self.context.emit(Warned(message), 0)
             if self.prompts.dropped:
                 self.context.emit(self.prompts.dropped_event(), 0)

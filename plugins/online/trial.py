@@ -50,7 +50,7 @@ def make_trial(settings: OnlineSettings, context: PlanContext, rows: int) -> Tri
             engine=settings.engine,
             builder=builder,
             models=dict.fromkeys(loss.needs.per, context.model),
-            seed=sub_seed(context.seed, context.name, "critic head"),
+            seed=sub_seed(context.seed, "critic head"),
             temperature=settings.sampling.temperature,
             made_up=loss.needs.columns,
             untried=UNTRIED,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.records import Check, Conversation, Message, PreferencePair, Problem, Record
+from aftertrain.core.run.sources import read_source
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.quickstart import world
 from aftertrain.plugins.quickstart.settings import QuickstartSettings
@@ -31,9 +32,12 @@ class Quickstart(Dataset[QuickstartSettings]):
         return self.settings.rows
 
     def fingerprint(self) -> str:
-        made_by = Path(world.__file__).read_bytes()
         rules = {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
-        return hashlib.sha256(made_by + json.dumps(rules, separators=(",", ":")).encode()).hexdigest()
+        return hashlib.sha256(f"{self.content()}{json.dumps(rules, separators=(',', ':'))}".encode()).hexdigest()
+
+    def content(self) -> str:
+        """The meaning of `world.py`, which makes the rows."""
+        return read_source(Path(world.__file__), world.__name__).digest
 
     def __iter__(self) -> Iterator[Record]:
         name = f"quickstart-{self.settings.split}"

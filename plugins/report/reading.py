@@ -22,7 +22,8 @@ from aftertrain.core.events import (
 from aftertrain.core.events.lines import event_of, read_events
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.run.done import DONE, Done
-from aftertrain.core.run.lineage import SHORT, Recorded
+from aftertrain.core.run.folder import RunFolder
+from aftertrain.core.run.lineage import Recorded
 from aftertrain.plugins.report.facts import Attempt, Run, Stage
 from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents, sequence
 
@@ -124,7 +125,7 @@ def _complete(stage: Stage, folder: Path) -> None:
     if not stage.parents and stage.settings:
         given = {"model": stage.settings.get("from", "base"), "critic": stage.settings.get("critic")}
         stage.parents = parents({role: name for role, name in given.items() if isinstance(name, str)})
-    stage.folder = folder / "stages" / f"{stage.name}-{stage.hash[:SHORT]}"
+    stage.folder = RunFolder(folder).stage(stage.name, stage.hash)
     lineage = _read(stage.folder / "lineage.json", Recorded)
     stage.data = dict(lineage.data) if lineage else {}
     if stage.artifact is None and (done := _read(stage.folder / DONE, Done)):

@@ -35,7 +35,7 @@ FILE = "stream.json"
 
 
 class Feed(ABC):
-    """Gives each step its atoms. `seed` and `stage` are the run's and the stage's name.
+    """Gives each step its atoms. Their order is a function of the stage's seed, its rows and its batch settings.
 
     Attributes:
         total: optimizer steps of the stage.
@@ -85,17 +85,11 @@ class Feed(ABC):
 class Planned(Feed):
     """All rows are known: a step's are a pure function of seed and step number."""
 
-    def __init__(  # noqa: PLR0917
-        self,
-        settings: TrainSettings,
-        atoms: Sequence[Atom],
-        budget: int,
-        seed: int,
-        stage: str,
-        intake: Intake | None = None,
+    def __init__(
+        self, settings: TrainSettings, atoms: Sequence[Atom], budget: int, seed: int, intake: Intake | None = None
     ) -> None:
         self.rows, self.intake, self.passes = atoms, intake or Intake(), settings.epochs
-        self.plan = batch_plan(settings, len(atoms), seed, stage)
+        self.plan = batch_plan(settings, len(atoms), seed)
         self.total = total_steps(settings, self.plan)
         self.budget = budget
 
@@ -155,7 +149,6 @@ class Streamed(Feed):
         needs: Needs,
         *,
         seed: int,
-        stage: str,
         told: Callable[[Samples, int], None] = lambda samples, step: None,
     ) -> None:
         assert settings.stream is not None
@@ -164,7 +157,7 @@ class Streamed(Feed):
         per_atom = (2 if needs.atom == "pair" else 1) * (1 if needs.probes is None else 2)
         self.budget = settings.batch.micro_tokens or max(DEFAULT_MICRO_TOKENS, per_atom * settings.batch.max_tokens)
         self._settings, self._tokenizer, self._data, self._needs = settings, tokenizer, data, needs
-        self._seed, self._told = sub_seed(seed, stage, "batches"), told
+        self._seed, self._told = sub_seed(seed, "batches"), told
         self._window_rows = settings.stream.window
         self._position = Position()
         self._rows: Iterator[Any] | None = None
@@ -241,9 +234,9 @@ class Streamed(Feed):
         return samples
 
 
-def batch_plan(settings: TrainSettings, n_rows: int, seed: int, stage: str) -> BatchPlan:
+def batch_plan(settings: TrainSettings, n_rows: int, seed: int) -> BatchPlan:
     """Which rows form which step."""
-    return BatchPlan(n_rows, settings.batch.sequences, settings.epochs, sub_seed(seed, stage, "batches"))
+    return BatchPlan(n_rows, settings.batch.sequences, settings.epochs, sub_seed(seed, "batches"))
 
 
 def total_steps(settings: TrainSettings, plan: BatchPlan) -> int:

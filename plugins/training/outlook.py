@@ -62,7 +62,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     seen = samples.n_rows
     kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
-    plan = batch_plan(settings, kept, context.seed, context.name)
+    plan = batch_plan(settings, kept, context.seed)
     total = total_steps(settings, plan)
     scale = kept / len(samples.atoms)
     items = [
@@ -108,7 +108,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     told = (
         f"streamed from {settings.data.name}, shuffled within windows of {window:,}; figures are of the first {seen:,}"
     )
-    feed = Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
+    feed = Streamed(settings, tokenizer, data, loss.needs, seed=context.seed)
     return [
         PlanItem("rows", told),
         *_notes(data),
@@ -211,6 +211,15 @@ def left_out(samples: Samples, seen: int, where: Where, *, of: str = "") -> Iter
         (first,) = named(samples.truncated[:1], where)
         cut = f"{len(samples.truncated):,} of {seen:,} at batch.max_tokens, such as {first}"
         yield PlanItem(f"{of}cut", cut, "warning")
+
+
+def validation_item(settings: TrainSettings, rows: int) -> PlanItem:
+    """What is measured and when, for `aftertrain plan`."""
+    chosen = settings.validation
+    assert chosen is not None
+    used = rows if chosen.rows is None else min(rows, chosen.rows)
+    noun = "replies" if settings.batch.learn == "each" else "rows"
+    return PlanItem("validation", f"on {used:,} {noun} every {chosen.every:,} steps and after the last")
 
 
 def _sampled(stride: int, seen: int) -> str:

@@ -16,7 +16,7 @@ STEPS = 50
 """Steps whose packing is looked at."""
 
 
-def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> RowsTrained:
+def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int) -> RowsTrained:
     """Counts over one pass, and the two pictures below."""
     return RowsTrained(
         rows=samples.n_rows,
@@ -26,7 +26,7 @@ def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int, s
         targets=samples.n_targets,
         sources={name: SourceRows(**counts) for name, counts in samples.sources.items()},
         lengths=histogram(samples.lengths),
-        packing=packing(settings, samples, budget, seed, stage),
+        packing=packing(settings, samples, budget, seed),
     )
 
 
@@ -43,13 +43,13 @@ def histogram(lengths: Ints) -> Lengths:
     return Lengths(width, counts, float(lengths.mean()), least, median, p95, greatest)
 
 
-def packing(settings: TrainSettings, samples: Samples, budget: int, seed: int, stage: str) -> Packing:
+def packing(settings: TrainSettings, samples: Samples, budget: int, seed: int) -> Packing:
     """How full the micro-batches of the first steps are.
 
     `filled` is the share of their budget that holds tokens; `padding` the share of positions that would be padding if
     the same micro-batches were padded to their longest segment.
     """
-    plan = batch_plan(settings, len(samples.atoms), seed, stage)
+    plan = batch_plan(settings, len(samples.atoms), seed)
     steps = min(STEPS, total_steps(settings, plan))
     micro_batches = tokens = padded = 0
     for step in range(steps):

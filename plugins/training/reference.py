@@ -27,8 +27,8 @@ from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budg
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
-from aftertrain.core.run.lineage import nested
 from aftertrain.core.run.sources import source_digests
+from aftertrain.core.settings import nested
 from aftertrain.plugins.training.spans import Ints, spans_of
 
 COLUMN = "reference_logprobs"

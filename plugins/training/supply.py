@@ -11,9 +11,8 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import Interrupted
 from aftertrain.core.loss import Needs
 from aftertrain.core.run.disk import disk_refusal
-from aftertrain.core.run.lineage import components
 from aftertrain.core.run.sources import source_digests
-from aftertrain.core.settings import Builder
+from aftertrain.core.settings import Builder, components
 from aftertrain.core.text.fingerprint import fingerprint
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.columns import Fault, faults_of

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.component import aside
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import AftertrainError, BrokenWeights, Interrupted, ModelError, NumericsError, RunError
@@ -28,23 +29,25 @@ from aftertrain.core.text.padding import reward_padding
 from aftertrain.plugins.training.accounts import Accounts
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
-from aftertrain.plugins.training.fit import check_fit, check_padding
-from aftertrain.plugins.training.misfits import misfits, template_warnings
-from aftertrain.plugins.training.outlook import left_out, outlook
-from aftertrain.plugins.training.picture import picture
 from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
 from aftertrain.plugins.training.rows import tokenizer_for
 from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.supply import Supply
-from aftertrain.plugins.training.trial import make_trial
-from aftertrain.plugins.training.validation import PREFIX, Validation, validation_item
+from aftertrain.plugins.training.validation import PREFIX, Validation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from aftertrain.core.batch import PackedBatch
     from aftertrain.core.learning.trial import Trial
+    from aftertrain.plugins.training import fit, misfits, outlook, picture, trial
+else:
+    fit = aside("aftertrain.plugins.training.fit")
+    misfits = aside("aftertrain.plugins.training.misfits")
+    outlook = aside("aftertrain.plugins.training.outlook")
+    picture = aside("aftertrain.plugins.training.picture")
+    trial = aside("aftertrain.plugins.training.trial")
 
 MOST_SKIPPED = 10
 """Steps in a row that may be passed over because they are not finite."""
@@ -70,9 +73,9 @@ class Train(Stage[TrainSettings]):
         return "reward_model" if self._head == "scalar" else "model"
 
     def fingerprints(self) -> Mapping[str, str]:
-        found = {"data": self._data().fingerprint()}
+        found = {"data": self._data().content()}
         if self.settings.validation is not None:
-            found["validation"] = self.builder.build(self.settings.validation.data).fingerprint()
+            found["validation"] = self.builder.build(self.settings.validation.data).content()
         return found
 
     def run(self, context: StageContext) -> Artifact:
@@ -85,13 +88,13 @@ class Train(Stage[TrainSettings]):
             Interrupted: the user asked to stop; a checkpoint is saved.
         """
         loss, data = self._loss(), self._data()
-        if found := misfits(self.settings, self.builder, loss, data):
+        if found := misfits.misfits(self.settings, self.builder, loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
         model = context.inputs["model"]
         tokenizer = tokenizer_for(data, model.path, context.chat_template)
         latest = context.checkpoints.latest()
         engine = self._engine()
-        faults = template_warnings(tokenizer, model.path, data, engine, self._head)
+        faults = misfits.template_warnings(tokenizer, model.path, data, engine, self._head)
         if latest is None:
             for message in (*faults, *engine.notes(), *untrained(read_config(model.path))):
                 context.emit(Warned(message))
@@ -101,7 +104,7 @@ class Train(Stage[TrainSettings]):
             model.path,
             head=self._head,
             optimizer=self.settings.optimizer,
-            seed=sub_seed(context.seed, context.name, "head"),
+            seed=sub_seed(context.seed, "head"),
             ranks=context.ranks,
         )
         if engine.ranks.size != context.ranks.size:
@@ -155,13 +158,13 @@ class Train(Stage[TrainSettings]):
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether loss, data, stage and chat template fit together; rows, steps, tokens and memory."""
         loss, data = self._loss(), self._data()
-        if found := misfits(self.settings, self.builder, loss, data):
+        if found := misfits.misfits(self.settings, self.builder, loss, data):
             return [PlanItem("loss", misfit, "error") for misfit in found]
         if refused := self._engine().misfits(context.model, head=self._head):
             return [PlanItem("engine", misfit, "error") for misfit in refused]
         tokenizer = tokenizer_for(data, context.model, context.chat_template)
         items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
-        faults = template_warnings(tokenizer, context.model, data, self._engine(), self._head)
+        faults = misfits.template_warnings(tokenizer, context.model, data, self._engine(), self._head)
         items += [PlanItem("template", fault, "warning") for fault in faults]
         if not context.figures:
             return items
@@ -170,12 +173,12 @@ class Train(Stage[TrainSettings]):
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         items += [PlanItem("engine", note, "warning") for note in self._engine().notes()]
-        items += outlook(self.settings, context, loss, data)
+        items += outlook.outlook(self.settings, context, loss, data)
         if self.settings.validation is not None:
             held_out = self._held_out(tokenizer, loss)
-            items.append(validation_item(self.settings, len(held_out.atoms)))
+            items.append(outlook.validation_item(self.settings, len(held_out.atoms)))
             where = self.builder.build(self.settings.validation.data).where
-            items += left_out(held_out, held_out.n_rows, where, of="validation, ")
+            items += outlook.left_out(held_out, held_out.n_rows, where, of="validation, ")
         return items
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
@@ -185,15 +188,15 @@ class Train(Stage[TrainSettings]):
         if self.settings.stream is None:
             tokenizer = tokenizer_for(data, context.model, context.chat_template)
             samples = Supply(self.settings, self.builder, stopping=stopping).samples(tokenizer, data, loss.needs)
-            check_fit(context.model, tokenizer, samples)
+            fit.check_fit(context.model, tokenizer, samples)
             samples.micro_tokens(self.settings.batch)
         if self.settings.validation is not None:
             tokenizer = tokenizer_for(data, context.model, context.chat_template)
-            check_fit(context.model, tokenizer, self._held_out(tokenizer, loss, stopping=stopping))
+            fit.check_fit(context.model, tokenizer, self._held_out(tokenizer, loss, stopping=stopping))
 
     def batches(self, context: PlanContext, step: int) -> list[PackedBatch]:
         loss, data = self._loss(), self._data()
-        if found := misfits(self.settings, self.builder, loss, data):
+        if found := misfits.misfits(self.settings, self.builder, loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
         if self.settings.compose is not None:
             raise RunError(
@@ -203,11 +206,11 @@ class Train(Stage[TrainSettings]):
         tokenizer = tokenizer_for(data, context.model, context.chat_template)
         feed: Feed
         if self.settings.stream is not None:
-            feed = Streamed(self.settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name)
+            feed = Streamed(self.settings, tokenizer, data, loss.needs, seed=context.seed)
         else:
             samples = Supply(self.settings, self.builder).samples(tokenizer, data, loss.needs)
             budget = samples.micro_tokens(self.settings.batch)
-            feed = Planned(self.settings, samples.atoms, budget, context.seed, context.name)
+            feed = Planned(self.settings, samples.atoms, budget, context.seed)
         if not 1 <= step <= feed.total:
             raise RunError(f"stage {context.name!r} has steps 1 to {feed.total:,}, not {step:,}")
         if self.settings.stream is not None:
@@ -220,9 +223,9 @@ class Train(Stage[TrainSettings]):
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
         loss, data = self._loss(), self._data()
-        if found := misfits(self.settings, self.builder, loss, data):
+        if found := misfits.misfits(self.settings, self.builder, loss, data):
             raise RunError(f"stage {context.name!r}: {'; '.join(found)}")
-        return make_trial(self.settings, context, loss, rows, type(self))
+        return trial.make_trial(self.settings, context, loss, rows, type(self))
 
     def _steps(
         self,
@@ -295,9 +298,9 @@ class Train(Stage[TrainSettings]):
             context.emit(Warned(message))
 
         def window(samples: Samples, step: int) -> None:
-            unknown = check_fit(model, tokenizer, samples)
+            unknown = fit.check_fit(model, tokenizer, samples)
             if self._head == "scalar":
-                unknown += check_padding(model, tokenizer, samples)
+                unknown += fit.check_padding(model, tokenizer, samples)
             for message in unknown if step == 1 else ():
                 warn(message)
             Accounts(context.book, first=context.ranks.first).window(samples.intake)
@@ -305,7 +308,7 @@ class Train(Stage[TrainSettings]):
             _emit_left_out(context, samples, step, data.where if step == 1 else lambda ids: {})
 
         if settings.stream is not None:
-            return Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, stage=context.name, told=window)
+            return Streamed(settings, tokenizer, data, loss.needs, seed=context.seed, told=window)
         supply = Supply(
             settings,
             self.builder,
@@ -315,17 +318,17 @@ class Train(Stage[TrainSettings]):
             stopping=context.stopping,
         )
         samples = supply.samples(tokenizer, data, loss.needs)
-        unknown = check_fit(model, tokenizer, samples)
+        unknown = fit.check_fit(model, tokenizer, samples)
         if self._head == "scalar":
-            unknown += check_padding(model, tokenizer, samples)
+            unknown += fit.check_padding(model, tokenizer, samples)
         budget = samples.micro_tokens(settings.batch)
         if first:
             for message in unknown:
                 warn(message)
             _emit_left_out(context, samples, None, data.where)
-            context.emit(picture(settings, samples, budget, context.seed, context.name))
+            context.emit(picture.picture(settings, samples, budget, context.seed))
         atoms = self._referenced(context, loss, samples, budget, context.folder)
-        planned = Planned(settings, atoms, budget, context.seed, context.name, samples.intake)
+        planned = Planned(settings, atoms, budget, context.seed, samples.intake)
         return planned if settings.compose is None else Composed(planned, settings.compose, engine)
 
     def _validation(
@@ -336,7 +339,7 @@ class Train(Stage[TrainSettings]):
         if chosen is None:
             return None
         samples = self._held_out(tokenizer, loss, folder=context.folder, stopping=context.stopping)
-        unknown = check_fit(context.inputs["model"].path, tokenizer, samples)
+        unknown = fit.check_fit(context.inputs["model"].path, tokenizer, samples)
         if first:
             for message in unknown:
                 context.emit(Warned(f"validation: {message}"))

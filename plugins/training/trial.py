@@ -73,7 +73,7 @@ def make_trial(
             engine=settings.engine,
             builder=builder,
             models={term: context.model},
-            seed=sub_seed(context.seed, context.name, "head"),
+            seed=sub_seed(context.seed, "head"),
             reference=_reference(Path(context.model), engine, atoms, budget) if COLUMN in loss.needs.columns else None,
             rehearsal=rehearsal,
             chat_template=context.chat_template,

@@ -10,19 +10,9 @@ from aftertrain.core.learning.step import measure
 from aftertrain.core.loss import Loss
 from aftertrain.core.packed.packing import Atom, pack_share
 from aftertrain.core.ranks import Ranks
-from aftertrain.core.records import PlanItem
-from aftertrain.plugins.training.settings import TrainSettings, ValidationSettings
+from aftertrain.plugins.training.settings import ValidationSettings
 
 PREFIX = "validation_"
-
-
-def validation_item(settings: TrainSettings, rows: int) -> PlanItem:
-    """What is measured and when, for `aftertrain plan`."""
-    chosen = settings.validation
-    assert chosen is not None
-    used = rows if chosen.rows is None else min(rows, chosen.rows)
-    noun = "replies" if settings.batch.learn == "each" else "rows"
-    return PlanItem("validation", f"on {used:,} {noun} every {chosen.every:,} steps and after the last")
 
 
 class Validation:

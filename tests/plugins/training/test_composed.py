@@ -115,7 +115,7 @@ def test_what_does_not_go_together_is_refused(bench: Callable[..., Any], convers
 
 
 def test_a_position_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    planned = Planned(TrainSettings.model_construct(batch=Batch(sequences=2), epochs=1, max_steps=None), [], 1, 0, "s")
+    planned = Planned(TrainSettings.model_construct(batch=Batch(sequences=2), epochs=1, max_steps=None), [], 1, 0)
     feed = Composed(planned, Compose(), None)  # type: ignore[arg-type]
     for content in (None, "{", '{"steps": [1, 3]}'):
         if content is not None:

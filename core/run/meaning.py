@@ -1,0 +1,128 @@
+"""What the source of a module means, as a digest: its syntax tree without what cannot change a result.
+
+Left out are comments, formatting, docstrings and other values that nothing is done with, what stands under
+`if TYPE_CHECKING:`, and the descriptions of settings. The tree is written in a form of its own, because `ast.dump` and
+the tokens of f-strings differ between versions of Python: one source has one digest on all of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+ASIDE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+"""Fields of nodes that follow from others, or mean nothing to a running program."""
+READERS = frozenset({"__doc__", "getdoc"})
+"""Names by which a program reads docstrings: in a module where one stands, docstrings count."""
+FIELDS = frozenset({"Field", "unhashed"})
+"""Functions that declare a setting."""
+
+
+def meaning(tree: ast.Module) -> str:
+    """SHA-256 (hex) of a parsed module's meaning; the tree is left as it is."""
+    form = _Form(documented=any(_name(node) in READERS for node in ast.walk(tree)))
+    form.node(tree)
+    return hashlib.sha256("".join(form.parts).encode()).hexdigest()
+
+
+def decided(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes, with the other branch in place of each `if TYPE_CHECKING:`."""
+    for node in nodes:
+        if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING":
+            yield from decided(node.orelse)
+        else:
+            yield node
+
+
+class _Form:
+    """Writes nodes into `parts`: `(Type field=… field=…)`, fields without a value left out."""
+
+    def __init__(self, *, documented: bool) -> None:
+        self.parts: list[str] = []
+        self._documented = documented
+        self._settings = 0
+
+    def node(self, node: ast.AST) -> None:
+        """One node with all below it."""
+        if isinstance(node, ast.Constant):
+            self.parts.append(f"({_written(node.value)})")
+            return
+        settings = isinstance(node, ast.ClassDef) and any(_name(base).endswith("Settings") for base in node.bases)
+        self._settings += settings
+        self.parts.append(f"({type(node).__name__}")
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if value is None or field in ASIDE:
+                continue
+            if isinstance(value, list):
+                self._list(field, self._items(node, field, value))
+            elif isinstance(value, ast.JoinedStr) and field == "format_spec" and not _texts(value.values):
+                continue
+            else:
+                self.parts.append(f" {field}=")
+                self._value(value)
+        self.parts.append(")")
+        self._settings -= settings
+
+    def _items(self, node: ast.AST, field: str, values: list[ast.AST | str | None]) -> Sequence[ast.AST | str | None]:
+        if values and isinstance(values[0], ast.stmt):
+            statements = decided(value for value in values if isinstance(value, ast.AST))
+            return [statement for statement in statements if self._does(statement)]
+        if isinstance(node, ast.JoinedStr):
+            return _texts(node.values)
+        if field == "keywords" and self._settings and isinstance(node, ast.Call) and _name(node.func) in FIELDS:
+            return [word for word in values if getattr(word, "arg", "") != "description"]
+        return values
+
+    def _does(self, statement: ast.AST) -> bool:
+        """Whether a statement is more than a filler, a docstring or another value that nothing is done with."""
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            return self._documented and isinstance(statement.value.value, str)
+        return not isinstance(statement, ast.Pass)
+
+    def _list(self, field: str, values: Sequence[ast.AST | str | None]) -> None:
+        if values:
+            self.parts.append(f" {field}=[")
+            for value in values:
+                self._value(value)
+                self.parts.append(",")
+            self.parts.append("]")
+
+    def _value(self, value: ast.AST | str | int | None) -> None:
+        if isinstance(value, ast.AST):
+            self.node(value)
+        else:
+            self.parts.append(_written(value))
+
+
+def _name(node: ast.AST) -> str:
+    """The last name of `a`, `a.b` or `a.b[c]`; empty for anything else."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _texts(values: Sequence[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string, neighbouring texts as one, empty ones left out: versions of Python cut them apart."""
+    joined: list[ast.expr] = []
+    for part in values:
+        if not isinstance(part, ast.Constant):
+            joined.append(part)
+        elif joined and isinstance(joined[-1], ast.Constant):  # both are texts
+            joined[-1] = ast.Constant(str(joined[-1].value) + str(part.value))
+        elif part.value:
+            joined.append(part)
+    return joined
+
+
+_WRITE: dict[type, Callable[..., str]] = {
+    int: hex,
+    float: float.hex,
+    complex: lambda z: f"{z.real.hex()} {z.imag.hex()}",
+}
+
+
+def _written(value: object) -> str:
+    """A constant or an identifier, in ASCII: what is printable differs between versions of Unicode."""
+    return f"{type(value).__name__} {_WRITE.get(type(value), ascii)(value)}"

@@ -1,0 +1,75 @@
+"""What a reader must know before trusting a score, and which scores do not compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aftertrain.core.errors import DataError
+from aftertrain.core.events import Health, ScoreRow
+from aftertrain.core.records import UNJUDGED
+from aftertrain.plugins.evaluation.suite import ReadyTask
+
+ALARM = 0.05
+"""Share of cut or empty replies from which a warning is raised."""
+
+
+def check_comparable(tasks: Sequence[ReadyTask], stage: str, against: str, there: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to compare scores of unlike tasks.
+
+    Raises:
+        DataError: no task is scored by both stages, or one has another fingerprint there.
+    """
+    prints = {str(score["task"]): str(score["fingerprint"]) for score in there}
+    shared = [task for task in tasks if task.name in prints]
+    if not shared:
+        raise DataError(
+            f"stage {stage!r} cannot be compared with {against!r}: no task in common "
+            f"({', '.join(task.name for task in tasks)}; {', '.join(sorted(prints)) or 'none'})"
+        )
+    unlike = [task for task in shared if task.fingerprint != prints[task.name]]
+    if unlike:
+        named = "; ".join(
+            f"{task.name} is {task.fingerprint[:12]} in {stage!r} and {prints[task.name][:12]} in {against!r}"
+            for task in unlike
+        )
+        raise DataError(
+            f"stage {stage!r} cannot be compared with {against!r}, because these tasks differ: {named}. "
+            "Give both stages the same data, verifier, limit and max_new_tokens"
+        )
+
+
+def alarms(rows: Sequence[Health]) -> list[str]:
+    """What a reader must know before trusting a score."""
+    found = []
+    for row in rows:
+        for count, what, cure in (
+            (row.truncated, "were cut at the token limit and scored as they stand", "raise max_new_tokens"),
+            (row.empty, "are empty", "look at samples/instances.jsonl"),
+        ):
+            if count > ALARM * row.n:
+                found.append(f"{_place(row)}: {count} of {row.n} replies ({count / row.n:.0%}) {what}; {cure}")
+    return found
+
+
+def doubts(rows: Sequence[ScoreRow], healths: Sequence[Health]) -> list[str]:
+    """Of each task and temperature how many replies could not be judged, be it one, and what that leaves open."""
+    outcomes = {(row.task, row.temperature): row.outcomes for row in healths}
+    found = []
+    for row in rows:
+        if not row.primary or not row.unjudged:
+            continue
+        counts = outcomes[row.task, row.temperature]
+        kinds = ", ".join(f"{counts[kind]} {kind}" for kind in UNJUDGED if counts.get(kind))
+        between = ""
+        if row.lowest is not None:
+            between = f", so that {row.metric} lies between {row.lowest:.3f} and {row.highest:.3f}"
+        found.append(
+            f"{_place(row)}: {row.unjudged} of {row.n} replies could not be judged ({kinds}) and count as 0{between}; "
+            "see 'detail' in samples/instances.jsonl"
+        )
+    return found
+
+
+def _place(row: ScoreRow | Health) -> str:
+    return f"{row.task} at temperature {row.temperature:g}"

@@ -1,0 +1,56 @@
+"""What an evaluation would do, in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aftertrain.core.errors import AftertrainError
+from aftertrain.core.ground.model_folder import context_window
+from aftertrain.core.settings import Builder
+from aftertrain.core.stage import PlanContext, PlanItem
+from aftertrain.core.text.chat import prompt_text
+from aftertrain.plugins.evaluation.prompts import encode
+from aftertrain.plugins.evaluation.settings import EvaluateSettings
+from aftertrain.plugins.evaluation.suite import ReadyTask, tokenizer_of
+
+
+def outlook(
+    settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyTask], context: PlanContext
+) -> list[PlanItem]:
+    """Instances, prompt and reply tokens per task."""
+    tokenizer = tokenizer_of(tasks, context.model, context.chat_template)
+    window = context_window(context.model)
+    items = []
+    if any(not task.generates for task in tasks):
+        try:
+            builder.build(settings.engine).preflight(context.model)
+        except AftertrainError as error:
+            items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
+    for task in tasks:
+        texts = [(prompt_text(tokenizer, i.messages, chat=i.chat), i.chat) for i in task.instances]
+        lengths = [len(encode(tokenizer, text, chat=chat)) for text, chat in texts]
+        mean = sum(lengths) / len(lengths)
+        value = f"{len(lengths):,} instances, prompts of {mean:,.0f} tokens (longest {max(lengths):,})"
+        if task.generates:
+            temperatures = ", ".join(f"{temperature:g}" for temperature in task.temperatures)
+            most = len(lengths) * len(task.temperatures) * task.sampling.max_new_tokens
+            value += (
+                f", replies up to {task.sampling.max_new_tokens:,} at temperature {temperatures} "
+                f"({most:,} tokens at most)"
+            )
+        items.append(PlanItem(task.name, value))
+        reply = task.sampling.max_new_tokens if task.generates and window else 0
+        short = sum(length < (window or 0) < length + reply for length in lengths)
+        if short:
+            value = f"{short:,} prompts leave less than {reply:,} of {window:,} tokens: their replies are cut earlier"
+            items.append(PlanItem(f"{task.name}: room", value, "warning"))
+    return items
+
+
+def overlong(task: ReadyTask, long: Sequence[tuple[str, int]], window: int | None) -> str:
+    """That prompts of a task are too long, and by how much."""
+    longest = max(long, key=lambda entry: entry[1])
+    return (
+        f"task {task.name!r}: {len(long)} of {len(task.instances)} prompts do not fit the model's context of {window} "
+        f"tokens; the longest is {longest[0]!r} with {longest[1]}"
+    )
