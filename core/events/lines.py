@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -44,7 +44,7 @@ def read_events(path: Path, on_damage: Told = log.warning, *, also: Iterable[typ
 
     A `Rewind` to a step drops the later ones of its stage, one to 0 all that earlier attempts said of it.
     A stage that was started again under another hash (or is reused under an earlier one) keeps only the entries of its
-    last hash.
+    last hash; one that was begun under another name and goes on under this one has the entries of that name, too.
 
     Args:
         on_damage: told of what is passed over.
@@ -55,6 +55,7 @@ def read_events(path: Path, on_damage: Told = log.warning, *, also: Iterable[typ
     for entry in entries(path, on_damage, also):
         if isinstance(entry.event, StageStarted | StageReused):
             hashes[entry.stage] = entry.event.hash
+            kept += [(replace(old, stage=entry.stage), entry.event.hash) for old in _of_one_name(kept, entry)]
         mine = hashes.get(entry.stage, "")
         if isinstance(entry.event, Rewind):
             kept = [(old, under) for old, under in kept if under != mine or not _superseded(old, entry)]
@@ -135,6 +136,13 @@ def _left_out(values: dict[str, Any], place: tuple[int | str, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _adapter(kind: type[Event]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _of_one_name(kept: list[tuple[Entry, str]], begun: Entry) -> list[Entry]:
+    """What was said of the stage under another name, where nothing was under its own."""
+    hash_ = getattr(begun.event, "hash", "")
+    alike = [old for old, under in kept if under == hash_ and hash_]
+    return [] if any(old.stage == begun.stage for old in alike) else [o for o in alike if o.stage == alike[0].stage]
 
 
 def _superseded(old: Entry, rewind: Entry) -> bool:

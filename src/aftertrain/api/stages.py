@@ -174,7 +174,7 @@ def samples(run: Path, stage: str | None, step: int | None, number: int) -> Iter
 
 def _outermost(use: Use[Any], kind: str) -> Iterator[Use[Any]]:
     """Components of a kind in the settings of another, without those inside one that is already among them."""
-    from aftertrain.core.run.lineage import components
+    from aftertrain.core.settings import components
 
     inside: set[int] = set()
     for component in components(use):

@@ -66,7 +66,7 @@ class Walk(Stage[WalkSettings]):
             if context.stopping():
                 context.checkpoints.save(step, partial(_write, at))
                 raise Interrupted(f"stopped after step {step}")
-            draw = random.Random(sub_seed(context.seed, context.name, step)).uniform(-1, 1)
+            draw = random.Random(sub_seed(context.seed, step)).uniform(-1, 1)
             at, step = at + self.settings.width * draw, step + 1
             self.ran.append((context.name, step))
             context.emit(Metrics({"loss": at}, {"seconds": random.random()}), step)

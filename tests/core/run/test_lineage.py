@@ -13,10 +13,10 @@ import pytest
 from pydantic import Field
 
 from aftertrain.core.run.graph import build_graph
-from aftertrain.core.run.lineage import Lineage, changes, components, trace
+from aftertrain.core.run.lineage import Lineage, changes, trace
 from aftertrain.core.run.runner import Job
-from aftertrain.core.run.sources import _imports, source_digests
-from aftertrain.core.settings import Settings, Use, unhashed
+from aftertrain.core.run.sources import read_source, source_digests
+from aftertrain.core.settings import Settings, Use, components, unhashed
 from aftertrain.core.stage import Stage
 
 MakeJob = Callable[..., Job]
@@ -112,7 +112,9 @@ def test_a_changed_module_is_seen_an_unused_one_does_not_count(package: Path) ->
     before = source_digests([Loss])
     (package / "unused.py").write_text("x = 1\n")
     assert source_digests([Loss]) == before
-    (package / "inner" / "deep.py").write_text("from ..used import sub_seed  # changed\n")
+    (package / "inner" / "deep.py").write_text('"""Told."""\nfrom ..used import sub_seed  # told\n')
+    assert source_digests([Loss]) == before
+    (package / "inner" / "deep.py").write_text("from ..used import sub_seed\nRATE = 0.5\n")
     after = source_digests([Loss])
     assert [name for name in after if after[name] != before.get(name)] == ["acme.inner.deep"]
 
@@ -139,7 +141,7 @@ def test_a_file_outside_a_package_goes_by_its_file_name(tmp_path: Path) -> None:
 def test_relative_imports_are_resolved(tmp_path: Path) -> None:
     file = tmp_path / "m.py"
     file.write_text("from . import a\nfrom .b import c\nfrom .. import d\nfrom ..e import f\nimport g.h as i\n")
-    assert _imports(file, 0, "top.pkg") == ("top.pkg.a", "top.pkg.b.c", "top.d", "top.e.f", "g.h")
+    assert read_source(file, "top.pkg.m").imports == ("top.pkg.a", "top.pkg.b.c", "top.d", "top.e.f", "g.h")
 
 
 class _Tool(Settings):

@@ -16,6 +16,7 @@ from aftertrain.core.errors import DataError, Interrupted, NumericsError, Recipe
 from aftertrain.core.events import Entry
 from aftertrain.core.events.lines import read_events
 from aftertrain.core.records import PlanItem
+from aftertrain.core.run.history import history
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import PlanContext, StageContext
 
@@ -29,6 +30,10 @@ def metrics(folder: Path, stage: str) -> list[tuple[int | None, Any]]:
 
 def names(folder: Path) -> list[str]:
     return [event.name for event in read_events(folder / "events.jsonl")]
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def weights(result: Any, stage: str) -> str:
@@ -68,6 +73,36 @@ def test_a_second_run_reuses_everything(make_job: MakeJob, walk: Any) -> None:
     assert second.reused == ("a", "b")
     assert second.artifacts == first.artifacts
     assert names(second.folder).count("stage_reused") == 2
+
+
+def test_a_renamed_stage_is_reused_with_all_that_starts_from_it(make_job: MakeJob, walk: Any) -> None:
+    before = run_job(make_job({"a": {}, "b": {"from": "a"}}))
+    walk.ran.clear()
+    after = run_job(make_job({"first": {}, "b": {"from": "first"}}))
+    assert walk.ran == []
+    assert after.reused == ("first", "b")
+    assert after.artifacts["first"].path == before.artifacts["a"].path
+    assert after.artifacts["first"].stage == "first"
+    assert [step for step, _ in metrics(after.folder, "first")] == [1, 2, 3, 4, 5, 6]
+    assert history(after.folder)[0].state == "reused in attempt 2"
+
+
+def test_a_half_done_stage_goes_on_under_another_name(make_job: MakeJob, walk: Any) -> None:
+    walk.trouble = staticmethod(lambda context, step: _raise(NumericsError("no")) if step == 5 else None)
+    with pytest.raises(NumericsError):
+        run_job(make_job({"a": {}}))
+    walk.trouble = staticmethod(lambda context, step: None)
+    walk.ran.clear()
+    renamed = run_job(make_job({"b": {}}))
+    assert walk.ran == [("b", 5), ("b", 6)]
+    assert [step for step, _ in metrics(renamed.folder, "b")] == [1, 2, 3, 4, 5, 6]
+    assert weights(renamed, "b") == weights(run_job(make_job({"c": {}}, folder=renamed.folder / "whole")), "c")
+
+
+def test_two_stages_of_one_meaning_are_one_stage(make_job: MakeJob, walk: Any) -> None:
+    result = run_job(make_job({"a": {}, "twin": {}}, job={"restart": True}))
+    assert {name for name, _ in walk.ran} == {"a"}
+    assert result.artifacts["a"].path == result.artifacts["twin"].path
 
 
 def test_an_unhashed_setting_changes_nothing(make_job: MakeJob) -> None:
