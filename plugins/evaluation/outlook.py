@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.ground.model_folder import context_window
+from aftertrain.core.records import PlanItem
 from aftertrain.core.settings import Builder
-from aftertrain.core.stage import PlanContext, PlanItem
+from aftertrain.core.stage import PlanContext
 from aftertrain.core.text.chat import prompt_text
 from aftertrain.plugins.evaluation.prompts import encode
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
