@@ -43,13 +43,13 @@ class Unit:
 
 UNITS: Mapping[str, Unit] = {
     "row": Unit(
-        "a row of a data set, once for each epoch; of a row that makes several samples, each of these",
+        "a row of a data set, once for each epoch of training; of a row that makes several samples, each of these",
         {
             "learnt": "its targets were part of an update of the weights",
             "cut": "the same, and what lies beyond batch.max_tokens was not read",
             "skipped": "it was read, and the update of its step was left out because it was not finite",
             "unreached": "training ended before it, by max_steps or with the steps that an epoch does not fill",
-            "kept": "a stage that learns nothing from rows handed it on",
+            "kept": "it was handed on: to be asked online, or to the stage that follows",
         },
     ),
     "ticket": Unit(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aftertrain.core.book import Account, Book, Sum
+from aftertrain.core.book import TOKENS, Account, Book, Sum, states_of
 from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.events import Balance
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
@@ -99,7 +99,9 @@ class Ledger:
                 "your settings: report it with the run's events.jsonl; --restart does the stage anew"
             )
         return {
-            unit: Balance(_owed(account).count, dict(sorted(account.states.items())), dict(account.tokens))
+            unit: Balance(
+                _owed(account).count, _ordered(account.states, states_of(unit)), _ordered(account.tokens, TOKENS)
+            )
             for unit, account in total.items()
         }
 
@@ -117,6 +119,12 @@ def worded(unit: str, owed: int, states: Mapping[str, int], tokens: Mapping[str,
 
 def _parts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items() if count) or "none"
+
+
+def _ordered(counts: Mapping[str, int], order: Iterable[str]) -> dict[str, int]:
+    """What there is, in the order of the list; what the list does not hold comes last."""
+    first = {name: counts[name] for name in order if counts.get(name)}
+    return first | {name: count for name, count in sorted(counts.items()) if count}
 
 
 def _owed(account: Account) -> Sum:

@@ -21,6 +21,7 @@ from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import summary
+from aftertrain.plugins.evaluation.accounts import enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
@@ -175,6 +176,7 @@ class Evaluate(Stage[EvaluateSettings]):
         others: Mapping[str, Sequence[ScoredInstance]],
     ) -> Artifact:
         write_instances(context.folder / INSTANCES, rows)
+        enter_cases(context.book, self._tasks, rows)
         found = Scores(
             tuple(summary.scores(self._tasks, rows)),
             tuple(summary.differences(rows, others)),

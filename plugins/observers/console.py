@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aftertrain.core import events
 from aftertrain.core.events import (
+    Books,
     DataCheck,
     Dropped,
     Entry,
@@ -112,6 +113,8 @@ class Console(Observer[ConsoleSettings]):
                 line(f"{stage}: rows left out: {told}", "yellow")
             case Saved() as saved:
                 line(f"{stage}: {wording.saved(saved)}", "dim")
+            case Books(units=units) if units:
+                line(f"{stage}: {wording.books(units)}", "dim")
             case Skipped(message=message):
                 line(f"{stage}: no update: {message}", "yellow")
             case Scores(scores=scores, differences=differences):

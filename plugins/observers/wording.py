@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aftertrain.core.events import Difference, Metrics, Saved, ScoreRow
+from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
 from aftertrain.core.learning.statistics import direction
 from aftertrain.core.loss import TARGETS_PER_UNIT
+from aftertrain.core.run.ledger import worded
 
 FIRST = (
     "nll_per_token",
@@ -83,6 +84,16 @@ def saved(event: Saved) -> str:
     if event.rows and event.difference is not None:
         return f"{words}, {event.rows} rows scored by plain transformers ({figure(event.difference)} apart)"
     return f"{words}; not scored: {event.left_out}"
+
+
+def books(units: Mapping[str, Balance]) -> str:
+    """What was owed, and what became of it.
+
+    >>> books({"row": Balance(3, {"learnt": 2, "dropped: overlong": 1}, {"learnt": 9, "context": 4, "cut": 90})})
+    'books balance: 3 rows: 2 learnt, 1 dropped: overlong; 103 tokens: 9 learnt, 4 context, 90 cut'
+    """
+    told = (worded(unit, found.owed, found.states, found.tokens) for unit, found in units.items())
+    return f"books balance: {' | '.join(told)}"
 
 
 def score(row: ScoreRow) -> str:

@@ -39,7 +39,7 @@ def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], pol
     kept = [prompt for prompt in prompts.kept if prompt.problem.id not in found]
     if not kept:
         raise DataError(f"{told}. None is left to train on")
-    return Prompts(kept, {**prompts.dropped, REASON: list(found)})
+    return Prompts(kept, {**prompts.dropped, REASON: list(found)}, prompts.ids)
 
 
 def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]]) -> dict[str, str]:

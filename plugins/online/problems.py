@@ -37,10 +37,12 @@ class Prompts:
 
     Attributes:
         dropped: ids left out, by reason.
+        ids: of all problems that were read.
     """
 
     kept: Sequence[Prompt]
     dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ids: Collection[str] = ()
 
     def dropped_event(self) -> Dropped:
         """Counts by reason, and some ids."""
@@ -93,7 +95,7 @@ def load_prompts(
     if not kept:
         why = "; ".join(f"{len(names)} dropped: {reason}" for reason, names in dropped.items())
         raise DataError(f"data set {name!r} has no problems to train on{f' ({why})' if why else ''}")
-    return Prompts(kept, dropped)
+    return Prompts(kept, dropped, seen)
 
 
 def _check_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem) -> None:

@@ -34,6 +34,7 @@ from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import name_ends, unnamed_ends
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
@@ -181,6 +182,9 @@ class _Training:
         )
         self.warned: set[tuple[str, str]] = set()
         self.rewarding = Rewarding(self.settings.reward, self.models.reward, self.settings.batch.micro_tokens)
+        samples, compares = self.settings.batch.samples_per_prompt, self.settings.advantages == "group"
+        self.accounts = Accounts(context.book, samples, compares=compares)
+        self.accounts.expect(self.prompts, self.plan, self.steps)
 
     def run(self) -> Artifact:
         done = self._restore()
@@ -216,6 +220,7 @@ class _Training:
         with watch.part("update"):
             experience = make_experience(judged, self.models.scorers, settings, atom=self.loss.needs.atom, step=step)
             results = self._update(step, experience)
+            self.accounts.step(step, judged, experience.minibatches)
             self.models.publish(step)
         rewarded = self.rewarding.metrics(judged, step)
         metrics = {**reply_metrics(judged), **rewarded, **experience.metrics, **update_metrics(results)}
@@ -293,6 +298,7 @@ class _Training:
             if done < self.steps:
                 self.context.checkpoints.save(self.steps, partial(self._save, self.steps))
             raise
+        self.accounts.close(self.prompts)
         self.context.emit(saved, self.steps)
         self.tokenizer.save_pretrained(folder)
         name_ends(folder, self.tokenizer, self.context.inputs["model"].path)

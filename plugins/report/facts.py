@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core import events
-from aftertrain.core.events import Entry, Health, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.events import Balance, Entry, Health, RowsTrained, RunStarted, Sample, ScoreRow
 from aftertrain.core.records import Artifact
 from aftertrain.plugins.report.chart import Series
 
@@ -56,6 +56,7 @@ class Stage:
         metrics, timing: finite values by step; NaN and infinities are counted in `not_finite` instead.
         verdicts: verifier -> outcome -> count, over all steps.
         dropped: reason -> rows.
+        books: what was owed and what became of it, by unit.
         rows: what it trained on.
         samples: (step, reply).
         others: entries of plugins' own events.
@@ -81,6 +82,7 @@ class Stage:
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_examples: tuple[str, ...] = ()
+    books: dict[str, Balance] = field(default_factory=dict)
     rows: RowsTrained | None = None
     warnings: list[str] = field(default_factory=list)
     samples: list[tuple[int | None, Sample]] = field(default_factory=list)

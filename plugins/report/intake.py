@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aftertrain.core.events import (
+    Books,
     Dropped,
     Entry,
     Metrics,
@@ -39,6 +40,8 @@ def note_event(stage: Stage, entry: Entry) -> None:
         case Dropped(counts=reasons, examples=examples):
             stage.dropped.update(reasons)
             stage.dropped_examples = (*stage.dropped_examples, *examples)[:10]
+        case Books(units=units):
+            stage.books = dict(units)
         case Progress(total=total, unit="steps") if total is not None:
             stage.total = total
         case RowsTrained() as rows:

@@ -11,6 +11,8 @@ from rich.console import Console as Terminal
 
 from aftertrain.core import events
 from aftertrain.core.events import (
+    Balance,
+    Books,
     Checkpointed,
     Difference,
     Dropped,
@@ -64,6 +66,7 @@ ENTRIES = [
     Entry(Checkpointed("x"), "sft", 40, time=115.0),
     Entry(Warned("something odd"), "sft", 40, time=115.0),
     Entry(Other("acme/new", {"a": 1}), "sft", 40, time=115.0),
+    Entry(Books({"row": Balance(1300, {"learnt": 100, "dropped: too long": 1200}, {"cut": 9})}), "sft", time=115.0),
     Entry(StageDone(Artifact("model", "runs/quick/stages/sft-1/model", "sft", "1"), Timing(75.0)), "sft", time=115.0),
     Entry(StageStarted("evaluate"), "sft-eval", time=116.0),
     Entry(Scores((SCORE, LENIENT), (DIFFERENCE,), ()), "sft-eval", time=117.0),
@@ -86,6 +89,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "sft: 30/40 steps  loss 1.25  grad norm 0.5  4,321 tokens/s  0:05 left",
         "sft: 40/40 steps  loss 0.75",
         "sft: warning: something odd",
+        "sft: books balance: 1,300 rows: 100 learnt, 1,200 dropped: too long; 9 tokens: 9 cut",
         "sft: done in 1:15  loss 1  (mean of the last 3 steps)",
         "sft-eval: evaluate",
         "sft-eval: gsm8k exact at temperature 1: 0.500 [0.400, 0.600], n = 100",

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from pydantic import Field, TypeAdapter
 
+from aftertrain.core.book import Book
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.events import Event
+from aftertrain.core.events import Books, Event
 from aftertrain.core.records import Artifact, Check, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.run.checkpoint import Checkpoints
+from aftertrain.core.run.ledger import Ledger
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import PlanContext, StageContext
 from aftertrain.core.verifier import Verifier
@@ -127,9 +129,10 @@ class Killed(BaseException):
 
 @dataclass
 class Bench:
-    """One stage with its folder; `run` may be called again to resume.
+    """One stage with its folder; `run` may be called again to resume. Its books must balance at each end.
 
     Attributes:
+        books: by unit, what the ledger says of the last run that came to its end.
         stop_after: ask to stop after so many steps of this run.
         kill_at: die when this event of that step is written.
     """
@@ -142,6 +145,7 @@ class Bench:
     critic: Path | None = None
     reward_model: Path | None = None
     events: list[tuple[str, int | None, dict[str, Any]]] = field(default_factory=list)
+    books: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from aftertrain.plugins.online.settings import OnlineSettings
@@ -170,18 +174,25 @@ class Bench:
             inputs["critic"] = Artifact("reward_model", str(self.critic), "rm", "digest")
         if self.reward_model is not None:
             inputs["reward.base"] = Artifact("reward_model", str(self.reward_model), "rm", "digest")
-        return self.stage.run(
+        ledger = Ledger(Book())
+        checkpoints = Checkpoints(self.folder / "checkpoints", beside=ledger.save)
+        if (latest := checkpoints.latest()) is not None:
+            ledger.restore(latest[1])
+        made = self.stage.run(
             StageContext(
                 name="rl",
                 folder=self.folder,
                 seed=0,
                 inputs=inputs,
                 builder=self.builder,
-                checkpoints=Checkpoints(self.folder / "checkpoints"),
+                checkpoints=checkpoints,
                 emit=self.emit,
                 stopping=self.stopping,
+                book=ledger.book,
             )
         )
+        self.books = Books(ledger.close("rl")).facts()
+        return made
 
     def plan(self) -> list[Any]:
         return self.stage.plan(PlanContext("rl", str(self.model), 0, self.builder))

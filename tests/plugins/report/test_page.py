@@ -122,6 +122,7 @@ def test_every_score_stands_with_interval_and_n(full_run: Path, page: Document) 
         "Chosen scored above rejected", "Learning rate", "Grad norm", "Acme · oddity", "unparsable", "Example CPU",
         "3 of 4000 rows are longer than max_tokens", "too_long", "row-17", "reduction: token_mean", "8.0 GiB",
         "critic rm", "a rise", "20 up, 3 down, p < 0.001", "transformers 5.1.0",
+        "What became of everything", "sft row 4 000 learnt 3 997 learnt 71 234 dropped: too long 3 cut 9 001",
     ],
 )  # fmt: skip
 def test_it_shows(words: str, page: Document) -> None:

@@ -1,0 +1,45 @@
+"""What an evaluation enters into its book: each question at each temperature, once, in the state in which it ended.
+
+What is owed comes from the tasks; what ended from the rows that the scores are means of, those of earlier attempts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aftertrain.core.book import Book, states_of
+from aftertrain.core.records import UNJUDGED
+from aftertrain.plugins.evaluation.rows import ScoredInstance
+from aftertrain.plugins.evaluation.suite import ReadyTask
+
+CASE = "case"
+
+
+def enter_cases(book: Book, tasks: Iterable[ReadyTask], rows: Sequence[ScoredInstance]) -> None:
+    """Owe the questions of the tasks, and enter what became of them."""
+    for task in tasks:
+        for temperature in task.temperatures:
+            book.expect(CASE, (_key(task.name, temperature, instance.id) for instance in task.instances))
+    for row in rows:
+        key, state = _key(row.task, row.temperature, row.id), state_of(row)
+        if state in states_of(CASE):
+            book.end(CASE, state, key, made=row.n_tokens)
+        else:
+            book.drop(CASE, state or "no outcome", key, made=row.n_tokens)
+
+
+def state_of(row: ScoredInstance) -> str:
+    """In which a question ended; an outcome that a plugin's task has for itself is that.
+
+    Judging that failed says nothing of the reply, so that it comes first. A reply that was cut may be wrong, or without
+    an answer, only for that.
+    """
+    if row.finish_reason == "cancelled":
+        return "cancelled"
+    if row.outcome in UNJUDGED or row.finish_reason != "length":
+        return row.outcome
+    return "cut"
+
+
+def _key(task: str, temperature: float, instance: str) -> str:
+    return f"{task}\0{temperature!r}\0{instance}"

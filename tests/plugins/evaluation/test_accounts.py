@@ -1,0 +1,128 @@
+"""Every question of an evaluation ends once: random outcomes, cuts and kills against counts by plain Python."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aftertrain.core.errors import RunError
+from aftertrain.core.events import Balance
+from aftertrain.core.generator import GenerationRequest
+from aftertrain.core.records import Completion, Verdict, VerificationCase
+from aftertrain.core.run.ledger import Ledger
+from aftertrain.core.settings import Settings
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.evaluation import evaluate as stage_module
+from aftertrain.plugins.evaluation.rows import read_instances
+from aftertrain.plugins.evaluation.runner import Runner
+
+QUESTIONS = 12
+OUTCOMES = ("scored", "unparsable", "timeout", "error")
+FINISHES = ("stop", "length", "cancelled")
+
+
+class Fated(Verifier[Settings]):
+    """Gives each case the outcome that its response says."""
+
+    isolated = False
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        told = {"scored": Verdict.scored(1.0), "timeout": Verdict.timeout(), "error": Verdict.error("why")}
+        return [told.get(case.response.strip(), Verdict.unparsable()) for case in cases]
+
+
+def balance(context: Any) -> Balance:
+    """Of the stage's only unit."""
+    return Ledger(context.book).close("eval")["case"]
+
+
+def fate_of(outcome: str, finish: str) -> str:
+    """The state, as the documentation has it."""
+    if finish == "cancelled":
+        return finish
+    return "cut" if finish == "length" and outcome in ("scored", "unparsable") else outcome
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_questions_end_once_whatever_happens(
+    data: Any, evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any
+) -> None:
+    fates = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(FINISHES)),
+            min_size=2 * QUESTIONS,
+            max_size=2 * QUESTIONS,
+        )
+    )
+    made: dict[tuple[str, float], tuple[str, str]] = {}
+
+    def reply(generator: Any, request: GenerationRequest) -> Completion:
+        outcome, finish = made.setdefault((request.id, request.sampling.temperature), fates[len(made)])
+        return Completion(request.id, request.prompt_ids, (5, 2), (-0.5, -0.1), (0, 0), finish, outcome)
+
+    builder.classes["verifier", "equal"] = Fated
+    limit = data.draw(st.none() | st.integers(1, QUESTIONS))
+    stage = evaluate(
+        temperatures=(0.0, 1.0),
+        block=data.draw(st.integers(1, 9)),
+        limit=limit,
+    )
+    name = f"eval-{data.draw(st.integers(0, 10**9))}-{len(builder.replies.opened)}"
+    builder.replies.requests.clear()
+    with patch.object(builder.classes["generator", "fake"], "_reply", reply):
+        for deadly in data.draw(st.lists(st.integers(1, 2 * QUESTIONS), max_size=2)):
+            builder.replies.die_after = deadly
+            try:
+                stage.run(stand(name).context)
+            except KeyboardInterrupt:
+                builder.replies.requests.clear()
+        builder.replies.die_after = None
+        context = stand(name).context
+        stage.run(context)
+    found = balance(context)
+    assert found.owed == 2 * (limit or QUESTIONS) == len(made)
+    assert Counter(found.states) == Counter(fate_of(*fate) for fate in made.values())
+    assert found.tokens == {"made": 2 * len(made)}
+
+
+def test_choices_are_questions_too(evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any) -> None:
+    context = stand().context
+    evaluate().run(context)
+    assert balance(context).states == {"scored": QUESTIONS}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (lambda rows: rows[1:], "case: 12 owed, 11 ended .*: 1 lost"),
+        (lambda rows: [*rows, rows[0]], "13 ended .*: 1 too many"),
+        (lambda rows: [rows[1], *rows[1:]], "not the same ones"),
+    ],
+)
+def test_what_a_resume_loses_or_repeats_is_found(
+    rows: Callable[[Any], Any], told: str, evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any
+) -> None:
+    builder.replies.die_after = 8
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(block=5).run(stand().context)
+    builder.replies.die_after = None
+    context = stand().context
+    with patch.object(stage_module, "read_instances", lambda path: rows(read_instances(path))):
+        evaluate(block=5).run(context)
+    with pytest.raises(RunError, match=told):
+        balance(context)
+
+
+def test_a_block_that_is_run_twice_is_found(evaluate: Callable[..., Any], stand: Callable[..., Any]) -> None:
+    whole, context = Runner.run, stand().context
+    with patch.object(Runner, "run", lambda self, block: 2 * whole(self, block)):
+        evaluate().run(context)
+    with pytest.raises(RunError, match="12 owed, 24 ended"):
+        balance(context)
