@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.packed.logprobs import LOGITS
-from aftertrain.core.packed.notes import notebook
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -160,28 +157,3 @@ def predicted_head_bytes(config: Any, tokens: int, chunk: int | None) -> int:
     shape = Shape.of(config)
     rows = min(tokens, max(1, LOGITS // shape.vocabulary) if chunk is None else chunk)
     return 4 * shape.vocabulary * (2 * rows + shape.hidden)
-
-
-@contextmanager
-def saved_bytes(model: nn.Module, *, lean: bool = False) -> Iterator[list[int]]:
-    """Count what autograd keeps in the block, beside the model's weights: one number, grown as storages are saved.
-
-    Args:
-        lean: under notes, whose inputs are counted.
-    """
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    seen: dict[int, Tensor] = {}
-    total = [0]
-
-    def count(tensor: Tensor) -> None:
-        at = tensor.untyped_storage().data_ptr()
-        if at not in own and at not in seen:
-            seen[at] = tensor  # held, so that no other tensor takes its address
-            total[0] += tensor.untyped_storage().nbytes()
-
-    def pack(tensor: Tensor) -> Tensor:
-        count(tensor)
-        return tensor
-
-    with notebook(count) if lean else torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield total

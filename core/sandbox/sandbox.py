@@ -10,8 +10,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, Literal, Self, TypeVar
 
 from aftertrain.core.sandbox import canary, plan
@@ -99,11 +98,6 @@ class Sandbox:
         stdout, stderr = (part.decode("utf-8", "replace") for part in raw.outputs)
         outcome, detail = _outcome(raw, stderr, limits)
         return Result(outcome, stdout, stderr, raw.seconds, detail)
-
-    def run_all(self, jobs: Iterable[tuple[str, str]]) -> list[Result]:
-        """Run (script, standard input) pairs, up to `workers` at once; results in order."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            return list(pool.map(lambda job: self.run(*job), jobs))
 
     def test(
         self, program: str, tests: UnitTests, *, stop_at_failure: bool = True, seconds: float | None = None

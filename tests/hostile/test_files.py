@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aftertrain.api.history import history
 from aftertrain.core.errors import AftertrainError, CheckpointError
 from aftertrain.core.events import RunDone
 from aftertrain.core.events.diary import EventLog
@@ -30,7 +31,6 @@ from aftertrain.core.ground.reading import read_json
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import Done, read_done
-from aftertrain.core.run.history import history
 from aftertrain.core.run.lineage import Lineage
 from aftertrain.core.run.records import reasons, recorded_machine, recorded_why
 from aftertrain.plugins.evaluation.rows import read_instances

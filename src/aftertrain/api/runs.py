@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.registry.recipe import LoadedRecipe, load
 
 if TYPE_CHECKING:
-    from aftertrain.core.run.plan import PlanReport
+    from aftertrain.api.plan import PlanReport
     from aftertrain.core.run.runner import Job, RunResult
 
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -62,7 +62,7 @@ def plan(
     Raises:
         RecipeError: mistakes in the recipe, all at once.
     """
-    from aftertrain.core.run.plan import plan_job
+    from aftertrain.api.plan import plan_job
 
     return plan_job(make_job(recipe, overrides, out, restart=restart), told)
 

@@ -12,8 +12,8 @@ from aftertrain.cli.table import echo_safely
 def lineage(run: str) -> None:
     """Tell, for each stage of RUN (a run's folder, or its name under runs/), whether it was reused or redone, and
     what changed."""
+    from aftertrain.api.history import history
     from aftertrain.api.report import find_run
-    from aftertrain.core.run.history import history
 
     for stage in history(find_run(run)):
         click.secho(stage.name, bold=True, nl=False)

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils.checkpoint import _VersionWrapper
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.packed import attention
 from aftertrain.core.packed.lean import make_lean
 from aftertrain.core.packed.model import hidden_states
+from aftertrain.core.packed.notes import notebook
 from aftertrain.core.packed.recompute import (
     Mode,
     checkpoint_layers,
     predicted_bytes,
     predicted_head_bytes,
-    saved_bytes,
 )
 
 LENGTHS = (100, 100, 100)
+
+
+@contextmanager
+def saved_bytes(model: nn.Module, *, lean: bool = False) -> Iterator[list[int]]:
+    """Count what autograd keeps in the block, beside the model's weights: one number, grown as storages are saved.
+
+    Args:
+        lean: under notes, whose inputs are counted.
+    """
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    seen: dict[int, Tensor] = {}
+    total = [0]
+
+    def count(tensor: Tensor) -> None:
+        at = tensor.untyped_storage().data_ptr()
+        if at not in own and at not in seen:
+            seen[at] = tensor  # held, so that no other tensor takes its address
+            total[0] += tensor.untyped_storage().nbytes()
+
+    def pack(tensor: Tensor) -> Tensor:
+        count(tensor)
+        return tensor
+
+    with notebook(count) if lean else torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield total
 
 
 def selected() -> int:

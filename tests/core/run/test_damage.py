@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from aftertrain.api.history import history
 from aftertrain.core.errors import RunError
 from aftertrain.core.events.lines import read_events
-from aftertrain.core.run.history import history
 from aftertrain.core.run.runner import Job, run_job
 from aftertrain.core.stage import StageContext
 
