@@ -60,35 +60,43 @@ def encode(
     tokenizer: PreTrainedTokenizerBase, records: Iterable[TrainingRecord | BadRow], first: int, rules: Rules
 ) -> pa.RecordBatch:
     """Tokenise records whose numbers in the data set go on from `first`."""
+    entries: list[Fault | Atom] = []
+    for number, record in enumerate(records, first):
+        if isinstance(record, BadRow):
+            entries.append(Fault(number, record.id, record.reason, record.message))
+            continue
+        try:
+            entries += atoms_of(tokenizer, record, number, rules)
+        except UnusableRow as error:
+            entries.append(Fault(number, record.id, error.reason, str(error)))
+    return record_batch(entries)
+
+
+def record_batch(entries: Iterable[Fault | Atom]) -> pa.RecordBatch:
+    """Atoms and rows that make none, in the order of their rows; an atom's row is its segments' group."""
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {name: [] for name in schema().names}
-    for number, record in enumerate(records, first):
-        if isinstance(record, BadRow):
-            _add(columns, row=number, sample_id=record.id, reason=record.reason, message=record.message)
+    for entry in entries:
+        if isinstance(entry, Fault):
+            _add(columns, row=entry.row, sample_id=entry.id, reason=entry.reason, message=entry.message)
             continue
-        try:
-            atoms = atoms_of(tokenizer, record, number, rules)
-        except UnusableRow as error:
-            _add(columns, row=number, sample_id=record.id, reason=error.reason, message=str(error))
-            continue
-        for atom in atoms:
-            differs = _differs(atom)
-            for place, segment in enumerate(atom):
-                _add(
-                    columns,
-                    row=number,
-                    starts=place == 0,
-                    sample_id=segment.sample_id,
-                    source=segment.source,
-                    token_ids=segment.token_ids,
-                    targets=runs_of(segment.loss_mask),
-                    role=segment.role,
-                    label=segment.label,
-                    margin=segment.margin,
-                    differs=differs,
-                    largest_id=max(segment.token_ids),
-                )
+        differs = _differs(entry)
+        for place, segment in enumerate(entry):
+            _add(
+                columns,
+                row=segment.group,
+                starts=place == 0,
+                sample_id=segment.sample_id,
+                source=segment.source,
+                token_ids=segment.token_ids,
+                targets=runs_of(segment.loss_mask),
+                role=segment.role,
+                label=segment.label,
+                margin=segment.margin,
+                differs=differs,
+                largest_id=max(segment.token_ids),
+            )
     return pa.RecordBatch.from_pydict(columns, schema=schema())
 
 

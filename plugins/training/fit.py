@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aftertrain.core.engine import Head
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.packed.model import length_limit
@@ -19,8 +20,11 @@ ENDINGS = 1000
 """Atoms whose last tokens are compared with the padding token."""
 
 
-def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
-    """Compare rows and tokenizer with a model folder; returns what to warn of.
+def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples, head: Head = "lm") -> dict[str, str]:
+    """Compare rows and tokenizer with a model folder; returns what to warn of, by what it is about.
+
+    Args:
+        head: of the model; rows for a scalar one are looked at for what pads a reward model, too.
 
     Raises:
         ModelError: the rows hold an id that the model has no embedding for.
@@ -35,12 +39,16 @@ def check_fit(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) 
             f"{model}: the rows hold token {token!r} with id {samples.largest_id}, and the model has only {size} "
             "embeddings; tokenizer and model do not belong together, or the embeddings must be enlarged first"
         )
+    warnings = {}
     if len(tokenizer) > size:
-        return [f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; the rows use none of the others"]
-    return []
+        unused = f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; the rows use none of the others"
+        warnings["vocabulary"] = unused
+    if head == "scalar" and (message := _padding(model, tokenizer, samples)):
+        warnings["padding"] = message
+    return warnings
 
 
-def check_padding(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
+def _padding(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -> str:
     """What to warn of before a reward model is trained, whose score transformers reads before its padding.
 
     Looks at the first `ENDINGS` atoms: what samples end in is their template's.
@@ -50,17 +58,17 @@ def check_padding(model: str, tokenizer: PreTrainedTokenizerBase, samples: Sampl
     """
     pad = reward_padding(model)
     if pad is None:
-        return [
+        return (
             "the tokenizer has no token to pad a reward model with (one that ends no sequence), so that transformers "
             "will score one sequence at a time; give the tokenizer a pad_token of its own"
-        ]
+        )
     ending = next((s.sample_id for atom in samples.atoms[:ENDINGS] for s in atom if s.token_ids[-1] == pad), None)
     if ending is not None:
-        return [
+        return (
             f"sample {ending!r} ends in {tokenizer.convert_ids_to_tokens(pad)!r}, which pads the reward model: "
             "transformers will read the scores of such sequences one token early; give the tokenizer another pad_token"
-        ]
-    return []
+        )
+    return ""
 
 
 def _check_length(config: PretrainedConfig, samples: Samples) -> None:

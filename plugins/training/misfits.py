@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.dataset import Dataset
-from aftertrain.core.engine import Engine, Head
+from aftertrain.core.errors import RunError
 from aftertrain.core.loss import Loss
 from aftertrain.core.records import Conversation, Document, Record
-from aftertrain.core.settings import Builder
 from aftertrain.core.text.endings import unnamed_ends
 from aftertrain.core.text.template_checks import template_faults
+from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.settings import TrainSettings
 
@@ -27,32 +26,40 @@ ONLY: tuple[tuple[str, str, type[Record], str, str], ...] = (
 """Settings of `batch` that fit one kind of record: field, word, kind, what it does, and what others to use."""
 
 
-def misfits(settings: TrainSettings, builder: Builder, loss: Loss[Any], data: Dataset[Any]) -> list[str]:
+def misfits(parts: Parts) -> list[str]:
     """Why this loss cannot be trained on this data by a stage with these settings."""
     return [
-        *_wrong_records(settings, builder, loss, data),
+        *_wrong_records(parts),
         *(
             f"batch.{field}: {word} {does}, {what} yields {record.__name__}; use {others}"
             for field, word, kind, does, others in ONLY
-            if getattr(settings.batch, field) == word
-            for what, record in _records(settings, builder, data)
+            if getattr(parts.settings.batch, field) == word
+            for what, record in _records(parts)
             if record is not kind
         ),
-        *_wrong_stage(settings, loss),
+        *_wrong_stage(parts.settings, parts.loss),
     ]
 
 
-def template_warnings(
-    tokenizer: PreTrainedTokenizerBase, model: str, data: Dataset[Any], engine: Engine[Any], head: Head
-) -> list[str]:
+def refuse_misfits(parts: Parts, stage: str) -> None:
+    """Stop where there are some.
+
+    Raises:
+        RunError: names them all.
+    """
+    if reasons := misfits(parts):
+        raise RunError(f"stage {stage!r}: {'; '.join(reasons)}")
+
+
+def template_warnings(parts: Parts, tokenizer: PreTrainedTokenizerBase, model: str) -> list[str]:
     """What to warn of: faults of the template, and ends of replies that adapters cannot tell their base of.
 
     Raises:
         ModelError: no conversation could be rendered well, or the generation config cannot be read.
     """
-    faults = [] if data.record_type is Document else template_faults(tokenizer)
-    ends = unnamed_ends(model, tokenizer) if head == "lm" else []
-    if ends and engine.saves == "adapter":
+    faults = [] if parts.data.record_type is Document else template_faults(tokenizer)
+    ends = unnamed_ends(model, tokenizer) if parts.head == "lm" else []
+    if ends and parts.engine.saves == "adapter":
         words = ", ".join(f"{tokenizer.convert_ids_to_tokens(number)} ({number})" for number in ends)
         faults.append(
             f"adapters are played with the generation_config.json of their base, {model}, which does not name "
@@ -62,25 +69,25 @@ def template_warnings(
     return faults
 
 
-def _records(settings: TrainSettings, builder: Builder, data: Dataset[Any]) -> Iterator[tuple[str, type[Record]]]:
+def _records(parts: Parts) -> Iterator[tuple[str, type[Record]]]:
     """What is trained on and what is measured on, with the records of each."""
-    yield "the data set", data.record_type
-    if settings.validation is not None:
-        yield "validation", builder.build(settings.validation.data).record_type
+    yield "the data set", parts.data.record_type
+    if parts.held_out is not None:
+        yield "validation", parts.held_out.record_type
 
 
-def _wrong_records(settings: TrainSettings, builder: Builder, loss: Loss[Any], data: Dataset[Any]) -> Iterator[str]:
+def _wrong_records(parts: Parts) -> Iterator[str]:
     """Data whose records the loss does not learn from."""
-    needs, name = loss.needs, settings.loss.name
+    needs, data, name = parts.loss.needs, parts.data, parts.settings.loss.name
     wanted = " or ".join(sorted(needs.records))
     if data.record_type.__name__ not in needs.records:
         formats = " or ".join(f"`format: {word}`" for kind, word in FORMATS.items() if kind in needs.records)
         # Data sets of other plugins may know no formats.
-        tabular = type(settings.data.settings).model_fields.keys() & {"format", "parts"}
+        tabular = type(parts.settings.data.settings).model_fields.keys() & {"format", "parts"}
         cure = f"; set {formats} of the data, if its rows are such" if formats and tabular else ""
         yield f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}{cure}"
-    if settings.validation is not None:
-        held_out = builder.build(settings.validation.data).record_type.__name__
+    if parts.held_out is not None:
+        held_out = parts.held_out.record_type.__name__
         if held_out not in needs.records:
             yield f"loss {name!r} learns from {wanted}, validation yields {held_out}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.engine import Engine
+from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import ModelError, Unreachable
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.learning.batch_plan import BatchPlan
@@ -20,7 +20,7 @@ from aftertrain.core.records import PlanItem
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
-from aftertrain.plugins.training.fit import check_fit, check_padding
+from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.glance import SAMPLE, Glance, glance
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules, tokenizer_for
@@ -141,11 +141,9 @@ def _tokenised(  # noqa: PLR0917  all that decides the tokens
 def _fit(
     context: PlanContext, tokenizer: PreTrainedTokenizerBase, samples: Samples, loss: Loss[Any]
 ) -> Iterator[PlanItem]:
-    for message in check_fit(context.model, tokenizer, samples):
-        yield PlanItem("vocabulary", message, "warning")
-    if "values" in loss.needs.scores:
-        for message in check_padding(context.model, tokenizer, samples):
-            yield PlanItem("padding", message, "warning")
+    head: Head = "scalar" if "values" in loss.needs.scores else "lm"
+    for label, message in check_fit(context.model, tokenizer, samples, head).items():
+        yield PlanItem(label, message, "warning")
 
 
 def _step(settings: TrainSettings, samples: Samples, budget: int, noun: str, per_step: int | None = None) -> PlanItem:

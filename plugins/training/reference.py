@@ -10,11 +10,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,65 +22,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aftertrain.core.engine import Engine
-from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.packed.packing import Segment, collate, group_by_budget
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.run.base_model import model_digest
 from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.sources import source_digests
 from aftertrain.core.settings import nested
-from aftertrain.plugins.training.spans import Ints, spans_of
+from aftertrain.plugins.training.atoms import Atoms
 
 COLUMN = "reference_logprobs"
 FILE = "reference.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What is scored: atoms, tokens of each of their segments, and tokens of each atom."""
-
-    atoms: Sequence[Atom]
-    lengths: Ints
-    sizes: Ints
-
-    @classmethod
-    def of(cls, atoms: Sequence[Atom]) -> Tokens:
-        """Counted from the atoms themselves."""
-        lengths = [[len(segment.token_ids) for segment in atom] for atom in atoms]
-        whole = [length for atom in lengths for length in atom]
-        return cls(atoms, np.array(whole, dtype=np.int64), np.array([sum(atom) for atom in lengths], dtype=np.int64))
-
-
-class Referenced(Sequence[Atom]):
-    """Atoms with the column `reference_logprobs`, made when they are asked for.
-
-    Args:
-        column: float32, of all segments of all atoms, end to end.
-        sizes: tokens of each atom.
-    """
-
-    def __init__(self, atoms: Sequence[Atom], column: Tensor, sizes: Ints) -> None:
-        self._atoms, self._column = atoms, column
-        self._starts = np.append(0, np.cumsum(sizes))
-
-    def __len__(self) -> int:
-        return len(self._atoms)
-
-    @overload
-    def __getitem__(self, index: int) -> Atom: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Atom]: ...
-    def __getitem__(self, index: int | slice) -> Atom | list[Atom]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        atom = self._atoms[index]
-        own = self._column[self._starts[index] : self._starts[index + 1]]
-        parts = torch.split(own, [len(segment.token_ids) for segment in atom])
-        return [replace(segment, columns={COLUMN: part.tolist()}) for segment, part in zip(atom, parts, strict=True)]
-
-
 def with_reference(
-    samples: Tokens,
+    atoms: Atoms,
     folder: Path,
     key: str,
     budget: int,
@@ -89,7 +43,7 @@ def with_reference(
     *,
     ranks: Ranks,
     warn: Callable[[str], None],
-) -> Referenced:
+) -> Atoms:
     """The atoms with the column `reference_logprobs`, from `folder/reference.safetensors` if it holds just these.
 
     Args:
@@ -100,16 +54,16 @@ def with_reference(
         warn: told why a file that is there does not serve.
     """
     path = folder / FILE
-    column = _read(path, key, int(samples.sizes.sum()), warn)
+    column = _read(path, key, int(atoms.sizes.sum()), warn)
     if ranks.any(column is None, "whether reference log-probs must be computed"):
-        column = _compute(samples, budget, make_engine(), ranks)
+        column = _compute(atoms, budget, make_engine(), ranks)
         if ranks.first:
             _write(path, key, column)
     assert column is not None
-    return Referenced(samples.atoms, column, samples.sizes)
+    return atoms.with_column(COLUMN, column.numpy())
 
 
-def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budget: int) -> str:
+def reference_key(model: Path, engine: Engine[Any], atoms: Atoms, budget: int) -> str:
     """SHA-256 over all that decides the numbers.
 
     That is the bytes of the model's files, the engine's settings with what `auto` came to, and its source, torch and
@@ -122,29 +76,22 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Sequence[Atom], budge
     facts = [model_digest(model), engine.settings.affecting(), chosen, code, versions, budget]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for index in range(len(atoms)):
-        for ids, targets in spans_of(atoms, index):
+        for ids, targets in atoms.spans(index):
             digest.update(struct.pack("<2q", len(ids), len(targets)))
             digest.update(ids.tobytes())
             digest.update(targets.tobytes())
     return digest.hexdigest()
 
 
-def _compute(samples: Tokens, budget: int, engine: Engine[Any], ranks: Ranks) -> Tensor:
+def _compute(atoms: Atoms, budget: int, engine: Engine[Any], ranks: Ranks) -> Tensor:
     """Every rank scores its share of the micro-batches, which are the same for any number of ranks."""
-    ends = np.cumsum(samples.lengths)
-    starts = ends - samples.lengths
-    first_tokens = np.cumsum(samples.sizes) - samples.sizes
+    ends = np.cumsum(atoms.lengths)
+    starts = ends - atoms.lengths
     column = torch.zeros(int(ends[-1]))
-
-    def segment(number: int) -> Segment:
-        atom = int(np.searchsorted(first_tokens, starts[number], side="right")) - 1
-        first = int(np.searchsorted(starts, first_tokens[atom]))
-        return samples.atoms[atom][number - first]
-
-    for group in group_by_budget(samples.lengths.tolist(), budget)[ranks.rank :: ranks.size]:
-        scores = engine.score(collate([segment(i) for i in group]), ("logprobs",), grad=False)
+    for group in group_by_budget(atoms.lengths.tolist(), budget)[ranks.rank :: ranks.size]:
+        scores = engine.score(collate([atoms.segment(i) for i in group]), ("logprobs",), grad=False)
         assert scores.logprobs is not None
-        parts = torch.split(scores.logprobs.cpu(), samples.lengths[group].tolist())
+        parts = torch.split(scores.logprobs.cpu(), atoms.lengths[group].tolist())
         for i, part in zip(group, parts, strict=True):
             column[starts[i] : ends[i]] = part
     ranks.add([column], "the reference log-probs")

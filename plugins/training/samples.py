@@ -11,14 +11,14 @@ import numpy as np
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
-from aftertrain.core.packed.packing import Atom
 from aftertrain.plugins.training.accounts import Intake
+from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.columns import Fault
-from aftertrain.plugins.training.probes import with_probes
+from aftertrain.plugins.training.probes import partners_of
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.settings import Batch
 from aftertrain.plugins.training.spans import Ints
-from aftertrain.plugins.training.store import Atoms, Store
+from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ class Samples:
     Attributes:
         atoms: one per row kept: a conversation's or a reply's segment, or a pair's two; a pair that a loss of single
             replies learns from makes two atoms. Probes come last in theirs.
-        lengths: tokens of each segment, probes included, in the order of the atoms.
-        sizes: tokens of each atom, probes included.
         n_targets: target tokens of one pass, probes not counted.
         n_rows: rows that were read.
         sources: for each data set that rows came from, its rows kept, tokens and targets before any cut.
@@ -50,9 +48,7 @@ class Samples:
         intake: what the book of the stage is told of the rows.
     """
 
-    atoms: Sequence[Atom]
-    lengths: Ints
-    sizes: Ints
+    atoms: Atoms
     n_targets: int
     n_rows: int
     sources: Mapping[str, Mapping[str, int]]
@@ -62,15 +58,23 @@ class Samples:
     intake: Intake = field(default_factory=Intake)
 
     @property
+    def lengths(self) -> Ints:
+        """Tokens of each segment, probes included, in the order of the atoms."""
+        return self.atoms.lengths
+
+    @property
+    def sizes(self) -> Ints:
+        """Tokens of each atom, probes included."""
+        return self.atoms.sizes
+
+    @property
     def n_tokens(self) -> int:
         """Tokens of one pass, prompts and probes included."""
         return int(self.sizes.sum())
 
     def first(self, count: int | None) -> Samples:
         """The first atoms alone; what was found of the others is kept."""
-        sizes = self.sizes[:count]
-        segments = int(np.searchsorted(self.lengths.cumsum(), sizes.sum(), side="left")) + 1
-        return replace(self, atoms=self.atoms[:count], lengths=self.lengths[:segments], sizes=sizes)
+        return replace(self, atoms=self.atoms[:count])
 
     def micro_tokens(self, batch: Batch) -> int:
         """The packing budget.
@@ -159,11 +163,22 @@ def select(
         store.first,
         store.n_rows,
     )
-    samples = replace(_samples(store, kept, limit, dropped=dropped, truncated=truncated), intake=intake)
-    if needs is None or needs.probes is None or not kept.any():
-        return samples
-    probed = with_probes(samples.atoms, limit)
-    return replace(samples, atoms=probed, lengths=probed.lengths, sizes=probed.sizes)
+    chosen = np.repeat(kept, store.atom_sizes)
+    probed = needs is not None and needs.probes is not None and kept.any()
+    partners = partners_of(store, np.flatnonzero(chosen)) if probed else None
+    cut = chosen & (store.lengths > limit)
+    targets = int(store.target_counts[chosen & ~cut].sum())
+    targets += sum(int(store.span(int(i)).cut(limit).mask().sum()) for i in np.flatnonzero(cut))
+    return Samples(
+        Atoms(store, np.flatnonzero(kept), limit, partners),
+        targets,
+        store.n_rows,
+        _sources(store, chosen),
+        store.largest_id,
+        dropped,
+        truncated,
+        intake,
+    )
 
 
 def refuse_unusable(faults: Sequence[Fault], n_rows: int, batch: Batch, where: Where) -> None:
@@ -198,27 +213,6 @@ def named(ids: Sequence[str], where: Where) -> list[str]:
     """Ids, each with file and line where these are known."""
     places = where(ids)
     return [f"{name} ({places[name]})" if name in places else name for name in ids]
-
-
-def _samples(store: Store, kept: Any, limit: int, *, dropped: dict[str, list[str]], truncated: list[str]) -> Samples:
-    lengths = np.minimum(store.lengths, limit)
-    chosen = np.repeat(kept, store.atom_sizes)
-    cut = chosen & (store.lengths > limit)
-    targets = int(store.target_counts[chosen & ~cut].sum())
-    targets += sum(sum(store.segment(int(i), limit).loss_mask) for i in np.flatnonzero(cut))
-    atoms: Sequence[Atom] = Atoms(store, np.flatnonzero(kept), limit)
-    sizes = _by_atom(np.add, lengths, store)[kept]
-    return Samples(
-        atoms,
-        lengths[chosen],
-        sizes,
-        targets,
-        store.n_rows,
-        _sources(store, chosen),
-        store.largest_id,
-        dropped,
-        truncated,
-    )
 
 
 def _sources(store: Store, chosen: Any) -> dict[str, dict[str, int]]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from aftertrain.core.packed.packing import Atom
 
 Ints = NDArray[np.int64]
 
@@ -25,21 +22,12 @@ class Span(NamedTuple):
         inside = self.targets[: 2 * int(np.searchsorted(self.targets[0::2], limit))]
         return Span(self.token_ids[:limit], np.minimum(inside, limit))
 
-
-class SpannedAtoms(Sequence[Atom]):
-    """Atoms whose tokens can be looked at without a Python object for each."""
-
-    @abstractmethod
-    def spans_of(self, index: int) -> list[Span]:
-        """Of each segment of an atom."""
-
-
-def spans_of(atoms: Sequence[Atom], index: int) -> list[Span]:
-    """Of each segment of one of any atoms."""
-    if isinstance(atoms, SpannedAtoms):
-        return atoms.spans_of(index)
-    found = atoms[index]
-    return [Span(np.array(each.token_ids, np.int32), np.array(runs_of(each.loss_mask), np.int32)) for each in found]
+    def mask(self) -> NDArray[np.bool_]:
+        """Which of the tokens are targets."""
+        mask = np.zeros(len(self.token_ids), np.bool_)
+        for start, stop in self.targets.reshape(-1, 2):
+            mask[start:stop] = True
+        return mask
 
 
 def runs_of(mask: Sequence[bool]) -> list[int]:

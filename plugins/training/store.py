@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aftertrain.core.packed.packing import Atom, Segment
+from aftertrain.core.packed.packing import Segment
 from aftertrain.plugins.training.columns import faults_of, schema
-from aftertrain.plugins.training.spans import Ints, Span, SpannedAtoms
+from aftertrain.plugins.training.spans import Ints, Span
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,10 +107,10 @@ class Store:
         part, place = self._find(index)
         return part.text("sample_id", place)
 
-    def segment(self, index: int, limit: int) -> Segment:
-        """One segment, cut after `limit` tokens."""
+    def segment(self, index: int, span: Span) -> Segment:
+        """One segment, of whose tokens `span` is left."""
         part, place = self._find(index)
-        return part.segment(place, limit)
+        return part.segment(place, span)
 
     def span(self, index: int) -> Span:
         """Tokens and targets of one segment, as views into the store."""
@@ -125,33 +125,6 @@ class Store:
     def _column(self, name: str) -> Ints:
         found = [getattr(part, name) for part in self._parts]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-class Atoms(SpannedAtoms):
-    """Some atoms of a store, made into segments when they are asked for."""
-
-    def __init__(self, store: Store, chosen: Ints, limit: int) -> None:
-        self._store, self._chosen, self._limit = store, chosen, limit
-        self._bounds = np.append(store.atom_starts, len(store))
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    @overload
-    def __getitem__(self, index: int) -> Atom: ...
-    @overload
-    def __getitem__(self, index: slice) -> Atoms: ...
-    def __getitem__(self, index: int | slice) -> Atom | Atoms:
-        if isinstance(index, slice):
-            return Atoms(self._store, self._chosen[index], self._limit)
-        return [self._store.segment(i, self._limit) for i in self._segments(index)]
-
-    def spans_of(self, index: int) -> list[Span]:
-        return [self._store.span(i).cut(self._limit) for i in self._segments(index)]
-
-    def _segments(self, index: int) -> range:
-        atom = int(self._chosen[index])
-        return range(int(self._bounds[atom]), int(self._bounds[atom + 1]))
 
 
 class _Part:
@@ -214,23 +187,18 @@ class _Part:
             self._runs[self._run_offsets[place] : self._run_offsets[place + 1]],
         )
 
-    def segment(self, place: int, limit: int) -> Segment:
-        whole = self.span(place)
-        ids, runs = whole.cut(limit)
-        mask = np.zeros(len(ids), np.bool_)
-        for start, stop in runs.reshape(-1, 2):
-            mask[start:stop] = True
+    def segment(self, place: int, span: Span) -> Segment:
         column = self._batch.column
         return Segment(
             self.text("sample_id", place),
-            ids.tolist(),
-            mask.tolist(),
+            span.token_ids.tolist(),
+            span.mask().tolist(),
             self.text("source", place),
             role=column("role")[place].as_py(),
             group=column("row")[place].as_py(),
             label=column("label")[place].as_py(),
             margin=column("margin")[place].as_py(),
-            cut=len(whole.token_ids) - len(ids),
+            cut=int(self._offsets[place + 1] - self._offsets[place]) - len(span.token_ids),
         )
 
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import Interrupted
-from aftertrain.core.loss import Needs
 from aftertrain.core.run.disk import disk_refusal
 from aftertrain.core.run.sources import source_digests
-from aftertrain.core.settings import Builder, components
+from aftertrain.core.settings import Use, components
 from aftertrain.core.text.fingerprint import fingerprint
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.columns import Fault, faults_of
+from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, refuse_unusable, select
-from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import available_cores, tokenised
 
@@ -42,32 +41,41 @@ class Supply:
 
     def __init__(
         self,
-        settings: TrainSettings,
-        builder: Builder,
+        parts: Parts,
+        tokenizer: PreTrainedTokenizerBase,
         *,
         folder: Path | None = None,
         warn: Callable[[str], None] = lambda message: None,
         told: Callable[[int], None] = lambda rows: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.settings, self.builder, self.folder = settings, builder, folder
+        self.parts, self.tokenizer, self.folder = parts, tokenizer, folder
         self.warn, self.told, self.stopping = warn, told, stopping
 
-    def samples(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], needs: Needs) -> Samples:
+    def samples(self) -> Samples:
         """The rows that the stage trains on.
 
         Raises:
             DataError: a row cannot be used where that is an error, or none is left.
             Interrupted: the user asked to stop.
         """
-        return select(self._store(tokenizer, data, needs), self.settings.batch, needs, data.where)
+        return self._selected(self.parts.settings.data, self.parts.data)
 
-    def _store(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], needs: Needs) -> Store:
-        rules = Rules.of(needs, self.settings.batch)
-        key = self.key(tokenizer, data, rules)
+    def held_out(self) -> Samples:
+        """The rows that it is measured on; as `samples`."""
+        assert self.parts.settings.validation is not None
+        assert self.parts.held_out is not None
+        return self._selected(self.parts.settings.validation.data, self.parts.held_out)
+
+    def _selected(self, use: Use[Dataset[Any]], data: Dataset[Any]) -> Samples:
+        return select(self._store(use, data), self.parts.settings.batch, self.parts.loss.needs, data.where)
+
+    def _store(self, use: Use[Dataset[Any]], data: Dataset[Any]) -> Store:
+        rules = Rules.of(self.parts.loss.needs, self.parts.settings.batch)
+        key = self._key(use, data, rules)
 
         def make() -> Iterable[pa.RecordBatch]:
-            return self._checked(self._batches(tokenizer, data, rules), data.where)
+            return self._checked(self._batches(data, rules), data.where)
 
         try:
             return cached(cache_folder(), key, make, warn=self.warn, pause=self._pause)
@@ -81,19 +89,17 @@ class Supply:
         self.warn(f"{refused}: tokenised rows are kept in the stage's folder; set AFTERTRAIN_CACHE")
         return cached(self.folder / "tokens", key, make, warn=self.warn, pause=self._pause)
 
-    def key(self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], rules: Rules) -> str:
+    def _key(self, use: Use[Dataset[Any]], data: Dataset[Any], rules: Rules) -> str:
         """What decides the tokenised rows, as a digest."""
-        classes = [type(self.builder.build(use)) for use in components(self.settings.data)]
+        classes = [type(self.parts.builder.build(part)) for part in components(use)]
         return key_of(
             data=data.fingerprint(),
-            tokenizer=fingerprint(tokenizer),
+            tokenizer=fingerprint(self.tokenizer),
             rules=asdict(rules),
             code=source_digests([Store, Rules, *classes]),
         )
 
-    def _batches(
-        self, tokenizer: PreTrainedTokenizerBase, data: Dataset[Any], rules: Rules
-    ) -> Iterator[pa.RecordBatch]:
+    def _batches(self, data: Dataset[Any], rules: Rules) -> Iterator[pa.RecordBatch]:
         said = 0
 
         def between(rows: int) -> None:
@@ -103,8 +109,8 @@ class Supply:
                 said = rows
                 self.told(rows)
 
-        workers = self.settings.data_workers or available_cores()
-        yield from tokenised(tokenizer, data.entries(), rules, workers=workers, between=between)
+        workers = self.parts.settings.data_workers or available_cores()
+        yield from tokenised(self.tokenizer, data.entries(), rules, workers=workers, between=between)
 
     def _checked(self, batches: Iterable[pa.RecordBatch], where: Where) -> Iterator[pa.RecordBatch]:
         """The batches; a data set that is mostly unusable is refused before all of it is tokenised."""
@@ -112,7 +118,7 @@ class Supply:
         for batch in batches:
             faults += faults_of(batch)
             if len(faults) >= ENOUGH:
-                refuse_unusable(faults, batch.column("row")[-1].as_py() + 1, self.settings.batch, where)
+                refuse_unusable(faults, batch.column("row")[-1].as_py() + 1, self.parts.settings.batch, where)
             yield batch
 
     def _pause(self) -> None:

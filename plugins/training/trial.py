@@ -12,15 +12,14 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import RunError
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.trial import END, Trial
-from aftertrain.core.loss import Loss
-from aftertrain.core.packed.packing import Atom
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Record
 from aftertrain.core.settings import Builder, Kinded, Use
 from aftertrain.core.stage import PlanContext, Stage
+from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.fit import check_fit
-from aftertrain.plugins.training.reference import COLUMN, Tokens, reference_key, with_reference
-from aftertrain.plugins.training.rows import tokenizer_for
+from aftertrain.plugins.training.parts import Parts
+from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
@@ -31,13 +30,7 @@ RATE = 1e-3
 """Learning rate of a rehearsal: at 1e-7 a lost state of the optimizer would not move a bit of float32."""
 
 
-def make_trial(
-    settings: TrainSettings,
-    context: PlanContext,
-    loss: Loss[Any],
-    rows: int,
-    stage: Callable[[Any, Builder], Stage[Any]],
-) -> Trial:
+def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[Any, Builder], Stage[Any]]) -> Trial:
     """The first rows of the data that the stage would keep.
 
     Args:
@@ -46,20 +39,15 @@ def make_trial(
     Raises:
         DataError: a row cannot be used, or none is left.
     """
-    builder = context.builder
-    data = builder.build(settings.data)
-    tokenizer = tokenizer_for(data, context.model, context.chat_template)
-    first = SomeRows(data, range(rows * SPARE))
+    builder, settings, loss = context.builder, parts.settings, parts.loss
+    tokenizer = parts.tokenizer(context.model, context.chat_template)
+    first = SomeRows(parts.data, range(rows * SPARE))
     samples = prepare(tokenizer, first.entries(), settings.batch, loss.needs)
     check_fit(context.model, tokenizer, samples)
     budget = samples.micro_tokens(settings.batch)
-    (term,) = loss.needs.per
     noun = "pairs" if loss.needs.atom == "pair" else "samples"
 
-    def engine() -> Engine[Any]:
-        return builder.build(settings.engine)
-
-    def trial(atoms: Sequence[Atom]) -> Trial:
+    def trial(atoms: Atoms) -> Trial:
         numbers = sorted({segment.group for atom in atoms for segment in atom})
 
         def rehearsal() -> Stage[Any]:
@@ -72,12 +60,12 @@ def make_trial(
             make_loss=lambda: builder.build(settings.loss),
             engine=settings.engine,
             builder=builder,
-            models={term: context.model},
+            models={parts.term: context.model},
             seed=sub_seed(context.seed, "head"),
-            reference=_reference(Path(context.model), engine, atoms, budget) if COLUMN in loss.needs.columns else None,
+            reference=_reference(Path(context.model), parts, atoms, budget) if COLUMN in loss.needs.columns else None,
             rehearsal=rehearsal,
             chat_template=context.chat_template,
-            only=lambda places: trial([atoms[place] for place in places]),
+            only=lambda places: trial(atoms.take(places)),
         )
 
     return trial(samples.atoms[:rows])
@@ -146,19 +134,17 @@ def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
     )
 
 
-def _reference(
-    model: Path, engine: Callable[[], Engine[Any]], atoms: Sequence[Atom], budget: int
-) -> Callable[[Path, Ranks], list[Atom]]:
+def _reference(model: Path, parts: Parts, atoms: Atoms, budget: int) -> Callable[[Path, Ranks], Atoms]:
     def refuse(message: str) -> None:
         raise RunError(f"the cached reference is not accepted again: {message}")
 
-    def referenced(folder: Path, ranks: Ranks) -> list[Atom]:
+    def referenced(folder: Path, ranks: Ranks) -> Atoms:
         def loaded() -> Engine[Any]:
-            made = engine()
-            made.load(str(model), ranks=ranks)
-            return made
+            engine = parts.new_engine()
+            engine.load(str(model), ranks=ranks)
+            return engine
 
-        key = reference_key(model, engine(), atoms, budget)
-        return with_reference(Tokens.of(atoms), folder, key, budget, loaded, ranks=ranks, warn=refuse)[:]
+        key = reference_key(model, parts.engine, atoms, budget)
+        return with_reference(atoms, folder, key, budget, loaded, ranks=ranks, warn=refuse)
 
     return referenced

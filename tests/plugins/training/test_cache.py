@@ -16,6 +16,7 @@ import pytest
 from aftertrain.core.records import Conversation, Message
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.training import cache, supply
+from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.columns import encode
 from aftertrain.plugins.training.rows import Rules
@@ -78,13 +79,13 @@ def test_an_entry_is_made_once(batch: Any, tmp_path: Path) -> None:
 
 def break_bytes(entry: Path) -> None:
     """One bit of one token id: the file still reads as Arrow."""
-    segment = read(entry / "rows.arrow").segment(1, 10**6)
+    (segment,) = Atoms(read(entry / "rows.arrow"), np.array([1]), 10**6)[0]
     content = bytearray((entry / "rows.arrow").read_bytes())
     ids = np.array(segment.token_ids, np.int32).tobytes()
     assert content.count(ids) > 1
     content[content.index(ids) + len(ids)] ^= 1
     (entry / "rows.arrow").write_bytes(content)
-    assert read(entry / "rows.arrow").segment(1, 10**6) != segment
+    assert Atoms(read(entry / "rows.arrow"), np.array([1]), 10**6)[0] != [segment]
 
 
 def break_about(entry: Path) -> None:

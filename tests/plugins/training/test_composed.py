@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.packed.packing import Segment
+from aftertrain.plugins.training.attempt import Attempt
 from aftertrain.plugins.training.composed import Composed, reply_logprobs
 from aftertrain.plugins.training.feed import Planned
 from aftertrain.plugins.training.settings import Batch, Compose, TrainSettings
@@ -27,7 +28,7 @@ def settings(path: Path, **compose: Any) -> dict[str, Any]:
 def test_scores_are_those_of_transformers(bench: Callable[..., Any], conversations: Path, tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    engine = bench("x", **settings(conversations)).stage._engine()
+    engine = bench("x", **settings(conversations)).stage.parts.new_engine()
     engine.load(str(tiny_model))
     generator = torch.Generator().manual_seed(0)
     replies = []
@@ -50,12 +51,12 @@ def test_scores_are_those_of_transformers(bench: Callable[..., Any], conversatio
 
 
 def test_an_epoch_sees_each_row_once_and_pools_begin_with_the_likeliest(
-    bench: Callable[..., Any], conversations: Path
+    bench: Callable[..., Any], conversations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three steps an epoch in pools of two and one: within the pool, the first batch is likelier where λ is 0."""
     stage = bench("stage", **settings(conversations, weight=0.0))
     seen: list[list[str]] = []
-    original = stage.stage._feed
+    original = Attempt._feed
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         feed = original(*args, **kwargs)
@@ -69,7 +70,7 @@ def test_an_epoch_sees_each_row_once_and_pools_begin_with_the_likeliest(
         feed.atoms = noted
         return feed
 
-    stage.stage._feed = watched
+    monkeypatch.setattr(Attempt, "_feed", watched)
     stage.run()
     assert [len(step) for step in seen] == [4] * 6
     for epoch in (seen[:3], seen[3:]):

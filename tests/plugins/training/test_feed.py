@@ -32,7 +32,7 @@ def stream(bench: Callable[..., Any], conversations: Path, tiny_model: Path) -> 
             max_steps=100,
         ).stage
         tokenizer = load_tokenizer(str(tiny_model))
-        return Streamed(stage.settings, tokenizer, stage._data(), NEEDS, seed=seed, told=told)
+        return Streamed(stage.settings, tokenizer, stage.parts.data, NEEDS, seed=seed, told=told)
 
     return make
 

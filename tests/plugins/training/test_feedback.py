@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aftertrain.core.batch import PROBE, SINGLE
@@ -14,9 +15,12 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.loss import Needs
 from aftertrain.core.packed.packing import Segment
 from aftertrain.core.records import Feedback, Message, PreferencePair
-from aftertrain.plugins.training.probes import with_probes
+from aftertrain.plugins.training.atoms import Atoms
+from aftertrain.plugins.training.columns import record_batch
+from aftertrain.plugins.training.probes import partners_of
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import Batch
+from aftertrain.plugins.training.store import Store
 
 UNPAIRED = Needs(records=frozenset({"Feedback", "PreferencePair"}), probes="mismatched")
 
@@ -24,6 +28,12 @@ UNPAIRED = Needs(records=frozenset({"Feedback", "PreferencePair"}), probes="mism
 def sample(name: str, prompt: list[int], reply: list[int]) -> list[Segment]:
     mask = [False] * len(prompt) + [True] * len(reply)
     return [Segment(name, [*prompt, *reply], mask, label=1.0, columns={})]
+
+
+def with_probes(atoms: list[list[Segment]], limit: int) -> Atoms:
+    """Atoms as a store holds them, followed by their segments' probes."""
+    store = Store([record_batch(atoms)])
+    return Atoms(store, np.arange(len(atoms)), limit, partners_of(store, np.arange(len(store))))
 
 
 def parts(segment: Segment) -> tuple[list[int], list[int]]:
@@ -37,7 +47,7 @@ def test_each_prompt_gets_another_rows_reply_and_each_reply_is_used_once() -> No
     found = with_probes(atoms, 10)
     replies = []
     for i, (row, probe) in enumerate(found):
-        assert row is atoms[i][0]
+        assert row == atoms[i][0]
         assert (probe.role, probe.sample_id, probe.label) == (PROBE, f"{i}/probe", 1.0)
         prompt, reply = parts(probe)
         assert prompt == [100 + i, 7]
@@ -77,7 +87,7 @@ def test_probes_are_seen_without_being_made() -> None:
         segments = [segment for atom in probed for segment in atom]
         assert probed.lengths.tolist() == [len(segment.token_ids) for segment in segments]
         assert probed.sizes.tolist() == [sum(len(segment.token_ids) for segment in atom) for atom in probed]
-        spans = [span for i in range(len(probed)) for span in probed.spans_of(i)]
+        spans = [span for i in range(len(probed)) for span in probed.spans(i)]
         assert [span.token_ids.tolist() for span in spans] == [list(segment.token_ids) for segment in segments]
         for span, segment in zip(spans, segments, strict=True):
             (start, stop) = span.targets.tolist()

@@ -17,7 +17,10 @@ from safetensors.torch import load_file, save_file
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.core.ranks import ALONE
-from aftertrain.plugins.training.reference import COLUMN, FILE, Tokens, reference_key, with_reference
+from aftertrain.plugins.training.atoms import Atoms
+from aftertrain.plugins.training.columns import record_batch
+from aftertrain.plugins.training.reference import COLUMN, FILE, reference_key, with_reference
+from aftertrain.plugins.training.store import Store
 
 ATOMS: list[Atom] = [
     [Segment("a", [3, 4, 5], [False, True, True]), Segment("b", [3, 6], [False, True])],
@@ -25,9 +28,8 @@ ATOMS: list[Atom] = [
 ]
 
 
-def tokens_of(atoms: Sequence[Atom]) -> Tokens:
-    lengths = [[len(segment.token_ids) for segment in atom] for atom in atoms]
-    return Tokens(atoms, np.array([n for each in lengths for n in each]), np.array([sum(each) for each in lengths]))
+def stored(atoms: Sequence[Atom]) -> Atoms:
+    return Atoms(Store([record_batch(atoms)]), np.arange(len(atoms)), 10**6)
 
 
 @dataclass
@@ -44,9 +46,7 @@ class Cache:
 
     def load(self, key: str, atoms: Sequence[Atom] = ATOMS) -> list[list[float]]:
         made: Any = self
-        found = with_reference(
-            tokens_of(atoms), self.folder, key, 6, lambda: made, ranks=ALONE, warn=self.warnings.append
-        )
+        found = with_reference(stored(atoms), self.folder, key, 6, lambda: made, ranks=ALONE, warn=self.warnings.append)
         return [list(segment.columns[COLUMN]) for atom in found for segment in atom]
 
     def tamper(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -118,7 +118,7 @@ def test_the_key_covers_what_auto_came_to(tiny_model: Path, monkeypatch: pytest.
         monkeypatch.setattr(engines, "device_of", lambda wanted, local, device=device: torch.device(device))
         monkeypatch.setattr(engines, "choose_kernel", lambda *args, kernel=kernel: kernel)
         assert engine.facts(str(tiny_model)) == {"device": device, "attention": kernel}
-        keys.add(reference_key(tiny_model, engine, ATOMS, 6))
+        keys.add(reference_key(tiny_model, engine, stored(ATOMS), 6))
     assert len(keys) == 3
 
 
@@ -132,27 +132,27 @@ def test_the_key_covers_weights_tokens_masks_settings_budget_and_code(
 
     engine = TorchEngine(TorchSettings(device="cpu"), None)  # type: ignore[arg-type]
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    key = reference_key(model, engine, ATOMS, 6)
-    assert reference_key(tiny_model, engine, ATOMS, 6) == key
+    key = reference_key(model, engine, stored(ATOMS), 6)
+    assert reference_key(tiny_model, engine, stored(ATOMS), 6) == key
     first, *rest = ATOMS
     other_token = [[replace(first[0], token_ids=[3, 4, 6]), first[1]], *rest]
     other_mask = [[replace(first[0], loss_mask=[False, False, True]), first[1]], *rest]
     bfloat16 = TorchEngine(TorchSettings(device="cpu", dtype="bfloat16"), None)  # type: ignore[arg-type]
     keys = [
-        reference_key(model, engine, other_token, 6),
-        reference_key(model, engine, other_mask, 6),
-        reference_key(model, engine, ATOMS[::-1], 6),
-        reference_key(model, bfloat16, ATOMS, 6),
-        reference_key(model, engine, ATOMS, 7),
+        reference_key(model, engine, stored(other_token), 6),
+        reference_key(model, engine, stored(other_mask), 6),
+        reference_key(model, engine, stored(ATOMS[::-1]), 6),
+        reference_key(model, bfloat16, stored(ATOMS), 6),
+        reference_key(model, engine, stored(ATOMS), 7),
     ]
     state = load_file(model / "model.safetensors")
     name = next(iter(state))
     state[name].view(-1)[0] += 1e-3
     save_file(state, model / "model.safetensors", metadata={"format": "pt"})
-    keys.append(reference_key(model, engine, ATOMS, 6))
+    keys.append(reference_key(model, engine, stored(ATOMS), 6))
     sources = reference.source_digests
     monkeypatch.setattr(reference, "source_digests", lambda classes: {**sources(classes), "changed": "1"})
-    keys.append(reference_key(tiny_model, engine, ATOMS, 6))
+    keys.append(reference_key(tiny_model, engine, stored(ATOMS), 6))
     assert len({key, *keys}) == 8
 
 

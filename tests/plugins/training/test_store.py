@@ -15,12 +15,13 @@ from aftertrain.core.packed.packing import Segment
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, ToolCall
 from aftertrain.core.text.chat import UnusableRow, load_tokenizer
 from aftertrain.plugins.training import tokenising
+from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.columns import encode, write
 from aftertrain.plugins.training.rows import Rules, atoms_of
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import Batch
 from aftertrain.plugins.training.spans import runs_of
-from aftertrain.plugins.training.store import Atoms, Store, read
+from aftertrain.plugins.training.store import Store, read
 from aftertrain.plugins.training.tokenising import tokenised
 
 
@@ -130,7 +131,7 @@ def test_no_empty_reply_is_learnt_as_a_good_one(tokenizer: Any) -> None:
 def test_where_a_pair_differs(tokenizer: Any) -> None:
     """`differs` is the first place at which the two replies' tokens part."""
     found = Store([encode(tokenizer, [pair("p", "aaa b", "aaa c"), talk("t", "x")], 0, Rules())])
-    chosen, rejected = found.segment(0, 10**6).token_ids, found.segment(1, 10**6).token_ids
+    chosen, rejected = (found.span(i).token_ids.tolist() for i in (0, 1))
     at = next(i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b)
     assert found.differs.tolist() == [at, at, 0]
 
@@ -174,7 +175,7 @@ def test_a_cut_sample_has_the_limit_and_no_more(tokenizer: Any) -> None:
     samples = prepare(tokenizer, records, Batch(max_tokens=15, overlong="truncate"))
     short, long = (atom[0] for atom in samples.atoms)
     whole = encode(tokenizer, records, 0, Rules())
-    uncut = Store([whole]).segment(1, 10**6)
+    (uncut,) = Atoms(Store([whole]), np.array([1]), 10**6)[0]
     assert long.token_ids == uncut.token_ids[:15]
     assert long.loss_mask == uncut.loss_mask[:15]
     assert samples.sizes.tolist() == samples.lengths.tolist() == [len(short.token_ids), 15]

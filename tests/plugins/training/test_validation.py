@@ -146,12 +146,12 @@ def test_the_last_step_is_measured_though_it_is_skipped(
     bench: Callable[..., Any], conversations: Path, held_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from aftertrain.core.errors import NumericsError
-    from aftertrain.plugins.training import train
+    from aftertrain.plugins.training import attempt
 
     def refuse(*args: Any, **more: Any) -> None:
         raise NumericsError("not finite")
 
-    monkeypatch.setattr(train, "train_step", refuse)
+    monkeypatch.setattr(attempt, "train_step", refuse)
     held = {"data": jsonl(held_out)}
     stage = bench("x", loss=SFT, data=jsonl(conversations), validation=held, max_steps=2, on_nonfinite="skip")
     stage.run()
