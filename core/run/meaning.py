@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 ASIDE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 """Fields of nodes that follow from others, or mean nothing to a running program."""
@@ -33,6 +33,57 @@ def decided(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from decided(node.orelse)
         else:
             yield node
+
+
+def part(tree: ast.Module, name: str) -> ast.Module:
+    """What a module says of one of its names: its definition and those that it uses, the imports among them.
+
+    The whole module where it does more than to define names: what else it does may bear on any of them.
+    """
+    statements = [statement for statement in decided(tree.body) if isinstance(statement, ast.stmt)]
+    definitions: dict[str, ast.stmt] = {}
+    for statement in statements:
+        names = _defined(statement)
+        if names is None or definitions.keys() & set(names):
+            return tree
+        definitions |= dict.fromkeys(names, statement)
+    used: set[str] = set()
+    pending = [name]
+    while pending:
+        wanted = pending.pop()
+        if wanted in definitions and wanted not in used:
+            used.add(wanted)
+            words = (getattr(node, "id", getattr(node, "value", None)) for node in ast.walk(definitions[wanted]))
+            pending += [word for word in words if isinstance(word, str)]
+    kept = [_only(statement, used) for statement in statements if used.intersection(_defined(statement) or ())]
+    return ast.Module(kept, []) if name in definitions else tree
+
+
+def _defined(statement: ast.stmt) -> list[str] | None:
+    """The names that a statement defines and does nothing else; None where it does more."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        return [statement.name]
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return [_bound(alias) for alias in statement.names]
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        return names if len(names) == len(targets) else None
+    return [] if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) else None
+
+
+def _bound(alias: ast.alias) -> str:
+    return (alias.asname or alias.name).partition(".")[0]
+
+
+def _only(statement: ast.stmt, names: Container[str]) -> ast.stmt:
+    """An import of these names only; any other statement as it is."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return statement
+    wanted = [alias for alias in statement.names if _bound(alias) in names]
+    if isinstance(statement, ast.Import):
+        return ast.Import(wanted)
+    return ast.ImportFrom(statement.module, wanted, statement.level)
 
 
 class _Form:

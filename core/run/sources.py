@@ -5,7 +5,8 @@ From a component's module, imports are followed into aftertrain and into the com
 (`core.component.aside`): what plans, tries and tells. The other way round, a module that decides and is started by its
 path, and a file that is read, are named in a constant of the module that does so:
 `RELIES_ON = ("acme.worker", "words.json")`. Package `__init__` modules count only when something is imported from them.
-Other libraries are not followed: their versions are recorded beside the hash. A file outside any package goes by its
+Of a module of settings, which may serve many components, what is imported from it counts, with what that uses. Other
+libraries are not followed: their versions are recorded beside the hash. A file outside any package goes by its
 file name, so that a recipe's folder can be moved.
 """
 
@@ -21,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from aftertrain.core.errors import PluginError
-from aftertrain.core.run.meaning import decided, meaning
+from aftertrain.core.run.meaning import decided, meaning, part
 
 OURS = "aftertrain"
 RELIES_ON = "RELIES_ON"
@@ -46,6 +47,8 @@ class Source:
 def source_digests(classes: Iterable[type]) -> dict[str, str]:
     """SHA-256 (hex) of the meaning of each source file that the classes' modules reach, by module name.
 
+    A part of a module of settings goes by `module:Class`.
+
     Raises:
         PluginError: a class has no source file, a file is no Python, or what one names in `RELIES_ON` is not there.
     """
@@ -61,7 +64,8 @@ def _walk(cls: type, digests: dict[str, str]) -> None:
     if file is None:
         raise PluginError(f"{cls.__module__}:{cls.__qualname__} has no source file, so its stage has no hash")
     own = cls.__module__.partition(".")[0]
-    pending = [(cls.__module__ if "." in cls.__module__ else Path(file).name, Path(file))]
+    start = cls.__module__ if "." in cls.__module__ else Path(file).name
+    pending = [_told(start, Path(file), cls.__qualname__)]
     while pending:
         name, path = pending.pop()
         if name in digests:
@@ -79,8 +83,14 @@ def _walk(cls: type, digests: dict[str, str]) -> None:
                 raise PluginError(f"{path}: {RELIES_ON} names {wanted!r}, neither a module nor a file beside it")
 
 
+def _told(module: str, path: Path, thing: str) -> tuple[str, Path]:
+    """What is digested of a module of which a thing is wanted: of one of settings, that thing."""
+    settings = module.rpartition(".")[2].endswith("settings") and thing and thing != "*"
+    return f"{module}:{thing}" if settings else module, path
+
+
 def read_source(path: Path, name: str) -> Source:
-    """One source file of the module `name`, read again where it has changed.
+    """One source file of the module `name`, or of `module:thing`, read again where it has changed.
 
     Raises:
         PluginError: it is no Python.
@@ -90,12 +100,19 @@ def read_source(path: Path, name: str) -> Source:
 
 @lru_cache(maxsize=4096)
 def _read(path: Path, name: str, text: bytes) -> Source:
+    tree = _parsed(path, text)
+    module, _, thing = name.partition(":")
+    tree = part(tree, thing) if thing else tree
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return Source(meaning(tree), tuple(_names(tree.body, package)), tuple(_named(tree.body)))
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, text: bytes) -> ast.Module:
     try:
-        tree = ast.parse(text, filename=str(path))
+        return ast.parse(text, filename=str(path))
     except SyntaxError as error:
         raise PluginError(f"{path}:{error.lineno}: cannot be read as Python, so it has no digest: {error}") from error
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return Source(meaning(tree), tuple(_names(tree.body, package)), tuple(_named(tree.body)))
 
 
 def _named(body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -138,7 +155,7 @@ def _locate(name: str) -> tuple[str, Path] | None:
             path = root.joinpath(*rest[:count])
             for file in (path.with_name(path.name + ".py"), path / "__init__.py"):
                 if count and file.is_file():
-                    return ".".join([top, *rest[:count]]), file
+                    return _told(".".join([top, *rest[:count]]), file, ".".join(rest[count:]))
             if not count and (root / "__init__.py").is_file():
                 return top, root / "__init__.py"
     return None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from aftertrain.core.errors import PluginError
 from aftertrain.core.run.graph import build_graph
 from aftertrain.core.run.lineage import Lineage, changes, trace
 from aftertrain.core.run.runner import Job
@@ -161,3 +162,117 @@ def test_nested_components_are_found_at_any_depth_those_that_cannot_matter_left_
     inner = Use[Any]("stage", "inner", _Box(tools=(tool("deep"),)))
     box = Use[Any]("stage", "box", _Box(tools=(tool("a"), inner), by_name={"x": tool("b")}, shown=(tool("c"),)))
     assert [use.name for use in components(box)] == ["box", "a", "inner", "deep", "b"]
+
+
+SETTINGS = '''"""Of two losses."""
+from __future__ import annotations
+from typing import Annotated
+from pydantic import Field
+from acme.used import sub_seed
+from aftertrain.core.settings import Settings
+LOW = 0.0
+Share = Annotated[float, Field(ge=LOW)]
+class PairSettings(Settings):
+    """Both."""
+    beta: Share = Field(0.1, description="Scale.")
+class NearSettings(PairSettings):
+    """Near."""
+    near: float = Field(0.5, description="How near.")
+class FarSettings(PairSettings):
+    """Far."""
+    far: float = Field(2.0, description="How far.")
+    seed: int = sub_seed(0)
+'''
+
+
+def test_of_a_module_of_settings_counts_what_is_imported_from_it(package: Path) -> None:
+    """A third party's, too: one file may serve many components."""
+    (package / "settings.py").write_text(SETTINGS)
+    (package / "loss.py").write_text("from acme.settings import NearSettings\nclass Loss:\n    Config = NearSettings\n")
+    from acme.loss import Loss
+
+    def changed(*edit: str) -> list[str]:
+        (package / "settings.py").write_text(SETTINGS.replace(*edit))
+        after = source_digests([Loss])
+        return [name for name in after | before if after.get(name) != before.get(name)]
+
+    before = source_digests([Loss])
+    assert "acme.used" not in before
+    assert changed("Far.", "Far, or further.") == []
+    assert changed("Field(2.0", "Field(3.0") == []
+    assert changed("How near.", "How close.") == []
+    assert changed("Field(0.5", "Field(0.6") == ["acme.settings:NearSettings"]
+    assert changed("Field(0.1", "Field(0.2") == ["acme.settings:NearSettings"]
+    assert changed("LOW = 0.0", "LOW = 0.1") == ["acme.settings:NearSettings"]
+    assert changed("LOW = 0.0", "LOW = 0.0\nprint(LOW)")[:2] == ["acme.settings:NearSettings", "acme.used"]
+
+
+def test_what_is_started_or_read_by_name_counts_where_it_is_named(package: Path) -> None:
+    loss = "RELIES_ON = ('acme.unused', 'words.json')\nclass Loss: ...\n"
+    (package / "loss.py").write_text(loss)
+    (package / "words.json").write_text("[]")
+    from acme.loss import Loss
+
+    before = source_digests([Loss])
+    assert list(before) == ["acme.loss", "acme.loss/words.json", "acme.unused"]
+    (package / "words.json").write_text("[1]")
+    assert source_digests([Loss])["acme.loss/words.json"] != before["acme.loss/words.json"]
+    (package / "loss.py").write_text(loss.replace("words", "wrods"))
+    with pytest.raises(PluginError, match=r"names 'wrods\.json', neither a module nor a file beside it"):
+        source_digests([Loss])
+
+
+def test_what_is_reached_aside_does_not_count(package: Path) -> None:
+    (package / "loss.py").write_text(
+        "from typing import TYPE_CHECKING\nfrom aftertrain.core.component import aside\n"
+        "if TYPE_CHECKING:\n    from acme import unused\nelse:\n    unused = aside('acme.unused')\nclass Loss: ...\n"
+    )
+    from acme import loss
+
+    assert "acme.unused" not in source_digests([loss.Loss])
+    (package / "unused.py").write_text("told = 'in words'\n")
+    assert loss.unused.told == "in words"
+
+
+def test_a_module_that_is_no_python_is_named(package: Path) -> None:
+    from acme.loss import Loss
+
+    (package / "sibling.py").write_text("x = 1\ndef f(:\n")
+    with pytest.raises(PluginError, match=r"sibling\.py:2: cannot be read as Python"):
+        source_digests([Loss])
+
+
+def test_names_of_stages_are_not_in_the_hash(make_job: MakeJob) -> None:
+    def hash_of(name: str, parent: str, critic: str | None = None, digests: str = "pq") -> str:
+        job = make_job({name: {"from": parent, "critic": critic}, parent: {}, "other": {"use": "reward"}})
+        node = next(node for node in build_graph(job.recipe.stages, job.builder) if node.name == name)
+        known = {parent: digests[0], "other": digests[1]}
+        return trace(node, job.recipe, job.builder, known).hash
+
+    assert hash_of("a", "b") == hash_of("c", "d")
+    assert hash_of("a", "b", digests="xq") != hash_of("a", "b")
+    assert hash_of("a", "b", critic="other") != hash_of("a", "b")
+    assert hash_of("a", "b", critic="other", digests="qp") != hash_of("a", "b", critic="other")
+
+
+def test_a_changed_setting_is_told_as_one(make_job: MakeJob, tmp_path: Path) -> None:
+    """Another parent is the setting that names it; rows that a setting changed are not called content alone."""
+    _write_rows(tmp_path, "one")
+    old = asdict(_trace(make_job({"a": {"data": str(tmp_path / "rows")}})))
+    _write_rows(tmp_path, "two")
+    job = make_job({"a": {"data": str(tmp_path / "rows"), "steps": 7}})
+    assert changes(old, _trace(job)) == [
+        "steps: 6 -> 7",
+        "data data: changed, by the settings above or by its content",
+    ]
+    new = _trace(make_job({"a": {"data": str(tmp_path / "rows")}}))
+    assert changes(asdict(replace(new, inputs={"model (sft)": "1"})), replace(new, inputs={"model (dpo)": "2"})) == [
+        "from: sft -> dpo"
+    ]
+    assert changes(asdict(replace(new, inputs={"model (sft)": "1"})), replace(new, inputs={"model (dpo)": "1"})) == [
+        "nothing changed"
+    ]
+
+
+def _write_rows(folder: Path, text: str) -> int:
+    return (folder / "rows").write_text(text)
