@@ -97,7 +97,7 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
             "MeanKernel",
             "a plain head in .*: gradient of states by logprobs differs by",
         ),
-        (observer_promises.it_takes_every_event, "MeddlingObserver", "it changes the event 'run_started'"),
+        (observer_promises.it_takes_every_event, "MeddlingObserver", "it changes the event 'metrics'"),
     ],
 )
 def test_an_offender_is_caught(promise: Promise, component: str, said: str, tmp_path: Path) -> None:

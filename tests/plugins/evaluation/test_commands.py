@@ -321,7 +321,8 @@ def test_evaluate_takes_a_run_or_its_stage(
     lines = []
     for stage in ("sft", "dpo"):
         shutil.copytree(tiny_model, run / "stages" / f"{stage}-0123" / "model")
-        artifact = {"type": "model", "path": f"/gone/runs/r/stages/{stage}-0123/model"}
+        place = f"/gone/runs/r/stages/{stage}-0123/model"
+        artifact = {"type": "model", "path": place, "stage": stage, "digest": "0123"}
         lines.append({"name": "stage_done", "stage": stage, "data": {"artifact": artifact}, "attempt": 1, "time": 1.0})
     (run / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "manifest.json").write_text("{}")

@@ -10,6 +10,7 @@ import pytest
 from aftertrain.cli.evaluate import echo_scores
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import InstanceScore
+from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
@@ -59,7 +60,7 @@ def test_one_error_is_told_with_the_score(
         "problems at temperature 0: 2 of 12 replies could not be judged (1 error, 1 timeout) and count as 0, so that "
         "exact_match lies between 0.833 and 1.000; see 'detail' in samples/instances.jsonl"
     ]
-    assert wording.score(exact).endswith("n = 12, 2 could not be judged: between 0.833 and 1.000")
+    assert wording.score(ScoreRow(**exact)).endswith("n = 12, 2 could not be judged: between 0.833 and 1.000")
     echo_scores([exact])
     assert "not judged" in (shown := capsys.readouterr().out)
     assert "2: 83.3 to 100.0" in shown
@@ -77,7 +78,7 @@ def test_all_errors_leave_everything_open(
     difference = made.details["differences"][0]
     assert (difference["p"], difference["p_holm"], difference["unjudged"]) == (None, None, 12)
     assert (difference["lowest"], difference["highest"]) == (-1.0, 0.0)
-    assert "no difference shown, no p-value" in wording.difference(difference)
+    assert "no difference shown, no p-value" in wording.difference(Difference(**difference))
 
 
 def test_errors_on_one_side_make_no_fall(
@@ -91,7 +92,7 @@ def test_errors_on_one_side_make_no_fall(
     difference = made.details["differences"][0]
     assert (difference["mean"], difference["worse"], difference["p"]) == (pytest.approx(-8 / 12), 8, 1.0)
     assert "no difference shown, p = 1, 8 could not be judged: between -0.667 and 0.000" in wording.difference(
-        difference
+        Difference(**difference)
     )
 
 

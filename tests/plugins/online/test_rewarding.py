@@ -77,7 +77,7 @@ def test_the_batch_reward_is_what_replies_earned_by_themselves_f30() -> None:
     metrics = reply_metrics(found)
     assert metrics["batch_reward"] == pytest.approx(50 / 3)
     assert metrics["reward"] == pytest.approx((1.5 - 0.5 - 10) / 3)
-    assert [one.record()["earned"] for one in found] == [24.0, 1.5, 24.5]
+    assert [one.earned for one in found] == [24.0, 1.5, 24.5]
 
 
 def test_a_score_that_is_not_finite_names_step_and_sample() -> None:
