@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
+from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.ground.usage import Unused, is_set
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import BASE, HasIdleSettings, Stage, StageInput
@@ -28,6 +31,12 @@ class Node:
     def parents(self) -> tuple[str, ...]:
         """Names of the stages this one waits for, the base model left out."""
         return tuple(dict.fromkeys(parent.stage for parent in self.inputs if parent.stage != BASE))
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Around code of the stage: what it bends of the process is put back, and told where it is a stranger's."""
+        ours = type(self.stage).__module__.startswith("aftertrain.")
+        level = logging.DEBUG if ours else logging.WARNING
+        return foreign(f"stage {self.name!r}", randomness=False, level=level)
 
 
 def build_graph(

@@ -16,7 +16,7 @@ from aftertrain.core.errors import Issue, RecipeError
 
 if TYPE_CHECKING:
     from aftertrain.core.records import Verdict, VerificationCase
-    from aftertrain.core.run.runner import RunResult
+    from aftertrain.core.run.job import RunResult
     from aftertrain.core.verification import PoolSettings
     from aftertrain.core.verifier import Verifier
 

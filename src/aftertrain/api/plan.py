@@ -17,9 +17,9 @@ from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import read_done
 from aftertrain.core.run.folder import RunFolder
 from aftertrain.core.run.graph import Node, build_graph
+from aftertrain.core.run.job import Job
 from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.records import reasons
-from aftertrain.core.run.runner import Job
 from aftertrain.core.run.size import model_items
 from aftertrain.core.stage import BASE, PlanContext
 

@@ -11,7 +11,7 @@ from aftertrain.registry.recipe import LoadedRecipe, load
 
 if TYPE_CHECKING:
     from aftertrain.api.plan import PlanReport
-    from aftertrain.core.run.runner import Job, RunResult
+    from aftertrain.core.run.job import Job, RunResult
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -77,7 +77,7 @@ def make_job(
     console: bool = False,
 ) -> Job:
     """A recipe with all that runs or plans it: its components' builder, its observers, its folder."""
-    from aftertrain.core.run.runner import Job
+    from aftertrain.core.run.job import Job
     from aftertrain.registry.provenance import provenance
 
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load(recipe, overrides)

@@ -17,7 +17,7 @@ from aftertrain.core.events import Metrics
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.run.runner import Job
+from aftertrain.core.run.job import Job
 from aftertrain.core.settings import Settings, Use, unhashed
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput, StageSettings
 

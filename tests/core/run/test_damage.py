@@ -13,7 +13,8 @@ import pytest
 from aftertrain.api.history import history
 from aftertrain.core.errors import RunError
 from aftertrain.core.events.lines import read_events
-from aftertrain.core.run.runner import Job, run_job
+from aftertrain.core.run.job import Job
+from aftertrain.core.run.runner import run_job
 from aftertrain.core.stage import StageContext
 
 MakeJob = Callable[..., Job]

@@ -9,7 +9,7 @@ import pytest
 
 from aftertrain.core.errors import RecipeError
 from aftertrain.core.run.graph import build_graph
-from aftertrain.core.run.runner import Job
+from aftertrain.core.run.job import Job
 
 MakeJob = Callable[..., Job]
 

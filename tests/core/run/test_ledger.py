@@ -18,8 +18,9 @@ from aftertrain.core.book import OWN, TOKENS, UNITS, Book, Sum
 from aftertrain.core.errors import CheckpointError, Interrupted, RunError, UnknownName
 from aftertrain.core.events.lines import read_events
 from aftertrain.core.ranks import Ranks
+from aftertrain.core.run.job import Job
 from aftertrain.core.run.ledger import FILE, Ledger
-from aftertrain.core.run.runner import Job, run_job
+from aftertrain.core.run.runner import run_job
 from aftertrain.core.stage import StageContext
 
 STATES = ("learnt", "cut", "skipped", "unreached", "kept")

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from aftertrain.core.errors import PluginError
 from aftertrain.core.run.graph import build_graph
+from aftertrain.core.run.job import Job
 from aftertrain.core.run.lineage import Lineage, changes, trace
-from aftertrain.core.run.runner import Job
 from aftertrain.core.run.sources import read_source, source_digests
 from aftertrain.core.settings import Settings, Use, components, unhashed
 from aftertrain.core.stage import Stage

@@ -11,7 +11,8 @@ import pytest
 
 from aftertrain.api.plan import plan_job
 from aftertrain.core.errors import Unreachable
-from aftertrain.core.run.runner import Job, run_job
+from aftertrain.core.run.job import Job
+from aftertrain.core.run.runner import run_job
 from aftertrain.core.run.size import count_parameters, gibibytes
 from aftertrain.core.stage import StageContext
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from aftertrain.api.history import history
 from aftertrain.core.errors import DataError, Interrupted, NumericsError, RecipeError, RunError
 from aftertrain.core.events import Entry
 from aftertrain.core.events.lines import read_events
 from aftertrain.core.records import PlanItem
-from aftertrain.core.run.history import history
-from aftertrain.core.run.runner import Job, run_job
+from aftertrain.core.run.job import Job
+from aftertrain.core.run.runner import run_job
 from aftertrain.core.stage import PlanContext, StageContext
 
 MakeJob = Callable[..., Job]

@@ -14,7 +14,8 @@ from aftertrain.core.events import Entry
 from aftertrain.core.events.lines import read_events
 from aftertrain.core.ground.foreign import EndedProgram
 from aftertrain.core.plugin import hookimpl
-from aftertrain.core.run.runner import Job, run_job
+from aftertrain.core.run.job import Job
+from aftertrain.core.run.runner import run_job
 from aftertrain.core.stage import StageContext
 
 MakeJob = Callable[..., Job]
@@ -38,7 +39,7 @@ def test_a_stage_that_would_end_the_program_is_a_failed_run(
         raise error
 
     job = make_job({"a": {}})
-    monkeypatch.setattr(walk, door, fails)
+    monkeypatch.setattr(walk, door, fails, raising=False)
     with pytest.raises(EndedProgram, match=rf"stage 'a' raised {type(error).__name__}: .*test_strangers.py:\d+"):
         run_job(job)
     last = read_events(job.folder / "events.jsonl")[-1]

@@ -1,0 +1,118 @@
+"""Walks a recipe's graph: reuses what is done, resumes what is half done, runs the rest, and leaves a record.
+
+Whatever happens, the last good state stays: a stage is done when its `done.json` is, and that is written last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aftertrain.core.errors import DataError
+from aftertrain.core.events import RunDone, RunStarted, StageReused, Timing, Warned
+from aftertrain.core.learning.seeding import use_determinism
+from aftertrain.core.records import Artifact
+from aftertrain.core.run.base_model import find_model, model_digest
+from aftertrain.core.run.done import read_done
+from aftertrain.core.run.failure import understood, write_failure
+from aftertrain.core.run.folder import remove, write_json
+from aftertrain.core.run.graph import Node
+from aftertrain.core.run.job import RunResult
+from aftertrain.core.run.launched import Line
+from aftertrain.core.run.lineage import trace
+from aftertrain.core.run.manifest import machine, manifest
+from aftertrain.core.run.opening import problems
+from aftertrain.core.run.session import Session
+from aftertrain.core.run.stage_run import StageRun
+from aftertrain.core.stage import BASE
+
+LIBRARIES = ("aftertrain", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+"""Whose versions the event `run_started` has."""
+
+
+@dataclass
+class Walk:
+    """One attempt at all stages."""
+
+    session: Session
+    nodes: tuple[Node, ...]
+    line: Line
+    current: str = ""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+    def all(self) -> RunResult:
+        """Run every stage that is not done.
+
+        Raises:
+            BaseException: what ended it, as a user should see it; it is in the events.
+        """
+        started, session = time.monotonic(), self.session
+        try:
+            here = self._start()
+            self._check()
+            for node in self.nodes:
+                self.current = node.name
+                session.stop_if_asked()
+                self._stage(node, here)
+            self.current = ""
+            session.log.emit(RunDone(Timing(time.monotonic() - started)))
+        except BaseException as error:
+            known = understood(error, self.current, session.folder.path, session.ranks, self.line)
+            write_failure(session.log, known, self.current)
+            if known is error:
+                raise
+            raise known from error
+        return RunResult(session.folder.path, self.artifacts, tuple(self.reused))
+
+    def _start(self) -> Mapping[str, object]:
+        """Find the base model and write down what is run; returns what of this machine decides bits."""
+        session, job, recipe = self.session, self.session.job, self.session.job.recipe
+        threads = use_determinism(recipe.threads)
+        base = find_model(recipe.model, job.base_folder)
+        digest = model_digest(base)
+        self.artifacts[BASE] = Artifact("model", str(base), BASE, digest)
+        facts = manifest(
+            recipe,
+            source=job.source,
+            base=base,
+            base_digest=digest,
+            threads=threads,
+            ranks=session.ranks.size,
+            plugins=job.plugins,
+        )
+        facts["order"] = [node.name for node in self.nodes]
+        write_json(session.folder.manifest, facts)
+        shown = ("name", "recipe", "order", "hardware", "threads", "plugins")
+        packages = facts["packages"]
+        versions = {"python": facts["python"], **{name: packages[name] for name in LIBRARIES if name in packages}}
+        session.log.emit(RunStarted(**{key: facts[key] for key in shown}, versions=versions))
+        for damage in session.log.damage:
+            session.log.emit(Warned(damage))
+        return machine(threads, session.ranks.size)
+
+    def _check(self) -> None:
+        refused = problems(self.session, self.nodes, self.artifacts[BASE].path)
+        if len(refused) == 1:
+            ((self.current, problem),) = refused.items()
+            raise problem
+        if refused:
+            raise DataError("\n".join(f"stage {name!r}: {problem}" for name, problem in refused.items()))
+
+    def _stage(self, node: Node, here: Mapping[str, object]) -> None:
+        session = self.session
+        digests = {name: artifact.digest for name, artifact in self.artifacts.items()}
+        lineage = trace(node, session.job.recipe, session.job.builder, digests)
+        folder = session.folder.stage(node.name, lineage.hash)
+        if session.job.restart and lineage.hash not in digests.values():
+            remove(folder)
+        artifact, damage = read_done(folder, node, lineage.hash)
+        if artifact is not None:
+            remove(folder / "checkpoints")
+            self.reused.append(node.name)
+            session.log.emit(StageReused(lineage.hash, artifact), node.name)
+        else:
+            inputs = {parent.role: self.artifacts[parent.stage] for parent in node.inputs}
+            artifact = StageRun(session, node, lineage, folder, here).run(inputs, damage)
+        self.artifacts[node.name] = artifact
