@@ -41,10 +41,10 @@ def load_settings(row: Row) -> type[Settings]:
     """
     from aftertrain.core.settings import Settings
 
-    found = _load(row, row.settings)
-    if not (isinstance(found, type) and issubclass(found, Settings)):
+    loaded = _load(row, row.settings)
+    if not (isinstance(loaded, type) and issubclass(loaded, Settings)):
         raise PluginError(_at(row, f"{row.settings} is not a subclass of aftertrain.core.settings.Settings"))
-    return found
+    return loaded
 
 
 def load_component(row: Row) -> type[Component[Any]]:
@@ -53,9 +53,9 @@ def load_component(row: Row) -> type[Component[Any]]:
     Raises:
         PluginError: it cannot be imported, or does not subclass its kind's interface.
     """
-    found = _load(row, row.component)
-    _check_interface(row.kind, found, _at(row, row.component))
-    return found  # type: ignore[no-any-return]
+    loaded = _load(row, row.component)
+    _check_interface(row.kind, loaded, _at(row, row.component))
+    return loaded  # type: ignore[no-any-return]
 
 
 def is_file(name: str) -> bool:
@@ -86,11 +86,11 @@ def _local_class(kind: str, name: str, path: Path, module: Any) -> type[Componen
         raise PluginError(f"which {kind} of the file? Write {_example(written)}:CLASS; {_offered(kind, own)}")
     if not hasattr(module, wanted):
         raise PluginError(f"{path}: {unknown(f'{kind} class', wanted, own)}")
-    found = getattr(module, wanted)
-    _check_interface(kind, found, f"{path}:{wanted}")
+    loaded = getattr(module, wanted)
+    _check_interface(kind, loaded, f"{path}:{wanted}")
     if not is_local(name):
         raise PluginError(f"a class in a file begins with './': write {_example(written)}:{wanted}")
-    return found  # type: ignore[no-any-return]
+    return loaded  # type: ignore[no-any-return]
 
 
 def _example(written: str) -> str:
@@ -114,9 +114,9 @@ def local_classes(path: Path) -> dict[str, list[str]]:
     module = load_file(path)
     own = {key: value for key, value in vars(module).items() if _defined_in(module, value)}
     return {
-        kind: found
+        kind: classes
         for kind in KINDS
-        if (found := [key for key, value in own.items() if issubclass(value, interface(kind))])
+        if (classes := [key for key, value in own.items() if issubclass(value, interface(kind))])
     }
 
 
@@ -160,14 +160,14 @@ def _load(row: Row, target: str) -> Any:
     try:
         with foreign(what, patience=PATIENCE_SECONDS, level=level):
             module = importlib.import_module(module_name)
-            found = getattr(module, attribute, _NOTHING)
+            loaded = getattr(module, attribute, _NOTHING)
     except EndedProgram:
         raise
     except Exception as error:
         raise PluginError(_at(row, f"importing {module_name} raised {told(error)}{_moved(error)}")) from error
-    if found is _NOTHING:
+    if loaded is _NOTHING:
         raise PluginError(_at(row, f"module {module_name} ({module.__file__}) has no {attribute!r}"))
-    return found
+    return loaded
 
 
 def _moved(error: Exception) -> str:
@@ -176,16 +176,16 @@ def _moved(error: Exception) -> str:
     return f"; what has moved stands in {MIGRATION}" if theirs else ""
 
 
-def _check_interface(kind: str, found: Any, where: str) -> None:
-    if not (isinstance(found, type) and issubclass(found, interface(kind))):
+def _check_interface(kind: str, loaded: Any, where: str) -> None:
+    if not (isinstance(loaded, type) and issubclass(loaded, interface(kind))):
         raise PluginError(f"{where} is not a subclass of {KINDS[kind].interface.replace(':', '.')}, so it is no {kind}")
 
 
 def interface(kind: str) -> type[Component[Any]]:
     """The class that components of a kind subclass."""
     module_name, _, attribute = KINDS[kind].interface.partition(":")
-    found: type[Component[Any]] = getattr(importlib.import_module(module_name), attribute)
-    return found
+    loaded: type[Component[Any]] = getattr(importlib.import_module(module_name), attribute)
+    return loaded
 
 
 def _at(row: Row, message: str) -> str:

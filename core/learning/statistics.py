@@ -72,11 +72,11 @@ def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
     """
     if all(value in (0, 1) for value in values):
         return wilson(sum(values), len(values))
-    found = bootstrap_mean(values, seed=seed)
+    interval = bootstrap_mean(values, seed=seed)
     if all(0 <= value <= 1 for value in values):
-        return _widened(found, 0.0, 1.0)
+        return _widened(interval, 0.0, 1.0)
     reach = max(map(abs, values))
-    return _widened(found, found.mean - reach, found.mean + reach)
+    return _widened(interval, interval.mean - reach, interval.mean + reach)
 
 
 def open_share(n: int) -> float:
@@ -93,11 +93,11 @@ def open_share(n: int) -> float:
     return -math.expm1(math.log(0.025) / n)
 
 
-def _widened(found: Interval, lowest: float, highest: float) -> Interval:
-    share = open_share(found.n)
-    low = found.mean - share * (found.mean - lowest)
-    high = found.mean + share * (highest - found.mean)
-    return Interval(found.mean, min(found.low, low), max(found.high, high), found.n)
+def _widened(interval: Interval, lowest: float, highest: float) -> Interval:
+    share = open_share(interval.n)
+    low = interval.mean - share * (interval.mean - lowest)
+    high = interval.mean + share * (highest - interval.mean)
+    return Interval(interval.mean, min(interval.low, low), max(interval.high, high), interval.n)
 
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0, resamples: int = 10_000) -> Interval:
@@ -124,11 +124,11 @@ def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: 
     """
     if len(before) != len(after):
         raise ValueError(f"paired scores differ in number: {len(before)} and {len(after)}")
-    found = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], seed=seed)
+    interval = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], seed=seed)
     if all(0 <= value <= 1 for value in (*before, *after)):
-        return _widened(found, -1.0, 1.0)
+        return _widened(interval, -1.0, 1.0)
     reach = max(map(abs, (*before, *after)))
-    return _widened(found, found.mean - reach, found.mean + reach)
+    return _widened(interval, interval.mean - reach, interval.mean + reach)
 
 
 def paired_p(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:

@@ -78,8 +78,8 @@ def _check_apart(model: PreTrainedModel) -> None:
     other = ids.clone()
     other[:first] = ids[:first].flip(0)
     with torch.no_grad():
-        one, two = (_packed_states(model, each, positions)[first:] for each in (ids, other))
-    moved = float((one - two).norm() / one.norm().clamp(min=torch.finfo(one.dtype).tiny))
+        before, after = (_packed_states(model, tokens, positions)[first:] for tokens in (ids, other))
+    moved = float((before - after).norm() / before.norm().clamp(min=torch.finfo(before.dtype).tiny))
     if moved > APART:
         raise ModelError(
             f"{type(model).__name__} cannot be trained packed: packed samples see one another (the states of a probe "
@@ -137,12 +137,12 @@ def _difference(model: PreTrainedModel, head: Head) -> float:
 def _windowed(model: PreTrainedModel) -> list[Any]:
     """Configurations and layers that hold a sliding window: some families read the one, some the other."""
     parts = {id(part): part for module in model.modules() for part in (module, getattr(module, "config", None))}
-    found = {}
+    windowed = {}
     for part in [*parts.values(), model.config.get_text_config()]:
         size = getattr(part, "sliding_window", None)
         if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-            found[id(part)] = part
-    return list(found.values())
+            windowed[id(part)] = part
+    return list(windowed.values())
 
 
 def _window(model: PreTrainedModel) -> int | None:
@@ -173,8 +173,8 @@ def probe_kernel(model: PreTrainedModel, kernel: Kernel) -> None:
     ids = torch.arange(sum(lengths), device=model.device) % model.config.get_text_config().vocab_size
     positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
     with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
-        one, other = (hidden_states(model, ids, positions, lengths, kernel=each) for each in (kernel, PLAIN))
-    difference = float((one - other).float().norm() / other.float().norm())
+        ours, plain = (hidden_states(model, ids, positions, lengths, kernel=choice) for choice in (kernel, PLAIN))
+    difference = float((ours - plain).float().norm() / plain.float().norm())
     if not difference <= KERNEL_TOLERANCE:
         raise ModelError(
             f"{type(model).__name__}: attention by {kernel!r} differs from SDPA's by {difference:.2g} of its norm (at "
@@ -198,16 +198,16 @@ def probe_head(model: PreTrainedModel, kernel: HeadKernel[Any], dtype: torch.dty
     mask = torch.arange(n + 1, device=model.device) > 0
     weight = own.weight.detach().requires_grad_()
     head = replace(own, weight=weight)
-    found = []
+    results = []
     with torch.enable_grad():
-        for each in (kernel, None):
-            logprobs = head_scores(hidden, head, ids, mask, ("logprobs",), kernel=each).logprobs
+        for choice in (kernel, None):
+            logprobs = head_scores(hidden, head, ids, mask, ("logprobs",), kernel=choice).logprobs
             assert logprobs is not None
-            found.append([logprobs.detach(), *torch.autograd.grad((logprobs * direction).sum(), (hidden, weight))])
+            results.append([logprobs.detach(), *torch.autograd.grad((logprobs * direction).sum(), (hidden, weight))])
     tolerance = PROBE_TOLERANCE if dtype == torch.float32 else KERNEL_TOLERANCE
     parts = ("log-probabilities", "states' gradient", "head's gradient")
-    for what, one, other in zip(parts, *found, strict=True):
-        difference = float((one - other).float().norm() / other.float().norm())
+    for what, ours, theirs in zip(parts, *results, strict=True):
+        difference = float((ours - theirs).float().norm() / theirs.float().norm())
         if not difference <= tolerance:
             raise ModelError(
                 f"{type(model).__name__}: engine.head_kernel {type(kernel).__name__} differs from our head by "
@@ -239,5 +239,5 @@ def _own_scores(model: PreTrainedModel, head: Head, ids: Tensor) -> Tensor:
     logits: Tensor = model(input_ids=ids.unsqueeze(0), use_cache=False).logits[0].float()
     if head == "scalar":
         return logits
-    found = logits[:-1].log_softmax(-1).gather(1, ids[1:].unsqueeze(1)).squeeze(1)
-    return torch.cat([found.new_zeros(1), found])
+    logprobs = logits[:-1].log_softmax(-1).gather(1, ids[1:].unsqueeze(1)).squeeze(1)
+    return torch.cat([logprobs.new_zeros(1), logprobs])

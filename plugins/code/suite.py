@@ -128,8 +128,8 @@ def _check_marks(tree: ast.Module) -> None:
 
 
 def _is_fixture(node: ast.FunctionDef) -> bool:
-    named = [ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in node.decorator_list]
-    options = [keyword.arg for one in node.decorator_list if isinstance(one, ast.Call) for keyword in one.keywords]
+    named = [ast.unparse(mark.func if isinstance(mark, ast.Call) else mark) for mark in node.decorator_list]
+    options = [keyword.arg for mark in node.decorator_list if isinstance(mark, ast.Call) for keyword in mark.keywords]
     if not any(name in ("pytest.fixture", "fixture") for name in named):
         return False
     if odd := [option for option in options if option != "scope"]:
@@ -147,7 +147,7 @@ def _tests(tree: ast.Module, fixtures: set[str]) -> Iterator[str]:
             if node.name.startswith("Test") or any("TestCase" in ast.unparse(base) for base in node.bases):
                 raise ValueError(f"the class {node.name} of the test module inherits; only plain classes hold tests")
         elif isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
-            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            methods = [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
             for name in ("setup_class", "setup_method", "teardown_method", "teardown_class", "__init__"):
                 if any(method.name == name for method in methods):
                     raise ValueError(f"the class {node.name} of the test module has {name}, which is not called")
@@ -158,8 +158,8 @@ def _tests(tree: ast.Module, fixtures: set[str]) -> Iterator[str]:
 
 def _runs(test: ast.FunctionDef | ast.AsyncFunctionDef, fixtures: set[str], own: int) -> bool:
     """Whether the test is to be run; all that it wants must be there."""
-    marks = [one for one in test.decorator_list if "mark." in ast.unparse(one)]
-    named = [ast.unparse(one.func if isinstance(one, ast.Call) else one).rpartition(".")[2] for one in marks]
+    marks = [mark for mark in test.decorator_list if "mark." in ast.unparse(mark)]
+    named = [ast.unparse(mark.func if isinstance(mark, ast.Call) else mark).rpartition(".")[2] for mark in marks]
     if "skip" in named:
         return False
     given: set[str] = set(fixtures)

@@ -74,28 +74,28 @@ class PartsInOrder(Combination[S]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case; its detail tells each part's, and which were not asked."""
-        found: list[list[Verdict]] = [[] for _ in cases]
+        by_case: list[list[Verdict]] = [[] for _ in cases]
         cases = list(cases)
         for part, written in zip(self._parts, self._written, strict=True):
-            waiting = [number for number, verdicts in enumerate(found) if not self._decided(verdicts)]
+            waiting = [number for number, verdicts in enumerate(by_case) if not self._decided(verdicts)]
             asked = _ask(part, written.truth, [cases[number] for number in waiting])
             for number, verdict in zip(waiting, asked, strict=True):
-                found[number].append(verdict)
+                by_case[number].append(verdict)
                 if self.hands_on and verdict.outcome == "scored":
                     cases[number] = part.handed_on(cases[number])
-        return [replace(self._combined(verdicts), detail=self._told(verdicts)) for verdicts in found]
+        return [replace(self._combined(verdicts), detail=self._told(verdicts)) for verdicts in by_case]
 
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
         """The first of the parts', also of parts that a blank response would spare."""
-        found: list[str | None] = [None] * len(cases)
+        reasons: list[str | None] = [None] * len(cases)
         for name, part, written in zip(self._names, self._parts, self._written, strict=True):
             picked = [_picked(case, written.truth) for case in cases]
-            told = iter(part.objections([one for one in picked if isinstance(one, VerificationCase)]))
-            for number, one in enumerate(picked):
-                reason = one.detail if isinstance(one, Verdict) else next(told)
-                if reason is not None and found[number] is None:
-                    found[number] = f"{name}: {reason}"
-        return found
+            objections = iter(part.objections([case for case in picked if isinstance(case, VerificationCase)]))
+            for number, case in enumerate(picked):
+                reason = case.detail if isinstance(case, Verdict) else next(objections)
+                if reason is not None and reasons[number] is None:
+                    reasons[number] = f"{name}: {reason}"
+        return reasons
 
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
         """Whether the parts asked so far decide, whatever the others would say."""
@@ -124,12 +124,12 @@ def zeroed(verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]) -> list[Ver
 def _ask(part: Verifier[Any], key: str | None, cases: Sequence[VerificationCase]) -> list[Verdict]:
     """The part's verdicts; an error where the ground truth has no such key. One batch, none when nothing is asked."""
     picked = [_picked(case, key) for case in cases]
-    batch = [one for one in picked if isinstance(one, VerificationCase)]
+    batch = [case for case in picked if isinstance(case, VerificationCase)]
     verdicts = iter(verdicts_of(part, batch) if batch else [])
-    found = [one if isinstance(one, Verdict) else next(verdicts) for one in picked]
+    complete = [case if isinstance(case, Verdict) else next(verdicts) for case in picked]
     if next(verdicts, None) is not None:
         raise ValueError(f"{part!r} gave more verdicts than the {len(batch)} cases it was asked about")
-    return found
+    return complete
 
 
 def _picked(case: VerificationCase, key: str | None) -> VerificationCase | Verdict:

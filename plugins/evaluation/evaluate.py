@@ -81,7 +81,10 @@ class Evaluate(Stage[EvaluateSettings]):
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            self._refuse_overlong(context, tokenizer, window)
+            for item in self._too_long(tokenizer, window):
+                if item.status == "error":
+                    raise DataError(item.value)
+                context.emit(Warned(item.value), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
         total = sum(block.stop - block.start for block in work)
@@ -108,10 +111,8 @@ class Evaluate(Stage[EvaluateSettings]):
             found |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
         return found
 
-    def _fit(self, context: PlanContext) -> list[PlanItem]:
-        """Whether there is a chat template where a task needs one, and whether every prompt renders and fits."""
-        tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
-        window = context_window(context.model)
+    def _too_long(self, tokenizer: PreTrainedTokenizerBase, window: int | None) -> list[PlanItem]:
+        """Tasks with prompts that do not fit; every prompt must render."""
         items = []
         for task in self._tasks:
             if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
@@ -127,7 +128,8 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task."""
-        items = self._fit(context)
+        tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
+        items = self._too_long(tokenizer, context_window(context.model))
         if context.figures and not any(item.status == "error" for item in items):
             items += outlook.outlook(self.settings, self.builder, self._tasks, context)
         return items
@@ -139,16 +141,6 @@ class Evaluate(Stage[EvaluateSettings]):
             doubts.check_comparable(self._tasks, context.name, stage, artifact.details["scores"])
             others[stage] = read_instances(Path(artifact.path) / INSTANCES)
         return others
-
-    def _refuse_overlong(self, context: StageContext, tokenizer: PreTrainedTokenizerBase, window: int | None) -> None:
-        for task in self._tasks:
-            long = too_long(task.instances, tokenizer, window) if window else []
-            if not long:
-                continue
-            message = outlook.overlong(task, long, window)
-            if self.settings.overlong == "error":
-                raise DataError(f"{message}; {SHORTER}")
-            context.emit(Warned(f"{message}; their start is cut"), 1)
 
     def _restore(self, folder: Path, runner: Runner) -> list[ScoredInstance]:
         prompts = {(task.name, instance.id): instance for task in self._tasks for instance in task.instances}

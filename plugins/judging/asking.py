@@ -75,20 +75,24 @@ class Asker:
             ModelError: the model cannot be loaded.
         """
         with self._lock:
-            found: list[Answer | Verdict] = [Answer()] * len(questions)
+            answers: list[Answer | Verdict] = [Answer()] * len(questions)
             for attempt in range(self.settings.retries + 1):
-                open_ones = [(n, one) for n, one in enumerate(found) if isinstance(one, Answer) and one.found is None]
-                if not open_ones:
+                unanswered = [
+                    (n, answer)
+                    for n, answer in enumerate(answers)
+                    if isinstance(answer, Answer) and answer.found is None
+                ]
+                if not unanswered:
                     break
-                replies = self._replies([questions[n] for n, _ in open_ones], attempt)
-                for (n, before), reply in zip(open_ones, replies, strict=True):
-                    found[n] = reply if isinstance(reply, Verdict) else self._added(before, reply, read(reply.text))
-            return found
+                replies = self._replies([questions[n] for n, _ in unanswered], attempt)
+                for (n, before), reply in zip(unanswered, replies, strict=True):
+                    answers[n] = reply if isinstance(reply, Verdict) else self._added(before, reply, read(reply.text))
+            return answers
 
     def record(
         self,
         asked: Sequence[Question | Verdict],
-        found: Sequence[Answer | Verdict],
+        answers: Sequence[Answer | Verdict],
         verdicts: Sequence[Verdict],
     ) -> None:
         """Add what was asked, said and judged to the transcript, if one is kept; what was never asked is left out."""
@@ -96,7 +100,7 @@ class Asker:
             return
         lines = [
             line(question, answer if isinstance(answer, Answer) else Answer(), verdict)
-            for question, answer, verdict in zip(asked, found, verdicts, strict=True)
+            for question, answer, verdict in zip(asked, answers, verdicts, strict=True)
             if isinstance(question, Question)
         ]
         with self._lock:
@@ -113,30 +117,30 @@ class Asker:
         """Replies kept from before, and new ones for the others: each distinct question is asked once."""
         sampling = self._sampling(attempt)
         keys = [self._key(question, attempt, sampling) for question in questions]
-        found: dict[_Key, Completion | Verdict] = {}
+        by_key: dict[_Key, Completion | Verdict] = {}
         requests: dict[str, _Key] = {}
         reserved = 0
         for key in dict.fromkeys(keys):
             if key in self._kept:
                 self._kept.move_to_end(key)
-                found[key] = self._kept[key]
+                by_key[key] = self._kept[key]
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
             ids = self.prompting.encoded(key[0], add_special=key[1])
             if isinstance(ids, Verdict):
-                found[key] = ids
+                by_key[key] = ids
                 continue
             longest = len(ids) + sampling.max_new_tokens
             refused = self._over_budget(len(requests), reserved + longest) or self._submitted(
                 GenerationRequest(str(len(requests)), ids, sampling, key[2])
             )
             if refused is not None:
-                found[key] = refused
+                by_key[key] = refused
                 continue
             requests[str(len(requests))] = key
             reserved += longest
-        found |= self._collected(requests)
-        return [found[key] for key in keys]
+        by_key |= self._collected(requests)
+        return [by_key[key] for key in keys]
 
     def _submitted(self, request: GenerationRequest) -> Verdict | None:
         """Hand the request to the generator, alone: one that it refuses is an error of its case and no other."""
@@ -152,9 +156,9 @@ class Asker:
 
     def _collected(self, requests: Mapping[str, _Key]) -> dict[_Key, Completion | Verdict]:
         """Wait for all; what is not there when the generator fails or says nothing for too long is a verdict."""
-        found: dict[_Key, Completion | Verdict] = {}
+        replies: dict[_Key, Completion | Verdict] = {}
         failure: Verdict | None = None
-        while failure is None and len(found) < len(requests):
+        while failure is None and len(replies) < len(requests):
             assert self._generator is not None
             try:
                 completions = self._generator.collect(self.settings.timeout)
@@ -165,12 +169,12 @@ class Asker:
             else:
                 failure = None if completions else Verdict.error("the generator lost the request")
                 for completion in completions:
-                    found[requests[completion.id]] = completion
+                    replies[requests[completion.id]] = completion
                     self._keep(requests[completion.id], completion)
         if failure is not None and self._generator is not None:
             self._generator.cancel()
-            found |= {key: failure for key in requests.values() if key not in found}
-        return found
+            replies |= {key: failure for key in requests.values() if key not in replies}
+        return replies
 
     def _keep(self, key: _Key, reply: Completion) -> None:
         prompt, said = len(reply.prompt_ids), len(reply.token_ids)
@@ -185,11 +189,11 @@ class Asker:
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    def _added(self, before: Answer, reply: Completion, found: str | None) -> Answer:
+    def _added(self, before: Answer, reply: Completion, parsed: str | None) -> Answer:
         prompt, said = len(reply.prompt_ids), len(reply.token_ids)
         return Answer(
             reply.text,
-            found,
+            parsed,
             before.calls + 1,
             before.prompt_tokens + prompt,
             before.reply_tokens + said,

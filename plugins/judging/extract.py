@@ -86,9 +86,9 @@ class Extract(Verifier[ExtractSettings]):
             ModelError: the model cannot be loaded. RunError: the transcript cannot be written.
         """
         asked = [self._question(case) for case in cases]
-        questions = [one for one in asked if isinstance(one, Question)]
-        answers = iter(self._asker.ask(questions, first_line) if questions else [])
-        found = [one if isinstance(one, Verdict) else next(answers) for one in asked]
+        questions = [entry for entry in asked if isinstance(entry, Question)]
+        replies = iter(self._asker.ask(questions, first_line) if questions else [])
+        answers = [entry if isinstance(entry, Verdict) else next(replies) for entry in asked]
         compared = [
             replace(
                 case,
@@ -97,12 +97,12 @@ class Extract(Verifier[ExtractSettings]):
                 part="answer",
                 whole=case.reply,
             )
-            for case, answer in zip(cases, found, strict=True)
+            for case, answer in zip(cases, answers, strict=True)
             if isinstance(answer, Answer) and answer.found is not None
         ]
         inner = iter(self._inner.verify(compared) if compared else [])
-        verdicts = [one if isinstance(one, Verdict) else self._verdict(one, inner) for one in found]
-        self._asker.record(asked, found, verdicts)
+        verdicts = [entry if isinstance(entry, Verdict) else self._verdict(entry, inner) for entry in answers]
+        self._asker.record(asked, answers, verdicts)
         return verdicts
 
     def _verdict(self, answer: Answer, inner: Any) -> Verdict:

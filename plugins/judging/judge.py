@@ -79,11 +79,11 @@ class Judge(Verifier[JudgeSettings]):
             ModelError: the judge cannot be loaded. RunError: the transcript cannot be written.
         """
         asked = [self._question(case) for case in cases]
-        questions = [one for one in asked if isinstance(one, Question)]
-        answers = iter(self._asker.ask(questions, self._read) if questions else [])
-        found = [one if isinstance(one, Verdict) else next(answers) for one in asked]
-        verdicts = [one if isinstance(one, Verdict) else self._verdict(one) for one in found]
-        self._asker.record(asked, found, verdicts)
+        questions = [entry for entry in asked if isinstance(entry, Question)]
+        replies = iter(self._asker.ask(questions, self._read) if questions else [])
+        answers = [entry if isinstance(entry, Verdict) else next(replies) for entry in asked]
+        verdicts = [entry if isinstance(entry, Verdict) else self._verdict(entry) for entry in answers]
+        self._asker.record(asked, answers, verdicts)
         return verdicts
 
     @property
@@ -143,8 +143,8 @@ class Judge(Verifier[JudgeSettings]):
         return None if text is None or value is None else (text, value)
 
     def _read(self, reply: str) -> str | None:
-        found = self._judgement(reply)
-        return None if found is None else found[0]
+        judgement = self._judgement(reply)
+        return None if judgement is None else judgement[0]
 
     def _verdict(self, answer: Answer) -> Verdict:
         judgement = self._judgement(answer.reply)

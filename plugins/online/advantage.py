@@ -61,9 +61,9 @@ def pack_minibatches(judged: Sequence[Judged], n: int, micro_tokens: int, atom: 
     The replies to one problem stay in one minibatch, and share a micro-batch if the loss wants groups whole.
     """
     groups: dict[int, list[Judged]] = {}
-    for one in judged:
-        groups.setdefault(one.rollout.group, []).append(one)
-    atoms = [[one.rollout.segment() for one in group] for group in groups.values()]
+    for reply in judged:
+        groups.setdefault(reply.rollout.group, []).append(reply)
+    atoms = [[reply.rollout.segment() for reply in group] for group in groups.values()]
     n = min(n, len(atoms))
     bounds = [len(atoms) * k // n for k in range(n + 1)]
     parts = [atoms[start:stop] for start, stop in pairwise(bounds)]
@@ -91,7 +91,7 @@ def make_experience(
     if settings.advantages == "group":
         ready = _with_group_advantages(batches, judged)
     else:
-        rewards = {one.rollout.id: one.reward for one in judged}
+        rewards = {reply.rollout.id: reply.reward for reply in judged}
         ready = [_with_advantages(batch, rewards, settings) for batch in batches]
         ready, spread = _whitened(ready, scorers.policy, wanted=settings.whiten)
         metrics |= spread | _explained(ready)
@@ -101,9 +101,9 @@ def make_experience(
 
 def _scored(batch: PackedBatch, scorers: Scorers, temperature: float) -> PackedBatch:
     def logprobs(engine: Engine[Any]) -> Tensor:
-        found = engine.score(batch, ("logprobs",), temperature=temperature, grad=False).logprobs
-        assert found is not None
-        return found.detach().cpu()
+        scored = engine.score(batch, ("logprobs",), temperature=temperature, grad=False).logprobs
+        assert scored is not None
+        return scored.detach().cpu()
 
     columns = {"old_logprobs": logprobs(scorers.policy)}
     if scorers.reference is not None:
@@ -126,8 +126,8 @@ def _with_advantages(batch: PackedBatch, rewards: dict[str, float], settings: On
 
 def _with_group_advantages(batches: Sequence[PackedBatch], judged: Sequence[Judged]) -> list[PackedBatch]:
     """Add `advantages`, one number for all tokens of a reply. A KL penalty is the loss's: settings allow no other."""
-    found = group_advantages([one.reward for one in judged], [one.rollout.group for one in judged])
-    by_id = {one.rollout.id: advantage for one, advantage in zip(judged, found, strict=True)}
+    advantages = group_advantages([reply.reward for reply in judged], [reply.rollout.group for reply in judged])
+    by_id = {reply.rollout.id: advantage for reply, advantage in zip(judged, advantages, strict=True)}
     return [
         batch.with_columns(
             advantages=torch.tensor([by_id[name] for name in batch.sample_ids])[batch.segment_ids] * batch.targets
@@ -185,8 +185,8 @@ def _explained(batches: Sequence[PackedBatch]) -> dict[str, float]:
     before, _ = _joined(batches, "old_values")
     wanted, error = returns[mask].double(), (returns - before)[mask].double()
     spread = float(wanted.var(correction=0))
-    found = {"return_mean": float(wanted.mean())}
-    return found if spread == 0 else {**found, "explained_variance": 1.0 - float(error.var(correction=0)) / spread}
+    metrics = {"return_mean": float(wanted.mean())}
+    return metrics if spread == 0 else {**metrics, "explained_variance": 1.0 - float(error.var(correction=0)) / spread}
 
 
 def _joined(batches: Sequence[PackedBatch], column: str) -> tuple[Tensor, Tensor]:

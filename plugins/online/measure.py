@@ -49,17 +49,17 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1.
     """
     n = len(judged)
-    lengths = [len(one.rollout.completion.token_ids) for one in judged]
-    mean = sum(one.reward for one in judged) / n
-    values = [one.value for one in judged if one.value is not None]
+    lengths = [len(reply.rollout.completion.token_ids) for reply in judged]
+    mean = sum(reply.reward for reply in judged) / n
+    values = [reply.value for reply in judged if reply.value is not None]
     return {
         "reward": mean,
-        "batch_reward": sum(one.earned for one in judged) / n,
-        "reward_std": (sum((one.reward - mean) ** 2 for one in judged) / n) ** 0.5,
-        "accuracy": sum(one.verified for one in judged) / n,
+        "batch_reward": sum(reply.earned for reply in judged) / n,
+        "reward_std": (sum((reply.reward - mean) ** 2 for reply in judged) / n) ** 0.5,
+        "accuracy": sum(reply.verified for reply in judged) / n,
         **({"verdict": sum(values) / len(values)} if values else {}),
         "response_length": sum(lengths) / n,
-        "finished_rate": sum(one.rollout.ended for one in judged) / n,
+        "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
         "response_tokens": float(sum(lengths)),
     }
 
@@ -67,15 +67,15 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
 def update_metrics(results: Sequence[StepResult]) -> dict[str, float]:
     """Averages over a step's optimizer steps; learning rates are the last ones, `tokens` the sum."""
     terms = {"policy": "", "value": "critic_"}
-    found: dict[str, float] = {"loss": _mean([sum(result.losses.values()) for result in results])}
+    figures: dict[str, float] = {"loss": _mean([sum(result.losses.values()) for result in results])}
     for term in results[0].losses:
-        found[f"{term}_loss"] = _mean([result.losses[term] for result in results])
-        found[f"{terms[term]}grad_norm"] = _mean([result.reports[term].grad_norm for result in results])
-        found[f"{terms[term]}learning_rate"] = results[-1].reports[term].learning_rate
+        figures[f"{term}_loss"] = _mean([result.losses[term] for result in results])
+        figures[f"{terms[term]}grad_norm"] = _mean([result.reports[term].grad_norm for result in results])
+        figures[f"{terms[term]}learning_rate"] = results[-1].reports[term].learning_rate
     for name in results[0].metrics:
-        found[name] = _mean([result.metrics[name] for result in results if name in result.metrics])
-    found["tokens"] = float(sum(result.tokens for result in results))
-    return found
+        figures[name] = _mean([result.metrics[name] for result in results if name in result.metrics])
+    figures["tokens"] = float(sum(result.tokens for result in results))
+    return figures
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -49,26 +49,26 @@ class Rewarding:
         bases = self._bases(rollouts, step)
         weight = self.weight(step)
         earned = [
-            earned_reward(found, settings, base=0.0 if base is None else settings.base_weight * base, weight=weight)
-            for found, base in zip(verdicts, bases, strict=True)
+            earned_reward(verdict, settings, base=0.0 if base is None else settings.base_weight * base, weight=weight)
+            for verdict, base in zip(verdicts, bases, strict=True)
         ]
         if settings.normalize is None:
             scaled = earned
         else:
             counts = [rollout.ended or settings.missing_eos is None for rollout in rollouts]
-            self.running = self.running.add(one for one, counted in zip(earned, counts, strict=True) if counted)
+            self.running = self.running.add(reward for reward, counted in zip(earned, counts, strict=True) if counted)
             scale, target = settings.normalize.scale, settings.normalize.target
-            scaled = [normalised_reward(one, self.running, scale=scale, target=target) for one in earned]
+            scaled = [normalised_reward(reward, self.running, scale=scale, target=target) for reward in earned]
         return [
             Judged(
                 rollout,
-                found,
+                verdict,
                 ended_reward(value, rollout.ended, settings.missing_eos),
                 raw,
                 base,
                 settings.threshold,
             )
-            for rollout, found, value, base, raw in zip(rollouts, verdicts, scaled, bases, earned, strict=True)
+            for rollout, verdict, value, base, raw in zip(rollouts, verdicts, scaled, bases, earned, strict=True)
         ]
 
     def weight(self, step: int) -> float:
@@ -80,15 +80,15 @@ class Rewarding:
 
     def metrics(self, judged: Sequence[Judged], step: int) -> dict[str, float]:
         """Figures of what is in use, none with Tülu 3's settings."""
-        found: dict[str, float] = {}
-        bases = [one.base for one in judged if one.base is not None]
+        metrics: dict[str, float] = {}
+        bases = [reply.base for reply in judged if reply.base is not None]
         if bases:
-            found["base_reward"] = sum(bases) / len(bases)
+            metrics["base_reward"] = sum(bases) / len(bases)
         if self.settings.weight_schedule is not None:
-            found["verification_weight"] = self.weight(step)
+            metrics["verification_weight"] = self.weight(step)
         if self.settings.normalize is not None:
-            found["running_reward_mean"], found["running_reward_std"] = self.running.mean, self.running.std
-        return found
+            metrics["running_reward_mean"], metrics["running_reward_std"] = self.running.mean, self.running.std
+        return metrics
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold, as plain data; empty where nothing runs on from step to step."""

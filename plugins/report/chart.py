@@ -113,53 +113,53 @@ def line_chart(title: str, unit: str, series: Sequence[Series], *, from_zero: bo
         series: at least one, each with at least one point.
         from_zero: the value axis starts at 0 (shares, times, speeds).
     """
-    buckets = [_buckets(one) for one in series]
+    buckets = [_buckets(curve) for curve in series]
     values = [edge for line in buckets for bucket in line for edge in (bucket.low, bucket.high)]
     x, y = _x_scale(series), _y_scale(values, from_zero, unit)
     write = writer(unit)
     drawn = []
-    for index, (one, line) in enumerate(zip(series, buckets, strict=True)):
+    for index, (curve, line) in enumerate(zip(series, buckets, strict=True)):
         path = _path([(x(bucket.step), y(bucket.mean)) for bucket in line])
         wide = any(bucket.low != bucket.high for bucket in line)
         band = _area([(x(b.step), y(b.high)) for b in line], [(x(b.step), y(b.low)) for b in line]) if wide else ""
         end = line[-1]
-        drawn.append(Drawn(one.label, index, path, band, (x(end.step), y(end.mean)), write(one.values[-1])))
+        drawn.append(Drawn(curve.label, index, path, band, (x(end.step), y(end.mean)), write(curve.values[-1])))
     return LineChart(
         title=title,
         unit=unit,
-        summary=" ".join(_describe(one, write, unit, alone=len(series) == 1) for one in series),
+        summary=" ".join(_describe(curve, write, unit, alone=len(series) == 1) for curve in series),
         note=_note(series),
         lines=tuple(drawn),
         x_ticks=_x_ticks(x),
         y_ticks=_y_ticks(y, unit),
-        hover=_hover(x, list(zip([one.label for one in series], buckets, strict=True)), write),
+        hover=_hover(x, list(zip([curve.label for curve in series], buckets, strict=True)), write),
     )
 
 
 def stacked_chart(title: str, unit: str, series: Sequence[Series]) -> LineChart:
     """Areas stacked on one another, for parts of a whole that share their steps (time of a step by activity)."""
-    buckets = [_buckets(one) for one in series]
+    buckets = [_buckets(curve) for curve in series]
     totals = [sum(line[index].mean for line in buckets) for index in range(len(buckets[0]))]
     x, y = _x_scale(series), _y_scale([0.0, *totals], True, unit)
     write = writer(unit)
     floor = [0.0] * len(totals)
     drawn = []
-    for index, (one, line) in enumerate(zip(series, buckets, strict=True)):
+    for index, (curve, line) in enumerate(zip(series, buckets, strict=True)):
         roof = [below + bucket.mean for below, bucket in zip(floor, line, strict=True)]
         upper = [(x(bucket.step), y(value)) for bucket, value in zip(line, roof, strict=True)]
         lower = [(x(bucket.step), y(value)) for bucket, value in zip(line, floor, strict=True)]
-        mean = sum(one.values) / len(one.values)
-        drawn.append(Drawn(one.label, index, _path(upper), _area(upper, lower), upper[-1], f"{write(mean)} mean"))
+        mean = sum(curve.values) / len(curve.values)
+        drawn.append(Drawn(curve.label, index, _path(upper), _area(upper, lower), upper[-1], f"{write(mean)} mean"))
         floor = roof
     return LineChart(
         title=title,
         unit=unit,
-        summary=" ".join(_describe(one, write, unit, alone=False) for one in series),
+        summary=" ".join(_describe(curve, write, unit, alone=False) for curve in series),
         note=_note(series),
         lines=tuple(drawn),
         x_ticks=_x_ticks(x),
         y_ticks=_y_ticks(y, unit),
-        hover=_hover(x, list(zip([one.label for one in series], buckets, strict=True)), write),
+        hover=_hover(x, list(zip([curve.label for curve in series], buckets, strict=True)), write),
         stacked=True,
     )
 
@@ -180,7 +180,7 @@ def _buckets(series: Series) -> list[_Bucket]:
 
 
 def _x_scale(series: Sequence[Series]) -> _Scale:
-    steps = [step for one in series for step in (one.steps[0], one.steps[-1])]
+    steps = [step for curve in series for step in (curve.steps[0], curve.steps[-1])]
     return _Scale(min(steps), max(steps), LEFT, WIDTH - RIGHT)
 
 
@@ -253,10 +253,10 @@ def _describe(series: Series, write: Callable[[float], str], unit: str, *, alone
 
 def _note(series: Sequence[Series]) -> str:
     notes = []
-    size = max(math.ceil(len(one.steps) / MOST_POINTS) for one in series)
+    size = max(math.ceil(len(curve.steps) / MOST_POINTS) for curve in series)
     if size > 1:
         notes.append(f"Each point is the mean of {size} values; the band runs from least to greatest.")
-    lost = sum(one.not_finite for one in series)
+    lost = sum(curve.not_finite for curve in series)
     if lost:
         notes.append(f"Not drawn, because not finite: {lost} {'value' if lost == 1 else 'values'}.")
     return " ".join(notes)

@@ -81,16 +81,16 @@ def curves(stage: Stage) -> Curves:
     """All charts of a stage; at most MOST_CHARTS, the rest are only in the table."""
     families: dict[str, list[tuple[int, LineChart]]] = {"course": [], "optimizer": [], "other": []}
     for names in _together(stage.metrics):
-        found = [one for name in names if (one := stage.series(name, label=_label(name, names)))]
-        if not found:
+        drawn = [series for name in names if (series := stage.series(name, label=_label(name, names)))]
+        if not drawn:
             continue
-        place, title, unit, family, from_zero = _look(names[0], found)
+        place, title, unit, family, from_zero = _look(names[0], drawn)
         title = (
             _titles(stage).get(names[0], title) if len(names) == 1 else title.replace("chosen", "chosen and rejected")
         )
-        if names[0] != "loss" and _same(found[0], stage.series("loss")):
+        if names[0] != "loss" and _same(drawn[0], stage.series("loss")):
             family = "other"
-        families[family].append((place, line_chart(title, unit, found, from_zero=from_zero)))
+        families[family].append((place, line_chart(title, unit, drawn, from_zero=from_zero)))
     ordered = {key: [chart for _, chart in sorted(rows, key=lambda row: row[0])] for key, rows in families.items()}
     course, optimizer, other = ordered["course"], ordered["optimizer"], ordered["other"]
     speed = _speed(stage)
@@ -102,17 +102,17 @@ def curves(stage: Stage) -> Curves:
         tuple(speed),
         tuple(optimizer),
         tuple(rest),
-        tuple(_row(one) for name in stage.metrics if (one := stage.series(name))),
+        tuple(_row(series) for name in stage.metrics if (series := stage.series(name))),
         len(course) - len(shown) + len(other) - len(rest),
     )
 
 
-def _same(one: Series, other: Series | None) -> bool:
+def _same(first: Series, second: Series | None) -> bool:
     """Whether two metrics are one quantity under two names, up to rounding."""
     return (
-        other is not None
-        and one.steps == other.steps
-        and all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(one.values, other.values, strict=True))
+        second is not None
+        and first.steps == second.steps
+        and all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(first.values, second.values, strict=True))
     )
 
 
@@ -149,8 +149,8 @@ def _together(names: Iterable[str]) -> list[list[str]]:
 
 
 def _label(name: str, together: list[str]) -> str:
-    found = re.search(r"chosen|rejected", name)
-    return found[0] if len(together) > 1 and found else _words(name)
+    side = re.search(r"chosen|rejected", name)
+    return side[0] if len(together) > 1 and side else _words(name)
 
 
 def _words(name: str) -> str:
@@ -165,9 +165,9 @@ def _speed(stage: Stage) -> list[LineChart]:
     speed = stage.series("tokens_per_second", timing=True, label="Throughput")
     if speed:
         charts.append(line_chart("Throughput", "tokens/s", [speed], from_zero=True))
-    parts = [one for name in PARTS if (one := stage.series(name, timing=True))]
+    parts = [series for name in PARTS if (series := stage.series(name, timing=True))]
     whole = stage.series("seconds", timing=True, label="Time of a step")
-    if len(parts) > 1 and len({one.steps for one in parts}) == 1:
+    if len(parts) > 1 and len({series.steps for series in parts}) == 1:
         charts.append(stacked_chart("Time of a step, by activity", "s", parts))
     elif whole:
         charts.append(line_chart("Time of a step", "s", [whole], from_zero=True))

@@ -101,29 +101,31 @@ class Comparison:
 
 def score_series(scores: Sequence[Score], instances: Instances) -> list[ScoreSeries]:
     """Series in order of first appearance."""
-    found: dict[tuple[str, str, float | None], list[Score]] = {}
+    groups: dict[tuple[str, str, float | None], list[Score]] = {}
     for score in scores:
-        found.setdefault((score.task, score.metric, score.temperature), []).append(score)
+        groups.setdefault((score.task, score.metric, score.temperature), []).append(score)
     return [
         ScoreSeries(*key, tuple(members), instances.likelihood(members[0].stage, key[0]))
-        for key, members in found.items()
+        for key, members in groups.items()
     ]
 
 
 def main_series(series: Sequence[ScoreSeries]) -> list[ScoreSeries]:
     """Of each task the series of its primary metric, or of its first one: chosen by name, never by result."""
     first: dict[str, str] = {}
-    for one in sorted(series, key=lambda one: not one.scores[0].primary):
-        first.setdefault(one.task, one.metric)
-    return [one for one in series if first[one.task] == one.metric]
+    for curve in sorted(series, key=lambda curve: not curve.scores[0].primary):
+        first.setdefault(curve.task, curve.metric)
+    return [curve for curve in series if first[curve.task] == curve.metric]
 
 
 def all_comparisons(
     run: Run, shown: Sequence[ScoreSeries], instances: Instances
 ) -> dict[ScoreSeries, list[Comparison]]:
     """The comparisons of each series; p-values computed here are adjusted by Holm's method over all that are."""
-    found = {series: comparisons(run, series, instances) for series in shown}
-    computed = [c.difference.p for group in found.values() for c in group if c.computed and c.difference.p is not None]
+    by_series = {series: comparisons(run, series, instances) for series in shown}
+    computed = [
+        c.difference.p for group in by_series.values() for c in group if c.computed and c.difference.p is not None
+    ]
     adjusted = iter(holm(computed))
     return {
         series: [
@@ -132,7 +134,7 @@ def all_comparisons(
             else c
             for c in group
         ]
-        for series, group in found.items()
+        for series, group in by_series.items()
     }
 
 
@@ -163,17 +165,17 @@ def sentence(run: Run, series: Sequence[ScoreSeries], compared: dict[ScoreSeries
     metric = first.metric.replace("_", " ")
     if len(first.scores) < 2:
         score = first.scores[0]
-        means = _and([one.write(one.scores[0].mean) + _in(one) for one in shown])
+        means = _and([curve.write(curve.scores[0].mean) + _in(curve) for curve in shown])
         return (
             f"{model_of(run, score.stage)} has {metric} {means} on {first.task} (n = {score.n}). "
             "There is no second evaluation to compare it with."
         )
     start, end = model_of(run, first.scores[0].stage), model_of(run, first.scores[-1].stage)
     moved = [
-        f"{_verb(one, compared[one])} from {one.write(one.scores[0].mean)} "
-        f"to {one.write(one.scores[-1].mean)}{_in(one)}"
-        for one in shown
-        if len(one.scores) > 1
+        f"{_verb(curve, compared[curve])} from {curve.write(curve.scores[0].mean)} "
+        f"to {curve.write(curve.scores[-1].mean)}{_in(curve)}"
+        for curve in shown
+        if len(curve.scores) > 1
     ]
     verb = _verb(first, compared[first])
     if all(text.startswith(verb) for text in moved):
@@ -184,34 +186,34 @@ def sentence(run: Run, series: Sequence[ScoreSeries], compared: dict[ScoreSeries
 def steps(run: Run, series: Sequence[ScoreSeries], compared: dict[ScoreSeries, list[Comparison]]) -> str:
     """In words what each recorded comparison of the first task showed, in the order of the stages."""
     by_pair: dict[tuple[str, str], list[tuple[ScoreSeries, Comparison]]] = {}
-    for one in _first_task(series):
-        for found in compared[one]:
-            if not found.computed:
-                pair = model_of(run, found.difference.stage), model_of(run, found.difference.against)
-                by_pair.setdefault(pair, []).append((one, found))
-    told = [f"{after} against {before}: {_told(found)}" for (after, before), found in by_pair.items()]
+    for curve in _first_task(series):
+        for comparison in compared[curve]:
+            if not comparison.computed:
+                pair = model_of(run, comparison.difference.stage), model_of(run, comparison.difference.against)
+                by_pair.setdefault(pair, []).append((curve, comparison))
+    told = [f"{after} against {before}: {_told(pairs)}" for (after, before), pairs in by_pair.items()]
     return f"Stage by stage, {'; '.join(told)}." if told else ""
 
 
 def _first_task(series: Sequence[ScoreSeries]) -> list[ScoreSeries]:
-    return [one for one in series if one.task == series[0].task and not one.mixed]
+    return [curve for curve in series if curve.task == series[0].task and not curve.mixed]
 
 
-def _told(found: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
-    if all(compared.direction == "none" for _, compared in found):
+def _told(pairs: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
+    if all(compared.direction == "none" for _, compared in pairs):
         return "no difference shown"
     parts = []
-    for one, compared in found:
+    for series, compared in pairs:
         if compared.direction == "none":
-            parts.append(f"no difference shown{_in(one)}")
+            parts.append(f"no difference shown{_in(series)}")
         else:
-            parts.append(f"{one.write_difference(compared.difference.mean)}{_in(one)}")
+            parts.append(f"{series.write_difference(compared.difference.mean)}{_in(series)}")
     return _and(parts)
 
 
-def _verb(series: ScoreSeries, found: Sequence[Comparison]) -> str:
+def _verb(series: ScoreSeries, comparisons: Sequence[Comparison]) -> str:
     first, last = series.scores[0], series.scores[-1]
-    ends = [c for c in found if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
+    ends = [c for c in comparisons if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
     if first.mean == last.mean:
         return "stayed the same,"
     if not ends or ends[0].difference.adjusted is None:
@@ -230,7 +232,7 @@ def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
     shared = [key for key in before if key in after]
     if not shared or len(shared) != len(before) or len(shared) != len(after):
         return None
-    found = paired_difference([before[key] for key in shared], [after[key] for key in shared])
+    paired = paired_difference([before[key] for key in shared], [after[key] for key in shared])
     unsure = instances.unjudged(first.stage, series.task, series.temperature)
     unsure |= instances.unjudged(last.stage, series.task, series.temperature)
     judged = [key for key in shared if key not in unsure]
@@ -239,10 +241,10 @@ def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
         metric=series.metric,
         temperature=series.temperature,
         against=first.stage,
-        mean=found.mean,
-        low=found.low,
-        high=found.high,
-        n=found.n,
+        mean=paired.mean,
+        low=paired.low,
+        high=paired.high,
+        n=paired.n,
         unjudged=len(shared) - len(judged),
         lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
         highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,

@@ -88,10 +88,10 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         sentence=sentence(run, shown, compared),
         steps=steps(run, shown, compared),
         trouble=_trouble(run),
-        panels=[_panel(run, one, compared[one]) for one in shown],
-        computed=any(c.computed for found in compared.values() for c in found),
-        more=[one for one in series if one not in shown],
-        chosen=[(one, found) for one in shown[:1] if (found := _choose(one, instances, settings.problems))],
+        panels=[_panel(run, curve, compared[curve]) for curve in shown],
+        computed=any(c.computed for group in compared.values() for c in group),
+        more=[curve for curve in series if curve not in shown],
+        chosen=[(curve, problems) for curve in shown[:1] if (problems := _choose(curve, instances, settings.problems))],
         trainings=[
             _training(stage) for stage in run.stages if (stage.metrics or stage.rows) and not is_evaluation(stage)
         ],
@@ -152,7 +152,7 @@ def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Pan
         )
         for score in series.scores
     ]
-    differences = [_difference_row(run, series, one) for one in compared]
+    differences = [_difference_row(run, series, comparison) for comparison in compared]
     first, last = series.scores[0], series.scores[-1]
     ends = [c for c in compared if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
     words = f"{series.task} · {series.metric.replace('_', ' ')}" + (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
@@ -14,7 +14,7 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.trial import END, Trial
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Record
-from aftertrain.core.settings import Builder, Kinded, Use
+from aftertrain.core.settings import Builder
 from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.fit import check_fit
@@ -23,18 +23,17 @@ from aftertrain.plugins.training.reference import COLUMN, reference_key, with_re
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
-T = TypeVar("T", bound=Kinded)
 SPARE = 4
 """Rows read for each that is wanted, as some may be left out."""
 RATE = 1e-3
 """Learning rate of a rehearsal: at 1e-7 a lost state of the optimizer would not move a bit of float32."""
 
 
-def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[Any, Builder], Stage[Any]]) -> Trial:
+def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[Any, Builder], Any]) -> Trial:
     """The first rows of the data that the stage would keep.
 
     Args:
-        stage: makes the stage from other settings and another builder.
+        stage: makes the stage from other settings.
 
     Raises:
         DataError: a row cannot be used, or none is left.
@@ -51,7 +50,9 @@ def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[A
         numbers = sorted({segment.group for atom in atoms for segment in atom})
 
         def rehearsal() -> Stage[Any]:
-            return stage(_shortened(settings, len(atoms)), FewRows(builder, settings.data, numbers))
+            short = stage(_shortened(settings, len(atoms)), builder)
+            short.parts.data = SomeRows(parts.data, numbers)
+            return short  # type: ignore[no-any-return]
 
         return Trial(
             about=f"{len(atoms)} {noun} of {settings.data.name}, loss {settings.loss.name}",
@@ -97,21 +98,6 @@ class SomeRows(Dataset[Any]):
     def _of(self, rows: Iterable[Any]) -> Iterator[Any]:
         wanted = frozenset(self._numbers)
         return (row for number, row in enumerate(islice(rows, max(self._numbers) + 1)) if number in wanted)
-
-
-class FewRows:
-    """A builder that gives only some rows of one data set."""
-
-    def __init__(self, builder: Builder, data: Use[Dataset[Any]], numbers: Sequence[int]) -> None:
-        self._builder, self._data, self._numbers = builder, data, numbers
-
-    def build(self, use: Use[T]) -> T:
-        """As `Builder.build`."""
-        made = self._builder.build(use)
-        if use is not self._data:
-            return made
-        assert isinstance(made, Dataset)
-        return SomeRows(made, self._numbers)  # type: ignore[return-value]
 
 
 def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:

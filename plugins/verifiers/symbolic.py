@@ -129,18 +129,18 @@ def verdict(truth: str, text: str, rules: Rules) -> bool | None:
     return equal(truth, find(text), rules)
 
 
-def equal(truth: str, found: Found | None, rules: Rules) -> bool:
+def equal(truth: str, answer: Found | None, rules: Rules) -> bool:
     """Whether what was found equals the truth, by value or as text."""
-    return found is not None and _equal(truth, found.candidate, found.written, rules)
+    return answer is not None and _equal(truth, answer.candidate, answer.written, rules)
 
 
-def equal_as_complex(truth: str, found: Found, rules: Rules) -> bool:
+def equal_as_complex(truth: str, answer: Found, rules: Rules) -> bool:
     r"""Whether both are equal once both are read as complex. In `5 \cdot i` Math-Verify sees a complex number, in `5i`
     a real variable, and takes one `i` for another than the other."""
     wanted = _of_truth(truth).candidate
-    if wanted is None or found.candidate is None or {wanted.form, found.candidate.form} != {"latex"}:
+    if wanted is None or answer.candidate is None or {wanted.form, answer.candidate.form} != {"latex"}:
         return False
-    texts = (*wanted.texts, *found.candidate.texts)
+    texts = (*wanted.texts, *answer.candidate.texts)
     if (
         len(texts) != 2
         or is_complex_text(texts[0]) == is_complex_text(texts[1])
@@ -151,12 +151,12 @@ def equal_as_complex(truth: str, found: Found, rules: Rules) -> bool:
     return mine is not None and theirs is not None and _compare(mine, theirs, rules)
 
 
-def equal_by_rounding_only(truth: str, found: Found, rules: Rules) -> bool:
+def equal_by_rounding_only(truth: str, answer: Found, rules: Rules) -> bool:
     """Whether two answers that are equal to `precision` places differ in a number too small for those places."""
     wanted = _of_truth(truth)
-    if wanted.candidate is None or found.candidate is None or wanted.written.strip() == found.written.strip():
+    if wanted.candidate is None or answer.candidate is None or wanted.written.strip() == answer.written.strip():
         return False
-    mine, theirs = value(wanted.candidate), value(found.candidate)
+    mine, theirs = value(wanted.candidate), value(answer.candidate)
     if mine is None or theirs is None or mine == theirs or max(digits(mine), digits(theirs)) > MOST_DIGITS:
         return False
     return apart_by_rounding(mine, theirs, rules.precision)
@@ -187,7 +187,7 @@ def alike(truth: Found | None, answer: Found | None, rules: Rules) -> bool:
     """Math-Verify's `verify` of two parsed texts: equal values or equal texts."""
     if truth is None or answer is None:
         return False
-    mine, theirs = (value(one.candidate) if one.candidate else None for one in (truth, answer))
+    mine, theirs = (value(text.candidate) if text.candidate else None for text in (truth, answer))
     if mine is not None and theirs is not None and _compare(mine, theirs, rules):
         return True
     return bool(truth.written.strip()) and truth.written.strip() == answer.written.strip()
@@ -216,14 +216,14 @@ def _apart(truth: Any, answer: Any, precision: int) -> bool:
 
     if isinstance(truth, sympy.Rational) and isinstance(answer, sympy.Rational):
         return True
-    if not all(isinstance(one, sympy.Expr) and not isinstance(one, sympy.Symbol) for one in (truth, answer)):
+    if not all(isinstance(side, sympy.Expr) and not isinstance(side, sympy.Symbol) for side in (truth, answer)):
         return False
-    if any(one.has(sympy.UnevaluatedExpr) for one in (truth, answer)):
+    if any(side.has(sympy.UnevaluatedExpr) for side in (truth, answer)):
         return False
     names = sorted(truth.free_symbols | answer.free_symbols, key=lambda name: name.name)
     point = {name: sympy.Rational(113 + 30 * place, 97) for place, name in enumerate(names)}
     try:
-        first, second = (complex(one.doit().subs(point).evalf()) for one in (truth, answer))
+        first, second = (complex(side.doit().subs(point).evalf()) for side in (truth, answer))
     except (TypeError, ValueError, ArithmeticError, AttributeError):
         return False
     scale = max(1.0, abs(first), abs(second))

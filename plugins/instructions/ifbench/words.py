@@ -21,12 +21,12 @@ PRIMES = frozenset((2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 
 
 def alphabet(text: str) -> bool:
     """Each word begins with the letter after that of the word before; `a` follows `z`."""
-    found = without_punctuation(text).split()
-    if not found or found[0][0].lower() not in string.ascii_lowercase:
+    words = without_punctuation(text).split()
+    if not words or words[0][0].lower() not in string.ascii_lowercase:
         return False
-    start = string.ascii_lowercase.index(found[0][0].lower())
+    start = string.ascii_lowercase.index(words[0][0].lower())
     return all(
-        word.lower()[0] == string.ascii_lowercase[(start + place) % 26] for place, word in enumerate(found[1:], 1)
+        word.lower()[0] == string.ascii_lowercase[(start + place) % 26] for place, word in enumerate(words[1:], 1)
     )
 
 
@@ -37,10 +37,10 @@ def consonants(text: str) -> bool:
 
 def keywords_specific_position(text: str, keyword: str, n: int, m: int) -> bool:
     """The m-th word of the n-th sentence is the keyword, in any case; tokens of marks alone do not count."""
-    found = sentences(text)
-    if len(found) < n:
+    parts = sentences(text)
+    if len(parts) < n:
         return False
-    words = [token for token in tokens(found[n - 1]) if any(map(str.isalnum, token))]
+    words = [token for token in tokens(parts[n - 1]) if any(map(str.isalnum, token))]
     return len(words) >= m and words[m - 1].lower() == keyword.lower()
 
 
@@ -68,8 +68,8 @@ def odd_even_syllables(text: str) -> bool:
 
 def palindrome(text: str) -> bool:
     """At least ten words of five letters or more read the same backwards; a word counts as often as it stands there."""
-    found = without_punctuation(text).lower().split()
-    return sum(1 for word in found if len(word) >= 5 and word == word[::-1]) >= 10
+    words = without_punctuation(text).lower().split()
+    return sum(1 for word in words if len(word) >= 5 and word == word[::-1]) >= 10
 
 
 def paragraph_last_first(text: str) -> bool:
@@ -93,8 +93,8 @@ def repeats(text: str, small_n: float) -> bool:
 
 def start_verb(text: str) -> bool:
     """The first word is a verb, says NLTK's tagger."""
-    found = tokens(text)
-    return bool(found) and "VB" in tagger.first_tag(found)
+    words = tokens(text)
+    return bool(words) and "VB" in tagger.first_tag(words)
 
 
 def vowel(text: str) -> bool:
@@ -105,9 +105,9 @@ def vowel(text: str) -> bool:
 
 def words_position(text: str, keyword: str) -> bool:
     """The second word and the last but one are the keyword, in any case; one mark at the end does not count."""
-    found = [token.lower() for token in tokens(text)]
-    place = 3 if found and found[-1] in PUNCTUATION else 2
-    return len(found) >= place and found[1] == found[-place] == keyword.lower()
+    words = [token.lower() for token in tokens(text)]
+    place = 3 if words and words[-1] in PUNCTUATION else 2
+    return len(words) >= place and words[1] == words[-place] == keyword.lower()
 
 
 KINDS = {

@@ -96,14 +96,18 @@ class IFEval(Verifier[IFEvalSettings]):
             asked = instructions(case.ground_truth)
         except Unusable as problem:
             return Verdict.error(str(problem))
-        weights = [self.settings.weights.get(one.name, 1.0) for one in asked]
+        weights = [self.settings.weights.get(instruction.name, 1.0) for instruction in asked]
         if not any(weights):
-            return Verdict.error(f"nothing counts: the weights of {', '.join(one.name for one in asked)} are 0")
+            return Verdict.error(
+                f"nothing counts: the weights of {', '.join(instruction.name for instruction in asked)} are 0"
+            )
         try:
             follows = followed(asked, case.response, self.settings.mode)
         except AftertrainError as problem:
             return Verdict.error(str(problem))
-        outcomes = "; ".join(f"{one.name} {'yes' if does else 'no'}" for one, does in zip(asked, follows, strict=True))
+        outcomes = "; ".join(
+            f"{instruction.name} {'yes' if does else 'no'}" for instruction, does in zip(asked, follows, strict=True)
+        )
         detail = f"{self.settings.mode}, {sum(follows)} of {len(asked)} followed: {outcomes}"
         return Verdict.scored(score(weights, follows, self.settings.level), None, detail)
 
@@ -118,23 +122,25 @@ def followed(asked: Sequence[Instruction], response: str, mode: Mode) -> list[bo
     [False, True]
     """
     readings: dict[str, list[Reply]] = {}
-    return [_follows(one, response, mode, readings) for one in asked]
+    return [_follows(instruction, response, mode, readings) for instruction in asked]
 
 
-def _follows(one: Instruction, response: str, mode: Mode, readings: dict[str, list[Reply]]) -> bool:
-    known = readings.get(one.reading)
+def _follows(instruction: Instruction, response: str, mode: Mode, readings: dict[str, list[Reply]]) -> bool:
+    known = readings.get(instruction.reading)
     if known is None:
-        known = readings[one.reading] = [Reply(answer(response) if one.reading in ("answer", "listed") else response)]
+        known = readings[instruction.reading] = [
+            Reply(answer(response) if instruction.reading in ("answer", "listed") else response)
+        ]
     whole = known[0]
-    if one.reading in ("ifeval", "listed") and not whole.stripped:
+    if instruction.reading in ("ifeval", "listed") and not whole.stripped:
         return False
-    if one.check(whole):
+    if instruction.check(whole):
         return True
     if mode == "strict":
         return False
     if len(known) == 1:
         known.extend(Reply(form) for form in variants(whole.text)[1:])
-    return any(one.check(form) for form in known[1:])
+    return any(instruction.check(form) for form in known[1:])
 
 
 def instructions(ground_truth: Any) -> tuple[Instruction, ...]:
@@ -171,12 +177,12 @@ def _google(truth: Mapping[Any, Any]) -> tuple[Instruction, ...]:
         raise Unusable(f"{len(names)} in instruction_id_list, but {len(arguments)} in kwargs")
     if not names:
         raise Unusable("instruction_id_list is empty: every reply would follow it")
-    found = []
+    checks = []
     for name, given in zip(names, arguments, strict=True):
         if not isinstance(given, Mapping | None):
             raise Unusable(f"kwargs of {name} must be a mapping, not {type(given).__name__}")
-        found.append(Instruction(str(name), make(KINDS, name, _given(given)), "ifeval"))
-    return tuple(found)
+        checks.append(Instruction(str(name), make(KINDS, name, _given(given)), "ifeval"))
+    return tuple(checks)
 
 
 def _given(arguments: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def terms_are_finite_scalars(subject: Subject) -> None:
     import torch
 
     loss = _loss(subject)
-    (found,) = _apply(loss, [0])
-    terms, metrics = found.output.terms, found.output.metrics
+    (outcome,) = _apply(loss, [0])
+    terms, metrics = outcome.output.terms, outcome.output.metrics
     require(terms.keys() == loss.needs.per.keys(), f"terms {sorted(terms)}, needs.per {sorted(loss.needs.per)}")
     for name, term in terms.items():
         require(term.shape == (), f"term {name!r} has shape {tuple(term.shape)}; a loss returns sums")
@@ -59,12 +59,12 @@ def it_is_differentiable(subject: Subject) -> None:
 
     loss = _loss(subject)
     atoms = make_atoms(loss.needs)
-    (found,) = _apply(loss, [0])
-    for term, by_score in found.gradients.items():
+    (outcome,) = _apply(loss, [0])
+    for term, by_score in outcome.gradients.items():
         flat = [g for pieces in by_score.values() for g in pieces.values()]
         require(all(bool(torch.isfinite(g).all()) for g in flat), f"term {term!r} has a gradient that is not finite")
         require(any(bool((g != 0).any()) for g in flat), f"term {term!r} does not depend on any score")
-        slope, expected = _slopes(loss, atoms, term, found)
+        slope, expected = _slopes(loss, atoms, term, outcome)
         require(
             abs(slope - expected) <= 2e-2 * max(1.0, abs(expected)),
             f"term {term!r} rises by {slope:.5g} per unit along its gradient's sign, its gradient says {expected:.5g}",
@@ -97,7 +97,7 @@ def filler_counts_for_nothing(subject: Subject) -> None:
     _same(apply(loss, [kept]), padded, "without and with filler")
     for term, by_score in padded[0].gradients.items():
         for score, pieces in by_score.items():
-            for scored in (one for one in filler if one.segment.role != PROBE):
+            for scored in (sample for sample in filler if sample.segment.role != PROBE):
                 touched = bool((pieces[scored.segment.sample_id] != 0).any())
                 require(not touched, f"term {term!r} sends gradient to {score} of a segment of weight 0")
     (alone,) = apply(loss, [[filler]])
@@ -152,10 +152,10 @@ def extremes_stay_finite(subject: Subject) -> None:
         ("log-probabilities of -10,000", [far[0], *atoms[1:]]),
         ("no targets", [bare[0], *atoms[1:]]),
     ):
-        (found,) = apply(loss, [changed])
-        for name, term in found.output.terms.items():
+        (outcome,) = apply(loss, [changed])
+        for name, term in outcome.output.terms.items():
             require(math.isfinite(term.item()), f"with {what}, term {name!r} is {term.item()}")
-            for pieces in found.gradients[name].values():
+            for pieces in outcome.gradients[name].values():
                 finite = all(bool(torch.isfinite(piece).all()) for piece in pieces.values())
                 require(finite, f"with {what}, term {name!r} has a gradient that is not finite")
 
@@ -188,20 +188,20 @@ def _sums(whole: Sequence[Outcome], single: Sequence[Outcome], atoms: str) -> No
         )
 
 
-def _same(one: Sequence[Outcome], other: Sequence[Outcome], how: str) -> None:
+def _same(whole: Sequence[Outcome], parted: Sequence[Outcome], how: str) -> None:
     import torch
 
-    for name in one[0].output.terms:
-        a, b = (sum(part.output.terms[name].item() for part in parts) for parts in (one, other))
+    for name in whole[0].output.terms:
+        a, b = (sum(part.output.terms[name].item() for part in parts) for parts in (whole, parted))
         require(_close(a, b), f"term {name!r} sums to {a:.7g} and {b:.7g} {how}")
-    for name in {name for part in one for name in part.output.metrics}:
+    for name in {name for part in whole for name in part.output.metrics}:
         for which in ("sum", "count"):
             a, b = (
                 sum(float(getattr(p.output.metrics[name], which)) for p in parts if name in p.output.metrics)
-                for parts in (one, other)
+                for parts in (whole, parted)
             )
             require(_close(a, b), f"metric {name!r} has {which} {a:.7g} and {b:.7g} {how}")
-    left, right = _gathered(one), _gathered(other)
+    left, right = _gathered(whole), _gathered(parted)
     for key in left.keys() & right.keys():
         close = torch.allclose(left[key], right[key], rtol=1e-4, atol=1e-6)
         require(close, f"the gradient of term {key[0]!r} by {key[1]} of sample {key[2]} differs {how}")
@@ -221,7 +221,7 @@ def _close(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * max(1.0, abs(a), abs(b))
 
 
-def _slopes(loss: Loss[Any], atoms: Any, term: str, found: Outcome, step: float = 1e-3) -> tuple[float, float]:
+def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome, step: float = 1e-3) -> tuple[float, float]:
     """Rise of a term per unit along the sign of its gradient: by central differences, and by the gradient.
 
     Statistics are held: a loss gets them without gradient.
@@ -235,7 +235,7 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, found: Outcome, step: float 
     held = statistics(loss, [atoms])
     gradients = {
         name: torch.cat([pieces[sample] for sample in batch.sample_ids])
-        for name, pieces in found.gradients[term].items()
+        for name, pieces in outcome.gradients[term].items()
     }
 
     def value(sign: int) -> float:
