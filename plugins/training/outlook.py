@@ -22,6 +22,7 @@ from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.training.feed import Streamed, batch_plan, total_steps
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.glance import SAMPLE, Glance, glance
+from aftertrain.plugins.training.lengths import lengths_told
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules, tokenizer_for
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
@@ -56,9 +57,8 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     # Bad rows outside the sample are told here, so that none is passed over; the others with what is tokenised.
     if stride > 1 or len(seen_rows.faults) >= ENOUGH:
         refuse_unusable(list(seen_rows.faults), n_rows, settings.batch, data.where)
-    samples = select(
-        _tokenised(context, loss, settings, data, tokenizer, seen_rows), settings.batch, loss.needs, data.where
-    )
+    store = _tokenised(context, loss, settings, data, tokenizer, seen_rows)
+    samples = select(store, settings.batch, loss.needs, data.where)
     seen = samples.n_rows
     kept = round(n_rows * len(samples.atoms) / seen)
     about = "" if stride == 1 else "about "
@@ -68,6 +68,7 @@ def outlook(settings: TrainSettings, context: PlanContext, loss: Loss[Any], data
     items = [
         PlanItem("rows", f"{_counted(n_rows, rows)} from {settings.data.name}" + _sampled(stride, seen)),
         *_notes(data),
+        *lengths_told(store, settings.batch, noun, sampled=stride > 1),
         *left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         PlanItem(
@@ -101,7 +102,8 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     try:
         rows = islice(data.entries(), min(window, SAMPLE))
         rules = Rules.of(loss.needs, settings.batch)
-        samples = select(Store(tokenised(tokenizer, rows, rules)), settings.batch, loss.needs, data.where)
+        store = Store(tokenised(tokenizer, rows, rules))
+        samples = select(store, settings.batch, loss.needs, data.where)
     except Unreachable as error:
         return [PlanItem("rows", str(error), "warning")]
     seen = samples.n_rows
@@ -112,6 +114,7 @@ def _streamed(  # noqa: PLR0917  all that a plan looks at
     return [
         PlanItem("rows", told),
         *_notes(data),
+        *lengths_told(store, settings.batch, noun, sampled=True),
         *left_out(samples, seen, data.where),
         *_fit(context, tokenizer, samples, loss),
         _step(settings, samples, feed.budget, noun, settings.batch.sequences),
