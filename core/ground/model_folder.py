@@ -96,6 +96,18 @@ def check_weights(folder: Path, *, needed: bool) -> None:
     _check_layers(folder, names)
 
 
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in the folder's weight files, by name; empty where it has none.
+
+    Raises:
+        ModelError: the files are damaged.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in _weight_files(folder, needed=False):
+        shapes |= {name: tuple(facts.get("shape") or ()) for name, facts in _header(path).items()}
+    return shapes
+
+
 def _check_config(config: Mapping[str, Any], path: Path) -> None:
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path}: has no model_type, so that no family can be chosen; it is no model's configuration")
@@ -176,8 +188,8 @@ def _weight_map(index: Path) -> dict[str, str]:
     return told
 
 
-def _header(path: Path) -> list[str]:
-    """Names of the tensors in a safetensors file whose length is what its header says.
+def _header(path: Path) -> dict[str, dict[str, Any]]:
+    """What a safetensors file, whose length is what its header says, tells of its tensors, by name.
 
     Raises:
         ModelError: it is truncated, something else, or unreadable.
@@ -206,7 +218,7 @@ def _header(path: Path) -> list[str]:
             f"{path}: has {size:,} bytes, and its header speaks of {8 + length + max(ends, default=0):,}: it is cut "
             "short or damaged; fetch the model again"
         )
-    return list(tensors)
+    return tensors
 
 
 def _end(path: Path, name: str, facts: Any) -> int:

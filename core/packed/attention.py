@@ -8,7 +8,8 @@ needed, as a real token never looks at what follows it (`core.packed.layout` say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -26,15 +27,21 @@ def register() -> str:
     """Make the implementation known to transformers and return its name, for `attn_implementation=`."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register(NAME, _attend)
+    AttentionInterface.register(NAME, _outside_graphs())
     AttentionMaskInterface.register(NAME, _no_mask)
     return NAME
+
+
+@lru_cache(maxsize=1)
+def _outside_graphs() -> Callable[..., tuple[Tensor, None]]:
+    """Attention that no compiled graph holds; made with the first model, as importing the compiler takes seconds."""
+    outside: Callable[..., tuple[Tensor, None]] = torch.compiler.disable(_attend)
+    return outside
 
 
 _HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend(
     module: nn.Module,
     query: Tensor,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aftertrain.core.stage import PlanItem
+from aftertrain.core.records import PlanItem
 from aftertrain.plugins.training.settings import Batch
 from aftertrain.plugins.training.store import Store
 

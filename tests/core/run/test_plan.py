@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 
 from aftertrain.api.plan import plan_job
 from aftertrain.core.errors import Unreachable
+from aftertrain.core.ground.model_folder import read_config, weight_shapes
 from aftertrain.core.run.job import Job
 from aftertrain.core.run.runner import run_job
-from aftertrain.core.run.size import count_parameters, gibibytes
+from aftertrain.core.run.size import FAMILIES, count_parameters, gibibytes, stored_parameters
 from aftertrain.core.stage import StageContext
 
 MakeJob = Callable[..., Job]
@@ -36,6 +39,46 @@ def test_parameters_are_counted_without_weights(tiny_model: Path, tmp_path: Path
     with safe_open(tiny_model / "model.safetensors", "pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118 (no iterator)
     assert count_parameters(tmp_path) == stored
+
+
+SIZES = {"vocab_size": 48, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_files_that_fit_tell_the_parameters(family: str, tied: bool, tmp_path: Path) -> None:
+    """As the model has them, without that it is made; files that do not fit are not believed."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family, **SIZES, tie_word_embeddings=tied, attention_bias=family == "llama")
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(tmp_path)
+    count = sum(weight.numel() for weight in model.parameters())
+    assert stored_parameters(weight_shapes(tmp_path), read_config(tmp_path)) == count
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    layer = {f"model.layers.2.{name.split('.', 3)[3]}": weights[name] for name in weights if ".layers.1." in name}
+    lacking = {name: weight for name, weight in weights.items() if not name.startswith("model.layers.1.mlp")}
+    narrow = {name: weight[:-1] if "embed" in name else weight for name, weight in weights.items()}
+    odd = {**weights, "model.layers.0.self_attn.rotary_emb.inv_freq": weights["model.norm.weight"] + 1}
+    for others in ({**weights, **layer}, lacking, narrow, odd):
+        save_file({name: weight.clone() for name, weight in others.items()}, file)
+        assert stored_parameters(weight_shapes(tmp_path), read_config(tmp_path)) is None
+        assert count_parameters(tmp_path) == count
+
+
+@pytest.mark.slow
+def test_a_plan_imports_no_model_code_of_a_family_it_knows(make: MakeJob, tiny_model: Path) -> None:
+    """Which takes as long as all the rest; a run would, so this looks in a process of its own."""
+    code = (
+        "import sys; from pathlib import Path; from aftertrain.core.run.size import count_parameters as count; "
+        "import aftertrain.plugins.training.train; "
+        f"print(count(Path({str(tiny_model)!r})), [n for n in ('torch._dynamo', 'scipy.optimize') if n in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "25856 []\n"
 
 
 def test_a_plan_writes_nothing_and_shows_model_and_stages(make: MakeJob) -> None:
