@@ -35,7 +35,7 @@ def register() -> str:
 @lru_cache(maxsize=1)
 def _outside_graphs() -> Callable[..., tuple[Tensor, None]]:
     """Attention that no compiled graph holds; made with the first model, as importing the compiler takes seconds."""
-    outside: Callable[..., tuple[Tensor, None]] = torch.compiler.disable(_attend)
+    outside: Callable[..., tuple[Tensor, None]] = torch.compiler.disable(_attend)  # type: ignore[no-untyped-call]
     return outside
 
 
