@@ -47,7 +47,3 @@ class Recipe(Settings):
         """The seed that a stage runs with: its own, or the recipe's."""
         own: int | None = getattr(self.stages[stage].settings, "seed", None)
         return self.seed if own is None else own
-
-    def stage_settings(self, name: str) -> Any:
-        """Settings of one stage."""
-        return self.stages[name].settings

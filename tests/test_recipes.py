@@ -130,7 +130,7 @@ def test_each_number_of_a_published_recipe_says_where_it_is_from(recipe: Path) -
 )
 def test_rates_of_the_published_rlvr_stages(name: str, first: float, last: float, optimizer_steps: int) -> None:
     """By hand: linear over the planned steps, 10,000,000 // 224 = 44,642 and 300,000 // 1,856 = 161, not those run."""
-    settings = aftertrain.load_recipe(name).recipe.stage_settings("rlvr")
+    settings = aftertrain.load_recipe(name).recipe.stages["rlvr"].settings
     total = settings.steps * settings.optimizer_steps
     assert total == optimizer_steps
     rates = [
@@ -142,7 +142,7 @@ def test_rates_of_the_published_rlvr_stages(name: str, first: float, last: float
 
 def test_full_batches_of_the_published_rlvr_stage() -> None:
     """29,946 problems are 133 full batches of 224 an epoch; 446 steps are 99,904 episodes, no short one among them."""
-    batch = aftertrain.load_recipe("tulu3/8b").recipe.stage_settings("rlvr").batch
+    batch = aftertrain.load_recipe("tulu3/8b").recipe.stages["rlvr"].settings.batch
     plan = BatchPlan(29_946, batch.prompts, 4, 3, drop_last=batch.incomplete == "drop")
     assert plan.steps_per_epoch == 133
     assert sum(len(plan.rows(step)) for step in range(446)) == 99_904

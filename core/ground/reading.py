@@ -95,15 +95,13 @@ def read_json(
     return typed(parse_json(text, str(path), error=error, cure=cure), kind, str(path), error=error, cure=cure)
 
 
-def read_lines(
-    path: Path, *, limit: int = LINE, error: type[AftertrainError] = RunError
-) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, *, limit: int = LINE) -> Iterator[tuple[int, bytes]]:
     """Lines of a file with their numbers from 1, line ends included; a longer one comes without what is past `limit`.
 
     Raises:
-        error: see `read_bytes`.
+        RunError: see `read_bytes`.
     """
-    with _opened(path, error, "") as descriptor, os.fdopen(os.dup(descriptor.number), "rb") as file:
+    with _opened(path, RunError, "") as descriptor, os.fdopen(os.dup(descriptor.number), "rb") as file:
         number = 0
         try:
             while line := file.readline(limit):
@@ -112,7 +110,7 @@ def read_lines(
                 while not line.endswith(b"\n") and (line := file.readline(_BLOCK)):
                     pass
         except OSError as reason:
-            raise error(f"{path}: cannot be read: {reason.strerror or reason}") from reason
+            raise RunError(f"{path}: cannot be read: {reason.strerror or reason}") from reason
 
 
 def decode(data: bytes, where: str, *, error: type[AftertrainError] = RunError, cure: str = "") -> str:

@@ -25,6 +25,8 @@ from aftertrain.core.run.disk import disk_refusal
 log = logging.getLogger(__name__)
 CHECKSUMS = "checksums.json"
 DRAFT, REMOVED = ".writing-", ".removed-"
+KEPT = 2
+"""Newest checkpoints that are kept."""
 _STEP = re.compile(r"step-([0-9]{8,12})")
 
 
@@ -33,7 +35,6 @@ class Checkpoints:
 
     Args:
         folder: `stages/<stage>-<hash>/checkpoints`.
-        keep: how many of the newest to keep; at least 2.
         on_damage: told the message when a damaged checkpoint is passed over.
         before_commit: called when all is written and before it counts: what the checkpoint relies on goes to disk here.
         on_saved: told step and folder of each committed checkpoint.
@@ -45,7 +46,6 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        keep: int = 2,
         on_damage: Callable[[str], None] = log.warning,
         before_commit: Callable[[], None] = lambda: None,
         on_saved: Callable[[int, Path], None] = lambda step, folder: None,
@@ -55,7 +55,6 @@ class Checkpoints:
         beside: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         self.folder = folder
-        self.keep = max(2, keep)
         self.on_damage = on_damage
         self.before_commit = before_commit
         self.on_saved = on_saved
@@ -144,7 +143,7 @@ class Checkpoints:
                 _remove(folder)
 
     def _prune(self) -> None:
-        for _, folder in self._all()[: -self.keep]:
+        for _, folder in self._all()[:-KEPT]:
             _remove(folder)
 
 

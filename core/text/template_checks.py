@@ -49,13 +49,13 @@ def template_checks(tokenizer: PreTrainedTokenizerBase, folder: str | None = Non
     ]
 
 
-def template_faults(tokenizer: PreTrainedTokenizerBase, folder: str | None = None) -> list[str]:
+def template_faults(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What a stage that renders conversations must say of its template: the checks that failed.
 
     Raises:
         ModelError: each conversation would begin with two BOS tokens, which the model has never seen.
     """
-    failed = [item for item in template_checks(tokenizer, folder) if item.status != "ok"]
+    failed = [item for item in template_checks(tokenizer) if item.status != "ok"]
     for item in failed:
         if item.status == "error":
             raise ModelError(f"chat template: {item.label}: {item.value}")

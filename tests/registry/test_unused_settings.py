@@ -205,8 +205,8 @@ def test_an_override_of_a_mode_drops_what_the_file_sets_for_the_old_one(tmp_path
     assert mistakes(tmp_path, text, "stages.fit.optimizer.schedule=constant") == []
     path = tmp_path / "r.yaml"
     loaded = aftertrain.load_recipe(path, ["stages.fit.optimizer.schedule=constant"])
-    assert loaded.recipe.stage_settings("fit").optimizer.floor == 0.0
-    assert aftertrain.load_recipe(path).recipe.stage_settings("fit").optimizer.floor == 0.5
+    assert loaded.recipe.stages["fit"].settings.optimizer.floor == 0.0
+    assert aftertrain.load_recipe(path).recipe.stages["fit"].settings.optimizer.floor == 0.5
 
 
 def test_an_override_that_does_nothing_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from aftertrain.core.loss import Loss
     from aftertrain.testing.batches import Outcome
 
+STEP = 1e-3
+"""Of central differences."""
 TOLERANCE = 2e-5
 """Relative, for float32 sums taken in another order."""
 
@@ -221,7 +223,7 @@ def _close(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * max(1.0, abs(a), abs(b))
 
 
-def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome, step: float = 1e-3) -> tuple[float, float]:
+def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[float, float]:
     """Rise of a term per unit along the sign of its gradient: by central differences, and by the gradient.
 
     Statistics are held: a loss gets them without gradient.
@@ -240,11 +242,11 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome, step: floa
 
     def value(sign: int) -> float:
         moved = {
-            name: getattr(scores, name).detach() + sign * step * gradient.sign() for name, gradient in gradients.items()
+            name: getattr(scores, name).detach() + sign * STEP * gradient.sign() for name, gradient in gradients.items()
         }
         return float(loss(batch.with_statistics(held), TokenScores(**moved)).terms[term])
 
-    return (value(1) - value(-1)) / (2 * step), sum(float(gradient.abs().sum()) for gradient in gradients.values())
+    return (value(1) - value(-1)) / (2 * STEP), sum(float(gradient.abs().sum()) for gradient in gradients.values())
 
 
 PROMISES: tuple[Promise, ...] = (
