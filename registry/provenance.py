@@ -12,16 +12,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.events import LoadedPlugin
 from aftertrain.core.ground.reading import parse_json, typed
 from aftertrain.registry.tables import Registry
 
 log = logging.getLogger(__name__)
 
 
-def provenance(registry: Registry) -> list[dict[str, Any]]:
-    """One JSON object for each plugin: origin, state, and the commit of a package installed from git."""
+def provenance(registry: Registry) -> list[LoadedPlugin]:
+    """Each plugin's origin, state, and the commit of a package installed from git."""
     return [
-        {**asdict(plugin.origin), "state": plugin.state, "commit": commit(plugin.origin.distribution)}
+        LoadedPlugin(**asdict(plugin.origin), state=plugin.state, commit=commit(plugin.origin.distribution))
         for plugin in registry.plugins
     ]
 

@@ -22,6 +22,50 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Hardware:
+    """The machine of a run.
+
+    Attributes:
+        cpu: its name.
+        capability: vector instructions that torch uses.
+        cores: of the CPU.
+        memory: bytes.
+        gpus: their names.
+        system: name and release.
+    """
+
+    cpu: str = ""
+    capability: str = ""
+    cores: int | None = None
+    memory: int | None = None
+    gpus: tuple[str, ...] = ()
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A plugin as it was installed when the run started.
+
+    Attributes:
+        plugin: its entry-point name.
+        distribution: the installed package that declares it.
+        version: of that package.
+        module: the registering module.
+        file: that module's file.
+        state: `ok`, or why it could not be used.
+        commit: of a package that was installed from git.
+    """
+
+    plugin: str
+    distribution: str = ""
+    version: str = ""
+    module: str = ""
+    file: str = ""
+    state: str = "ok"
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """An attempt at a run begins.
 
@@ -39,9 +83,9 @@ class RunStarted(Event):
     name: str
     recipe: Mapping[str, JSON] = field(default_factory=dict)
     order: tuple[str, ...] = ()
-    hardware: Mapping[str, JSON] = field(default_factory=dict)
+    hardware: Hardware | None = None
     threads: int | None = None
-    plugins: tuple[Mapping[str, JSON], ...] = ()
+    plugins: tuple[LoadedPlugin, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

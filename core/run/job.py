@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.events import LoadedPlugin
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.graph import Locate
@@ -21,7 +22,7 @@ class Job:
         folder: the run's folder, `runs/<name>`.
         base_folder: what relative model folders are relative to (the recipe's).
         source: where the recipe came from, for the manifest.
-        plugins: facts about the loaded plugins, for the manifest.
+        plugins: those that are loaded, for the manifest.
         restart: start every stage anew, whatever there is.
         other_machine: resume a half-done stage though threads, torch or CPU differ from those it was begun with.
         on_stop: called in the signal handler when the user first asks to stop.
@@ -32,7 +33,7 @@ class Job:
     folder: Path
     base_folder: Path
     source: str = ""
-    plugins: Sequence[Mapping[str, Any]] = ()
+    plugins: Sequence[LoadedPlugin] = ()
     observers: Sequence[object] = ()
     locate: Locate = lambda path: "recipe"
     restart: bool = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.recipe import Recipe
+from aftertrain.core.events import Hardware, LoadedPlugin
 
 
 @lru_cache(maxsize=1)
@@ -21,19 +21,49 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def hardware() -> dict[str, Any]:
-    """CPU, cores, memory (bytes) and GPUs of this machine."""
+@dataclass(frozen=True)
+class Base:
+    """The recipe's own model: its folder, and SHA-256 over its files."""
+
+    path: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Content of `manifest.json`.
+
+    Attributes:
+        recipe: as it was resolved; settings of type `SecretStr` appear as asterisks.
+        order: the stages in their order.
+    """
+
+    name: str = ""
+    source: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    threads: int | None = None
+    ranks: int = 1
+    base: Base = field(default_factory=Base)
+    python: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    plugins: tuple[LoadedPlugin, ...] = ()
+    hardware: Hardware | None = None
+    order: tuple[str, ...]
+
+
+def hardware() -> Hardware:
+    """Of this machine."""
     import torch
 
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "cpu": _cpu_name(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": gpus,
-        "system": f"{platform.system()} {platform.release()}",
-    }
+    return Hardware(
+        cpu=_cpu_name(),
+        capability=torch.backends.cpu.get_cpu_capability(),
+        cores=os.cpu_count(),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        system=f"{platform.system()} {platform.release()}",
+    )
 
 
 def machine(threads: int, ranks: int = 1) -> dict[str, str]:
@@ -45,28 +75,14 @@ def machine(threads: int, ranks: int = 1) -> dict[str, str]:
         "ranks": str(ranks),
         "threads": str(threads),
         "torch": torch.__version__,
-        "CPU": f"{here['cpu']} ({here['capability']})",
-        "GPU": ", ".join(here["gpus"]) or "none",
+        "CPU": f"{here.cpu} ({here.capability})",
+        "GPU": ", ".join(here.gpus) or "none",
     }
 
 
-def manifest(
-    recipe: Recipe, *, source: str, base: Path, base_digest: str, threads: int, ranks: int, plugins: Sequence[Any]
-) -> dict[str, Any]:
-    """Content of `manifest.json`. Settings of type `SecretStr` appear as asterisks."""
-    return {
-        "name": recipe.name,
-        "source": source,
-        "recipe": recipe.model_dump(mode="json", by_alias=True),
-        "seed": recipe.seed,
-        "threads": threads,
-        "ranks": ranks,
-        "base": {"path": str(base), "digest": base_digest},
-        "python": sys.version.split()[0],
-        "packages": packages(),
-        "plugins": list(plugins),
-        "hardware": hardware(),
-    }
+def python_version() -> str:
+    """Of this interpreter."""
+    return sys.version.split()[0]
 
 
 def _cpu_name() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.events import RunDone, RunStarted, StageReused, Timing, Warned
@@ -21,7 +21,7 @@ from aftertrain.core.run.graph import Node
 from aftertrain.core.run.job import RunResult
 from aftertrain.core.run.launched import Line
 from aftertrain.core.run.lineage import trace
-from aftertrain.core.run.manifest import machine, manifest
+from aftertrain.core.run.manifest import Base, Manifest, hardware, machine, packages, python_version
 from aftertrain.core.run.opening import problems
 from aftertrain.core.run.session import Session
 from aftertrain.core.run.stage_run import StageRun
@@ -73,21 +73,33 @@ class Walk:
         base = find_model(recipe.model, job.base_folder)
         digest = model_digest(base)
         self.artifacts[BASE] = Artifact("model", str(base), BASE, digest)
-        facts = manifest(
-            recipe,
+        manifest = Manifest(
+            name=recipe.name,
             source=job.source,
-            base=base,
-            base_digest=digest,
+            recipe=recipe.model_dump(mode="json", by_alias=True),
+            seed=recipe.seed,
             threads=threads,
             ranks=session.ranks.size,
-            plugins=job.plugins,
+            base=Base(str(base), digest),
+            python=python_version(),
+            packages=packages(),
+            plugins=tuple(job.plugins),
+            hardware=hardware(),
+            order=tuple(node.name for node in self.nodes),
         )
-        facts["order"] = [node.name for node in self.nodes]
-        write_json(session.folder.manifest, facts)
-        shown = ("name", "recipe", "order", "hardware", "threads", "plugins")
-        packages = facts["packages"]
-        versions = {"python": facts["python"], **{name: packages[name] for name in LIBRARIES if name in packages}}
-        session.log.emit(RunStarted(**{key: facts[key] for key in shown}, versions=versions))
+        write_json(session.folder.manifest, asdict(manifest))
+        versions = {name: version for name, version in manifest.packages.items() if name in LIBRARIES}
+        session.log.emit(
+            RunStarted(
+                name=manifest.name,
+                recipe=manifest.recipe,
+                order=manifest.order,
+                hardware=manifest.hardware,
+                threads=threads,
+                plugins=manifest.plugins,
+                versions={"python": manifest.python, **versions},
+            )
+        )
         for damage in session.log.damage:
             session.log.emit(Warned(damage))
         return machine(threads, session.ranks.size)

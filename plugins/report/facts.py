@@ -13,6 +13,7 @@ from typing import Any, Literal
 from aftertrain.core import events
 from aftertrain.core.events import Balance, Entry, Health, RowsTrained, RunStarted, Sample, ScoreRow
 from aftertrain.core.records import Artifact
+from aftertrain.core.run.manifest import Manifest
 from aftertrain.plugins.report.chart import Series
 
 Status = Literal["done", "reused", "failed", "interrupted", "unfinished", "not started"]
@@ -59,7 +60,6 @@ class Stage:
         books: what was owed and what became of it, by unit.
         rows: what it trained on.
         samples: (step, reply).
-        others: entries of plugins' own events.
         why: why it ran instead of being reused.
         data: content digests of its data by name.
     """
@@ -86,7 +86,6 @@ class Stage:
     rows: RowsTrained | None = None
     warnings: list[str] = field(default_factory=list)
     samples: list[tuple[int | None, Sample]] = field(default_factory=list)
-    others: list[Entry] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
@@ -121,15 +120,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder's facts. `status` is that of the last attempt."""
+    """A run folder's facts. `status` is that of the last attempt, `others` are plugins' own events."""
 
     folder: Path
     name: str
     status: Literal["finished", "failed", "interrupted", "unfinished"]
     error: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     recipe: dict[str, Any]
     started: RunStarted | None
+    others: tuple[Entry, ...]
     stages: tuple[Stage, ...]
     attempts: tuple[Attempt, ...]
     warnings: tuple[str, ...]

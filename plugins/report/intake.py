@@ -13,7 +13,6 @@ from aftertrain.core.events import (
     Dropped,
     Entry,
     Metrics,
-    Other,
     Progress,
     RowsTrained,
     Sample,
@@ -52,8 +51,6 @@ def note_event(stage: Stage, entry: Entry) -> None:
             stage.warnings.append(message)
         case Scores() as scores:
             note_scores(stage, scores)
-        case Other():
-            stage.others.append(entry)
 
 
 def note_scores(stage: Stage, found: Scores) -> None:
@@ -71,11 +68,6 @@ def parents(inputs: Mapping[str, str]) -> tuple[Parent, ...]:
 def mapping(value: Any) -> dict[str, Any]:
     """`value` if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def sequence(value: Any) -> list[Any]:
-    """`value` if it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
 
 
 def _note_values(stage: Stage, into: Values, step: int, values: Mapping[str, float]) -> None:

@@ -23,7 +23,6 @@ from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
 from aftertrain.plugins.report.instances import Chosen, Instances
-from aftertrain.plugins.report.intake import mapping
 from aftertrain.plugins.report.lengths import Lengths, lengths
 from aftertrain.plugins.report.outcome import (
     Comparison,
@@ -102,7 +101,8 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         facts=provenance.facts(run),
         machine=provenance.machine(run),
         plugins=provenance.plugins(run),
-        packages=[(str(k), str(v)) for k, v in mapping(run.manifest.get("packages")).items()],
+        packages=list(run.manifest.packages.items()),
+        others=[(entry, outline(entry.data)) for entry in run.others],
         warnings=[("", text) for text in run.warnings]
         + [(stage.name, text) for stage in run.stages for text in stage.warnings],
         version=provenance.version(run),

@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any
 
+from aftertrain.core.events import Hardware
 from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.facts import Run
-from aftertrain.plugins.report.intake import mapping
 from aftertrain.plugins.report.outline import flat
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The few facts under the title."""
-    hardware = _hardware(run)
     wall = sum(attempt.ended - attempt.started for attempt in run.attempts)
     tries = f" in {len(run.attempts)} attempts" if len(run.attempts) > 1 else ""
-    gpus = hardware.get("gpus") or []
-    threads = run.manifest.get("threads", run.recipe.get("threads"))
-    cpu = hardware.get("cpu")
-    found = [
+    manifest, hardware = run.manifest, _hardware(run)
+    rows = [
         ("Base model", run.recipe.get("model")),
-        ("Seed", run.manifest.get("seed", run.recipe.get("seed"))),
+        ("Seed", run.recipe.get("seed") if manifest.seed is None else manifest.seed),
         ("Started", when(run.attempts[0].started)),
         ("Wall time", numbers.duration(wall) + tries),
-        ("Machine", ", ".join(map(str, gpus)) if gpus else cpu),
-        ("CPU threads", threads),
+        ("Machine", ", ".join(hardware.gpus) or hardware.cpu),
+        ("CPU threads", run.recipe.get("threads") if manifest.threads is None else manifest.threads),
     ]
-    return [(label, visible(str(value))) for label, value in found if value not in (None, "")]
+    return [(label, visible(str(value))) for label, value in rows if value not in (None, "")]
 
 
-def _hardware(run: Run) -> dict[str, Any]:
-    return mapping(run.manifest.get("hardware")) or dict(run.started.hardware if run.started else {})
+def _hardware(run: Run) -> Hardware:
+    return run.manifest.hardware or (run.started and run.started.hardware) or Hardware()
 
 
 def machine(run: Run) -> list[tuple[str, str]]:
     """Hardware, interpreter and base model. Local paths stay out: reports are shown to others."""
-    rows = [(label, "none" if value == "[]" else value) for label, value in flat(_hardware(run))]
-    rows += [(key, str(run.manifest[key])) for key in ("threads", "python") if key in run.manifest]
-    source = str(run.manifest.get("source", ""))
-    rows += [("recipe", PurePath(source).name)] if source else []
-    digest = str(mapping(run.manifest.get("base")).get("digest", ""))
-    return [*rows, *([("base model", f"SHA-256 {digest}")] if digest else [])]
+    manifest, hardware = run.manifest, _hardware(run)
+    known = {**asdict(hardware), "gpus": ", ".join(hardware.gpus) or "none"} if hardware != Hardware() else {}
+    known |= {"threads": manifest.threads, "python": manifest.python, "recipe": PurePath(manifest.source).name}
+    known |= {"base model": f"SHA-256 {manifest.base.digest}" if manifest.base.digest else ""}
+    return [row for label, value in known.items() if value not in (None, "") for row in flat(value, label)]
 
 
 def plugins(run: Run) -> list[tuple[str, str]]:
     """Plugins with distribution, version and commit."""
-    found = []
-    for plugin in run.manifest.get("plugins") or (run.started.plugins if run.started else ()):
-        row = mapping(plugin)
-        commit = f", commit {str(row['commit'])[:12]}" if row.get("commit") else ""
-        state = f", {row['state']}" if row.get("state") not in (None, "ok") else ""
-        words = f"{row.get('distribution', '')} {row.get('version', '')}{commit}{state}"
-        found.append((str(row.get("plugin", plugin)), words if row else ""))
-    return found
+    rows = []
+    for plugin in run.manifest.plugins or (run.started.plugins if run.started else ()):
+        commit = f", commit {plugin.commit[:12]}" if plugin.commit else ""
+        state = f", {plugin.state}" if plugin.state != "ok" else ""
+        rows.append((plugin.plugin, f"{plugin.distribution} {plugin.version}{commit}{state}"))
+    return rows
 
 
 def version(run: Run) -> str:
     """Version of aftertrain that ran it, empty when it was not recorded."""
-    packages = mapping(run.manifest.get("packages")) or dict(run.started.versions if run.started else {})
-    return str(packages.get("aftertrain", ""))
+    packages = run.manifest.packages or (run.started.versions if run.started else {})
+    return packages.get("aftertrain", "")
 
 
 def when(time: float) -> str:

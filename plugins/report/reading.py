@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import (
     Entry,
+    Other,
     Rewind,
     RunDone,
     RunFailed,
@@ -24,8 +25,9 @@ from aftertrain.core.ground.reading import read_json
 from aftertrain.core.run.done import DONE, Done
 from aftertrain.core.run.folder import RunFolder
 from aftertrain.core.run.lineage import Recorded
+from aftertrain.core.run.manifest import Manifest
 from aftertrain.plugins.report.facts import Attempt, Run, Stage
-from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents, sequence
+from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents
 
 T = TypeVar("T")
 _HOW = {
@@ -51,20 +53,21 @@ def read_run(folder: Path) -> Run:
     events = read_events(path)
     if not events:
         raise RunError(f"{path}: holds no events, so there is nothing to report. Start the run: aftertrain run RECIPE")
-    manifest = _json(folder / "manifest.json")
+    manifest = _read(folder / "manifest.json", Manifest) or Manifest(order=())
     started = next((entry.event for entry in reversed(events) if isinstance(entry.event, RunStarted)), None)
-    recipe = mapping(manifest.get("recipe")) or dict(started.recipe if started else {})
+    recipe = manifest.recipe or dict(started.recipe if started else {})
     last = max(entry.attempt for entry in events)
     status, error = _status([entry for entry in events if entry.attempt == last])
-    order = sequence(manifest.get("order")) or (started.order if started else ())
+    order = manifest.order or (started.order if started else ())
     return Run(
         folder=folder,
-        name=str(recipe.get("name") or (started and started.name) or manifest.get("name") or folder.resolve().name),
+        name=str(recipe.get("name") or (started and started.name) or manifest.name or folder.resolve().name),
         status=status,
         error=error,
         manifest=manifest,
         recipe=recipe,
         started=started,
+        others=tuple(entry for entry in events if isinstance(entry.event, Other)),
         stages=_stages(folder, events, mapping(recipe.get("stages")), order),
         attempts=_attempts(events),
         warnings=tuple(e.event.message for e in events if isinstance(e.event, Warned) and not e.stage),
@@ -145,10 +148,6 @@ def _attempts(events: Sequence[Entry]) -> tuple[Attempt, ...]:
         how = _HOW[status] + (f": {error}" if error else "")
         result.append(Attempt(number, own[0].time, own[-1].time, how, rewinds))
     return tuple(result)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return _read(path, dict[str, Any]) or {}
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -62,7 +62,13 @@ def test_learnt_tokens_are_marked_without_a_terminal(recipe: Path, capsys: pytes
 def test_it_shows_what_the_run_trains_on(recipe: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Segments, tokens and micro-batches of every step are those of the run's events."""
     claims = [shown(capsys, recipe, "first", "--step", step).splitlines()[0] for step in (1, 2, 3, 4)]
+    capsys.readouterr()
     assert main(["run", str(recipe), "stages.first.on_nonfinite=stop"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "r: loading torch and the components of 2 stages"
+    models = sorted(tmp_path.glob("runs/r/stages/*/model"))
+    told = [f"model of {path.parent.name.partition('-')[0]}: {path}" for path in models]
+    assert lines[-4:] == [*told, f"report: aftertrain report {tmp_path / 'runs' / 'r'}", str(tmp_path / "runs" / "r")]
     events = [json.loads(line) for line in (tmp_path / "runs/r/events.jsonl").read_text().splitlines()]
     tokens = [e["data"]["tokens"] for e in events if e["name"] == "metrics" and e["stage"] == "first"]
     assert [int(re.search(r"(\d+) tokens", claim)[1]) for claim in claims] == tokens  # type: ignore[index]

@@ -22,8 +22,10 @@ from aftertrain.core.events import (
     Dropped,
     Entry,
     Event,
+    Hardware,
     Health,
     Lengths,
+    LoadedPlugin,
     Metrics,
     Other,
     Packing,
@@ -68,7 +70,7 @@ class Souped(Event):
 
 
 EXAMPLES: tuple[Event, ...] = (
-    RunStarted("r", {"seed": 0}, ("a", "b"), {"cpu": "x"}, 2, ({"plugin": "p"},), {"torch": "2"}),
+    RunStarted("r", {"seed": 0}, ("a", "b"), Hardware("x", gpus=("g",)), 2, (LoadedPlugin("p"),), {"torch": "2"}),
     DataCheck("a"),
     StageStarted("train", "h", ("first run",), 3, {"model": "base"}),
     StageReused("h", Artifact("model", "x/model", "a", "h", {"saved": {"rows": 4}})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import asdict
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -61,12 +62,12 @@ def test_other_packages_have_none(site: Path, record: object) -> None:
 def test_provenance_is_json_for_each_plugin(install: Install) -> None:
     registry = discover([install(registering(("loss", "acme/margin")))], ["acme"])
     (found,) = provenance(registry)
-    assert json.loads(json.dumps(found)) == {
+    assert asdict(found) == {
         "plugin": "acme",
         "distribution": "acme-aftertrain",
         "version": "1.2",
         "module": "acme",
-        "file": found["file"],
+        "file": found.file,
         "state": "blocked",
         "commit": None,
     }

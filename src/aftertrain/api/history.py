@@ -11,13 +11,7 @@ from aftertrain.core.events import Checkpointed, Entry, StageDone, StageReused, 
 from aftertrain.core.events.lines import read_events
 from aftertrain.core.run.folder import RunFolder, read_json
 from aftertrain.core.run.lineage import Recorded
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is read of `manifest.json`: the stages in their order."""
-
-    order: tuple[str, ...]
+from aftertrain.core.run.manifest import Manifest
 
 
 @dataclass(frozen=True)

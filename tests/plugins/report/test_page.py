@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import resources
@@ -223,6 +224,15 @@ def test_a_run_that_only_started_renders(tmp_path: Path) -> None:
     text = Document(render(tmp_path)).text
     assert "No evaluation has finished" in text
     assert "no end recorded" in text
+
+
+def test_a_run_of_before_events_had_types_renders_with_a_plugin_s_own(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[2] / "core" / "run_of_api_1.jsonl", tmp_path / "events.jsonl")
+    document = Document(render(tmp_path))
+    assert document.open == []
+    for words in ("acme/souped", "share: 0.5", "overlong", "no update: step 6: loss", "stopped by the user"):
+        assert words in document.text
+    assert "word-problems · exact match" in document.text
 
 
 def test_a_long_run_stays_below_a_megabyte(tmp_path: Path) -> None:
