@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from train_child import Sample
 
-from aftertrain.core.packed.attention import _attend
+from aftertrain.core.packed.attention import attend
 from aftertrain.core.packed.layout import PackedLayout
 
 HEADS, KEYS, WIDTH = 9, 3, 64
@@ -29,14 +29,14 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
 
 
 def ours(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
-    out: Tensor = _attend(nn.Module(), q, k, v, None, packed=PackedLayout(lengths, torch.device("cpu")))[0]
+    out: Tensor = attend(nn.Module(), q, k, v, None, packed=PackedLayout(lengths, torch.device("cpu")))[0]
     return out
 
 
 def groups(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
     layout = PackedLayout(lengths, torch.device("cpu"))
     layout.alone = False
-    out: Tensor = _attend(nn.Module(), q, k, v, None, packed=layout)[0]
+    out: Tensor = attend(nn.Module(), q, k, v, None, packed=layout)[0]
     return out
 
 

@@ -208,7 +208,7 @@ def run(case: Case, folder: str, device: str, *, steps: int, peak: float, longes
         work = sum(flops(engine, config, batch) for batch in batches[2:]) / steps
         result.tokens_per_second = tokens / result.seconds
         result.mfu = work / result.seconds / (peak * 1e12)
-        result.note = f"attention {engine._kernel}"
+        result.note = f"attention {engine.kernel}"
     except torch.OutOfMemoryError:
         result.note = "out of memory"
     except MissingExtra as error:

@@ -59,7 +59,7 @@ class Processes(Ranks):
         import torch
         import torch.distributed as dist
 
-        for bucket in _buckets(tensors):
+        for bucket in buckets_of(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
             with self.together(what):
                 dist.all_reduce(flat)
@@ -158,7 +158,7 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: 
     )
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def buckets_of(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     room = BUCKET
     for tensor in tensors:

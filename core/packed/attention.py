@@ -35,14 +35,14 @@ def register() -> str:
 @lru_cache(maxsize=1)
 def _outside_graphs() -> Callable[..., tuple[Tensor, None]]:
     """Attention that no compiled graph holds; made with the first model, as importing the compiler takes seconds."""
-    outside: Callable[..., tuple[Tensor, None]] = torch.compiler.disable(_attend)  # type: ignore[no-untyped-call]
+    outside: Callable[..., tuple[Tensor, None]] = torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
     return outside
 
 
 _HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
 
 
-def _attend(
+def attend(
     module: nn.Module,
     query: Tensor,
     key: Tensor,

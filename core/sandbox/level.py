@@ -128,15 +128,15 @@ _uncounted: set[LevelName] = set()
 _ungrouped: dict[LevelName, str] = {}
 """Of each level that was tried, why its programs are in no control group; empty where they are."""
 _lock = threading.Lock()
-_found: dict[str, Level] = {}
+chosen_level: dict[str, Level] = {}
 
 
 def level() -> Level:
     """The best level, tried once per process (about 0.2 s)."""
     with _lock:
-        if "level" not in _found:
-            _found["level"] = _find()
-        return _found["level"]
+        if "level" not in chosen_level:
+            chosen_level["level"] = _find()
+        return chosen_level["level"]
 
 
 def _find() -> Level:
@@ -156,7 +156,7 @@ def why_not(name: LevelName) -> str | None:
     if name == "bubblewrap" and bubblewrap() is None:
         return "the program bwrap is not installed"
     try:
-        holes = _holes(name)
+        holes = holes_of(name)
     except SandboxError as error:
         return str(error).removeprefix(f"sandbox level {name}: ")
     return f"a program got through to {', '.join(holes)}" if holes and name != "rlimits" else None
@@ -167,7 +167,7 @@ def bubblewrap() -> str | None:
     return shutil.which("bwrap", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/local/bin"]))
 
 
-def _holes(name: LevelName) -> list[str]:
+def holes_of(name: LevelName) -> list[str]:
     """What a program on that level gets at.
 
     Raises:

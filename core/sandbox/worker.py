@@ -30,7 +30,7 @@ START = 20.0
 """Seconds that the process may take to be ready, generous for a busy machine."""
 GRACE = 0.5
 """Seconds beyond a program's time after which the process itself is given up."""
-_HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 RELIES_ON = ("aftertrain.core.sandbox.zygote",)
 _BOOT = """
 import sys, types
@@ -42,7 +42,7 @@ zygote.main(sys.argv[2])
 """
 """Loads the modules of this folder without the package around them, which imports what a sandbox has no use for."""
 
-_immovable: set[str] = set()
+immovable: set[str] = set()
 """Pythons that start nowhere but where they were installed."""
 _grouped = threading.Event()
 """Whether programs of this process have been kept in a control group."""
@@ -103,17 +103,17 @@ class Worker:
             "role": role,
             "limits": asdict(limits),
             "packages": list(packages),
-            "code": str(_HERE),
-            "python": [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(_HERE)],
+            "code": str(HERE),
+            "python": [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(HERE)],
             "bwrap": bwrap,
         }
         try:
-            self._start({**config, "own_names": python in _immovable})
+            self._start({**config, "own_names": python in immovable})
         except SandboxError as error:
-            if level == "rlimits" or python in _immovable:
+            if level == "rlimits" or python in immovable:
                 raise
             self._start({**config, "own_names": True})
-            _immovable.add(python)
+            immovable.add(python)
             log.info("Python does not start under another name (%s): programs see where it is installed", error)
         self.ungrouped = self._group() if role == "programs" else ""
 

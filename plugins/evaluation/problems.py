@@ -130,7 +130,7 @@ class Problems(EvalTask[ProblemsSettings]):
             for case in self._cases(instance, output.text, output.text_with_special)
         ]
         verdicts = iter(verdicts_of(self._verifier, cases))
-        return [_score([next(verdicts) for _ in instance.target]) for instance in instances]
+        return [score_of([next(verdicts) for _ in instance.target]) for instance in instances]
 
     def fingerprint(self) -> str:
         """Data, verifier with its settings, and prompt form."""
@@ -153,7 +153,7 @@ def _place(verdict: Verdict) -> tuple[float, bool]:
     return (0.0, False) if verdict.outcome == "unparsable" else (0.5, False)
 
 
-def _score(verdicts: Sequence[Verdict]) -> InstanceScore:
+def score_of(verdicts: Sequence[Verdict]) -> InstanceScore:
     worst = min(verdicts, key=_place)
     answered = all(verdict.outcome == "scored" for verdict in verdicts)
     return InstanceScore(

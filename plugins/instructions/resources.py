@@ -106,12 +106,12 @@ def stopwords() -> frozenset[str]:
 
 def language(text: str) -> str | None:
     """The code of the text's language (ISO 639-1, `zh-cn`, `zh-tw`), or None where langdetect finds no letters."""
-    return _languages().detect(text)
+    return known_languages().detect(text)
 
 
 def languages() -> tuple[str, ...]:
     """The codes that `language` knows."""
-    return tuple(_languages().names)
+    return tuple(known_languages().names)
 
 
 def read(name: str, file: str) -> str:
@@ -178,7 +178,7 @@ def _punkt() -> Punkt:
 
 
 @cache
-def _languages() -> Languages:
+def known_languages() -> Languages:
     import numpy
 
     require("langdetect", used_by="the language of a text")

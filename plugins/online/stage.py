@@ -124,7 +124,7 @@ class Online(Stage[OnlineSettings]):
             NumericsError: a score, loss or gradient is not finite; the last checkpoint stays.
             Interrupted: the user asked to stop; a checkpoint is saved.
         """
-        return _Training(self, context).run()
+        return Training(self, context).run()
 
     def _verifiers(self) -> dict[str, Verifier[Any]]:
         """By name, isolated; each has what it needs."""
@@ -156,7 +156,7 @@ class Online(Stage[OnlineSettings]):
         return only_judgeable(prompts, verifiers, settings.unjudgeable, settings.data.name)
 
 
-class _Training:
+class Training:
     """One attempt at a stage."""
 
     def __init__(self, stage: Online, context: StageContext) -> None:

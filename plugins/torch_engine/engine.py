@@ -55,7 +55,7 @@ class TorchEngine(Engine[TorchSettings]):
 
     _model: PreTrainedModel
     _head: Head
-    _kernel: Kernel
+    kernel: Kernel
     _head_kernel: HeadKernel[Any] | None
     _folder: str
     _optimizer: torch.optim.Optimizer | None
@@ -88,12 +88,12 @@ class TorchEngine(Engine[TorchSettings]):
         self._model = load_model(model, head, seed)
         self._model.to(device_of(self.settings.device, self.ranks.local))  # type: ignore[arg-type]
         self._folder = model
-        self._kernel = choose_kernel(
+        self.kernel = choose_kernel(
             self.settings.attention, self._model.device, self.settings.dtype, self._model.config.get_text_config()
         )
         probe(self._model, head)
-        if self._kernel != "sdpa":
-            probe_kernel(self._model, self._kernel)
+        if self.kernel != "sdpa":
+            probe_kernel(self._model, self.kernel)
         self._head_kernel = self._made_head_kernel() if head == "lm" else None
         if self._head_kernel is not None:
             probe_head(self._model, self._head_kernel, getattr(torch, self.settings.dtype))
@@ -137,7 +137,7 @@ class TorchEngine(Engine[TorchSettings]):
                 temperature=temperature,
                 chunk=self.settings.chunk,
                 share_prefixes=self.settings.share_prefixes,
-                kernel=self._kernel,
+                kernel=self.kernel,
                 lean=self._lean,
                 head_kernel=self._head_kernel,
             )

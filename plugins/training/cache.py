@@ -73,7 +73,7 @@ def cached(
     if (store := _load(entry, key, warn)) is not None:
         return store
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f"{key}.lock", pause) as locked:
+    with lock_file(folder / f"{key}.lock", pause) as locked:
         if (store := _load(entry, key, lambda message: None)) is not None:
             return store
         if locked:
@@ -131,7 +131,7 @@ def _sweep(folder: Path, key: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path, pause: Callable[[], None]) -> Iterator[bool]:
+def lock_file(path: Path, pause: Callable[[], None]) -> Iterator[bool]:
     """Hold a file's lock; False where the file system knows none, and several may write at once."""
     with path.open("w", encoding="utf-8") as file:
         while True:

@@ -56,7 +56,7 @@ def with_reference(
     path = folder / FILE
     column = _read(path, key, int(atoms.sizes.sum()), warn)
     if ranks.any(column is None, "whether reference log-probs must be computed"):
-        column = _compute(atoms, budget, make_engine(), ranks)
+        column = compute_column(atoms, budget, make_engine(), ranks)
         if ranks.first:
             _write(path, key, column)
     assert column is not None
@@ -83,7 +83,7 @@ def reference_key(model: Path, engine: Engine[Any], atoms: Atoms, budget: int) -
     return digest.hexdigest()
 
 
-def _compute(atoms: Atoms, budget: int, engine: Engine[Any], ranks: Ranks) -> Tensor:
+def compute_column(atoms: Atoms, budget: int, engine: Engine[Any], ranks: Ranks) -> Tensor:
     """Every rank scores its share of the micro-batches, which are the same for any number of ranks."""
     ends = np.cumsum(atoms.lengths)
     starts = ends - atoms.lengths

@@ -218,10 +218,10 @@ def test_plan_tells_a_failed_check_once(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_lines_of_a_plan_stay_in_their_column(capsys: pytest.CaptureFixture[str]) -> None:
-    from aftertrain.cli.plan import _items
+    from aftertrain.cli.plan import echo_items
     from aftertrain.core.records import PlanItem
 
-    _items([PlanItem("rows", "one\ntwo", "error"), PlanItem("a label", "x")])
+    echo_items([PlanItem("rows", "one\ntwo", "error"), PlanItem("a label", "x")])
     assert capsys.readouterr().out == "  rows     error: one\n           two\n  a label  x\n"
 
 

@@ -60,7 +60,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 def test_no_name_of_the_host_and_no_path_is_readable(sandbox: Sandbox) -> None:
-    if worker._immovable:
+    if worker.immovable:
         pytest.skip("this Python starts nowhere but where it is installed")
     if landlock.version() < landlock.MOVES:
         pytest.skip("without Landlock /proc tells of paths")
@@ -163,10 +163,10 @@ def test_a_python_that_does_not_move_keeps_its_path(monkeypatch: pytest.MonkeyPa
             raise worker.SandboxError("no such library")
         start(self, config)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker, "_immovable", set())
+    monkeypatch.setattr(worker, "immovable", set())
     monkeypatch.setattr(worker.Worker, "_start", only_at_home)
     with Sandbox(Limits(10), use="namespaces", workers=1) as opened:
         assert opened.run("import sys; print(sys.base_prefix)").stdout == sys.base_prefix + "\n"
         assert opened.run("print(1)").stdout == "1\n"
     assert started == [False, True]
-    assert os.path.basename(next(iter(worker._immovable))).startswith("python")
+    assert os.path.basename(next(iter(worker.immovable))).startswith("python")

@@ -29,11 +29,11 @@ def first_tag(words: Sequence[str]) -> str:
     Raises:
         LookupError: the tagger's data are not installed.
     """
-    return str(_tagger().tag(list(words[:SEEN]))[0][1])
+    return str(loaded_tagger().tag(list(words[:SEEN]))[0][1])
 
 
 @cache
-def _tagger() -> Any:
+def loaded_tagger() -> Any:
     from nltk.tag.perceptron import PerceptronTagger
 
     return PerceptronTagger(lang="eng")

@@ -38,14 +38,14 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
     click.secho(f"{report.name}", bold=True, nl=False)
     echo_safely(f"  in {report.folder}, seed {report.seed}, threads: {threads}")
     click.secho("\nmodel", bold=True)
-    _items(report.model)
+    echo_items(report.model)
     for stage in report.stages:
         inputs = ", ".join(f"{role} {parent}" for role, parent in stage.inputs.items())
         click.secho(f"\n{stage.name}", bold=True, nl=False)
         echo_safely(f"  {stage.use}: {inputs} -> {stage.output}")
         identity = f" [{stage.hash[:12]}]" if stage.hash else ""
         echo_safely(f"  {stage.state}{identity}: {'; '.join(stage.why)}" if stage.why else f"  {stage.state}{identity}")
-        _items(stage.items)
+        echo_items(stage.items)
     if report.errors:
         failed = ", ".join(
             _failed("model", report.model) + [f for s in report.stages for f in _failed(f"stages.{s.name}", s.items)]
@@ -70,7 +70,7 @@ def _failed(where: str, items: Sequence[PlanItem]) -> list[str]:
     return [f"{where}: {item.label}" for item in items if item.status == "error"]
 
 
-def _items(items: Sequence[PlanItem]) -> None:
+def echo_items(items: Sequence[PlanItem]) -> None:
     width = max((len(item.label) for item in items), default=0)
     for item in items:
         value = item.value.replace("\n", "\n" + " " * (width + 4))

@@ -164,7 +164,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
     from aftertrain.core.verification import Isolated
 
     tally = Tally()
-    for chunk in _chunks(lines, POOLED if isinstance(verifier, Isolated) else UNPOOLED):
+    for chunk in chunks_of(lines, POOLED if isinstance(verifier, Isolated) else UNPOOLED):
         cases, labels = [], []
         for number, line in chunk:
             if not line.strip():
@@ -185,7 +185,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
     return tally
 
 
-def _chunks(lines: Iterable[bytes | None], most: int) -> Iterator[list[tuple[int, bytes]]]:
+def chunks_of(lines: Iterable[bytes | None], most: int) -> Iterator[list[tuple[int, bytes]]]:
     """Numbered lines, at most so many at a time and few enough to hold in memory; fewer where the input pauses."""
     chunk: list[tuple[int, bytes]] = []
     size = number = 0
@@ -294,7 +294,7 @@ def _lines(source: str) -> Iterator[bytes | None]:
         except OSError:  # no stream of the system's, as where a program has put its own in place
             yield from sys.stdin.buffer
         else:
-            yield from _as_they_come(descriptor)
+            yield from as_they_come(descriptor)
         return
     try:
         with gzip.open(source) if source.endswith(".gz") else open(source, "rb") as file:
@@ -303,7 +303,7 @@ def _lines(source: str) -> Iterator[bytes | None]:
         raise DataError(f"{source}: cannot be read: {error}") from error
 
 
-def _as_they_come(descriptor: int) -> Iterator[bytes | None]:
+def as_they_come(descriptor: int) -> Iterator[bytes | None]:
     """Lines of a stream; None as often as it has no more for now, so that nobody waits for what is known."""
     begun: list[bytes] = []
     while part := os.read(descriptor, 2**16):

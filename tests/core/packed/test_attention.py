@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertrain.core.errors import ModelError
-from aftertrain.core.packed.attention import _attend
+from aftertrain.core.packed.attention import attend
 from aftertrain.core.packed.layout import PackedLayout
 
 LENGTHS = st.lists(st.one_of(st.integers(1, 12), st.integers(60, 90)), min_size=1, max_size=6)
@@ -49,7 +49,7 @@ def test_packed_is_each_alone(
     """Outputs and gradients, for any lengths, grouped heads, windows shorter and longer than a segment, soft caps."""
     q, k, v = tensors(sum(lengths), heads, kv_heads)
     layout = PackedLayout(lengths, torch.device("cpu"))
-    out, _ = _attend(torch.nn.Module(), q, k, v, None, packed=layout, sliding_window=window, softcap=softcap)
+    out, _ = attend(torch.nn.Module(), q, k, v, None, packed=layout, sliding_window=window, softcap=softcap)
     expected = alone(q, k, v, lengths, window, softcap)
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=1e-4)
     direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
@@ -79,7 +79,7 @@ def test_backward_is_deterministic_without_indexed_adds() -> None:
     """The gradient of an index is slow and, in general, not reproducible; ours is an index by the inverse."""
     q, k, v = tensors(30, 2, 2)
     layout = PackedLayout([10, 7, 13], torch.device("cpu"))
-    out, _ = _attend(torch.nn.Module(), q, k, v, None, packed=layout)
+    out, _ = attend(torch.nn.Module(), q, k, v, None, packed=layout)
     with torch.profiler.profile() as profile:
         out.sum().backward()
     names = {event.key for event in profile.key_averages()}
@@ -101,4 +101,4 @@ def test_what_would_change_the_result_is_refused(arguments: dict[str, Any], mess
     q, k, v = tensors(3, 2, 2)
     given_ = {"attention_mask": None, "packed": PackedLayout([3], torch.device("cpu")), **arguments}
     with pytest.raises(ModelError, match=message):
-        _attend(torch.nn.Module(), q, k, v, **given_)
+        attend(torch.nn.Module(), q, k, v, **given_)

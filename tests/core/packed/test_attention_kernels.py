@@ -11,7 +11,7 @@ import torch
 
 from aftertrain.core.errors import MissingExtra, ModelError
 from aftertrain.core.packed import attention_kernels
-from aftertrain.core.packed.attention import _attend
+from aftertrain.core.packed.attention import attend
 from aftertrain.core.packed.attention_kernels import choose_kernel
 from aftertrain.core.packed.layout import Kernel, PackedLayout, Prefix
 
@@ -111,9 +111,9 @@ def test_kernels_get_whole_segments_and_their_bounds(
         layout, inputs = given(name)
         if name == "varlen" and softcap is not None:
             with pytest.raises(ModelError, match="no soft cap"):
-                _attend(torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap)
+                attend(torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap)
             return
-        out, _ = _attend(torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap)
+        out, _ = attend(torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap)
         direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
         results.append([out, *torch.autograd.grad((out.float() * direction).sum(), inputs)])
     for one, other in zip(*results, strict=True):
@@ -129,9 +129,7 @@ def test_flex_is_sdpa(window: int | None, softcap: float | None) -> None:
         layout, inputs = given(name)  # type: ignore[arg-type]
         with torch.no_grad():
             for _ in range(2):
-                out, _ = _attend(
-                    torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap
-                )
+                out, _ = attend(torch.nn.Module(), *inputs, None, packed=layout, sliding_window=window, softcap=softcap)
         results.append(out)
         assert len(layout.masks) == (name == "flex")
     torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.packed.attention import _attend
+from aftertrain.core.packed.attention import attend
 from aftertrain.core.packed.layout import PackedLayout, Prefix, shared_prefixes
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def test_shared_is_unshared(groups: list[tuple[int, list[int]]]) -> None:
 
     def attended(tokens: torch.Tensor, layout: PackedLayout) -> torch.Tensor:
         q = tokens.transpose(0, 1).unsqueeze(0)
-        return _attend(torch.nn.Module(), q, q[:, :2] * 0.5, q[:, 2:], None, packed=layout)[0][0]
+        return attend(torch.nn.Module(), q, q[:, :2] * 0.5, q[:, 2:], None, packed=layout)[0][0]
 
     one = shared.whole(attended(table, shared))
     other = attended(table[places], plain)

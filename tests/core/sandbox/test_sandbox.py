@@ -201,7 +201,7 @@ def alive(pid: int) -> bool:
 
 def test_isolation_that_is_required_and_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     poor = Level("rlimits", (("bubblewrap", "not installed"), ("namespaces", "forbidden")))
-    monkeypatch.setitem(level_module._found, "level", poor)
+    monkeypatch.setitem(level_module.chosen_level, "level", poor)
     with pytest.raises(SandboxError, match=r"not bubblewrap: not installed; not namespaces: forbidden.*apt install"):
         Sandbox(require="isolated")
 
@@ -216,7 +216,7 @@ def test_without_isolation_it_says_so_aloud(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_the_level_is_found_once_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(level_module, "_found", {})
+    monkeypatch.setattr(level_module, "chosen_level", {})
     monkeypatch.setattr(level_module, "why_not", lambda name: None if name == "namespaces" else f"no {name}")
     assert level() == Level("namespaces", (("bubblewrap", "no bubblewrap"),))
     monkeypatch.setattr(level_module, "why_not", lambda name: pytest.fail("tried again"))
@@ -228,15 +228,15 @@ def test_the_owners_environment_is_a_hole_only_where_a_program_has_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", {name: "/owner", **os.environ})
-    assert "the environment" not in level_module._holes("rlimits")
+    assert "the environment" not in level_module.holes_of("rlimits")
     given = level_module.environment
     monkeypatch.setattr(level_module, "environment", lambda folder: {k: "" for k in given(folder) if k != "LANG"})
     monkeypatch.setitem(os.environ, "LANG", "C")
-    assert "the environment" in level_module._holes("rlimits")
+    assert "the environment" in level_module.holes_of("rlimits")
 
 
 def test_a_level_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(level_module, "_holes", lambda name: ["network"])
+    monkeypatch.setattr(level_module, "holes_of", lambda name: ["network"])
     assert level_module.why_not("namespaces") == "a program got through to network"
 
 
@@ -416,8 +416,8 @@ def test_its_own_code_may_lie_where_programs_have_their_scratch_folder(
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o755)
-        copy = Path(shutil.copytree(worker_module._HERE, f"{folder}/sandbox"))
-        monkeypatch.setattr(worker_module, "_HERE", copy)
+        copy = Path(shutil.copytree(worker_module.HERE, f"{folder}/sandbox"))
+        monkeypatch.setattr(worker_module, "HERE", copy)
         with Sandbox(Limits(seconds=5), use=name, workers=1) as made:
             assert made.run("import os; print(os.listdir('.'))").stdout == "[]\n"
             assert made.test("def f(x): return x * x", SQUARE)[0].outcome == "passed"

@@ -234,7 +234,7 @@ def test_outputs_are_compared_by_lines_words_and_numbers(output: str, wanted: st
 
 
 def test_required_isolation_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(level_module._found, "level", Level("rlimits"))
+    monkeypatch.setitem(level_module.chosen_level, "level", Level("rlimits"))
     with pytest.raises(SandboxError, match="isolation is required"):
         made(sandbox="required").preflight()
 

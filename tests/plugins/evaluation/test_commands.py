@@ -133,12 +133,12 @@ def test_the_commonest_error_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_chunks_are_bounded_by_count_and_size() -> None:
     from aftertrain.cli import verify
 
-    assert [len(chunk) for chunk in verify._chunks([b"{}"] * 70, 32)] == [32, 32, 6]
+    assert [len(chunk) for chunk in verify.chunks_of([b"{}"] * 70, 32)] == [32, 32, 6]
     long = b"x" * (verify.CHARACTERS // 2)
-    chunks = list(verify._chunks([long, long, b"a"], 32))
+    chunks = list(verify.chunks_of([long, long, b"a"], 32))
     assert [[number for number, _ in chunk] for chunk in chunks] == [[1, 2], [3]]
-    assert not list(verify._chunks([], 32))
-    assert [len(chunk) for chunk in verify._chunks([b"a", b"b", None, None, b"c"], 32)] == [2, 1]
+    assert not list(verify.chunks_of([], 32))
+    assert [len(chunk) for chunk in verify.chunks_of([b"a", b"b", None, None, b"c"], 32)] == [2, 1]
 
 
 HOLDS_A_MODEL = """
@@ -220,7 +220,7 @@ def test_lines_of_a_pipe_are_the_lines_that_were_written(size: int) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    found = [line for line in verify._as_they_come(reader) if line is not None]
+    found = [line for line in verify.as_they_come(reader) if line is not None]
     thread.join()
     os.close(reader)
     assert found == [b"one", b"", b"x" * 200_000 + b"\r", b"last"]

@@ -14,7 +14,7 @@ from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.evaluation.problems import Problems, _score
+from aftertrain.plugins.evaluation.problems import Problems, score_of
 from aftertrain.plugins.observers import wording
 
 
@@ -109,7 +109,7 @@ def test_errors_on_one_side_make_no_fall(
 def test_a_check_that_fails_decides_whatever_could_not_be_judged(
     verdicts: list[Verdict], outcome: str, value: float
 ) -> None:
-    found = _score(verdicts)
+    found = score_of(verdicts)
     assert (found.outcome, found.metrics["exact_match"]) == (outcome, value)
 
 

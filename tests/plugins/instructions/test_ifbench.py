@@ -155,15 +155,15 @@ def test_start_verb_asks_the_tagger(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
     small.save_to_json(lang="eng", loc=str(tmp_path / tagger.FOLDER))
     needs.lacking.cache_clear()
-    tagger._tagger.cache_clear()
+    tagger.loaded_tagger.cache_clear()
     try:
         assert _judge("Run home now, please.", _one("words:start_verb")).value == 1.0
         assert _judge("Cats run.", _one("words:start_verb")).value == 0.0
         for text in (["Run"], ["Cats", "run"], ["Run", "home", "Cats", "run", "home"], ["home"] * 5):
-            assert tagger.first_tag(text) == tagger._tagger().tag(text)[0][1]
+            assert tagger.first_tag(text) == tagger.loaded_tagger().tag(text)[0][1]
     finally:
         needs.lacking.cache_clear()
-        tagger._tagger.cache_clear()
+        tagger.loaded_tagger.cache_clear()
 
 
 def test_preflight_tells_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

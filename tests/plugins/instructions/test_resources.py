@@ -73,7 +73,7 @@ def test_sentences_and_words_are_nltks() -> None:
 @pytest.mark.slow
 def test_ngrams_are_langdetects() -> None:
     """The n-grams that are drawn, in order: the draws differ, since langdetect's answer hangs on one seed."""
-    languages, factory = resources._languages(), _factory()
+    languages, factory = resources.known_languages(), _factory()
     grams = list(languages._rows)
     texts = _texts(LETTERS, 2_000, 40)
     for text in [*texts, "".join(texts[:400]), "".join(texts).replace(" ", "@")]:

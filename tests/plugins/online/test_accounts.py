@@ -145,7 +145,7 @@ def test_a_stage_that_forgets_a_step_is_found(bench: Callable[..., Any]) -> None
             self.accounts.step(number, judged, pack_minibatches(judged, 1, 64, "segment"))
 
     with (
-        patch.object(stage_module._Training, "_step", step),
+        patch.object(stage_module.Training, "_step", step),
         patch.object(stage_module, "save_checked", lambda *given, **named: saved),
         pytest.raises(RunError, match=r"ticket: 34 owed, 30 ended \(30 trained\): 4 lost"),
     ):

@@ -158,7 +158,7 @@ def test_waiting_can_be_given_up(batch: Any, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     tmp_path.joinpath("key.lock").touch()
-    with cache._locked(tmp_path / "key.lock", stop), pytest.raises(KeyboardInterrupt):
+    with cache.lock_file(tmp_path / "key.lock", stop), pytest.raises(KeyboardInterrupt):
         cached(tmp_path, "key", Maker(batch), warn=refuse, pause=stop)
 
 

@@ -173,8 +173,8 @@ def test_the_reference_is_computed_once(
     from aftertrain.plugins.training import reference
 
     computed = []
-    original = reference._compute
-    monkeypatch.setattr(reference, "_compute", lambda *args: computed.append(1) or original(*args))
+    original = reference.compute_column
+    monkeypatch.setattr(reference, "compute_column", lambda *args: computed.append(1) or original(*args))
     settings = {"loss": LOSSES["dpo"], "data": data_for("dpo", pairs, pairs)}
     bench("stage", **settings).run()
     bench("stage", **settings).run()

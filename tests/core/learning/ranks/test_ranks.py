@@ -90,7 +90,7 @@ def test_buckets_keep_every_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(processes, "BUCKET", 5)
     tensors = [torch.zeros(n) for n in (2, 2, 2, 9, 1)]
-    buckets = [[tensor.numel() for tensor in bucket] for bucket in processes._buckets(tensors)]
+    buckets = [[tensor.numel() for tensor in bucket] for bucket in processes.buckets_of(tensors)]
     assert buckets == [[2, 2], [2], [9], [1]]
 
 
