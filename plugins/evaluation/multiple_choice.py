@@ -1,4 +1,4 @@
-"""Questions with choices, by the log-likelihood of each choice, in the two formulations of OLMES.
+"""Questions with choices, by the log-likelihood of each choice, in the two formulations of OLMES (F43).
 
 `mcf` lists lettered choices and scores " A", " B" …; `cf` scores the text of each choice after the bare question.
 """

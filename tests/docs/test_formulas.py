@@ -1,8 +1,8 @@
 """docs/formulas.md tells the truth about which formulas of the source document exist.
 
-A row is `| id | what | state | module | test | page |`. *done* and *part* need a module that cites the id, a test that
-cites it and a page of the documentation; *planned* has none of the three. Code and tests that both cite an id make it
-at least *part*.
+A row is `| id | what | state | reach | module | test | page |`. *done* and *part* need a module that cites the id, a
+test that cites it and a page of the documentation, *done* a way to reach it too (`test_reach.py` goes it); *planned*
+has none of the four. Code and tests that both cite an id make it at least *part*.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Row:
     id: str
     what: str
     state: str
+    reach: str
     module: str
     test: str
     page: str
@@ -77,12 +78,13 @@ def test_every_formula_has_one_row(table: dict[str, Row]) -> None:
 def test_state_is_true(table: dict[str, Row], id: str) -> None:
     row = table[id]
     if row.state == "planned":
-        assert (row.module, row.test, row.page) == ("", "", ""), f"{id} is planned and yet names a place"
+        assert (row.reach, row.module, row.test, row.page) == ("", "", "", ""), f"{id} is planned and yet names a place"
         both = citations(*CODE)[id] and cited_in_tests(id)
         assert not both, f"{id} is planned, but code {sorted(citations(*CODE)[id])} and tests cite it"
         return
     assert row.state.split(":")[0] in ("done", "part"), f"{id}: state {row.state!r}"
     assert row.state == "done" or row.state.startswith("part: "), f"{id}: 'part: ' is followed by what is missing"
+    assert row.reach or row.state != "done", f"{id} is done, and no command or recipe line reaches it"
     modules, tests = targets(row.module), targets(row.test)
     assert modules, f"{id} names no module"
     assert tests, f"{id} names no test"
@@ -97,6 +99,8 @@ def test_state_is_true(table: dict[str, Row], id: str) -> None:
 
 
 def test_reader() -> None:
-    text = "| id | what | state | module | test | page |\n|--|--|--|--|--|--|\n| F1 | Q(d) | planned | | | |\n"
-    assert rows(text) == {"F1": Row("F1", "Q(d)", "planned", "", "", "")}
+    text = (
+        "| id | what | state | reach | module | test | page |\n|--|--|--|--|--|--|--|\n| F1 | Q | planned | | | | |\n"
+    )
+    assert rows(text) == {"F1": Row("F1", "Q", "planned", "", "", "", "")}
     assert targets("`core/batch.py`, `core/loss.py`") == ["core/batch.py", "core/loss.py"]

@@ -1,4 +1,4 @@
-"""Multiple choice: prompts against OLMES's own requests, accuracy by hand, rows that do not fit."""
+"""Multiple choice (F43): prompts against OLMES's own requests, accuracy by hand, rows that do not fit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,232 @@
+"""The column *reach* of docs/formulas.md: the page's recipe and commands run, and show what they are said to show.
+
+A cell holds items, parted by `; `, each with what reaches the formula before an arrow, and behind it what the output
+calls the quantity:
+
+- STAGE: `line` → `name`: a line of the stage in the page's recipe, and a name in that stage's events.
+- `aftertrain …` → `text`: a command, run here among the page's files, and a text that it prints.
+- [page](link): `code` → `name`: what the examples of another page run (`test_examples.py`), with an assertion there on
+  the name.
+
+`VALUES` holds what can be worked out by hand from the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.cli import main
+from tests.docs.test_examples import blocks
+from tests.docs.test_formulas import TABLE, rows, targets
+
+ITEM = re.compile(r"(?:(?P<stage>[a-z-]+): |\[[^\]]+\]\((?P<page>[^)]+)\): )?(?P<reached>`.+`) → (?P<shown>`.+`)")
+REACHES = {id: row.reach for id, row in rows(TABLE.read_text(encoding="utf-8")).items() if row.reach}
+
+
+def items(cell: str) -> list[re.Match[str]]:
+    found = [ITEM.fullmatch(part) for part in cell.split("; ")]
+    assert all(found), f"not of one of the three forms: {cell}"
+    return [match for match in found if match is not None]
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Keys of mappings, at any depth, and the names of metrics of scores."""
+    if isinstance(value, Mapping):
+        yield from value
+        yield from [value["metric"]] if isinstance(value.get("metric"), str) else []
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The files of docs/formulas.md in a folder, and what its recipe left."""
+
+    folder: Path
+    events: list[dict[str, Any]]
+
+    def names(self, stage: str) -> set[str]:
+        of_stage = [event for event in self.events if event["stage"] == stage]
+        return {event["name"] for event in of_stage} | {name for event in of_stage for name in leaves(event["data"])}
+
+    def metrics(self, stage: str) -> list[dict[str, Any]]:
+        return [event["data"] for event in self.events if (event["stage"], event["name"]) == (stage, "metrics")]
+
+    def samples(self, step: int) -> list[dict[str, Any]]:
+        (path,) = self.folder.glob(f"runs/formulas/stages/rlvr-*/samples/step-{step:05d}.jsonl")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def command(self, words: str) -> str:
+        """What a command prints."""
+        output = StringIO()
+        with chdir(self.folder), redirect_stdout(output), redirect_stderr(output):
+            assert main(shlex.split(words)[1:]) == 0, output.getvalue()
+        return output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("reach")
+    for block in blocks(TABLE.read_text(encoding="utf-8")):
+        (folder / str(block.title)).write_text(block.text, encoding="utf-8")
+    ready = Page(folder, [])
+    ready.command("aftertrain run formulas.yaml")
+    lines = (folder / "runs" / "formulas" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ready.events.extend(map(json.loads, lines))
+    return ready
+
+
+@pytest.mark.parametrize("id", REACHES)
+def test_it_is_reached_and_shown(page: Page, id: str) -> None:
+    recipe = (page.folder / "formulas.yaml").read_text(encoding="utf-8")
+    for item in items(REACHES[id]):
+        reached, shown = targets(item["reached"]), targets(item["shown"])
+        if item["stage"]:
+            (lines,) = re.findall(rf"^  {item['stage']}:.*\n(?:    .*\n)*", recipe, re.MULTILINE)
+            assert [line for line in reached if line not in lines] == []
+            assert set(shown) <= page.names(item["stage"])
+        elif item["page"]:
+            examples = blocks((TABLE.parent / item["page"]).read_text(encoding="utf-8"))
+            assert any(reached[0] in block.text for block in examples if block.language in ("console", "python"))
+            assertions = [line for block in examples for line in block.text.splitlines() if line.startswith("assert ")]
+            assert all(any(name in line for line in assertions) for name in shown)
+        else:
+            output = " ".join(page.command(reached[0]).split())
+            assert [text for text in shown if text not in output] == []
+
+
+def one_pair_loss(page: Page, stage: str, gamma: float = 0.0) -> None:
+    """−log σ(margin − γ) of each step's one pair."""
+    for step in page.metrics(stage):
+        assert step["loss"] == pytest.approx(math.log1p(math.exp(gamma - step["margin"])), abs=1e-6)
+        assert step["margin"] == pytest.approx(step["reward_chosen"] - step["reward_rejected"], abs=1e-6)
+
+
+def f11(page: Page) -> None:
+    """λ = ½ times the mean of −H over tokens, on the mean of −log p."""
+    for step in page.metrics("sft"):
+        assert step["loss"] == pytest.approx(step["nll_per_token"] + 0.5 * step["regularizer"], abs=1e-6)
+        assert step["regularizer"] == pytest.approx(-step["entropy"])
+
+
+def f12(page: Page) -> None:
+    """η₀ = 4e-4, t_w half of 4 steps, all batches full: √½, then 1."""
+    rates = [step["learning_rate"] for step in page.metrics("sft")]
+    assert rates == pytest.approx([4e-4 * math.sqrt(0.5), 4e-4, 4e-4, 4e-4])
+
+
+def f13(page: Page) -> None:
+    """λ = 20: of two sources with four rows each every batch of four takes two and two, of entropy log 2."""
+    assert [step["batch_source_entropy"] for step in page.metrics("sft")] == pytest.approx([math.log(2)] * 4)
+
+
+def f15(page: Page) -> None:
+    """log 2 at the first step, where policy and reference are one."""
+    one_pair_loss(page, "dpo")
+    assert page.metrics("dpo")[0]["loss"] == pytest.approx(math.log(2))
+
+
+def f16(page: Page) -> None:
+    """As F15; five times the mean of no more than 24 tokens is less than the sum."""
+    one_pair_loss(page, "dpo-length")
+    assert page.metrics("dpo-length")[0]["loss"] == pytest.approx(math.log(2))
+
+
+def f17(page: Page) -> None:
+    """γ = ½; the reward is 2/|y| times the log-prob, |y| a whole number."""
+    one_pair_loss(page, "simpo", gamma=0.5)
+    for step in page.metrics("simpo"):
+        tokens = 2 * step["logps_chosen"] / step["reward_chosen"]
+        assert tokens == pytest.approx(round(tokens), abs=1e-3)
+
+
+def f22(page: Page) -> None:
+    """β₀ = 0.1, T = 2, L = ½: 0.1·√½·√(½/log 2), for the first step's loss is log 2 under any β."""
+    assert page.metrics("dpo")[0]["beta"] == pytest.approx(0.1 * math.sqrt(0.5) * math.sqrt(0.5 / math.log(2)))
+
+
+def weight(step: int) -> float:
+    """λ₀ = 1, T_warm = 4, T_decay = 10."""
+    return math.sqrt(step / 4) * math.exp(-step / 10)
+
+
+def f26(page: Page) -> None:
+    """½·base + λ·R_verify with r_pos = 10 and r_neg = −1; a reply without an answer earns 0 (F27)."""
+    paid = {1.0: 10.0, 0.0: -1.0, None: 0.0}
+    for step in (1, 2):
+        for sample in page.samples(step):
+            verified = paid[sample["verdicts"][0]["value"]]
+            assert sample["earned"] == pytest.approx(0.5 * sample["base"] + weight(step) * verified)
+
+
+def f28(page: Page) -> None:
+    """No distance before the first update, some after it."""
+    first, second = page.metrics("rlvr")
+    assert first["kl"] == 0
+    assert second["kl"] != 0
+
+
+def f30(page: Page) -> None:
+    """The mean of what replies earned."""
+    for step, metrics in enumerate(page.metrics("rlvr"), 1):
+        earned = [sample["earned"] for sample in page.samples(step)]
+        assert metrics["batch_reward"] == pytest.approx(sum(earned) / 8)
+
+
+def f31(page: Page) -> None:
+    assert [step["verification_weight"] for step in page.metrics("rlvr")] == pytest.approx([weight(1), weight(2)])
+
+
+def f34(page: Page) -> None:
+    """γ = λ = 1 and no KL yet: from every token on, the return is the reply's one reward, given at its end."""
+    samples = page.samples(1)
+    total = sum(sample["tokens"] * sample["reward"] for sample in samples)
+    mean = total / sum(sample["tokens"] for sample in samples)
+    assert page.metrics("rlvr")[0]["return_mean"] == pytest.approx(mean, abs=1e-5)
+
+
+def f35(page: Page) -> None:
+    """By the running figures of the first step alone its own rewards come to mean 1 and spread 2."""
+    first = page.metrics("rlvr")[0]
+    assert (first["reward"], first["reward_std"]) == (pytest.approx(1), pytest.approx(2))
+    earned = [sample["earned"] for sample in page.samples(1)]
+    assert first["running_reward_mean"] == pytest.approx(sum(earned) / 8)
+
+
+def f38(page: Page) -> None:
+    for step in page.metrics("rlvr"):
+        spent = sum(step["timing"][part] for part in ("generate", "verify", "update"))
+        assert step["timing"]["tokens_per_second"] == pytest.approx(step["response_tokens"] / spent)
+
+
+VALUES: dict[str, Callable[[Page], None]] = {
+    "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F22": f22, "F26": f26, "F27": f26,
+    "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F38": f38,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("id", VALUES)
+def test_its_value_is_right(page: Page, id: str) -> None:
+    VALUES[id](page)
+
+
+def test_items_are_read() -> None:
+    stage, command, other = items("sft: `a: 1`, `b` → `x`, `y`; `aftertrain plan r.yaml` → `z`; [p](q.md): `c` → `d`")
+    assert (stage["stage"], targets(stage["reached"]), targets(stage["shown"])) == ("sft", ["a: 1", "b"], ["x", "y"])
+    assert (command["stage"], command["page"], other["page"]) == (None, None, "q.md")
+    with pytest.raises(AssertionError, match="not of one of the three forms: aftertrain plan"):
+        items("aftertrain plan")
