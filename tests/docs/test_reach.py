@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,12 @@ class Page:
 
     def command(self, words: str) -> str:
         """What a command prints."""
-        output = StringIO()
-        with chdir(self.folder), redirect_stdout(output), redirect_stderr(output):
-            assert main(shlex.split(words)[1:]) == 0, output.getvalue()
-        return output.getvalue()
+        screen = TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True)
+        with chdir(self.folder), redirect_stdout(screen), redirect_stderr(screen):
+            status = main(shlex.split(words)[1:])
+        output = screen.detach().getvalue().decode()  # type: ignore[attr-defined]
+        assert status == 0, output
+        return str(output)
 
 
 @pytest.fixture(scope="module")
