@@ -46,7 +46,7 @@ class EventLog:
     def emit(self, event: Event, stage: str = "", step: int | None = None) -> Entry:
         """Write one event to the operating system, so that it outlives this process.
 
-        Whatever its fields hold can be written: they become plain (`core.cleaning`), for the listener too.
+        Whatever its fields hold can be written: they become plain (`core.ground.cleaning`), for the listener too.
 
         Raises:
             RunError: the disk is full or the folder unwritable; the file ends with the event before.

@@ -242,7 +242,7 @@ class RowsTrained(Event):
 
 @dataclass(frozen=True, slots=True)
 class Saved(Event):
-    """What was checked of the folder that a training stage leaves (see `core.saved`).
+    """What was checked of the folder that a training stage leaves (see `core.learning.saved`).
 
     Attributes:
         kind: `model` or `adapter`.

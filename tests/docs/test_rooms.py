@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -43,6 +45,35 @@ def test_no_files_import_each_other(rooms: ModuleType, graph: dict[str, set[str]
     assert len(graph) > 400
     assert "aftertrain.core.errors" in graph["aftertrain.core.text.chat"]
     assert rooms.circles(graph) == []
+
+
+def test_modules_and_files_that_prose_names_are_there(graph: dict[str, set[str]]) -> None:
+    """`core.learning.seeding.sub_seed` in a docstring, `core/learning/rl.py` on a page; the page of moves apart."""
+    lost = []
+    for file in _prose():
+        text = file.read_text(encoding="utf-8")
+        where = file.relative_to(ROOT).as_posix()
+        for dotted in re.findall(r"`(core(?:\.[a-z_]+)+)", text):
+            parts = f"aftertrain.{dotted}".split(".")
+            modules = [".".join(parts[:count]) for count in range(3, len(parts) + 1)]
+            last = max((name for name in modules if name in graph), key=len, default="")
+            # What follows a module is a name in it; what follows a room must be one of its modules.
+            if not last or (_is_room(last) and last != modules[-1]):
+                lost.append(f"{where}: {dotted}")
+        paths = re.findall(r"`((?:core|registry|plugins|tests/\w+|docs|src/aftertrain)/[\w/]+\.py)\b", text)
+        lost += [f"{where}: {path}" for path in paths if not (ROOT / path).exists()]
+    assert lost == []
+
+
+def _prose() -> Iterator[Path]:
+    for folder, kinds in (("core", "py"), ("registry", "py"), ("plugins", "py"), ("src", "py tmpl"), ("docs", "md")):
+        for kind in kinds.split():
+            yield from (path for path in (ROOT / folder).rglob(f"*.{kind}") if path.name != "migration.md")
+    yield from (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+
+
+def _is_room(module: str) -> bool:
+    return (ROOT / module.removeprefix("aftertrain.").replace(".", "/")).is_dir()
 
 
 def test_imports_of_every_form_are_seen(rooms: ModuleType, tmp_path: Path) -> None:
