@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from aftertrain.core.errors import DataError
-from aftertrain.core.events import RunDone, RunStarted, StageReused, Timing, Warned
+from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RunError
+from aftertrain.core.events import DataCheck, RunDone, RunStarted, StageReused, Timing, Warned
 from aftertrain.core.learning.seeding import use_determinism
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import find_model, model_digest
@@ -22,10 +22,9 @@ from aftertrain.core.run.job import RunResult
 from aftertrain.core.run.launched import Line
 from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.manifest import Base, Manifest, hardware, machine, packages, python_version
-from aftertrain.core.run.opening import problems
 from aftertrain.core.run.session import Session
 from aftertrain.core.run.stage_run import StageRun
-from aftertrain.core.stage import BASE
+from aftertrain.core.stage import BASE, PlanContext, ReadsAhead
 
 LIBRARIES = ("aftertrain", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 """Whose versions the event `run_started` has."""
@@ -105,12 +104,38 @@ class Walk:
         return machine(threads, session.ranks.size)
 
     def _check(self) -> None:
-        refused = problems(self.session, self.nodes, self.artifacts[BASE].path)
-        if len(refused) == 1:
-            ((self.current, problem),) = refused.items()
+        """Look at every stage before the first one runs: what the last one cannot use is told today."""
+        problems: dict[str, AftertrainError] = {}
+        for node in self.nodes:
+            self.session.stop_if_asked()
+            try:
+                with node.at_work():
+                    node.stage.fingerprints()
+                    self._check_stage(node)
+            except Interrupted:
+                raise
+            except AftertrainError as error:
+                problems[node.name] = error
+        if len(problems) == 1:
+            ((self.current, problem),) = problems.items()
             raise problem
-        if refused:
-            raise DataError("\n".join(f"stage {name!r}: {problem}" for name, problem in refused.items()))
+        if problems:
+            raise DataError("\n".join(f"stage {name!r}: {problem}" for name, problem in problems.items()))
+
+    def _check_stage(self, node: Node) -> None:
+        """What `plan` checks, and its rows, unless the stage was done before: it is likely to be reused."""
+        session, job, stage = self.session, self.session.job, node.stage
+        done = any((folder / "done.json").exists() for folder in session.folder.versions(node.name))
+        if done and not job.restart:
+            return
+        base, seed, template = self.artifacts[BASE].path, job.recipe.seed_of(node.name), job.recipe.chat_template
+        context = PlanContext(node.name, base, seed, job.builder, template, figures=False)
+        if isinstance(stage, ReadsAhead):
+            session.log.emit(DataCheck(node.name))
+        if failed := [f"{item.label}: {item.value}" for item in stage.plan(context) if item.status == "error"]:
+            raise RunError(f"stage {node.name!r} cannot start: {'; '.join(failed)}")
+        if isinstance(stage, ReadsAhead):
+            stage.check_data(context, session.stopping)
 
     def _stage(self, node: Node, here: Mapping[str, object]) -> None:
         session = self.session

@@ -100,7 +100,7 @@ class Online(Stage[OnlineSettings]):
         unnamed_ends(context.model, tokenizer)
         items += [PlanItem("template", fault, "warning") for fault in template_checks.template_faults(tokenizer)]
         if context.figures:
-            items += [PlanItem("engine", note, "warning") for note in self._notes()]
+            items += [PlanItem("engine", note, "warning") for note in engine.notes()]
             items += plan.plan_items(self.settings, self._prompts(context.model, tokenizer, self._verifiers()))
         return items
 
@@ -134,9 +134,6 @@ class Online(Stage[OnlineSettings]):
         pool = shared_pool(self.settings.verification)
         return {name: isolate(verifier, pool) for name, verifier in built.items()}
 
-    def _notes(self) -> Sequence[str]:
-        return self.builder.build(self.settings.engine).notes()
-
     def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
         folder = context.model if isinstance(context, PlanContext) else context.inputs["model"].path
         return load_tokenizer(folder, context.chat_template)
@@ -162,7 +159,7 @@ class Training:
     def __init__(self, stage: Online, context: StageContext) -> None:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
-        self.notes = stage._notes()
+        self.notes = stage.builder.build(stage.settings.engine).notes()
         self.tokenizer = stage._tokenizer(context)
         self.verifiers = stage._verifiers()
         self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer, self.verifiers)

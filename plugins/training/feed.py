@@ -69,12 +69,10 @@ class Feed(ABC):
         """Metrics of how step `step` was put together."""
         return {}
 
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write into a checkpoint what the step number does not say of the position."""
+    def save(self, folder: Path) -> None:  # noqa: B027  the step number is a position
+        """Write into a checkpoint what the step number does not say of the position; nothing by default."""
 
-    @abstractmethod
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> None:  # noqa: B027
         """Go to the position that `save` wrote.
 
         Raises:
@@ -114,12 +112,6 @@ class Planned(Feed):
 
     def epoch(self, step: int) -> float:
         return step / self.plan.steps_per_epoch
-
-    def save(self, folder: Path) -> None:
-        """Nothing: the step number is the position."""
-
-    def restore(self, folder: Path) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
