@@ -91,7 +91,7 @@ class Ledger:
             RunError: what ended is not what was owed, or tokens do not add up; says which unit and by how many.
         """
         total = self.total()
-        faults = [f"{unit}: {fault}" for unit, account in total.items() for fault in _faults(account)]
+        faults = faults_of(total)
         if faults and self._ranks.first:
             raise RunError(
                 f"stage {stage!r} ended with books that do not balance, and is not done: {'; '.join(faults)}. Its work "
@@ -104,6 +104,11 @@ class Ledger:
             )
             for unit, account in total.items()
         }
+
+
+def faults_of(accounts: Mapping[str, Account]) -> list[str]:
+    """Where what ended is not what was owed, or tokens do not add up; empty of books that balance."""
+    return [f"{unit}: {fault}" for unit, account in accounts.items() for fault in _faults(account)]
 
 
 def worded(unit: str, owed: int, states: Mapping[str, int], tokens: Mapping[str, int]) -> str:

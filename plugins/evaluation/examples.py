@@ -50,7 +50,7 @@ def truthfulqa(folder: Path) -> dict[str, Any]:
 def evaluate(folder: Path) -> dict[str, Any]:
     """Both kinds of task."""
     tasks = [{"use": "gsm8k", **gsm8k(folder)}, {"use": "multiple_choice", **multiple_choice(folder)}]
-    return {"tasks": tasks, "temperatures": [0.0, 1.0]}
+    return {"tasks": tasks, "temperatures": [0.0, 1.0], "max_new_tokens": 8}
 
 
 EXAMPLES = {

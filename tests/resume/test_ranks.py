@@ -187,6 +187,9 @@ def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -
         assert a["tokens"] <= b["tokens"], "fillers are computed, and counted as such"
         for name in ("loss", "grad_norm", "nll_per_token"):
             assert b[name] == pytest.approx(a[name], rel=1e-5), name
+    books = [[event.data for event in _events(run) if event.name == "ledger"] for run in (one, two)]
+    assert books[0] == books[1], "each rank enters its share"
+    assert len(books[0]) == 1
     manifest = json.loads((two / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["ranks"] == 2
     started = [event for event in _events(two) if event.name == "stage_started"]
@@ -227,6 +230,8 @@ def test_kill_and_ctrl_c_of_two_ranks_change_no_bit(recipe: Path, tmp_path: Path
     assert process.returncode == 0, output + errors
     assert "goes on after step" in output
     assert _digest(run) == _digest(whole)
+    books = [[event.data for event in _events(one) if event.name == "ledger"] for one in (run, whole)]
+    assert books[0] == books[1] != [], "what was killed is entered once"
 
 
 def test_two_ranks_are_gone_on_with_by_one_only_when_asked(recipe: Path, tmp_path: Path) -> None:

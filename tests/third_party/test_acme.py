@@ -123,6 +123,47 @@ def test_a_recipe_uses_it_by_name(aftertrain: Shell, recipe: Path, tmp_path: Pat
     assert {score["n"] for score in scores} == {4}
 
 
+CARELESS = """
+from acme_aftertrain.short import Short
+
+
+class Careless(Short):
+    def rows(self):
+        return list(super().rows())[1:]
+"""
+
+
+@pytest.mark.slow
+def test_its_stage_keeps_books(aftertrain: Shell, tmp_path: Path) -> None:
+    """Of five rows two are short, two are long, one is none; one that forgets a row is not done."""
+    tiny_model(tmp_path / "model")
+    replies = ["No.", "Yes.", "That depends on what is meant.", "It is hard to say, is it not?"]
+    rows = [
+        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": text}]} for text in replies
+    ]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "no JSON\n")
+    (tmp_path / "careless.py").write_text(CARELESS)
+    stages = "stages: {short: {use: acme/short, data: {use: jsonl, path: talks.jsonl}}}"
+    (tmp_path / "recipe.yaml").write_text(f"name: shorts\nmodel: ./model\nthreads: 1\n{stages}\n")
+    done = aftertrain("run", "recipe.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    balance = "short: books balance: 5 rows: 2 kept, 1 dropped: not json, 2 dropped: too long"
+    assert balance in done.stdout.splitlines()
+    events = [json.loads(line) for line in (tmp_path / "runs/shorts/events.jsonl").read_text().splitlines()]
+    (ledger,) = [event["data"] for event in events if event["name"] == "ledger"]
+    assert ledger["row"]["states"] == {"kept": 2, "dropped: not_json": 1, "dropped: too long": 2}
+    failed = aftertrain(
+        "run",
+        "recipe.yaml",
+        "name=careless",
+        "stages.short.use=./careless.py:Careless",
+        "stages.short.data={use: jsonl, path: talks.jsonl}",
+    )
+    assert failed.returncode == 1
+    assert "stage 'short' ended with books that do not balance, and is not done: row: 5 owed, 4 ended" in failed.stderr
+    assert not list((tmp_path / "runs/careless").rglob("done.json"))
+
+
 @pytest.mark.slow
 def test_its_mistakes_are_told_with_its_package(aftertrain: Shell, recipe: Path) -> None:
     told = aftertrain("plan", str(recipe), "stages.pairs.loss.marign=1", "stages.scores.tasks.0.use=acme/capitols")

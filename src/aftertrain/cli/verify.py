@@ -22,7 +22,8 @@ import click
 
 from aftertrain.api.cases import case_of
 from aftertrain.cli.agreement import COLUMN, Agreement
-from aftertrain.core.errors import DataError
+from aftertrain.core.book import Book
+from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.ground.cleaning import printable, unobeyed
 from aftertrain.core.records import Verdict, VerificationCase
 
@@ -38,6 +39,7 @@ SHOWN = 200
 KINDS = 1000
 """Different errors that are counted."""
 STANDARD = "-"
+VERIFICATION = "verification"
 PAUSE = 0.02
 """Seconds without input after which what has been read is judged."""
 
@@ -112,6 +114,7 @@ class Tally:
     bad: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     agreement: Agreement = field(default_factory=Agreement)
+    book: Book = field(default_factory=Book)
 
     @property
     def judged(self) -> int:
@@ -160,28 +163,44 @@ class _Writer:
 
 
 def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Writer, bar: Any, source: str) -> Tally:
-    """Judge batch by batch; `bar` is told how many lines are done. A line that is None: no more come for now."""
+    """Judge batch by batch; `bar` is told how many lines are done. A line that is None: no more come for now.
+
+    Raises:
+        RunError: a line got no verdict, or two.
+    """
+    from aftertrain.core.run.ledger import faults_of
     from aftertrain.core.verification import Isolated
 
     tally = Tally()
     for chunk in chunks_of(lines, POOLED if isinstance(verifier, Isolated) else UNPOOLED):
-        cases, labels = [], []
-        for number, line in chunk:
-            if not line.strip():
-                continue
+        cases, labels, numbers = [], [], []
+        filled = [(number, line) for number, line in chunk if line.strip()]
+        tally.book.owe(VERIFICATION, [number for number, _ in filled])
+        for number, line in filled:
             try:
                 row = read_row(line, number)
                 case = case_of(row, number, needs_truth=verifier.needs_truth)
                 labels.append(tally.agreement.label(row, number))
                 cases.append(case)
+                numbers.append(number)
             except (ValueError, TypeError) as error:
                 tally.bad += 1
+                tally.book.drop(VERIFICATION, "bad line", number)
                 click.echo(printable(f"{source}:{number}: {error}; this line is left out"), err=True)
-        for (case, verdict), label in zip(_in_order(verifier, cases), labels, strict=True):
+        by_outcome: dict[str, list[int]] = {}
+        for (case, verdict), label, number in zip(_in_order(verifier, cases), labels, numbers, strict=False):
             tally.add(verdict, label)
             writer.write(case, verdict, label)
+            by_outcome.setdefault(verdict.outcome, []).append(number)
             bar.advance(1)
+        for outcome, ended in by_outcome.items():
+            tally.book.end(VERIFICATION, outcome, ended)
         bar.advance(len(chunk) - len(cases))
+    if faults := faults_of(tally.book.accounts):
+        raise RunError(
+            f"{source}: not every line got one verdict: {'; '.join(faults)}. That is a defect of the verifier or of "
+            "aftertrain, not of your lines: report it with them; what was written is no whole result"
+        )
     return tally
 
 

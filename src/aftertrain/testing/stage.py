@@ -1,12 +1,13 @@
-"""What a stage promises before it runs: its place in the graph, stable fingerprints, a plan without weights."""
+"""What a stage promises: its place in the graph, stable fingerprints, a plan without weights, books that balance."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from aftertrain.testing.promise import Promise, Subject, require
+from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked, require
 
 if TYPE_CHECKING:
     from aftertrain.core.stage import Stage
@@ -52,6 +53,58 @@ def it_plans_without_weights(subject: Subject) -> None:
     require(not errors, f"the plan of its example has errors: {'; '.join(errors)}")
 
 
+def its_books_balance(subject: Subject) -> None:
+    """Run on a tiny model, stopped and gone on with, it ends with what it owed (`StageContext.book`)."""
+    from aftertrain.core.book import Book
+    from aftertrain.core.errors import AftertrainError, Interrupted, RunError
+    from aftertrain.core.records import Artifact
+    from aftertrain.core.run.checkpoint import Checkpoints
+    from aftertrain.core.run.ledger import Ledger
+    from aftertrain.core.stage import StageContext
+    from aftertrain.testing.model import tiny_model
+
+    parents = _stage(subject).inputs()
+    if others := [parent.role for parent in parents if "model" not in parent.types]:
+        raise Unchecked(f"it is run on models, and its inputs {', '.join(others)} are none")
+    model, folder = subject.folder / "model", subject.folder / "run"
+    tiny_model(model)
+    folder.mkdir()
+    for stops in (True, False):
+        ledger = Ledger(Book())
+        checkpoints = Checkpoints(folder / "checkpoints", beside=ledger.save)
+        if (latest := checkpoints.latest()) is not None:
+            ledger.restore(latest[1])
+        context = StageContext(
+            name="tried",
+            folder=folder,
+            seed=0,
+            inputs={parent.role: Artifact("model", str(model), parent.stage, "0") for parent in parents},
+            builder=subject.builder,
+            checkpoints=checkpoints,
+            emit=lambda event, step=None, /: None,
+            stopping=_after(2) if stops else lambda: False,
+            book=ledger.book,
+        )
+        try:
+            _stage(subject).run(context)
+        except Interrupted:
+            require(stops, "it stopped though nobody asked")
+            continue
+        except AftertrainError as error:
+            raise Unchecked(f"its example cannot be run on a tiny model: {error}") from error
+        break
+    try:
+        ledger.close("tried")
+    except RunError as error:
+        raise BrokenPromise(str(error)) from error
+
+
+def _after(times: int) -> Callable[[], bool]:
+    """True from the time after so many on."""
+    asked = iter(range(times))
+    return lambda: next(asked, None) is None
+
+
 def _artifact_types() -> frozenset[str]:
     from aftertrain.core.records import Artifact
 
@@ -70,4 +123,5 @@ PROMISES: tuple[Promise, ...] = (
     its_place_in_the_graph_is_clear,
     fingerprints_are_stable,
     it_plans_without_weights,
+    its_books_balance,
 )

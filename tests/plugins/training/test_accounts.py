@@ -20,7 +20,7 @@ from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError, RunError
 from aftertrain.core.learning.step import StepResult
 from aftertrain.core.settings import Settings
-from aftertrain.plugins.training import train
+from aftertrain.plugins.training import attempt
 from aftertrain.plugins.training.feed import Planned
 
 ROWS = ("plain", "plain", "long", "longer", "not_json", "empty_reply")
@@ -216,9 +216,9 @@ def finish(stage: Any, course: Callable[..., Any]) -> None:
     """Run the stage, again after each kill."""
     saved = SimpleNamespace(event="saved", facts=dict)
     with (
-        patch.object(train, "train_step", course),
-        patch.object(train, "save_checked", lambda *given, **named: saved),
-        patch.object(train, "name_ends", lambda *given: None),
+        patch.object(attempt, "train_step", course),
+        patch.object(attempt, "save_checked", lambda *given, **named: saved),
+        patch.object(attempt, "name_ends", lambda *given: None),
     ):
         while True:
             try:
@@ -272,7 +272,7 @@ def test_a_packer_that_loses_a_sample_is_found(bench: Callable[..., Any], conver
         return pack_share(atoms[1:], budget, **share)
 
     stage = made(bench, tmp_path, conversations, loss=LOSSES["sft"])
-    with patch.object(train, "pack_share", lossy), pytest.raises(RunError, match=r"tokens owed, .* accounted for"):
+    with patch.object(attempt, "pack_share", lossy), pytest.raises(RunError, match=r"tokens owed, .* accounted for"):
         finish(stage, Course(set(), set()))
 
 

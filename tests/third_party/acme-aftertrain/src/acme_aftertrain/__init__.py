@@ -9,7 +9,7 @@ AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add a loss, a verifier and an evaluation task."""
+    """Add a loss, a verifier, an evaluation task and a stage."""
     registry.add(
         "loss",
         "acme/margin",
@@ -30,6 +30,13 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.capitals:Capitals",
         "acme_aftertrain.settings:CapitalsSettings",
         "capitals of a few countries, judged by a verifier of choice",
+    )
+    registry.add(
+        "stage",
+        "acme/short",
+        "acme_aftertrain.short:Short",
+        "acme_aftertrain.settings:ShortSettings",
+        "keeps the conversations of a data set whose replies are short",
     )
 
 

@@ -1,7 +1,23 @@
-"""Replies and what they are worth, for the conformance kit."""
+"""Replies and what they are worth, and settings of a stage, for the conformance kit."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+
+def short(folder: Path) -> dict[str, object]:
+    """Two conversations, of which one is short, and a line that is none."""
+    replies = ("Yes.", "That depends on what is meant.")
+    rows = [
+        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": text}]} for text in replies
+    ]
+    file = folder / "talks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no JSON\n")
+    return {"data": {"use": "jsonl", "path": str(file)}}
+
+
+EXAMPLES = {("stage", "acme/short"): short}
 CASES = {
     "acme/ends_with": [
         ("It is Paris.", "Paris", 1.0),

@@ -6,8 +6,10 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
+from aftertrain.core.dataset import Dataset
 from aftertrain.core.eval_task import EvalTaskSettings
-from aftertrain.core.settings import Settings, Use
+from aftertrain.core.settings import PositiveInt, Settings, Use
+from aftertrain.core.stage import StageSettings
 from aftertrain.core.verifier import Verifier
 
 
@@ -27,3 +29,10 @@ class CapitalsSettings(EvalTaskSettings):
     """Settings of the evaluation task `acme/capitals`."""
 
     verifier: Use[Verifier[Any]] = Field(cast("Any", "acme/ends_with"), description="Judges the replies.")
+
+
+class ShortSettings(StageSettings):
+    """Settings of the stage `acme/short`."""
+
+    data: Use[Dataset[Any]] = Field(description="Conversations.")
+    most: PositiveInt = Field(20, description="Characters of the longest last reply that is kept.")
