@@ -131,12 +131,12 @@ def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str
     return f" Did you mean {guess!r}?" if guess else ""
 
 
-def _choice(found: Any, choices: Sequence[str]) -> str:
+def _choice(given: Any, choices: Sequence[str]) -> str:
     """The nearest choice that begins alike and has the same digits: float16 is a misspelling of no other type."""
-    if not isinstance(found, str):
+    if not isinstance(given, str):
         return ""
-    alike = [c for c in choices if c[:1] == found[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(found)]
-    guess = nearest(found, alike)
+    alike = [c for c in choices if c[:1] == given[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(given)]
+    guess = nearest(given, alike)
     return f". Did you mean {guess!r}?" if guess else ""
 
 
@@ -150,12 +150,12 @@ def _inside(loc: Sequence[int | str], around: Sequence[int | str]) -> bool:
     return len(loc) > len(around) and tuple(loc[: len(around)]) == tuple(around)
 
 
-def _shown(found: Any) -> str:
-    if isinstance(found, Mapping):
+def _shown(given: Any) -> str:
+    if isinstance(given, Mapping):
         return "a mapping"
-    if isinstance(found, Sequence) and not isinstance(found, str):
+    if isinstance(given, Sequence) and not isinstance(given, str):
         return "a list"
-    if found is None:
+    if given is None:
         return "null"
-    shown = repr(found)
+    shown = repr(given)
     return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"

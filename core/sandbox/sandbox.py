@@ -110,18 +110,18 @@ class Sandbox:
             stop_at_failure: end with the first test that does not pass; the result is shorter then.
             seconds: wall time of all together.
         """
-        found: list[UnitResult] = []
+        results: list[UnitResult] = []
         deadline = time.monotonic() + (seconds or 1e9)
-        while len(found) < len(tests):
+        while len(results) < len(tests):
             left = deadline - time.monotonic()
             if left <= 0:
-                found.append(UnitResult("timeout", "no time was left"))
-                found += [found[-1]] * (0 if stop_at_failure else len(tests) - len(found))
+                results.append(UnitResult("timeout", "no time was left"))
+                results += [results[-1]] * (0 if stop_at_failure else len(tests) - len(results))
                 break
-            found += self._test_from(program, tests, len(found), stop_at_failure, left)
-            if stop_at_failure and found[-1].outcome != "passed":
+            results += self._test_from(program, tests, len(results), stop_at_failure, left)
+            if stop_at_failure and results[-1].outcome != "passed":
                 break
-        return found
+        return results
 
     def _test_from(self, program: str, tests: UnitTests, start: int, stop: bool, left: float) -> list[UnitResult]:
         """Results of the tests from number `start` on: at least one, fewer than all where the program ended."""
@@ -137,10 +137,10 @@ class Sandbox:
             exam = self._vouched(program, work, canary.tests_are_judged_right)
         except _BROKEN as error:
             return [UnitResult("error", f"the sandbox broke: {error}"[:SHOWN])] * (1 if stop else rest)
-        found = [self._result(line, exam) for line in exam.lines]
+        outcomes = [self._result(line, exam) for line in exam.lines]
         if not exam.complete:
-            found.append(_unfinished(exam, self.limits))
-        loaded, *results = found
+            outcomes.append(_unfinished(exam, self.limits))
+        loaded, *results = outcomes
         if loaded.outcome != "passed":
             detail = f"the program does not load: {loaded.detail}" if loaded.outcome == "failed" else loaded.detail
             return [UnitResult(loaded.outcome, detail)] * (1 if stop else rest)

@@ -138,20 +138,20 @@ def _alone(number: re.Match[str], before: str, after: str) -> Decimal | Fraction
         return None
     if (part.search(before) and not negative and not _CLEAR.search(before)) or _PART_AFTER.match(after):
         return None
-    found = _value(number)
-    return -found if found is not None and negative else found
+    value = _value(number)
+    return -value if value is not None and negative else value
 
 
 def _value(number: re.Match[str]) -> Decimal | Fraction | None:
     if number["sign"] and number["inner"]:
         return None
     negative = "-" in (number["sign"], number["inner"])
-    found: Decimal | Fraction | None
+    value: Decimal | Fraction | None
     if number["number"] is None:
-        found = _ratio(number["above"] or number["above_digit"], number["below"] or number["below_digit"])
+        value = _ratio(number["above"] or number["above_digit"], number["below"] or number["below_digit"])
     else:
-        found = _scaled(number)
-    return -found if found is not None and negative else found
+        value = _scaled(number)
+    return -value if value is not None and negative else value
 
 
 def _scaled(number: re.Match[str]) -> Decimal | Fraction | None:

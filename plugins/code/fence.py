@@ -55,7 +55,7 @@ def blocks(reply: str) -> list[tuple[str, str]]:
     """
     lines = re.split(r"(?<=\n)", reply)
     fences = [_fence(line.rstrip("\r\n")) for line in lines]
-    found: list[tuple[str, str]] = []
+    blocks: list[tuple[str, str]] = []
     number = 0
     while number < len(lines):
         fence = fences[number]
@@ -65,18 +65,18 @@ def blocks(reply: str) -> list[tuple[str, str]]:
         opened = _opening(number, fence)
         ends = _ends(fences, opened)
         if not ends:
-            if not found and not opened.info and reply[: reply.find(fence["ticks"])].strip():
+            if not blocks and not opened.info and reply[: reply.find(fence["ticks"])].strip():
                 return [("", "".join(lines[:number]))]
-            found.append((_language(opened), _unclosed(_content(lines[number + 1 :], opened))))
+            blocks.append((_language(opened), _unclosed(_content(lines[number + 1 :], opened))))
             break
         end = _end(lines, opened, ends)
         text = _content(lines[number + 1 : end], opened)
         again = _opened_again(fences, opened, end)
         if again is not None and not parses(text):
             end, text = again - 1, _content(lines[number + 1 : again], opened)
-        found.append((_language(opened), text))
+        blocks.append((_language(opened), text))
         number = end + 1
-    return found
+    return blocks
 
 
 def program(reply: str, rule: Literal["last_fence", "first_fence", "all"]) -> tuple[str, str]:
@@ -123,16 +123,16 @@ def _opening(number: int, fence: re.Match[str]) -> _Open:
 
 def _ends(fences: Sequence[re.Match[str] | None], opened: _Open) -> list[int]:
     """Numbers of the lines that may close the block, at most `_TRIES`; a deeper one where there is no other."""
-    found: list[int] = []
+    ends: list[int] = []
     deeper: list[int] = []
     for number in range(opened.line + 1, len(fences)):
         fence = fences[number]
         if fence is None or fence["info"].strip() or not fence["ticks"].startswith(opened.ticks):
             continue
-        (found if _opening(number, fence).width <= opened.width + _DEEPER else deeper).append(number)
-        if len(found) == _TRIES or (found and not _PYTHON.match(opened.info)):
+        (ends if _opening(number, fence).width <= opened.width + _DEEPER else deeper).append(number)
+        if len(ends) == _TRIES or (ends and not _PYTHON.match(opened.info)):
             break
-    return found or deeper[:1]
+    return ends or deeper[:1]
 
 
 def _opened_again(fences: Sequence[re.Match[str] | None], opened: _Open, end: int) -> int | None:

@@ -73,8 +73,8 @@ class Languages:
         import numpy
 
         names = len(self.names)
-        found = numpy.zeros((last - first, names), dtype=numpy.float32)
-        logs, left = found, numpy.arange(last - first)
+        probabilities = numpy.zeros((last - first, names), dtype=numpy.float32)
+        logs, left = probabilities, numpy.arange(last - first)
         for begin in range(0, _DRAWS, _CHUNK):
             picks = (self._chances[first + left, begin : begin + _CHUNK] * len(grams)).astype(int)
             shares = self._shares[list(itemgetter(*picks.ravel().tolist())(grams))]
@@ -90,11 +90,11 @@ class Languages:
             sure = steps.max(axis=2) > _SURE
             done = sure.any(axis=1)
             ends = numpy.where(done, sure.argmax(axis=1), _CHUNK // 5 - 1)
-            found[left] = steps[numpy.arange(len(left)), ends]
+            probabilities[left] = steps[numpy.arange(len(left)), ends]
             logs, left = logs[~done], left[~done]
             if not len(left):
                 break
-        return found
+        return probabilities
 
     def clean(self, text: str) -> str:
         """The text's first characters without addresses, and without Latin letters where they are the fewer."""
@@ -108,23 +108,23 @@ class Languages:
 
     def ngrams(self, normal: str) -> list[int]:
         """Rows of the known n-grams (1 to 3 characters) in langdetect's order; none inside words in capitals."""
-        found: list[int] = []
+        numbers: list[int] = []
         for word in _WORD.findall(normal):
-            found += self._short(word) if len(word) < 24 else self._of_word(word)
-        return found
+            numbers += self._short(word) if len(word) < 24 else self._of_word(word)
+        return numbers
 
     def _of_word(self, word: str) -> tuple[int, ...]:
         rows, text = self._rows, f" {word}"
-        found = []
+        grams = []
         upper = False
         for index in range(1, len(text)):
             character = text[index]
             inside, upper = upper, character.isupper()
             if not (inside and upper):
-                found += [character, text[index - 1 : index + 1]]
+                grams += [character, text[index - 1 : index + 1]]
                 if index > 1:
-                    found.append(text[index - 2 : index + 1])
-        return tuple([row for row in map(rows.get, found) if row is not None])
+                    grams.append(text[index - 2 : index + 1])
+        return tuple([row for row in map(rows.get, grams) if row is not None])
 
 
 class _Table(dict[int, str]):

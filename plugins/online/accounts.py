@@ -43,10 +43,10 @@ class Accounts:
         Args:
             step: counted from 1.
         """
-        made = sum(len(one.rollout.prompt.token_ids) + len(one.rollout.completion.token_ids) for one in judged)
+        made = sum(len(reply.rollout.prompt.token_ids) + len(reply.rollout.completion.token_ids) for reply in judged)
         self._book.owe(TICKET, (), tokens=made)
         silent = self._without_signal(judged)
-        states = {one.rollout.id: state_of(one, silent=one.rollout.group in silent) for one in judged}
+        states = {reply.rollout.id: state_of(reply, silent=reply.rollout.group in silent) for reply in judged}
         for batch in (batch for part in minibatches for batch in part):
             targets = batch.segment_sum(batch.targets.float(), batch.targets).tolist()
             groups = batch.segments["group"].tolist()
@@ -65,9 +65,9 @@ class Accounts:
     def _without_signal(self, judged: Iterable[Judged]) -> set[int]:
         """Groups whose replies all earned the same, where only differences count."""
         rewards: dict[int, set[float]] = {}
-        for one in judged:
-            rewards.setdefault(one.rollout.group, set()).add(one.reward)
-        return {group for group, found in rewards.items() if len(found) == 1} if self._compares else set()
+        for reply in judged:
+            rewards.setdefault(reply.rollout.group, set()).add(reply.reward)
+        return {group for group, values in rewards.items() if len(values) == 1} if self._compares else set()
 
 
 def state_of(judged: Judged, *, silent: bool) -> str:

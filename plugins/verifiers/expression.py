@@ -45,7 +45,9 @@ def value(candidate: Candidate) -> Any:
     values = _values(candidate)
     if len(values) == 1 or None in values:
         return values[0]
-    return FiniteSet(*(part for one in values for part in (one.args if isinstance(one, FiniteSet) else (one,))))
+    return FiniteSet(
+        *(part for solution in values for part in (solution.args if isinstance(solution, FiniteSet) else (solution,)))
+    )
 
 
 def _values(candidate: Candidate) -> list[Any]:
@@ -56,14 +58,14 @@ def _values(candidate: Candidate) -> list[Any]:
     ]  # type: ignore[assignment]
     values = [read(text) for text in candidate.texts]
     pairs = zip(values, candidate.percent, strict=True)
-    return [_percentage(one) if percent else one for one, percent in pairs]
+    return [_percentage(number) if percent else number for number, percent in pairs]
 
 
-def _percentage(one: Any) -> Any:
+def _percentage(number: Any) -> Any:
     from latex2sympy2_extended import convert_to_pct
 
     try:
-        return None if one is None else convert_to_pct(one)
+        return None if number is None else convert_to_pct(number)
     except TypeError:  # percent of an equation
         return None
 

@@ -59,9 +59,9 @@ class GSM8K(Verifier[GSM8KSettings]):
         match = self._match(case.response)
         if match is None:
             return self._no_answer()
-        found = match[match.re.groups]
-        same = found.lower() == truth.lower() if self.settings.extract == "tulu" else _plain(found) == _plain(truth)
-        return Verdict.scored(float(same), found[:SHOWN], f"{self.settings.extract}, string")
+        answer = match[match.re.groups]
+        same = answer.lower() == truth.lower() if self.settings.extract == "tulu" else _plain(answer) == _plain(truth)
+        return Verdict.scored(float(same), answer[:SHOWN], f"{self.settings.extract}, string")
 
     def _same_value(self, case: VerificationCase) -> Verdict:
         wanted = wanted_value(case.ground_truth)
@@ -72,13 +72,13 @@ class GSM8K(Verifier[GSM8KSettings]):
         if match is None:
             return self._no_answer()
         number = numeral.at(response, match.start(1)) if self.settings.extract == "strict" else numeral.last(response)
-        found = match[match.re.groups]
-        if number is None or (number.value is None and _value(found) is None):
-            return Verdict.unparsable(f"{found[:SHOWN]!r} is not a number")
+        answer = match[match.re.groups]
+        if number is None or (number.value is None and _value(answer) is None):
+            return Verdict.unparsable(f"{answer[:SHOWN]!r} is not a number")
         if number.value is None:
             return Verdict.scored(0.0, number.text[:SHOWN], f"{self.settings.extract}, part of something else")
         same = numeral.same(number.value, wanted)
-        shown = found if _value(found) == number.value else number.text
+        shown = answer if _value(answer) == number.value else number.text
         return Verdict.scored(float(same), shown[:SHOWN], f"{self.settings.extract}, decimal")
 
     def _no_answer(self) -> Verdict:
@@ -98,11 +98,11 @@ def _last(pattern: re.Pattern[str], text: str, commas: bool = True) -> re.Match[
     matches fall as they do in the whole. One is kept at a time, so that a long text of numbers costs no memory.
     """
     for part in (text[-_END:], text):
-        found = None
+        last = None
         for match in pattern.finditer(part if commas else _THOUSANDS.sub(r"\1\2", part)):
-            found = match
-        if len(part) == len(text) or (found and _OTHER.search(found.string, 0, found.start())):
-            return found
+            last = match
+        if len(part) == len(text) or (last and _OTHER.search(last.string, 0, last.start())):
+            return last
     return None
 
 

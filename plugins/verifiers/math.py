@@ -104,11 +104,11 @@ class Math(Verifier[MathSettings]):
 
     def _verdict(self, response: str, truth: str) -> Verdict:
         refused: tuple[str, str] | None = None
-        for found, answer in self._answers(response):
-            rule, why = self._same(answer, truth, both=not found.startswith("box"))
+        for place, answer in self._answers(response):
+            rule, why = self._same(answer, truth, both=not place.startswith("box"))
             if rule:
-                return Verdict.scored(1.0, answer[:SHOWN], f"{found}, {rule}")
-            refused = refused or (answer, f"{found}, {why}")
+                return Verdict.scored(1.0, answer[:SHOWN], f"{place}, {rule}")
+            refused = refused or (answer, f"{place}, {why}")
         if refused:
             return Verdict.scored(0.0, refused[0][:SHOWN], refused[1])
         if self.settings.extract == "flexible" and (rule := self._whole(response, truth)):
@@ -163,17 +163,17 @@ class Math(Verifier[MathSettings]):
     def _by_value(self, text: str, truth: str) -> tuple[str | None, str]:
         rules = symbolic.Rules(self.settings.precision, self.settings.strict, self.settings.set_relations)
         equal = bool(symbolic.verdict(truth, text, rules))
-        if not self._either or not (found := symbolic.find(text)):
+        if not self._either or not (answer := symbolic.find(text)):
             return ("math-verify", "") if equal else (None, "not equal")
         if not equal:
             return (
-                ("math-verify, complex", "") if symbolic.equal_as_complex(truth, found, rules) else (None, "not equal")
+                ("math-verify, complex", "") if symbolic.equal_as_complex(truth, answer, rules) else (None, "not equal")
             )
-        if (read := found.candidate) and any(leftover(one.raw, read.raw) for one in found.skipped):
+        if (read := answer.candidate) and any(leftover(other.raw, read.raw) for other in answer.skipped):
             return None, "only a part could be read"
-        if symbolic.equal_by_rounding_only(truth, found, rules):
+        if symbolic.equal_by_rounding_only(truth, answer, rules):
             return None, "equal only by rounding"
-        if (pairs := unordered(found.candidate.raw if found.candidate else "", truth)) and not all(
+        if (pairs := unordered(answer.candidate.raw if answer.candidate else "", truth)) and not all(
             symbolic.verdict(wanted, f"\\boxed{{{given}}}", rules) for given, wanted in pairs
         ):
             return None, "the values of other names"

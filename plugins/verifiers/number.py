@@ -35,14 +35,14 @@ def plain(text: str) -> Plain | None:
     >>> plain("-0.50"), plain("\\frac{3}{6}"), plain("2x")
     (Plain(value=Fraction(-1, 2), decimal=True), Plain(value=Fraction(1, 2), decimal=False), None)
     """
-    found = _PLAIN.fullmatch(text.strip(" "))
-    if found is None:
+    number = _PLAIN.fullmatch(text.strip(" "))
+    if number is None:
         return None
-    sign = -1 if found["sign"] else 1
-    if found["decimal"]:
-        return Plain(sign * Fraction(found["decimal"]), True)
-    above = found["whole"] or found["above"] or found["number"]
-    return Plain(sign * Fraction(int(above), int(found["below"] or found["divisor"] or 1)), False)
+    sign = -1 if number["sign"] else 1
+    if number["decimal"]:
+        return Plain(sign * Fraction(number["decimal"]), True)
+    above = number["whole"] or number["above"] or number["number"]
+    return Plain(sign * Fraction(int(above), int(number["below"] or number["divisor"] or 1)), False)
 
 
 def equal(first: str, second: str) -> bool | None:
@@ -50,7 +50,7 @@ def equal(first: str, second: str) -> bool | None:
     a, b = plain(first), plain(second)
     if a is None or b is None:
         return None
-    for one, other in ((a, b), (b, a)):
-        if one.decimal and not other.decimal and (other.value.denominator > 1 or abs(other.value) >= _LONG):
+    for short, other in ((a, b), (b, a)):
+        if short.decimal and not other.decimal and (other.value.denominator > 1 or abs(other.value) >= _LONG):
             return None
     return a.value == b.value

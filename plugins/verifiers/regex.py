@@ -61,29 +61,29 @@ class Regex(Verifier[RegexSettings]):
         wrong = self._wrong_truth(case.ground_truth)
         if wrong is not None:
             return wrong
-        found = self._find(case.response)
+        matched = self._find(case.response)
         if self.settings.equality == "search":
-            shown = None if found is None else found[:SHOWN]
-            return Verdict.scored(float(found is not None), shown, "match" if found is not None else "no match")
-        if found is None:
+            shown = None if matched is None else matched[:SHOWN]
+            return Verdict.scored(float(matched is not None), shown, "match" if matched is not None else "no match")
+        if matched is None:
             return Verdict.unparsable("no match")
         if self.settings.equality == "decimal":
-            value, wanted = numeral.value(latex(found)), wanted_value(case.ground_truth)
+            value, wanted = numeral.value(latex(matched)), wanted_value(case.ground_truth)
             if value is None:
-                return Verdict.unparsable(f"{found[:SHOWN]!r} is not a number")
-            return Verdict.scored(float(wanted is not None and numeral.same(value, wanted)), found[:SHOWN], "decimal")
-        answer = self._prepared(found)
+                return Verdict.unparsable(f"{matched[:SHOWN]!r} is not a number")
+            return Verdict.scored(float(wanted is not None and numeral.same(value, wanted)), matched[:SHOWN], "decimal")
+        answer = self._prepared(matched)
         equal = any(self._prepared(alias) == answer for alias in aliases(case.ground_truth) or ())
-        return Verdict.scored(float(equal), found[:SHOWN], f"string, {self.settings.normalize}")
+        return Verdict.scored(float(equal), matched[:SHOWN], f"string, {self.settings.normalize}")
 
     def _find(self, response: str) -> str | None:
         """The answer's text; None where there is no match, or the group took no part in it."""
-        found = None
+        last = None
         for match in self._pattern.finditer(response):
-            found = match
+            last = match
             if self.settings.which == "first" or self.settings.equality == "search":
                 break
-        return None if found is None else found[self._group]
+        return None if last is None else last[self._group]
 
     def _wrong_truth(self, truth: JSON) -> Verdict | None:
         kind = type(truth).__name__

@@ -44,7 +44,7 @@ def pattern(expression: str, flags: int = 0) -> re.Pattern[str]:
 
 def compared(relation: str, wanted: int) -> Callable[[int], bool]:
     """Fewer than `wanted`, or at least as many."""
-    return (lambda found: found < wanted) if relation == "less than" else (lambda found: found >= wanted)
+    return (lambda count: count < wanted) if relation == "less than" else (lambda count: count >= wanted)
 
 
 def parses(content: str) -> bool:
@@ -58,7 +58,7 @@ def parses(content: str) -> bool:
 
 def placeholders(reply: Reply) -> int:
     r"""How often `\[.*?\]` is found. A bracket that is not closed swallows its line, which no other match can use."""
-    return sum(found.endswith("]") for found in _PLACEHOLDER.findall(reply.text))
+    return sum(word.endswith("]") for word in _PLACEHOLDER.findall(reply.text))
 
 
 def _existence(keywords: tuple[str, ...]) -> Check:
@@ -89,10 +89,10 @@ def _plain(expression: str) -> str:
 def _forbidden(forbidden_words: tuple[str, ...]) -> Check:
     banned = [(pattern(rf"\b{word}\b", re.IGNORECASE), _plain(word)) for word in forbidden_words]
 
-    def found(reply: Reply, compiled: re.Pattern[str], plain: str) -> bool:
+    def holds(reply: Reply, compiled: re.Pattern[str], plain: str) -> bool:
         return (not reply.ascii or plain in reply.lower) and compiled.search(reply.text) is not None
 
-    return lambda reply: not any(found(reply, compiled, plain) for compiled, plain in banned)
+    return lambda reply: not any(holds(reply, compiled, plain) for compiled, plain in banned)
 
 
 def _letter(letter: str, let_frequency: int, let_relation: str) -> Check:
@@ -166,8 +166,8 @@ def _postscript(postscript_marker: str) -> Check:
 
 def _bullets(num_bullets: int) -> Check:
     def check(reply: Reply) -> bool:
-        found = len(_STAR_BULLET.findall(reply.text)) if "*" in reply.text else 0
-        return found + len(_DASH_BULLET.findall(reply.text)) == num_bullets
+        bullets = len(_STAR_BULLET.findall(reply.text)) if "*" in reply.text else 0
+        return bullets + len(_DASH_BULLET.findall(reply.text)) == num_bullets
 
     return check
 
@@ -181,7 +181,7 @@ def _highlights(num_highlights: int) -> Check:
         count = 0
         for kind in (_HIGHLIGHT, _DOUBLE_HIGHLIGHT):
             if count < num_highlights:
-                count += sum(1 for found in kind.findall(reply.text) if found.strip())
+                count += sum(1 for bullets in kind.findall(reply.text) if bullets.strip())
         return count >= num_highlights
 
     return check

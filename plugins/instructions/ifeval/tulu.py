@@ -29,10 +29,10 @@ def answer(reply: str) -> str:
 
 def _within(wanted: int, quantifier: str, tolerance: int) -> Callable[[int], bool]:
     if quantifier == "at least":
-        return lambda found: found >= wanted
+        return lambda count: count >= wanted
     if quantifier == "at most":
-        return lambda found: found <= wanted
-    return lambda found: abs(found - wanted) <= tolerance
+        return lambda count: count <= wanted
+    return lambda count: abs(count - wanted) <= tolerance
 
 
 def _tenth(wanted: int) -> int:
@@ -51,7 +51,7 @@ def _forbidden(forbidden_words: tuple[str, ...]) -> Check:
 
 def _keyword_frequency(word: str, N: int) -> Check:
     keyword = word.lower()
-    return lambda reply: sum(1 for found in _WORD.findall(reply.lower) if found == keyword) == N
+    return lambda reply: sum(1 for token in _WORD.findall(reply.lower) if token == keyword) == N
 
 
 def _letter_frequency(letter: str, N: int) -> Check:

@@ -179,8 +179,10 @@ def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) 
     except PydanticCustomError as error:
         raise RecipeError([Issue(where, "", error.message())]) from error
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        raise RecipeError([Issue(where, ".".join(map(str, one["loc"])), one["msg"]) for one in found]) from error
+        entries = error.errors(include_url=False)
+        raise RecipeError(
+            [Issue(where, ".".join(map(str, entry["loc"])), entry["msg"]) for entry in entries]
+        ) from error
     built: Verifier[Any] = ComponentBuilder(registry, Path.cwd()).build(use)
     return built
 
@@ -199,8 +201,10 @@ def _pool_settings(pool: PoolSettings | Mapping[str, Any] | None) -> PoolSetting
     try:
         return PoolSettings(**pool)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        raise RecipeError([Issue("pool", ".".join(map(str, one["loc"])), one["msg"]) for one in found]) from error
+        entries = error.errors(include_url=False)
+        raise RecipeError(
+            [Issue("pool", ".".join(map(str, entry["loc"])), entry["msg"]) for entry in entries]
+        ) from error
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:

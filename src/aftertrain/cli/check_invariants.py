@@ -45,15 +45,19 @@ def check_invariants(
         assert stage is not None
         invariants.write_share(recipe, overrides, stage, rows)
         return
-    found = invariants.check_invariants(
+    checked = invariants.check_invariants(
         recipe, overrides, stage=stage, rows=rows, ranks=ranks, on_finding=show_finding, on_start=show_start
     )
-    broken = [f"{one.stage}: {finding.invariant}" for one in found for finding in one.broken]
+    broken = [f"{tried.stage}: {finding.invariant}" for tried in checked for finding in tried.broken]
     if out is not None:
-        plain = {"recipe": recipe, "overrides": list(overrides), "stages": [one.dump() for one in found]}
+        plain = {
+            "recipe": recipe,
+            "overrides": list(overrides),
+            "stages": [tried.dump() for tried in checked],
+        }
         out.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    counts = {state: sum(f.state == state for one in found for f in one.findings) for state in COLOURS}
-    took = sum(finding.seconds for one in found for finding in one.findings)
+    counts = {state: sum(f.state == state for tried in checked for f in tried.findings) for state in COLOURS}
+    took = sum(finding.seconds for tried in checked for finding in tried.findings)
     told = f"{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked"
     click.echo(f"\n{told} in {took:.0f} s")
     if broken:

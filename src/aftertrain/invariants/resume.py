@@ -100,25 +100,25 @@ def _rehearse(trial: Trial, folder: Path, stops: tuple[int, ...]) -> tuple[Path,
     return latest[1], told
 
 
-def _differing(one: Path, other: Path) -> tuple[list[str], float]:
+def _differing(through: Path, resumed: Path) -> tuple[list[str], float]:
     """Tensors (and files that hold none) whose bytes differ between two checkpoints, and by how much at most."""
-    files = {path.relative_to(folder) for folder in (one, other) for path in folder.rglob("*") if path.is_file()}
-    found: list[str] = []
+    files = {path.relative_to(folder) for folder in (through, resumed) for path in folder.rglob("*") if path.is_file()}
+    differing: list[str] = []
     apart = 0.0
     for file in sorted(files - {Path(CHECKSUMS)}):
-        if not (one / file).is_file() or not (other / file).is_file():
-            found.append(f"{file} is there only once")
-        elif (one / file).read_bytes() == (other / file).read_bytes():
+        if not (through / file).is_file() or not (resumed / file).is_file():
+            differing.append(f"{file} is there only once")
+        elif (through / file).read_bytes() == (resumed / file).read_bytes():
             continue
         elif file.suffix != ".safetensors":
-            found.append(str(file))
+            differing.append(str(file))
         else:
-            ours, theirs = load_file(one / file), load_file(other / file)
+            ours, theirs = load_file(through / file), load_file(resumed / file)
             for name in sorted(ours.keys() | theirs.keys()):
                 a, b = ours.get(name), theirs.get(name)
                 if a is None or b is None or a.shape != b.shape:
-                    found.append(f"{file}: {name}")
+                    differing.append(f"{file}: {name}")
                 elif not a.equal(b):
-                    found.append(name)
+                    differing.append(name)
                     apart = max(apart, float((a.float() - b.float()).abs().max()))
-    return found, apart
+    return differing, apart

@@ -48,15 +48,15 @@ def scores_are_those_of_our_head(subject: Subject) -> None:
         made = trial.kernel.scores
         require("logprobs" in made and made <= set(OF_LOGITS), f"scores is {set(made)}, of {', '.join(OF_LOGITS)}")
         for name in sorted(made):
-            found, expected = (_scores(trial, name, ours=ours).detach() for ours in (False, True))
-            require(found.dtype == torch.float32, f"{name} is {found.dtype}")
-            require(found.shape == trial.ids.shape, f"{name} of {len(trial.ids)} ids has shape {tuple(found.shape)}")
+            scores, expected = (_scores(trial, name, ours=ours).detach() for ours in (False, True))
+            require(scores.dtype == torch.float32, f"{name} is {scores.dtype}")
+            require(scores.shape == trial.ids.shape, f"{name} of {len(trial.ids)} ids has shape {tuple(scores.shape)}")
             if name == "hits":
                 # Logits that are equal after rounding may be taken for one another.
-                off = float((found != expected).float().mean())
+                off = float((scores != expected).float().mean())
                 require(off <= 2 * trial.tolerance, f"{trial.words}: {off:.0%} of hits are others")
             else:
-                _require_close(found, expected, trial, name)
+                _require_close(scores, expected, trial, name)
 
 
 def gradients_are_each_tokens_own(subject: Subject) -> None:
@@ -68,12 +68,12 @@ def gradients_are_each_tokens_own(subject: Subject) -> None:
             factors = torch.randn(len(trial.ids), generator=torch.Generator().manual_seed(1)).to(trial.ids.device)
             inputs = {"states": trial.hidden, "weight": trial.head.weight, "bias": trial.head.bias}
             given = {what: tensor for what, tensor in inputs.items() if tensor is not None}
-            found, expected = (
+            gradients, expected = (
                 torch.autograd.grad((_scores(trial, name, ours=ours) * factors).sum(), list(given.values()))
                 for ours in (False, True)
             )
-            for what, one, other in zip(given, found, expected, strict=True):
-                _require_close(one, other, trial, f"gradient of {what} by {name}")
+            for what, gradient, wanted in zip(given, gradients, expected, strict=True):
+                _require_close(gradient, wanted, trial, f"gradient of {what} by {name}")
 
 
 def _trials(subject: Subject) -> Iterator[Trial]:
@@ -94,7 +94,7 @@ def _trials(subject: Subject) -> Iterator[Trial]:
     bias, ids = torch.randn(VOCABULARY, generator=draw), torch.randint(20, (TOKENS,), generator=draw).to(device)
     refusal, tried = "", False
     for dtype in (torch.float32, torch.bfloat16):
-        h, w, b = (each.to(dtype).float().to(device).requires_grad_() for each in (hidden, weight, bias))
+        h, w, b = (tensor.to(dtype).float().to(device).requires_grad_() for tensor in (hidden, weight, bias))
         plain = LMHead(w, None, 1.0, None)
         for words, head, n, temperature in (
             ("a plain head", plain, TOKENS, 1.0),
@@ -131,8 +131,8 @@ def _scores(trial: Trial, name: Score, *, ours: bool) -> Tensor:
     return scores.filled()[name][1:]
 
 
-def _require_close(found: Tensor, expected: Tensor, trial: Trial, what: str) -> None:
-    off = float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+def _require_close(values: Tensor, expected: Tensor, trial: Trial, what: str) -> None:
+    off = float((values.double() - expected.double()).abs().max() / expected.double().abs().max())
     require(off <= trial.tolerance, f"{trial.words}: {what} differs by {off:.2g} of its largest entry")
 
 
