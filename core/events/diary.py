@@ -54,8 +54,8 @@ class EventLog:
         """
         name = clean(_name_of(event))
         facts = plain(event.facts())
-        told = Other(name, facts) if isinstance(event, Other) else event_of(type(event), facts)
-        entry = Entry(told, clean(stage), step, self.attempt, time.time())
+        plain_event = Other(name, facts) if isinstance(event, Other) else event_of(type(event), facts)
+        entry = Entry(plain_event, clean(stage), step, self.attempt, time.time())
         row = {"name": name, "stage": entry.stage, "step": step, "data": facts, "attempt": entry.attempt}
         line = f"{json_text({**row, 'time': entry.time})}\n".encode()
         start = self._file.tell()

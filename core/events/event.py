@@ -35,9 +35,9 @@ class Event:
         """
         own = {part.name: part for part in fields(self) if not part.metadata.get(FLAT)}
         among: Mapping[str, Any] = next((getattr(self, part.name) for part in fields(self) if part.name not in own), {})
-        told = {name if name not in own else f"{name} (2)": value for name, value in _plain(among).items()}
+        entries = {name if name not in own else f"{name} (2)": value for name, value in _plain(among).items()}
         values = {name: getattr(self, name) for name in own}
-        return {**told, **_plain({name: value for name, value in values.items() if not _spare(own[name], value)})}
+        return {**entries, **_plain({name: value for name, value in values.items() if not _spare(own[name], value)})}
 
 
 @dataclass(frozen=True, slots=True)

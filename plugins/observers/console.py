@@ -109,8 +109,8 @@ class Console(Observer[ConsoleSettings]):
             case Warned(message=message):
                 line(f"{stage or 'run'}: warning: {message}", "yellow")
             case Dropped(counts=counts) if any(counts.values()):
-                told = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items() if n)
-                line(f"{stage}: rows left out: {told}", "yellow")
+                reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items() if n)
+                line(f"{stage}: rows left out: {reasons}", "yellow")
             case Saved() as saved:
                 line(f"{stage}: {wording.saved(saved)}", "dim")
             case Books(units=units) if units:
@@ -119,8 +119,8 @@ class Console(Observer[ConsoleSettings]):
                 line(f"{stage}: no update: {message}", "yellow")
             case Scores(scores=scores, differences=differences):
                 self.scores[stage] = scores
-                for told in (*map(wording.score, scores), *map(wording.difference, differences)):
-                    line(f"{stage}: {told}", "cyan")
+                for words in (*map(wording.score, scores), *map(wording.difference, differences)):
+                    line(f"{stage}: {words}", "cyan")
             case StageDone(artifact=artifact, timing=timing):
                 self.view.finish(stage)
                 self._left(stage, artifact)
@@ -145,9 +145,9 @@ class Console(Observer[ConsoleSettings]):
         if artifact is None:
             return
         if artifact.type == "scores":
-            found = event_of(Scores, artifact.details)
-            if isinstance(found, Scores):
-                self.scores.setdefault(stage, found.scores)
+            scores = event_of(Scores, artifact.details)
+            if isinstance(scores, Scores):
+                self.scores.setdefault(stage, scores.scores)
         elif artifact.type != "data":
             self.models[stage] = artifact.path
 

@@ -30,8 +30,8 @@ class Progress:
     @property
     def rate(self) -> float | None:
         """Units per second, or None before the second one."""
-        took, made = self.now - self.started, self.done - (self.first or 0)
-        return made / took if took > 0 and made > 0 else None
+        seconds, units = self.now - self.started, self.done - (self.first or 0)
+        return units / seconds if seconds > 0 and units > 0 else None
 
     @property
     def left(self) -> float | None:

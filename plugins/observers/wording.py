@@ -92,8 +92,8 @@ def books(units: Mapping[str, Balance]) -> str:
     >>> books({"row": Balance(3, {"learnt": 2, "dropped: overlong": 1}, {"learnt": 9, "context": 4, "cut": 90})})
     'books balance: 3 rows: 2 learnt, 1 dropped: overlong; 103 tokens: 9 learnt, 4 context, 90 cut'
     """
-    told = (worded(unit, found.owed, found.states, found.tokens) for unit, found in units.items())
-    return f"books balance: {' | '.join(told)}"
+    lines = (worded(unit, balance.owed, balance.states, balance.tokens) for unit, balance in units.items())
+    return f"books balance: {' | '.join(lines)}"
 
 
 def score(row: ScoreRow) -> str:

@@ -117,7 +117,7 @@ def _same(first: Series, second: Series | None) -> bool:
 
 
 def _look(name: str, series: Iterable[Series]) -> tuple[int, str, str, str, bool]:
-    values = [value for one in series for value in one.values]
+    values = [value for curve in series for value in curve.values]
     for place, look in enumerate(_LOOKS):
         match = re.fullmatch(look.pattern, name.lower())
         if match is None:

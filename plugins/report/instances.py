@@ -92,10 +92,10 @@ class Instances:
 
     def outcomes(self, stage: str) -> dict[tuple[str, float | None], Counter[str]]:
         """Outcome counts by task and temperature."""
-        found: dict[tuple[str, float | None], Counter[str]] = {}
+        counts: dict[tuple[str, float | None], Counter[str]] = {}
         for reply in self._replies.get(stage, []):
-            found.setdefault((reply.task, reply.temperature), Counter())[reply.outcome] += 1
-        return found
+            counts.setdefault((reply.task, reply.temperature), Counter())[reply.outcome] += 1
+        return counts
 
     def choose(
         self, stages: Sequence[str], task: str, metric: str, temperature: float | None, number: int
@@ -124,12 +124,12 @@ class Instances:
             for group in GROUPS
             for key in picked[group]
         )
-        return Chosen(problems, {group: len(found) for group, found in groups.items()}, len(keys)) if keys else None
+        return Chosen(problems, {group: len(members) for group, members in groups.items()}, len(keys)) if keys else None
 
 
 def _deal(groups: Mapping[str, Sequence[tuple[str, int]]], number: int) -> dict[str, list[tuple[str, int]]]:
     best, *others = GROUPS
-    left = {group: list(found) for group, found in groups.items()}
+    left = {group: list(members) for group, members in groups.items()}
     picked: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS}
     turns = [turn for other in others for turn in (best, other)] if any(groups[other] for other in others) else [best]
     while sum(map(len, picked.values())) < number and any(left.values()):

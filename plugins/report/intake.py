@@ -53,11 +53,11 @@ def note_event(stage: Stage, entry: Entry) -> None:
             note_scores(stage, scores)
 
 
-def note_scores(stage: Stage, found: Scores) -> None:
+def note_scores(stage: Stage, scores: Scores) -> None:
     """Replace the stage's scores, differences and health."""
-    stage.scores = [Score(**asdict(row), stage=stage.name) for row in found.scores]
-    stage.differences = [Difference(**asdict(row), stage=stage.name) for row in found.differences]
-    stage.health = list(found.health)
+    stage.scores = [Score(**asdict(row), stage=stage.name) for row in scores.scores]
+    stage.differences = [Difference(**asdict(row), stage=stage.name) for row in scores.differences]
+    stage.health = list(scores.health)
 
 
 def parents(inputs: Mapping[str, str]) -> tuple[Parent, ...]:

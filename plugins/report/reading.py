@@ -134,9 +134,9 @@ def _complete(stage: Stage, folder: Path) -> None:
     if stage.artifact is None and (done := _read(stage.folder / DONE, Done)):
         stage.artifact = done.artifact
     if not stage.scores and stage.artifact is not None and stage.artifact.type == "scores":
-        found = event_of(Scores, stage.artifact.details)
-        if isinstance(found, Scores):
-            note_scores(stage, found)
+        scores = event_of(Scores, stage.artifact.details)
+        if isinstance(scores, Scores):
+            note_scores(stage, scores)
 
 
 def _attempts(events: Sequence[Entry]) -> tuple[Attempt, ...]:
