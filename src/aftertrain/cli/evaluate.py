@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aftertrain.cli.table import echo_safely, echo_table
+from aftertrain.cli.table import counted, echo_safely, echo_table
 
 
 @click.command()
@@ -49,6 +49,7 @@ def evaluate(  # noqa: PLR0917
     given = {"temperatures": list(temperatures) or None, "limit": limit, "max_new_tokens": max_new_tokens}
     settings = {key: value for key, value in given.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"
+    echo_safely(f"{model}: loading torch and the components of {counted(len(named), 'task')}")
     result = evaluation_run(
         model, named, settings, overrides, out=folder, seed=seed, chat_template=chat_template, console=True
     )

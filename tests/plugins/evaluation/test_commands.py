@@ -330,7 +330,9 @@ def test_evaluate_takes_a_run_or_its_stage(
     assert find_model(str(run), tmp_path).parts[-2:] == ("dpo-0123", "model")
     words = ["gsm8k", f"path={questions}", "shots=0", "--max-new-tokens", "2", "--limit", "1"]
     assert main(["evaluate", "r:sft", *words]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(run.parent / "evaluate-r-sft")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "r:sft: loading torch and the components of 1 task"
+    assert lines[-1] == str(run.parent / "evaluate-r-sft")
     assert main(["evaluate", "r:stf", *words]) == 2
     assert "no stage with a model named 'stf'. Did you mean 'sft'?" in capsys.readouterr().err
 
