@@ -49,6 +49,11 @@ _PACKED = Here((), "needs no setting: batches are always packed, and no sample s
 _UPDATES = Here(("batch.updates",))
 _CLIP = Here(("loss.clip",))
 
+RENAMED = {"deadline": "timeout", "seconds": "timeout", "case_seconds": "case_timeout", "samples": "shown"}
+"""Settings of API 1 that have another name since, where a component has that."""
+SAID_BEFORE = {"error": "stop"}
+"""Likewise values."""
+
 ELSEWHERE: dict[str, Here] = {
     "learning_rate": Here(("optimizer.lr",)),
     "lr": Here(("optimizer.lr",)),

@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from aftertrain.core.errors import nearest
 from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.recipe import Recipe
-from aftertrain.registry.elsewhere import ELSEWHERE
+from aftertrain.registry.elsewhere import ELSEWHERE, RENAMED, SAID_BEFORE
 from aftertrain.registry.places import description, follows, model_at, setting_names
 from aftertrain.registry.unions import UNION, joined
 
@@ -113,6 +113,8 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
 
 def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str:
     """What to write in place of `key`: what another framework's name is here, or the nearest name there is."""
+    if RENAMED.get(key) in names:
+        return f" It is called {RENAMED[key]!r} now."
     here = ELSEWHERE.get(key)
     if here is not None and not here.paths:
         return f" {key!r}: {here.note}."
@@ -135,6 +137,8 @@ def _choice(given: Any, choices: Sequence[str]) -> str:
     """The nearest choice that begins alike and has the same digits: float16 is a misspelling of no other type."""
     if not isinstance(given, str):
         return ""
+    if SAID_BEFORE.get(given) in choices:
+        return f". It is called {SAID_BEFORE[given]!r} now"
     alike = [c for c in choices if c[:1] == given[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(given)]
     guess = nearest(given, alike)
     return f". Did you mean {guess!r}?" if guess else ""

@@ -76,7 +76,7 @@ class Isolated(Verifier[Any]):
     @property
     def deadline(self) -> float:
         """The verifier's, unless the pool's settings have one."""
-        return self.pool.settings.deadline or self.inner.deadline
+        return self.pool.settings.timeout or self.inner.deadline
 
     def preflight(self) -> None:
         """The verifier's, in this process."""

@@ -19,7 +19,7 @@ class PoolSettings(Settings):
     """How many processes judge, and what one case may take."""
 
     workers: PositiveInt | None = unhashed(None, description="Judging processes; null takes the CPU cores, 8 at most.")
-    deadline: Annotated[float, Field(gt=0)] | None = Field(
+    timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds one case may take before its verdict is `timeout`; null takes the verifier's own."
     )
     memory_gib: Annotated[float, Field(ge=0.5)] = Field(

@@ -26,7 +26,7 @@ from aftertrain.plugins.code.settings import CodeSettings
 from aftertrain.plugins.code.truth import Functions, Streams, read, suite
 
 START = 10.0
-"""Seconds beyond `case_seconds` for starting the sandbox, on a busy machine."""
+"""Seconds beyond `case_timeout` for starting the sandbox, on a busy machine."""
 SHOWN = 200
 LARGEST = 4 * MEGA
 """Characters of a program; what is longer is not run."""
@@ -45,8 +45,8 @@ class Code(Verifier[CodeSettings]):
 
     @property
     def deadline(self) -> float:
-        """`case_seconds`, and what the sandbox takes to start."""
-        return self.settings.case_seconds + START
+        """`case_timeout`, and what the sandbox takes to start."""
+        return self.settings.case_timeout + START
 
     def preflight(self) -> None:
         """Find the sandbox's level, and refuse where isolation is required and cannot be had."""
@@ -71,7 +71,7 @@ class Code(Verifier[CodeSettings]):
             if self._sandbox is None:
                 chosen = self.settings
                 limits = Limits(
-                    chosen.seconds,
+                    chosen.timeout,
                     chosen.memory_mib * MEGA,
                     chosen.processes,
                     chosen.scratch_mib * MEGA,
@@ -98,7 +98,7 @@ class Code(Verifier[CodeSettings]):
         if isinstance(truth, Functions):
             full = complete(source, truth)
             stop = self.settings.score == "all_pass"
-            limit = self.settings.case_seconds
+            limit = self.settings.case_timeout
             results = self._open().test(full, truth.tests, stop_at_failure=stop, seconds=limit)
             return self._scored(source, where, results, len(truth.tests))
         return self._scored(source, where, self._stream(source, truth), len(truth))
@@ -108,9 +108,9 @@ class Code(Verifier[CodeSettings]):
 
     def _stream(self, source: str, truth: Streams) -> list[UnitResult]:
         found: list[UnitResult] = []
-        end = time.monotonic() + self.settings.case_seconds
+        end = time.monotonic() + self.settings.case_timeout
         for given, wanted in truth.pairs:
-            if time.monotonic() + self.settings.seconds > end and found:
+            if time.monotonic() + self.settings.timeout > end and found:
                 found.append(UnitResult("timeout", "no time was left"))
             else:
                 result = self._open().run(source, given, lambda output, wanted=wanted: not difference(output, wanted))  # type: ignore[misc]

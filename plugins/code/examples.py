@@ -6,7 +6,7 @@ _CHECK = {"test": "def check(candidate):\n    assert candidate(3) == 9\n", "entr
 _ASSERTS = ["assert square(3) == 9", "assert square(-2) == 4"]
 _ADD = {"inputs": ["1 2\n", "5 5\n"], "outputs": ["3\n", "10\n"]}
 
-EXAMPLES = {("verifier", "code"): {"seconds": 1.0}}
+EXAMPLES = {("verifier", "code"): {"timeout": 1.0}}
 
 CASES = {
     "code": [

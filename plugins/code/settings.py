@@ -34,8 +34,8 @@ class CodeSettings(AnswerSettings):
     module: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$"), UsedIf("tests", "pytest")] = Field(
         "solution", description="Name by which tests for pytest import the program."
     )
-    seconds: Seconds = Field(3.0, description="Seconds for each test (3 in HumanEval's own harness), and for loading.")
-    case_seconds: Seconds = Field(
+    timeout: Seconds = Field(3.0, description="Seconds for each test (3 in HumanEval's own harness), and for loading.")
+    case_timeout: Seconds = Field(
         60.0, description="Seconds for all tests of one reply; what is left then is too late."
     )
     memory_mib: Annotated[int, Field(ge=64)] = Field(
@@ -64,8 +64,8 @@ class CodeSettings(AnswerSettings):
     def _time_for_one(self) -> Self:
         if self.tests != "pytest" and self.module != "solution":
             raise ValueError("module is of tests pytest")
-        if self.case_seconds < self.seconds:
+        if self.case_timeout < self.timeout:
             raise ValueError(
-                f"case_seconds ({self.case_seconds:g}) is less than seconds ({self.seconds:g}), of one test"
+                f"case_timeout ({self.case_timeout:g}) is less than timeout ({self.timeout:g}), of one test"
             )
         return self

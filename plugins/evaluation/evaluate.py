@@ -116,7 +116,7 @@ class Evaluate(Stage[EvaluateSettings]):
         items = []
         for task in self._tasks:
             if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
-                status: Literal["error", "warning"] = "error" if self.settings.overlong == "error" else "warning"
+                status: Literal["error", "warning"] = "error" if self.settings.overlong == "stop" else "warning"
                 cure = f"; {SHORTER}" if status == "error" else "; their start is cut"
                 items.append(PlanItem(f"{task.name}: too long", outlook.overlong(task, long, window) + cure, status))
         return items
@@ -151,7 +151,7 @@ class Evaluate(Stage[EvaluateSettings]):
         self, context: StageContext, step: int, block: Block, rows: Sequence[ScoredInstance], done: tuple[int, int]
     ) -> None:
         primary = block.task.task.primary_metric
-        for row in rows[: max(0, self.settings.samples - block.start)]:
+        for row in rows[: max(0, self.settings.shown - block.start)]:
             value = row.metrics[primary]
             verdict = SampleVerdict(row.task, row.outcome, value, row.extracted, row.detail)
             sample = Sample(row.prompt, row.output, value, (verdict,), task=row.task, temperature=row.temperature)

@@ -34,8 +34,8 @@ class EvaluateSettings(StageSettings):
     max_new_tokens: PositiveInt | None = Field(
         None, description="Tokens after which a reply is cut, in place of each task's own number."
     )
-    overlong: Literal["error", "truncate"] = Field(
-        "error",
+    overlong: Literal["stop", "truncate"] = Field(
+        "stop",
         description="A prompt longer than the model's context: refuse before anything is computed, or cut its start.",
     )
     generator: Use[Generator[Any]] = Field(
@@ -48,7 +48,7 @@ class EvaluateSettings(StageSettings):
         description="Instances between two saves; a killed evaluation repeats at most one block. A block is generated "
         "or packed together, and the batch's shape changes rounding.",
     )
-    samples: Annotated[int, Field(ge=0)] = unhashed(
+    shown: Annotated[int, Field(ge=0)] = unhashed(
         4, description="Replies per task and temperature that are sent to the observers as they come."
     )
     timeout: Annotated[float, Field(gt=0)] = unhashed(

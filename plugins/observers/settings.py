@@ -25,7 +25,7 @@ class TensorBoardSettings(Settings):
     """TensorBoard."""
 
     folder: str = unhashed("tensorboard", description="Folder of the event files, inside the run's folder.")
-    samples: Annotated[int, Field(ge=0)] = unhashed(2, description="Sampled completions written per step.")
+    shown: Annotated[int, Field(ge=0)] = unhashed(2, description="Sampled completions written per step.")
 
 
 class WandbSettings(Settings):

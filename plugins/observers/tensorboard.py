@@ -64,6 +64,6 @@ class TensorBoard(Observer[TensorBoardSettings]):
         stage, step, count = self.written
         count = count + 1 if (stage, step) == (entry.stage, entry.step) else 1
         self.written = (entry.stage, entry.step, count)
-        if count <= self.settings.samples:
+        if count <= self.settings.shown:
             text = f"**{sample.prompt}**\n\n{sample.response}\n\nreward {sample.reward}"
             self._writer(entry.stage).add_text(f"sample {count}", text, entry.step)

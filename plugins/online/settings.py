@@ -196,7 +196,7 @@ class OnlineSettings(StageSettings):
         None, description="The critic's; null takes the policy's."
     )
     checkpoint_every: PositiveInt = unhashed(10, description="Steps between checkpoints.")
-    samples: Annotated[int, Field(ge=0)] = unhashed(4, description="Replies per step sent to the observers.")
+    shown: Annotated[int, Field(ge=0)] = unhashed(4, description="Replies per step sent to the observers.")
     timeout: Annotated[float, Field(gt=0)] = unhashed(
         3600.0, description="Seconds without any finished reply after which the stage gives up."
     )

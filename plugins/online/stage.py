@@ -263,7 +263,7 @@ class Training:
             if key not in self.warned:
                 self.warned.add(key)
                 emit(Warned(message), step)
-        for sample in samples[: self.settings.samples]:
+        for sample in samples[: self.settings.shown]:
             emit(sample, step)
         emit(Progress(step, self.steps, "steps"), step)
 

@@ -21,7 +21,7 @@ FORMATS = {"Conversation": "messages", "Document": "text", "PreferencePair": "pr
 """Which `format` of the built-in data sets makes which records."""
 ONLY: tuple[tuple[str, str, type[Record], str, str], ...] = (
     ("learn", "each", Conversation, "makes samples of a conversation's replies", "all or last"),
-    ("overlong", "split", Document, "cuts plain texts", "drop, truncate or error"),
+    ("overlong", "split", Document, "cuts plain texts", "drop, truncate or stop"),
 )
 """Settings of `batch` that fit one kind of record: field, word, kind, what it does, and what others to use."""
 

@@ -136,7 +136,7 @@ def select(
     kept = fits = longest <= limit
     truncated: list[str] = []
     left_out: dict[str, Any] = {}
-    if batch.overlong == "error" and not fits.all():
+    if batch.overlong == "stop" and not fits.all():
         raise _too_long(store, longest, limit, where)
     if batch.overlong == "drop":
         left_out["overlong"] = ~fits

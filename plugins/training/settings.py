@@ -25,13 +25,13 @@ class Batch(Settings):
         description="Tokens packed into one micro-batch: the setting to lower when memory runs out. It moves results "
         "only by rounding. null is 8192, or what the longest sample (pair) needs if that is more.",
     )
-    overlong: Literal["drop", "truncate", "split", "error"] = Field(
+    overlong: Literal["drop", "truncate", "split", "stop"] = Field(
         "drop",
         description="What becomes of longer samples: left out, cut at the end, or refused. Always counted. split cuts "
         "texts (format: text) into samples of max_tokens; each token of theirs is still learnt once.",
     )
-    unusable: Literal["error", "drop"] = Field(
-        "error",
+    unusable: Literal["stop", "drop"] = Field(
+        "stop",
         description="What becomes of rows that are damaged or do not fit the format, that teach nothing (chosen equals "
         "rejected, empty replies) or that the chat template cannot render as a prompt and its reply: the stage stops "
         "and names them, or they are left out and counted.",

@@ -2,7 +2,7 @@
 
 Such a pattern may backtrack for longer than anyone waits (`(a+)+$` on forty letters). Python cannot stop a match from
 within, so that this verifier must run in a process that can be killed, as the commands, recipes and `aftertrain.verify`
-do: a case that passes `deadline` (2 s unless set) is a time-out, and its neighbours are judged. Called directly, it
+do: a case that passes `timeout` (2 s unless set) is a time-out, and its neighbours are judged. Called directly, it
 takes as long as the pattern does.
 """
 
@@ -44,7 +44,7 @@ class Regex(Verifier[RegexSettings]):
     @property
     def deadline(self) -> float:
         """The setting: a pattern that needs long is one that never ends."""
-        return self.settings.deadline
+        return self.settings.timeout
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """Scored 1 or 0; unparsable where nothing matches; an error where the ground truth does not fit the equality.

@@ -193,7 +193,7 @@ class RegexSettings(AnswerSettings):
         description="Of equality string, on both sides: none; strip: without surrounding space; lower: that, in lower "
         "case; squad: without case, punctuation, articles and extra space.",
     )
-    deadline: Annotated[float, Field(gt=0, le=600)] = Field(
+    timeout: Annotated[float, Field(gt=0, le=600)] = Field(
         2.0, description="Seconds after which a case is a time-out: some patterns take for ever on some replies."
     )
 

@@ -91,6 +91,20 @@ def test_a_recipe_with_their_name_is_answered(setting: str, answer: str) -> None
     assert answer in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("sft.batch.overlong=error", "not 'error'. It is called 'stop' now"),
+        ("rlvr.verification.deadline=3", "It is called 'timeout' now."),
+        ("rlvr.samples=3", "It is called 'shown' now."),
+    ],
+)
+def test_what_was_called_otherwise_is_answered(setting: str, answer: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("quickstart", [f"stages.{setting}"])
+    assert answer in str(caught.value)
+
+
 def test_a_name_that_is_not_ours_is_found_out() -> None:
     assert not known("optimizer.learning_rate")
     assert not known("loss.no_such")

@@ -35,7 +35,7 @@ class Room:
             use=level,  # type: ignore[arg-type]
             workers=1,
         )
-        self.verifier = Code(CodeSettings(seconds=SECONDS, extract="all"), cast(Any, None))
+        self.verifier = Code(CodeSettings(timeout=SECONDS, extract="all"), cast(Any, None))
         self.verifier._sandbox = self.sandbox
         (folder / "secret").write_text("secret")
         folder.chmod(0o777)
@@ -121,7 +121,7 @@ def test_program(room: Room, program: Program) -> None:
 @pytest.mark.slow
 def test_each_assert_counts_for_itself(room: Room) -> None:
     """One of two asserts hangs or crashes: the other still counts."""
-    rate = Code(CodeSettings(seconds=SECONDS, score="pass_rate", extract="all"), cast(Any, None))
+    rate = Code(CodeSettings(timeout=SECONDS, score="pass_rate", extract="all"), cast(Any, None))
     rate._sandbox = room.sandbox
     for evil in ("while True: pass", "import os; os._exit(0)", "import ctypes; ctypes.string_at(0)"):
         source = f"def square(x):\n    if x > 0:\n        {evil}\n    return x * x"

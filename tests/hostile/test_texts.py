@@ -24,7 +24,7 @@ GRACE = 1.0
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[VerifierPool]:
-    with VerifierPool(PoolSettings(workers=1, deadline=DEADLINE, memory_gib=3.0)) as pool:
+    with VerifierPool(PoolSettings(workers=1, timeout=DEADLINE, memory_gib=3.0)) as pool:
         yield pool
 
 
@@ -73,7 +73,7 @@ FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
     "regex": ({"pattern": r"[Aa]nswer(?: is)?\W*(\S+)"}, "B"),
     "ifeval": ({"mode": "loose"}, QUOTED),
     "ifbench": ({"mode": "loose"}, OVERLAP),
-    "code": ({"seconds": 2.0}, {"inputs": ["1 2\n"], "outputs": ["3\n"]}),
+    "code": ({"timeout": 2.0}, {"inputs": ["1 2\n"], "outputs": ["3\n"]}),
     "weighted": ({"parts": PARTS}, "42"),
     "all": ({"parts": PARTS}, "42"),
     "any": ({"parts": PARTS}, "42"),

@@ -261,7 +261,7 @@ def test_a_resolved_recipe_reads_as_the_same_recipe(tmp_path: Path) -> None:
         ),
         (
             "rewards: [{use: gsm8k}]",
-            "verification: {deadline: 3.0}\n    rewards: [{use: judge, model: m}]",
+            "verification: {timeout: 3.0}\n    rewards: [{use: judge, model: m}]",
             "rl.verification",
             "none of the rewards is judged in processes",
         ),
@@ -290,7 +290,7 @@ def test_components_that_use_all_of_it_are_no_mistake(tmp_path: Path) -> None:
         "    tasks: [{use: multiple_choice, path: rows.jsonl}, {use: gsm8k, path: rows.jsonl}]",
     ).replace(
         "rewards: [{use: gsm8k}]",
-        "verification: {deadline: 3.0}\n    rewards: [{use: any, parts: [{verifier: gsm8k}]}]",
+        "verification: {timeout: 3.0}\n    rewards: [{use: any, parts: [{verifier: gsm8k}]}]",
     )
     assert mistakes(tmp_path, text) == []
     loaded = aftertrain.load_recipe(tmp_path / "r.yaml")

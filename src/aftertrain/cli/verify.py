@@ -51,7 +51,9 @@ PAUSE = 0.02
 @click.option("--out", default=STANDARD, show_default="standard output", metavar="FILE", help="Where verdicts go.")
 @click.option("--workers", type=click.IntRange(1), show_default="CPU cores, at most 8", help="Judging processes.")
 @click.option(
+    "--timeout",
     "--deadline",
+    "timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     show_default="the verifier's own",
@@ -64,7 +66,7 @@ def verify(  # noqa: PLR0917 - click passes by name
     settings: tuple[str, ...],
     out: str,
     workers: int | None,
-    deadline: float | None,
+    timeout: float | None,
     facts: str | None,
 ) -> None:
     """Judge the responses in CASES (JSON lines, .gz or not, - for standard input) with the verifier NAME.
@@ -81,7 +83,7 @@ def verify(  # noqa: PLR0917 - click passes by name
     from aftertrain.api.evaluation import isolated_verifier
     from aftertrain.core.verification import PoolSettings
 
-    verifier = isolated_verifier(name, settings, PoolSettings(workers=workers, deadline=deadline))
+    verifier = isolated_verifier(name, settings, PoolSettings(workers=workers, timeout=timeout))
     if cases != STANDARD and not Path(cases).is_file():
         what = "is a folder; name a file of JSON lines" if Path(cases).is_dir() else "there is no such file"
         raise DataError(f"{cases}: {what}")
@@ -90,8 +92,8 @@ def verify(  # noqa: PLR0917 - click passes by name
             raise DataError(f"{target}: the verdicts would overwrite the cases; give another {option}")
     if verifier.note:
         click.echo(f"note: {verifier.note}", err=True)
-    if deadline is not None and (free := _own_time(verifier)):
-        click.echo(f"note: --deadline does not bound {', '.join(free)}", err=True)
+    if timeout is not None and (free := _own_time(verifier)):
+        click.echo(f"note: --timeout does not bound {', '.join(free)}", err=True)
     started = time.perf_counter()
     with ExitStack() as stack, _ended_like_ctrl_c():
         tally = judge(verifier, _lines(cases), _Writer(_output(out, stack)), _bar(stack, cases), cases)

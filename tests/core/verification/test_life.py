@@ -247,7 +247,7 @@ def test_what_starts_daemons_without_end_is_ended_with_all_of_them(tmp_path: Pat
     """Each has a session of its own, no environment of ours, and is started while the others are being killed."""
     name = tmp_path / "one-of-many"
     name.symlink_to("/bin/sleep")
-    with VerifierPool(PoolSettings(workers=1, deadline=0.5)) as pool:
+    with VerifierPool(PoolSettings(workers=1, timeout=0.5)) as pool:
         (verdict, other) = pool.verify(_faulty(), _cases(f"spawn|{name}", "b"))
     assert (verdict.outcome, other.outcome) == ("timeout", "scored")
     left = [pid for pid in keeper.all_parents() if str(name).encode() in _command(pid)]

@@ -264,7 +264,7 @@ def test_a_process_that_died_while_idle_costs_nothing() -> None:
 
 
 def test_the_settings_deadline_wins() -> None:
-    with VerifierPool(PoolSettings(workers=1, deadline=0.2)) as pool:
+    with VerifierPool(PoolSettings(workers=1, timeout=0.2)) as pool:
         assert pool.verify(OBEDIENT, _cases("sleep 0.6"))[0].detail == "no verdict in 0.2 s"
         assert isolate(OBEDIENT, pool).deadline == 0.2
 

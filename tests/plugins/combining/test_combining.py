@@ -265,7 +265,7 @@ def test_a_part_that_hangs_is_killed_and_its_time_out_is_the_wholes() -> None:
     """Through the pool, with installed verifiers: one part hangs on one case, everything else is judged."""
     import aftertrain
 
-    bomb = {"verifier": {"use": "regex", "pattern": "(?:a+)+$", "equality": "search", "deadline": 0.5}}
+    bomb = {"verifier": {"use": "regex", "pattern": "(?:a+)+$", "equality": "search", "timeout": 0.5}}
     split = [{"verifier": {"use": "gsm8k"}, "weight": 3.0}, bomb]
     cases = [{"response": text + "\n#### 7", "ground_truth": "7"} for text in ("b", "a" * 60 + "!")]
     weighed = aftertrain.verify("weighted", cases, parts=split)

@@ -165,7 +165,7 @@ def test_a_deadline_that_has_no_effect_is_told(
     (tmp_path / "c.jsonl").write_text('{"response": "", "ground_truth": 0}\n')
     words = ["verify", f"{tmp_path}/mine.py:Slow", str(tmp_path / "c.jsonl"), "--deadline", "5", "--workers", "1"]
     assert main(words) == 0
-    note = "note: --deadline does not bound Slow (it bounds itself)"
+    note = "note: --timeout does not bound Slow (it bounds itself)"
     assert (note in capsys.readouterr().err) == (not isolated)
 
 
@@ -176,7 +176,7 @@ def test_a_signal_keeps_what_is_judged_and_ends_the_children(tmp_path: Path, num
     (tmp_path / "mine.py").write_text(HOLDS_A_MODEL.replace("ISOLATED", "True"))
     rows = [{"response": "", "ground_truth": seconds} for seconds in (0, 60, 60)]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ["verify", f"{tmp_path}/mine.py:Slow", "c.jsonl", "--deadline", "90", "--workers", "1"]
+    words = ["verify", f"{tmp_path}/mine.py:Slow", "c.jsonl", "--timeout", "90", "--workers", "1"]
     program = [sys.executable, "-c", "import sys; from aftertrain.cli import main; sys.exit(main())", *words]
     with subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None

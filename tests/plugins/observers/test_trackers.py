@@ -36,7 +36,7 @@ def _started(resumed: int) -> Entry:
 def test_tensorboard_has_each_step_once_after_a_resume(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    settings = TensorBoardSettings(samples=1)
+    settings = TensorBoardSettings(shown=1)
     sample = Sample("2 + 2?", "4", 10.0)
     first = [_started(0), *_metrics(range(1, 6), 1.0), *[Entry(sample, "sft", 5)] * 3]
     _watch(TensorBoard(settings, None), tmp_path, first)  # type: ignore[arg-type]

@@ -279,7 +279,7 @@ OVERLONG = {
 def test_what_a_cut_would_make_useless_is_left_out(
     case: str, bench: Callable[..., Any], rows: Callable[..., Any]
 ) -> None:
-    """With overlong: truncate; with drop and error the row counts as overlong whatever the reason."""
+    """With overlong: truncate; with drop and stop the row counts as overlong whatever the reason."""
     loss, settings, bad, reason = OVERLONG[case]
     data = rows(GOOD if loss is SFT else PAIR, bad, **settings)
     for policy, name in (("truncate", reason), ("drop", "overlong")):
@@ -288,7 +288,7 @@ def test_what_a_cut_would_make_useless_is_left_out(
         assert stage.of("dropped") == [{name: 1, "examples": [f"bad ({data['path']}:2)"]}]
         assert [(rows["rows"], rows["kept"]) for rows in stage.of("rows")] == [(2, 1)]
     with pytest.raises(DataError, match=r"rows.jsonl:2: sample 'bad' has \d+ tokens, batch.max_tokens is 40; raise it"):
-        bench("error", loss=loss, data=data, batch={"max_tokens": 40, "overlong": "error"}).run()
+        bench("error", loss=loss, data=data, batch={"max_tokens": 40, "overlong": "stop"}).run()
 
 
 def test_a_sample_longer_than_the_model_takes_is_told_before_any_weight_is_loaded(

@@ -108,7 +108,7 @@ def test_texts_train_a_base_model_without_a_chat_template(
 
 def test_only_texts_are_split(bench: Callable[..., Any], texts: dict[str, Any], conversations: Path) -> None:
     talks = {"use": "jsonl", "path": str(conversations)}
-    message = "batch.overlong: split cuts plain texts, {} yields Conversation; use drop, truncate or error"
+    message = "batch.overlong: split cuts plain texts, {} yields Conversation; use drop, truncate or stop"
     stage = bench("split", loss={"use": "sft"}, data=talks, batch={"overlong": "split"})
     assert [item.value for item in stage.plan()] == [message.format("the data set")]
     held_out = bench(

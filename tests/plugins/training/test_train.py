@@ -251,7 +251,7 @@ def test_overlong_rows_can_be_refused(bench: Callable[..., Any], conversations: 
         "error",
         loss={"use": "sft"},
         data={"use": "jsonl", "path": str(conversations)},
-        batch={"max_tokens": 30, "overlong": "error"},
+        batch={"max_tokens": 30, "overlong": "stop"},
     )
     with pytest.raises(DataError, match=r"sample 'sum-2' has \d+ tokens, batch.max_tokens is 30; raise it"):
         stage.run()

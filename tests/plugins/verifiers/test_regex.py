@@ -64,7 +64,7 @@ def test_verdicts(settings: dict[str, Any], response: str, truth: Any, expected:
         ({"pattern": "(a)", "group": 2}, "has no group 2; there are: 0, 1"),
         ({"pattern": "(?P<x>a)", "group": "y"}, "has no group 'y'; there are: 0, 1, x"),
         ({"pattern": ""}, "at least 1"),
-        ({"pattern": "a", "deadline": 0}, "greater than 0"),
+        ({"pattern": "a", "timeout": 0}, "greater than 0"),
         ({}, "pattern"),
         (
             {"pattern": "a", "equality": "search", "normalize": "lower"},
@@ -82,7 +82,7 @@ def test_it_runs_where_it_can_be_killed_with_a_short_deadline() -> None:
     verifier = Regex(RegexSettings(pattern="(a+)+$"), None)  # type: ignore[arg-type]
     assert verifier.isolated
     assert verifier.deadline == 2.0
-    assert Regex(RegexSettings(pattern="a", deadline=0.5), None).deadline == 0.5  # type: ignore[arg-type]
+    assert Regex(RegexSettings(pattern="a", timeout=0.5), None).deadline == 0.5  # type: ignore[arg-type]
 
 
 @given(st.text(), st.text())
@@ -99,6 +99,6 @@ def test_a_pattern_that_never_ends_is_a_time_out_and_its_neighbours_are_judged()
     import aftertrain
 
     cases = [{"response": response, "ground_truth": "aaa"} for response in ("aaa", "a" * 60 + "!", "aab aaa")]
-    verdicts = aftertrain.verify("regex", cases, pattern="((?:a+)+)$", deadline=0.5)
+    verdicts = aftertrain.verify("regex", cases, pattern="((?:a+)+)$", timeout=0.5)
     assert [verdict.outcome for verdict in verdicts] == ["scored", "timeout", "scored"]
     assert [verdicts[0].value, verdicts[2].value] == [1.0, 1.0]
