@@ -6,6 +6,7 @@ A stage tells with `context.emit(Metrics({"loss": 0.3}), step)`. A plugin's own 
 
 from __future__ import annotations
 
+from aftertrain.core.events import course, scores, work
 from aftertrain.core.events.course import (
     Checkpointed,
     DataCheck,
@@ -40,27 +41,11 @@ from aftertrain.core.events.work import (
     VerdictCounts,
 )
 
-EVENTS: tuple[type[Event], ...] = (
-    RunStarted,
-    DataCheck,
-    StageStarted,
-    StageReused,
-    Rewind,
-    Checkpointed,
-    StageDone,
-    RunDone,
-    RunFailed,
-    Warned,
-    Progress,
-    Metrics,
-    Sample,
-    VerdictCounts,
-    Dropped,
-    Skipped,
-    RowsTrained,
-    Saved,
-    Scores,
-    Books,
+EVENTS: tuple[type[Event], ...] = tuple(
+    kind
+    for module in (course, work, scores)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 )
 """Our own, in the order of the documentation."""
 

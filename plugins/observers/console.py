@@ -9,25 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from aftertrain.core import events
-from aftertrain.core.events import (
-    Books,
-    DataCheck,
-    Dropped,
-    Entry,
-    Metrics,
-    RunDone,
-    RunFailed,
-    RunStarted,
-    Saved,
-    ScoreRow,
-    Scores,
-    Skipped,
-    StageDone,
-    StageReused,
-    StageStarted,
-    Timing,
-    Warned,
-)
 from aftertrain.core.events.lines import event_of
 from aftertrain.core.observer import Observer
 from aftertrain.core.records import Artifact
@@ -65,8 +46,8 @@ class Console(Observer[ConsoleSettings]):
         self.folder = run_folder
         self.stages: dict[str, Progress] = {}
         self.texts: dict[str, str] = {}
-        self.recent: dict[str, deque[Metrics]] = {}
-        self.scores: dict[str, tuple[ScoreRow, ...]] = {}
+        self.recent: dict[str, deque[events.Metrics]] = {}
+        self.scores: dict[str, tuple[events.ScoreRow, ...]] = {}
         self.models: dict[str, str] = {}
         style = self.settings.style
         if style == "live" or (style == "auto" and sys.stdout.isatty()):
@@ -78,25 +59,25 @@ class Console(Observer[ConsoleSettings]):
 
             self.view = PlainView(self.settings.every_seconds)
 
-    def on_event(self, entry: Entry) -> None:  # noqa: PLR0912, PLR0915  a case for each event
+    def on_event(self, entry: events.Entry) -> None:  # noqa: PLR0912, PLR0915  a case for each event
         """Tell what is worth telling; the rest is in `events.jsonl` and the report."""
         stage, line = entry.stage, self.view.line
         match entry.event:
-            case RunStarted(name=name, order=order):
+            case events.RunStarted(name=name, order=order):
                 again = f", attempt {entry.attempt}" if entry.attempt > 1 else ""
                 line(f"{name}{again} in {self.folder}: {', '.join(order)}", "bold")
-            case DataCheck(at=at):
+            case events.DataCheck(at=at):
                 line(f"{at}: checking its data", "dim")
-            case StageReused(artifact=artifact):
+            case events.StageReused(artifact=artifact):
                 line(f"{stage}: done already, reused", "dim")
                 self._left(stage, artifact)
-            case StageStarted(use=use, resumed_from=step):
+            case events.StageStarted(use=use, resumed_from=step):
                 self.stages[stage] = Progress(started=entry.time)
                 self.texts[stage] = ""
                 self.recent[stage] = deque(maxlen=RECENT)
                 line(f"{stage}: {use}" + (f", goes on after step {step}" if step else ""))
                 self.view.progress(stage, self.stages[stage], "loading")
-            case Metrics() as metrics:
+            case events.Metrics() as metrics:
                 progress = self.stages[stage]
                 if progress.unit in ("", "steps") and entry.step is not None:
                     progress.at(entry.step, progress.total, "steps", entry.time)
@@ -106,30 +87,30 @@ class Console(Observer[ConsoleSettings]):
             case events.Progress(done=done, total=total, unit=unit):
                 self.stages[stage].at(done, total, unit, entry.time)
                 self.view.progress(stage, self.stages[stage], self.texts[stage])
-            case Warned(message=message):
+            case events.Warned(message=message):
                 line(f"{stage or 'run'}: warning: {message}", "yellow")
-            case Dropped(counts=counts) if any(counts.values()):
+            case events.Dropped(counts=counts) if any(counts.values()):
                 reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items() if n)
                 line(f"{stage}: rows left out: {reasons}", "yellow")
-            case Saved() as saved:
+            case events.Saved() as saved:
                 line(f"{stage}: {wording.saved(saved)}", "dim")
-            case Books(units=units) if units:
+            case events.Books(units=units) if units:
                 line(f"{stage}: {wording.books(units)}", "dim")
-            case Skipped(message=message):
+            case events.Skipped(message=message):
                 line(f"{stage}: no update: {message}", "yellow")
-            case Scores(scores=scores, differences=differences):
+            case events.Scores(scores=scores, differences=differences):
                 self.scores[stage] = scores
                 for words in (*map(wording.score, scores), *map(wording.difference, differences)):
                     line(f"{stage}: {words}", "cyan")
-            case StageDone(artifact=artifact, timing=timing):
+            case events.StageDone(artifact=artifact, timing=timing):
                 self.view.finish(stage)
                 self._left(stage, artifact)
                 last = wording.closing(tuple(self.recent.get(stage, ())))
                 line(f"{stage}: done{_took(timing)}" + (f"  {last}" if last else ""), "green")
-            case RunDone(timing=timing):
+            case events.RunDone(timing=timing):
                 line(f"all stages are done{_took(timing)}", "bold green")
                 self._conclude()
-            case RunFailed(at=at, interrupted=interrupted):
+            case events.RunFailed(at=at, interrupted=interrupted):
                 where = f" in stage {at}" if at else ""
                 if interrupted:
                     line(f"stopped{where}; the same command goes on from here", "yellow")
@@ -145,8 +126,8 @@ class Console(Observer[ConsoleSettings]):
         if artifact is None:
             return
         if artifact.type == "scores":
-            scores = event_of(Scores, artifact.details)
-            if isinstance(scores, Scores):
+            scores = event_of(events.Scores, artifact.details)
+            if isinstance(scores, events.Scores):
                 self.scores.setdefault(stage, scores.scores)
         elif artifact.type != "data":
             self.models[stage] = artifact.path
@@ -164,5 +145,5 @@ class Console(Observer[ConsoleSettings]):
         self.view.line(f"report: aftertrain report {shlex.quote(str(self.folder))}")
 
 
-def _took(timing: Timing | None) -> str:
+def _took(timing: events.Timing | None) -> str:
     return "" if timing is None else f" in {wording.duration(timing.seconds)}"

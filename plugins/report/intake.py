@@ -8,52 +8,40 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from aftertrain.core.events import (
-    Books,
-    Dropped,
-    Entry,
-    Metrics,
-    Progress,
-    RowsTrained,
-    Sample,
-    Scores,
-    Skipped,
-    VerdictCounts,
-    Warned,
-)
+from aftertrain.core import events
 from aftertrain.plugins.report.facts import Difference, Parent, Score, Stage, Values
 
 
-def note_event(stage: Stage, entry: Entry) -> None:
+def note_event(stage: Stage, entry: events.Entry) -> None:
     """Take one event of `stage` into its facts."""
     match entry.event:
-        case Metrics(values=values, timing=timing) if entry.step is not None:
+        case events.Metrics(values=values, timing=timing) if entry.step is not None:
             stage.step = max(stage.step, entry.step)
             _note_values(stage, stage.metrics, entry.step, values)
             _note_values(stage, stage.timing, entry.step, timing)
-        case Sample() as sample:
+        case events.Sample() as sample:
             stage.samples.append((entry.step, sample))
-        case VerdictCounts(counts=counts):
+        case events.VerdictCounts(counts=counts):
             for verifier, outcomes in counts.items():
                 stage.verdicts.setdefault(verifier, Counter()).update(outcomes)
-        case Dropped(counts=reasons, examples=examples):
+        case events.Dropped(counts=reasons, examples=examples):
             stage.dropped.update(reasons)
             stage.dropped_examples = (*stage.dropped_examples, *examples)[:10]
-        case Books(units=units):
+        case events.Books(units=units):
             stage.books = dict(units)
-        case Progress(total=total, unit="steps") if total is not None:
+        case events.Progress(total=total, unit="steps") if total is not None:
             stage.total = total
-        case RowsTrained() as rows:
+        case events.RowsTrained() as rows:
             stage.rows = rows
-        case Skipped(message=message):
+        case events.Skipped(message=message):
             stage.warnings.append(f"no update: {message}")
-        case Warned(message=message):
+        case events.Warned(message=message):
             stage.warnings.append(message)
-        case Scores() as scores:
+        case events.Scores() as scores:
             note_scores(stage, scores)
 
 
-def note_scores(stage: Stage, scores: Scores) -> None:
+def note_scores(stage: Stage, scores: events.Scores) -> None:
     """Replace the stage's scores, differences and health."""
     stage.scores = [Score(**asdict(row), stage=stage.name) for row in scores.scores]
     stage.differences = [Difference(**asdict(row), stage=stage.name) for row in scores.differences]

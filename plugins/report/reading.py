@@ -6,20 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from aftertrain.core import events
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import (
-    Entry,
-    Other,
-    Rewind,
-    RunDone,
-    RunFailed,
-    RunStarted,
-    Scores,
-    StageDone,
-    StageReused,
-    StageStarted,
-    Warned,
-)
 from aftertrain.core.events.lines import event_of, read_events
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.run.done import DONE, Done
@@ -50,14 +38,14 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder}: no such run folder. Give the folder that 'aftertrain run' wrote, such as runs/NAME.")
     if not path.is_file():
         raise RunError(f"{folder}: not a run folder: it has no events.jsonl. Give a folder such as runs/NAME.")
-    events = read_events(path)
-    if not events:
+    entries = read_events(path)
+    if not entries:
         raise RunError(f"{path}: holds no events, so there is nothing to report. Start the run: aftertrain run RECIPE")
     manifest = _read(folder / "manifest.json", Manifest) or Manifest(order=())
-    started = next((entry.event for entry in reversed(events) if isinstance(entry.event, RunStarted)), None)
+    started = next((entry.event for entry in reversed(entries) if isinstance(entry.event, events.RunStarted)), None)
     recipe = manifest.recipe or dict(started.recipe if started else {})
-    last = max(entry.attempt for entry in events)
-    status, error = _status([entry for entry in events if entry.attempt == last])
+    last = max(entry.attempt for entry in entries)
+    status, error = _status([entry for entry in entries if entry.attempt == last])
     order = manifest.order or (started.order if started else ())
     return Run(
         folder=folder,
@@ -67,33 +55,35 @@ def read_run(folder: Path) -> Run:
         manifest=manifest,
         recipe=recipe,
         started=started,
-        others=tuple(entry for entry in events if isinstance(entry.event, Other)),
-        stages=_stages(folder, events, mapping(recipe.get("stages")), order),
-        attempts=_attempts(events),
-        warnings=tuple(e.event.message for e in events if isinstance(e.event, Warned) and not e.stage),
+        others=tuple(entry for entry in entries if isinstance(entry.event, events.Other)),
+        stages=_stages(folder, entries, mapping(recipe.get("stages")), order),
+        attempts=_attempts(entries),
+        warnings=tuple(e.event.message for e in entries if isinstance(e.event, events.Warned) and not e.stage),
     )
 
 
-def _status(events: Sequence[Entry]) -> tuple[RunStatus, str]:
+def _status(entries: Sequence[events.Entry]) -> tuple[RunStatus, str]:
     """How an attempt ended, from its events."""
-    for entry in reversed(events):
+    for entry in reversed(entries):
         match entry.event:
-            case RunDone():
+            case events.RunDone():
                 return "finished", ""
-            case RunFailed(error=error, interrupted=interrupted):
+            case events.RunFailed(error=error, interrupted=interrupted):
                 return "interrupted" if interrupted else "failed", error
     return "unfinished", ""
 
 
-def _stages(folder: Path, events: Iterable[Entry], settings: dict[str, Any], order: Sequence[str]) -> tuple[Stage, ...]:
+def _stages(
+    folder: Path, entries: Iterable[events.Entry], settings: dict[str, Any], order: Sequence[str]
+) -> tuple[Stage, ...]:
     """Stages in the order of the run; those of an older recipe that is no longer in it are left out."""
     stages: dict[str, Stage] = {}
-    for entry in events:
+    for entry in entries:
         if entry.stage:
             stage = stages.setdefault(entry.stage, Stage(entry.stage))
             _note_course(stage, entry)
             note_event(stage, entry)
-        elif isinstance(entry.event, RunFailed):
+        elif isinstance(entry.event, events.RunFailed):
             stopped = stages.get(entry.event.at)
             if stopped is not None and stopped.status == "unfinished":
                 stopped.status = "interrupted" if entry.event.interrupted else "failed"
@@ -107,23 +97,23 @@ def _stages(folder: Path, events: Iterable[Entry], settings: dict[str, Any], ord
     return tuple(sorted(known, key=lambda stage: places.get(stage.name, len(places))))
 
 
-def _note_course(stage: Stage, entry: Entry) -> None:
+def _note_course(stage: Stage, entry: events.Entry) -> None:
     match entry.event:
-        case StageStarted() as started:
+        case events.StageStarted() as started:
             stage.status, stage.started = "unfinished", entry.time
             stage.hash, stage.use = started.hash or stage.hash, started.use
             stage.parents = parents(started.inputs) or stage.parents
             stage.why = started.why
-        case StageReused(hash=hash_, artifact=artifact):
+        case events.StageReused(hash=hash_, artifact=artifact):
             stage.status, stage.hash, stage.artifact = "reused", hash_, artifact or stage.artifact
-        case StageDone(artifact=artifact, timing=timing):
+        case events.StageDone(artifact=artifact, timing=timing):
             stage.status, stage.artifact = "done", artifact or stage.artifact
             if stage.started is not None:
                 stage.seconds = timing.seconds if timing else entry.time - stage.started
 
 
 def _complete(stage: Stage, folder: Path) -> None:
-    """Add what the stage's folder knows and the events did not say."""
+    """Add what the stage's folder knows and the entries did not say."""
     stage.use = stage.use or str(stage.settings.get("use", ""))
     if not stage.parents and stage.settings:
         given = {"model": stage.settings.get("from", "base"), "critic": stage.settings.get("critic")}
@@ -134,17 +124,17 @@ def _complete(stage: Stage, folder: Path) -> None:
     if stage.artifact is None and (done := _read(stage.folder / DONE, Done)):
         stage.artifact = done.artifact
     if not stage.scores and stage.artifact is not None and stage.artifact.type == "scores":
-        scores = event_of(Scores, stage.artifact.details)
-        if isinstance(scores, Scores):
+        scores = event_of(events.Scores, stage.artifact.details)
+        if isinstance(scores, events.Scores):
             note_scores(stage, scores)
 
 
-def _attempts(events: Sequence[Entry]) -> tuple[Attempt, ...]:
+def _attempts(entries: Sequence[events.Entry]) -> tuple[Attempt, ...]:
     result = []
-    for number in sorted({entry.attempt for entry in events}):
-        own = [entry for entry in events if entry.attempt == number]
+    for number in sorted({entry.attempt for entry in entries}):
+        own = [entry for entry in entries if entry.attempt == number]
         status, error = _status(own)
-        rewinds = tuple((entry.stage, entry.step or 0) for entry in own if isinstance(entry.event, Rewind))
+        rewinds = tuple((entry.stage, entry.step or 0) for entry in own if isinstance(entry.event, events.Rewind))
         how = _HOW[status] + (f": {error}" if error else "")
         result.append(Attempt(number, own[0].time, own[-1].time, how, rewinds))
     return tuple(result)
