@@ -233,3 +233,35 @@ def test_tokens_of_probes_are_context(feedback: Path, capsys: pytest.CaptureFixt
     assert " learnt  " in reply
     assert " learnt  " not in probe
     assert page.endswith("\n… and 4 more segments and 4 probes (-n 0 shows all)\n")
+
+
+def test_samples_of_a_run_are_the_last_it_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the run's name, or by the recipe that made it."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "r"
+    run.mkdir(parents=True)
+    verdict = {"verifier": "gsm8k", "outcome": "scored", "value": 0.0, "extracted": "5"}
+    lines = [
+        {
+            "name": "sample",
+            "stage": stage,
+            "step": step,
+            "data": {"prompt": f"{step} + 2?\x1b[2J", "response": "#### 5", "reward": 0.0, "verdicts": [verdict]},
+            "attempt": 1,
+            "time": 1.0,
+        }
+        for stage, step in (("rl", 1), ("rl", 2), ("more", 1))
+    ]
+    (run / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = shown(capsys, "r", "rl", "--samples", "-n", 1)
+    assert page.startswith("── rl · step 2 ─")
+    assert page.endswith("\nprompt: 2 + 2?\\x1b[2J\nresponse: #### 5\nreward: 0.0\ngsm8k: scored · 0.0 · 5\n")
+    assert shown(capsys, run, "--samples", "--step", 1).count("prompt: 1 + 2?") == 2
+    (tmp_path / "made.yaml").write_text(RECIPE.format(model="./m"))
+    assert shown(capsys, "made.yaml", "--samples").count("── ") == 3
+    assert main(["show", "r", "sft", "--samples"]) == 1
+    assert "no such samples; stages that recorded some: rl, more" in capsys.readouterr().err
+    assert main(["show", "q", "--samples"]) == 1
+    assert "no run 'q'" in capsys.readouterr().err
