@@ -2,8 +2,8 @@
 
 From a component's module, imports are followed into aftertrain and into the component's own package. Imports under
 `if TYPE_CHECKING:` are left out: they cannot change a result. So are modules that are reached by a name in a string
-(`core.component.aside`): what plans, tries and tells. The other way round, a module that decides and is started by its
-path, and a file that is read, are named in a constant of the module that does so:
+(`core.component.aside`): what plans, tries and tells; and the types of events. The other way round, a module that
+decides and is started by its path, and a file that is read, are named in a constant of the module that does so:
 `RELIES_ON = ("acme.worker", "words.json")`. Package `__init__` modules count only when something is imported from them.
 Of a module of settings, which may serve many components, what is imported from it counts, with what that uses. Other
 libraries are not followed: their versions are recorded beside the hash. A file outside any package goes by its
@@ -25,6 +25,8 @@ from aftertrain.core.errors import PluginError
 from aftertrain.core.run.meaning import decided, meaning, part
 
 OURS = "aftertrain"
+TELLS = "aftertrain.core.events"
+"""In no digest: what a stage says of itself is read back by no stage."""
 RELIES_ON = "RELIES_ON"
 """The constant, a tuple of texts, that names what decides and is not imported."""
 
@@ -72,7 +74,8 @@ def _walk(cls: type, digests: dict[str, str]) -> None:
             continue
         source = read_source(path, name)
         digests[name] = source.digest
-        followed = (wanted for wanted in source.imports if wanted.partition(".")[0] in (OURS, own))
+        ours = (wanted for wanted in source.imports if wanted.partition(".")[0] in (OURS, own))
+        followed = (wanted for wanted in ours if not f"{wanted}.".startswith(f"{TELLS}."))
         pending += filter(None, map(_locate, followed))
         for wanted in source.named:
             if (named := _locate(wanted)) is not None and named[0] == wanted:

@@ -195,6 +195,15 @@ def test_a_run_written_before_events_had_types_opens(tmp_path: Path) -> None:
             assert json.loads(json.dumps(value)) == known[name]
 
 
+def test_what_events_hold_is_in_no_stage_s_hash() -> None:
+    from aftertrain.core.run.sources import source_digests
+    from aftertrain.plugins.evaluation.evaluate import Evaluate
+
+    modules = source_digests([Evaluate])
+    assert "aftertrain.core.book" in modules
+    assert [name for name in modules if name.startswith("aftertrain.core.events")] == []
+
+
 def test_each_start_is_an_attempt(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for expected in (1, 2, 3):
