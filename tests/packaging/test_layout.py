@@ -43,7 +43,7 @@ def test_torch_range_and_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "torch>=2.11,<2.14" in project["dependencies"]
     extras = project["optional-dependencies"]
-    assert {"deepspeed", "ray", "vllm", "eval", "wandb", "test", "docs", "dev", "all"} <= extras.keys()
+    assert {"deepspeed", "ray", "wandb", "test", "docs", "dev", "all"} <= extras.keys()
     assert not any("vllm" in line for line in extras["all"])
 
 
