@@ -39,6 +39,13 @@ def test_the_gpu_table_has_every_case(tmp_path: Path) -> None:
         assert row["loss"] == pytest.approx(0.69 if "dpo" in row["label"] else 6.24, abs=0.15), row
 
 
+def test_a_plan_beside_tokenising(tmp_path: Path) -> None:
+    (row,) = run("plan.py", "--rows", "20", out=tmp_path / "rows.json")
+    assert row["name"] == "plan of 20 rows vs tokenising them"
+    assert row["ratio"] == row["peer"] / row["ours"]
+    assert min(row["ours"], row["peer"]) > 0
+
+
 def test_the_head_beside_full_logits(tmp_path: Path) -> None:
     sizes = ("--tokens", "64", "--hidden", "16", "--vocabulary", "1000", "--times", "1")
     names = {row["name"] for row in run("loss_head.py", *sizes, out=tmp_path / "rows.json")}
