@@ -13,6 +13,7 @@ import pytest
 
 from aftertrain.core.errors import RankLost
 from aftertrain.core.learning.meeting import SETTING
+from aftertrain.core.learning.processes import Processes
 from aftertrain.core.run import orders
 from aftertrain.core.run.orders import Lead, Order, follow
 
@@ -40,11 +41,13 @@ class Shelf:
         return all(key in self.values for key in keys)
 
 
-def _rank(store: Shelf, silence: float) -> Any:
-    presence = SimpleNamespace(
+def _rank(store: Any, silence: float) -> Processes:
+    presence: Any = SimpleNamespace(
         at=lambda what: nullcontext(), silence=lambda rank: silence, told=lambda: "rank 0 has given no sign of life"
     )
-    return SimpleNamespace(rank=1, store=store, presence=presence)
+    rank = object.__new__(Processes)  # nobody is met
+    rank.rank, rank.size, rank.local, rank.store, rank.presence = 1, 2, 1, store, presence
+    return rank
 
 
 @pytest.fixture(autouse=True)
