@@ -135,30 +135,30 @@ def plain_scores(model: Any, head: Head, rows: Sequence[Sequence[int]]) -> Tenso
     device = next(model.parameters()).device
     # peft's wrapper hands a whole forward on, but not the parts of the model.
     network = model.get_base_model() if hasattr(model, "get_base_model") else model
-    found = []
+    scores = []
     with torch.no_grad():
         for row in rows:
             ids = torch.tensor(row, device=device)
             inputs = {"input_ids": ids.unsqueeze(0), "use_cache": False}
             if head == "scalar":
-                found.append(network.score(network.base_model(**inputs).last_hidden_state[0]).squeeze(-1).float())
+                scores.append(network.score(network.base_model(**inputs).last_hidden_state[0]).squeeze(-1).float())
                 continue
             logp = network(**inputs).logits[0, :-1].float().log_softmax(-1)
-            found += [logp.new_zeros(1), logp.gather(1, ids[1:].unsqueeze(1)).squeeze(1)]
-    return torch.cat(found).cpu()
+            scores += [logp.new_zeros(1), logp.gather(1, ids[1:].unsqueeze(1)).squeeze(1)]
+    return torch.cat(scores).cpu()
 
 
 def _odd(info: Mapping[str, Any]) -> list[str]:
     """What transformers says of a load, in words."""
-    found = []
+    odd = []
     for key, word in (("missing_keys", "missing"), ("unexpected_keys", "not the model's")):
         names = sorted(info.get(key) or ())
         if names:
-            found.append(f"{word}: {shown(names)}")
+            odd.append(f"{word}: {shown(names)}")
     shapes = sorted(info.get("mismatched_keys") or ())
     if shapes:
-        found.append(f"of another shape: {shown([f'{name} {tuple(a)}, not {tuple(b)}' for name, a, b in shapes])}")
-    return found + [str(error) for error in info.get("error_msgs") or ()]
+        odd.append(f"of another shape: {shown([f'{name} {tuple(a)}, not {tuple(b)}' for name, a, b in shapes])}")
+    return odd + [str(error) for error in info.get("error_msgs") or ()]
 
 
 def shown(names: Sequence[str], limit: int = 5) -> str:

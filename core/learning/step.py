@@ -109,7 +109,7 @@ def train_step(
     ranks = _ranks(engines)
     batches, counts = _ready(engines, loss, batches, temperature, progress, f"step {step}: the batch holds")
     sums = dict.fromkeys(needs.per, 0.0)
-    found: list[str] = []
+    faults: list[str] = []
     metrics = Accumulator()
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature)
@@ -122,7 +122,7 @@ def train_step(
         for term, numerator in output.terms.items():
             value = float(numerator.detach())
             if not math.isfinite(value):
-                found.append(refused or f"loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
+                faults.append(refused or f"loss {term!r} is {value}; samples: {_culprits(batch, scores)}")
                 # The gradient of every rank must fail, not only that of the rank which holds the sample.
                 numerator = numerator * math.nan  # noqa: PLW2901
             engines[term].backward(numerator, counts[term])
@@ -137,7 +137,7 @@ def train_step(
         except NumericsError as error:
             names = [name for batch in batches for name in batch.sample_ids]
             # An engine refuses on every rank or on none, so that all ranks meet here.
-            every = ranks.gather((found, names), "what is not finite")
+            every = ranks.gather((faults, names), "what is not finite")
             told = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
             told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
             raise NumericsError(f"step {step}: {told}") from error
@@ -174,7 +174,7 @@ def measure(
     ranks = _ranks(engines)
     batches, counts = _ready(engines, loss, batches, temperature, progress, "these rows hold")
     sums = dict.fromkeys(needs.per, 0.0)
-    found: list[str] = []
+    faults: list[str] = []
     metrics = Accumulator()
     for packed in batches:
         scores = score_batch(engines, packed, needs.scores, temperature=temperature, grad=False)
@@ -182,12 +182,12 @@ def measure(
             with torch.no_grad():
                 output = loss(packed.to(scores.device), scores)
         except NumericsError as error:
-            found.append(str(error))
+            faults.append(str(error))
             continue
         for term, numerator in output.terms.items():
             sums[term] += float(numerator)
         metrics.add(output.metrics)
-    told = dict.fromkeys(line for lines in ranks.gather(found, "what is not finite") for line in lines)
+    told = dict.fromkeys(line for lines in ranks.gather(faults, "what is not finite") for line in lines)
     if told:
         raise NumericsError("; ".join(told))
     totals = ranks.sum(sums)
@@ -257,7 +257,7 @@ def _not_numbers(scores: TokenScores, terms: Iterable[str]) -> dict[str, Tensor]
     values = made.pop("values", None)
     others = [score for score in made.values() if score.requires_grad]
     sources = {term: [values] if term == "value" and values is not None else others for term in terms}
-    return {term: torch.stack([score.sum() for score in found]).sum() * math.nan for term, found in sources.items()}
+    return {term: torch.stack([score.sum() for score in used]).sum() * math.nan for term, used in sources.items()}
 
 
 def _number(value: Tensor | float) -> float:

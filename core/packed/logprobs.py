@@ -207,24 +207,24 @@ def _reduce(z: Tensor, ids: Tensor, wanted: tuple[Score, ...], scratch: Tensor) 
     `scratch` takes the exponentials of all blocks in turn. One allocated for each would leave a hole that the block's
     results pin and that glibc before 2.38 cannot use again, so that the heap would grow by a block each time.
     """
-    found: dict[str, Tensor] = {}
+    reduced: dict[str, Tensor] = {}
     if "hits" in wanted:
         top, at = z.max(-1)
-        found["hits"] = (at == ids).to(z.dtype)
+        reduced["hits"] = (at == ids).to(z.dtype)
     else:
         top = z.amax(-1)
     z -= top.unsqueeze(1)
     e = torch.exp(z, out=scratch[: len(z)])
     total = e.sum(-1)
     log_sum = total.log()
-    found |= {"top": top, "log_sum": log_sum}
+    reduced |= {"top": top, "log_sum": log_sum}
     if "logprobs" in wanted:
-        found["logprobs"] = z.gather(1, ids.unsqueeze(1)).squeeze(1) - log_sum
+        reduced["logprobs"] = z.gather(1, ids.unsqueeze(1)).squeeze(1) - log_sum
     if "entropy" in wanted:
-        found["entropy"] = log_sum - _dot(e, z) / total
+        reduced["entropy"] = log_sum - _dot(e, z) / total
     if "log_sum_p2" in wanted:
-        found["log_sum_p2"] = _dot(e, e).log() - 2 * log_sum
-    return found
+        reduced["log_sum_p2"] = _dot(e, e).log() - 2 * log_sum
+    return reduced
 
 
 def _logit_gradient(

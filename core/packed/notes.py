@@ -28,8 +28,8 @@ class _Note:
         kind = result.device.type
         self._owner, self._version = owner, result._version
         self._shape, self._strides = result.shape, result.stride()
-        self.make, self.inputs = make, tuple(each.detach() for each in inputs)
-        self._versions = [each._version for each in inputs]
+        self.make, self.inputs = make, tuple(tensor.detach() for tensor in inputs)
+        self._versions = [tensor._version for tensor in inputs]
         self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
 
     @property
@@ -43,7 +43,7 @@ class _Note:
         return self._owner() is tensor
 
     def again(self) -> Tensor:
-        if [each._version for each in self.inputs] != self._versions:
+        if [tensor._version for tensor in self.inputs] != self._versions:
             raise RuntimeError("a tensor that the backward pass reads was overwritten after the forward pass")
         kind, dtype, enabled = self._autocast
         with torch.no_grad(), torch.autocast(kind, dtype, enabled=enabled):
@@ -107,8 +107,8 @@ def notebook(seen: Callable[[Tensor], None] = lambda tensor: None) -> Iterator[N
     def keep(tensor: Tensor) -> Tensor | _View:
         note = notes.get(tensor.untyped_storage().data_ptr())
         if note is not None and note.holds:
-            for each in note.inputs:
-                seen(each)
+            for source in note.inputs:
+                seen(source)
             return _View(note, tensor.shape, tensor.stride(), tensor.storage_offset())
         seen(tensor)
         # A leaf goes as it is: an engine may swap its data (ZeRO). Another, kept with its graph, would keep itself.

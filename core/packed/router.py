@@ -55,21 +55,21 @@ def router_misfit(config: PretrainedConfig, setting: RouterLoss) -> str:
 
 def untrained(config: PretrainedConfig) -> list[str]:
     """What of the model stays as it is, or is not saved, because transformers has no training of it."""
-    found: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for part in _parts(config):
         for name, value in _given(part, PREDICTED):
-            found[
+            notes[
                 f"{name} is {value:g}: transformers does not make the layers that predict further tokens, so that they "
                 "are neither trained nor saved"
             ] = None
         if part.get("topk_method") in CORRECTED or part.get("model_type") == "deepseek_v3":
-            found["the biases by which routers choose experts (e_score_correction_bias) stay as they are"] = None
-    return list(found)
+            notes["the biases by which routers choose experts (e_score_correction_bias) stay as they are"] = None
+    return list(notes)
 
 
 def _parts(config: PretrainedConfig) -> Iterator[Mapping[str, Any]]:
     """The configuration, its text model's, and tables inside either."""
-    for part in {id(one): one for one in (config, config.get_text_config())}.values():
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
         told = part.to_dict()
         switch = {"output_router_logits": told.get("output_router_logits")}
         yield told

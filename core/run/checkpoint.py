@@ -40,7 +40,7 @@ class Checkpoints:
         on_saved: told step and folder of each committed checkpoint.
         beside: called in each rank with the folder that a checkpoint is written into, after the stage has written.
         ranks: those that write a checkpoint together.
-        found: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
+        given: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Checkpoints:
         on_saved: Callable[[int, Path], None] = lambda step, folder: None,
         *,
         ranks: Ranks = ALONE,
-        found: tuple[int, Path] | None = None,
+        given: tuple[int, Path] | None = None,
         beside: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         self.folder = folder
         self.on_damage = on_damage
         self.before_commit = before_commit
         self.on_saved = on_saved
-        self._verified = found
+        self._verified = given
         self._ranks = ranks
         self._beside = beside
 
@@ -138,8 +138,8 @@ class Checkpoints:
 
     def _drop_later(self, step: int) -> None:
         """Checkpoints of this step or later are damaged ones that a resume has passed over: never found again."""
-        for found, folder in self._all():
-            if found >= step:
+        for number, folder in self._all():
+            if number >= step:
                 _remove(folder)
 
     def _prune(self) -> None:
@@ -166,14 +166,14 @@ def verify(folder: Path) -> str | None:
         expected: dict[str, str] = read_json(folder / CHECKSUMS, dict[str, str])
     except RunError as error:
         return str(error)
-    found = {name: path for name, path in _files(folder) if name != CHECKSUMS}
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
+    present = {name: path for name, path in _files(folder) if name != CHECKSUMS}
+    for name in sorted(expected.keys() | present.keys()):
+        if name not in present:
             return f"{folder / name}: missing"
         if name not in expected:
             return f"{folder / name}: not in {CHECKSUMS}"
         try:
-            if digest(found[name]) != expected[name]:
+            if digest(present[name]) != expected[name]:
                 return f"{folder / name}: checksum differs"
         except OSError as error:
             return f"{folder / name}: cannot be read: {error.strerror or error}"

@@ -33,19 +33,19 @@ class Order:
     Attributes:
         folder: the stage's.
         inputs: artifacts by role.
-        found: step and folder of the checkpoint to go on from.
+        checkpoint: step and folder of the one to go on from.
     """
 
     stage: str
     folder: Path
     inputs: Mapping[str, Artifact]
-    found: tuple[int, Path] | None
+    checkpoint: tuple[int, Path] | None
 
     def dump(self) -> str:
         """As JSON."""
         inputs = {role: asdict(artifact) for role, artifact in self.inputs.items()}
-        found = None if self.found is None else [self.found[0], str(self.found[1])]
-        return json.dumps([self.stage, str(self.folder), inputs, found])
+        checkpoint = None if self.checkpoint is None else [self.checkpoint[0], str(self.checkpoint[1])]
+        return json.dumps([self.stage, str(self.folder), inputs, checkpoint])
 
     @classmethod
     def read(cls, text: str | bytes) -> Order | None:
@@ -53,12 +53,12 @@ class Order:
         data = json.loads(text)
         if data is None:
             return None
-        stage, folder, inputs, found = data
+        stage, folder, inputs, checkpoint = data
         return cls(
             stage,
             Path(folder),
             {role: Artifact(**facts) for role, facts in inputs.items()},
-            None if found is None else (found[0], Path(found[1])),
+            None if checkpoint is None else (checkpoint[0], Path(checkpoint[1])),
         )
 
 
@@ -102,7 +102,7 @@ def _awaited(ranks: Processes, key: str, longest: float) -> bytes:
         RankLost: rank 0 is silent.
         RuntimeError: the store is gone.
     """
-    shared, found, given_up = ranks.store, Future[bytes](), threading.Event()
+    shared, order, given_up = ranks.store, Future[bytes](), threading.Event()
 
     def ask() -> None:
         try:
@@ -110,16 +110,16 @@ def _awaited(ranks: Processes, key: str, longest: float) -> bytes:
             while not store.check([key]):
                 if given_up.wait(_POLL):
                     return
-            found.set_result(store.get(key))
+            order.set_result(store.get(key))
         except RuntimeError as error:
-            found.set_exception(error)
+            order.set_exception(error)
 
     threading.Thread(target=ask, daemon=True, name="orders").start()
     try:
         with ranks.presence.at("for rank 0's next stage"):
             while True:
                 try:
-                    return found.result(_LOOK)
+                    return order.result(_LOOK)
                 except TimeoutError:
                     if ranks.presence.silence(0) > longest:
                         raise RankLost(

@@ -130,7 +130,7 @@ def first_calls(sources: Sequence[ast.Module], theirs: frozenset[str]) -> list[t
     It ends before the first call that depends on a branch, a loop or a value. Bodies of functions count only for a
     `check(candidate)` that the last statement calls with the entry point.
     """
-    found: list[tuple[str, list[Any]]] = []
+    calls: list[tuple[str, list[Any]]] = []
     defined = {n.name: n for source in sources for n in source.body if isinstance(n, ast.FunctionDef)}
     for source in sources:
         for statement in source.body:
@@ -141,18 +141,18 @@ def first_calls(sources: Sequence[ast.Module], theirs: frozenset[str]) -> list[t
                 case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=entry)], keywords=[]) if name in defined:
                     body, parameters = defined[name].body, defined[name].args.args
                     if len(parameters) != 1 or entry not in theirs:
-                        return found
+                        return calls
                     aliases = {parameters[0].arg: entry}
                     for inner in body:
-                        if not _collect(inner, aliases, found):
-                            return found
+                        if not _collect(inner, aliases, calls):
+                            return calls
                 case _:
-                    if not _collect(statement, {other: other for other in theirs - set(defined)}, found):
-                        return found
-    return found
+                    if not _collect(statement, {other: other for other in theirs - set(defined)}, calls):
+                        return calls
+    return calls
 
 
-def _collect(statement: ast.stmt, names: dict[str, str], found: list[tuple[str, list[Any]]]) -> bool:
+def _collect(statement: ast.stmt, names: dict[str, str], calls: list[tuple[str, list[Any]]]) -> bool:
     """Add the calls of one statement; whether all of it was understood."""
     if not isinstance(statement, ast.Assert | ast.Expr | ast.Assign):
         return False
@@ -170,7 +170,7 @@ def _collect(statement: ast.stmt, names: dict[str, str], found: list[tuple[str, 
                 inside.append((names[node.func.id], [ast.literal_eval(argument) for argument in node.args]))
             elif not hasattr(builtins, node.func.id):
                 return False
-    found += inside
+    calls += inside
     return mentioned == len(inside)
 
 

@@ -114,11 +114,11 @@ def pass_on(text: bytes, room: int) -> int:
 
 def ended() -> list[tuple[int, int]]:
     """Children, adopted ones too, that have ended or stopped since, with their wait statuses."""
-    found = []
+    processes = []
     with suppress(ChildProcessError):
         while (happened := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
-            found.append(happened)
-    return found
+            processes.append(happened)
+    return processes
 
 
 def sweep() -> None:
@@ -138,13 +138,13 @@ def sweep() -> None:
 
 def descendants() -> set[int]:
     """Process ids of all that this process or its descendants started and that have not been reaped."""
-    found = {os.getpid()}
+    family = {os.getpid()}
     size = 0
     parents = all_parents()
-    while len(found) > size:
-        size = len(found)
-        found |= {pid for pid, parent in parents.items() if parent in found}
-    return found - {os.getpid()}
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, parent in parents.items() if parent in family}
+    return family - {os.getpid()}
 
 
 def all_parents() -> dict[int, int]:

@@ -103,13 +103,13 @@ class Evaluate(Stage[EvaluateSettings]):
     def without_use(self) -> Mapping[str, Unused]:
         """What is for replies where none are made, and for log-likelihoods where none are taken."""
         generates = {task.generates for task in ready_tasks(self.settings, self.builder)}
-        found: dict[str, Unused] = {}
+        idle: dict[str, Unused] = {}
         if True not in generates:
             replies = ("generator", "temperatures", "max_new_tokens", "timeout")
-            found |= dict.fromkeys(replies, Unused("no task makes replies"))
+            idle |= dict.fromkeys(replies, Unused("no task makes replies"))
         if False not in generates:
-            found |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
-        return found
+            idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
+        return idle
 
     def _too_long(self, tokenizer: PreTrainedTokenizerBase, window: int | None) -> list[PlanItem]:
         """Tasks with prompts that do not fit; every prompt must render."""
@@ -169,15 +169,15 @@ class Evaluate(Stage[EvaluateSettings]):
     ) -> Artifact:
         write_instances(context.folder / INSTANCES, rows)
         enter_cases(context.book, self._tasks, rows)
-        found = Scores(
+        scores = Scores(
             tuple(summary.scores(self._tasks, rows)),
             tuple(summary.differences(rows, others)),
             tuple(summary.health(rows)),
         )
-        for message in (*doubts.doubts(found.scores, found.health), *doubts.alarms(found.health)):
+        for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):
             context.emit(Warned(message), step)
-        context.emit(found, step)
-        return Artifact("scores", str(context.folder), context.name, digest="", details=found.facts())
+        context.emit(scores, step)
+        return Artifact("scores", str(context.folder), context.name, digest="", details=scores.facts())
 
 
 def _save(folder: Path, rows: Sequence[ScoredInstance]) -> None:

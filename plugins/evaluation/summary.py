@@ -32,7 +32,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
     that is no share.
     """
     cells = by_cell(rows)
-    found: list[ScoreRow] = []
+    table: list[ScoreRow] = []
     for task in tasks:
         for temperature in task.temperatures:
             cell = cells[task.name, temperature]
@@ -40,7 +40,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             for metric in sorted(cell[0].metrics, key=lambda name: (name != primary, name)):
                 interval = mean_interval([row.metrics[metric] for row in cell])
                 lowest, highest = _bounds(cell, metric)
-                found.append(
+                table.append(
                     ScoreRow(
                         task=task.name,
                         metric=metric,
@@ -56,7 +56,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                         fingerprint=task.fingerprint,
                     )
                 )
-    return found
+    return table
 
 
 def unjudged(row: ScoredInstance) -> bool:
@@ -79,7 +79,7 @@ def differences(rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[Sc
     be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
     that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
     """
-    found: list[Difference] = []
+    table: list[Difference] = []
     for against, theirs in others.items():
         cells = by_cell(theirs)
         for (task, temperature), mine in by_cell(rows).items():
@@ -94,7 +94,7 @@ def differences(rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[Sc
                 interval = paired_difference(old, new)
                 judged = [pair for pair in pairs if not any(map(unjudged, pair))]
                 lowest, highest = _difference_bounds(pairs, metric)
-                found.append(
+                table.append(
                     Difference(
                         task=task,
                         metric=metric,
@@ -112,8 +112,8 @@ def differences(rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[Sc
                         p=paired_p(*_sides(judged, metric)) if judged else None,
                     )
                 )
-    adjusted = iter(holm([row.p for row in found if row.p is not None]))
-    return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in found]
+    adjusted = iter(holm([row.p for row in table if row.p is not None]))
+    return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in table]
 
 
 Pair = tuple[ScoredInstance, ScoredInstance]

@@ -71,12 +71,12 @@ class TruthfulQA(EvalTask[TruthfulQASettings]):
 
     @cached_property
     def _instances(self) -> list[Instance]:
-        ids, found = Ids(), []
+        ids, instances = Ids(), []
         for number, row in read_rows(self.settings.path):
             where = f"{self.settings.path}:{number}"
             question = need(row, "question", str, where)
             answers, target = _answers(row, where)
-            found.append(
+            instances.append(
                 Instance(
                     ids.of(row, question),
                     self._messages(question),
@@ -85,9 +85,9 @@ class TruthfulQA(EvalTask[TruthfulQASettings]):
                     chat=self.settings.chat,
                 )
             )
-        if not found:
+        if not instances:
             raise DataError(f"{self.settings.path}: no questions")
-        return found
+        return instances
 
     def _messages(self, question: str) -> tuple[Message, ...]:
         text = f"{PRIMER if self.settings.primer else ''}Q: {question}"
@@ -119,10 +119,10 @@ def _answers(row: dict[str, Any], where: str) -> tuple[list[str], dict[str, Any]
 
 def _labelled(targets: dict[str, Any], label: int, where: str) -> list[str]:
     pairs = zip(need(targets, "choices", list, where), need(targets, "labels", list, where), strict=True)
-    found = [str(choice) for choice, given in pairs if given == label]
-    if not found:
+    labelled = [str(choice) for choice, given in pairs if given == label]
+    if not labelled:
         raise DataError(f"{where}: no choice has the label {label}")
-    return found
+    return labelled
 
 
 def _log_sum_exp(values: Sequence[float]) -> float:

@@ -44,12 +44,12 @@ def check(pattern: str) -> None:
 def find(pattern: str, reply: str, which: Which) -> str | None:
     """The first group's text of the first or last match, letter case aside; None where there is no match."""
     part = reply[:LOOKED_AT] if which == "first" else reply[-LOOKED_AT:]
-    found = None
+    last = None
     for match in re.finditer(pattern, part, re.IGNORECASE):
-        found = match
+        last = match
         if which == "first":
             break
-    return None if found is None or found[1] is None else found[1].strip()
+    return None if last is None or last[1] is None else last[1].strip()
 
 
 def value_of(text: str, labels: Mapping[str, float] | None, scale: tuple[float, float] | None) -> float | None:
@@ -81,12 +81,12 @@ def _explosive(tree: Sequence[tuple[Any, Any]], *, repeated: bool) -> bool:
     for kind, what in tree:
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
             least, most, inner = what
-            found = (repeated and least != most) or _explosive(inner, repeated=repeated or most > 1)
+            explosive = (repeated and least != most) or _explosive(inner, repeated=repeated or most > 1)
         else:
-            found = (repeated and kind is op.BRANCH) or any(
+            explosive = (repeated and kind is op.BRANCH) or any(
                 _explosive(inner, repeated=repeated) for inner in _inside(kind, what)
             )
-        if found:
+        if explosive:
             return True
     return False
 

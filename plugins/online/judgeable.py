@@ -26,25 +26,25 @@ def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], pol
     Raises:
         DataError: there are some and the policy is `stop`, or none is left.
     """
-    found = _objections(prompts.kept, verifiers)
-    if not found:
+    objections = _objections(prompts.kept, verifiers)
+    if not objections:
         return prompts
-    shown = "; ".join(f"problem {name!r}: {reason}" for name, reason in list(found.items())[:EXAMPLES])
-    told = f"data set {data!r}: {len(found):,} of {len(prompts.kept):,} problems cannot be judged; {shown}"
+    shown = "; ".join(f"problem {name!r}: {reason}" for name, reason in list(objections.items())[:EXAMPLES])
+    told = f"data set {data!r}: {len(objections):,} of {len(prompts.kept):,} problems cannot be judged; {shown}"
     if policy == "stop":
         raise DataError(f"{told}. Mend what is named, or set 'unjudgeable' to drop (leave them out) or keep")
     log.warning("%s (%s)", told, "dropped" if policy == "drop" else "kept; each reply to them will be an error")
     if policy == "keep":
         return prompts
-    kept = [prompt for prompt in prompts.kept if prompt.problem.id not in found]
+    kept = [prompt for prompt in prompts.kept if prompt.problem.id not in objections]
     if not kept:
         raise DataError(f"{told}. None is left to train on")
-    return Prompts(kept, {**prompts.dropped, REASON: list(found)}, prompts.ids)
+    return Prompts(kept, {**prompts.dropped, REASON: list(objections)}, prompts.ids)
 
 
 def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]]) -> dict[str, str]:
     """By problem, what the verifiers of its checks object to; one batch per verifier."""
-    found: dict[str, str] = {}
+    objections: dict[str, str] = {}
     for name, verifier in verifiers.items():
         cases = [
             case_of(prompt.problem, check, prompt.problem.id, "")
@@ -54,5 +54,5 @@ def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]
         ]
         for case, reason in zip(cases, verifier.objections(cases) if cases else [], strict=True):
             if reason is not None:
-                found.setdefault(case.id, f"{name}: {reason}")
-    return found
+                objections.setdefault(case.id, f"{name}: {reason}")
+    return objections

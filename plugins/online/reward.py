@@ -105,24 +105,24 @@ def earned_reward(
 def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
     """Outcomes by verifier, for the event `verdicts`."""
     counts: dict[str, Counter[str]] = {}
-    for one in judged:
-        for name, verdict in one.verdicts:
+    for reply in judged:
+        for name, verdict in reply.verdicts:
             counts.setdefault(name, Counter())[verdict.outcome] += 1
     return {name: dict(counter) for name, counter in counts.items()}
 
 
 def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, Outcome], str]:
     """What to warn of, by verifier and outcome: the rate of its errors and timeouts, and the first one's detail."""
-    found: dict[tuple[str, Outcome], str] = {}
-    for one in judged:
-        for name, verdict in one.verdicts:
-            if verdict.outcome in ("error", "timeout") and (name, verdict.outcome) not in found:
+    messages: dict[tuple[str, Outcome], str] = {}
+    for reply in judged:
+        for name, verdict in reply.verdicts:
+            if verdict.outcome in ("error", "timeout") and (name, verdict.outcome) not in messages:
                 count, total = counts[name][verdict.outcome], sum(counts[name].values())
-                found[name, verdict.outcome] = (
+                messages[name, verdict.outcome] = (
                     f"reward {name!r}: {verdict.outcome} on {count:,} of {total:,} replies of this step "
                     f"({count / total:.0%}); the first: {verdict.detail or 'no detail'}"
                 )
-    return found
+    return messages
 
 
 def _earned(verdict: Verdict, settings: RewardSettings) -> float:

@@ -116,13 +116,13 @@ class TorchEngine(Engine[TorchSettings]):
     def facts(self, model: str) -> dict[str, str]:
         device = device_of(self.settings.device, 0)
         config = read_config(model).get_text_config()
-        found = {
+        facts = {
             "device": device.type,
             "attention": choose_kernel(self.settings.attention, device, self.settings.dtype, config),
         }
         if (head_kernel := self._made_head_kernel()) is not None:
-            found["head kernel's version"] = head_kernel.version
-        return found
+            facts["head kernel's version"] = head_kernel.version
+        return facts
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
@@ -213,12 +213,12 @@ class TorchEngine(Engine[TorchSettings]):
         own: Mode = plain if not checkpointing else "selective" if checkpointing == "selective" else "full"
         moments = 2 if self.settings.adamw == "8bit" else 8
         head = predicted_head_bytes(config, targets, self.settings.chunk) if targets else 0
-        found = {"weights": 4 * parameters, "gradients": 4 * parameters, "AdamW": moments * parameters, "head": head}
-        found["activations"] = predicted_bytes(config, tokens, own, width)
+        sizes = {"weights": 4 * parameters, "gradients": 4 * parameters, "AdamW": moments * parameters, "head": head}
+        sizes["activations"] = predicted_bytes(config, tokens, own, width)
         for mode in get_args(Mode):
             if mode != own:
-                found[f"activations, {mode}"] = predicted_bytes(config, tokens, mode, width)
-        return found
+                sizes[f"activations, {mode}"] = predicted_bytes(config, tokens, mode, width)
+        return sizes
 
     @property
     def n_parameters(self) -> int:

@@ -106,12 +106,12 @@ class Composed(Feed):
 
     def _score(self, atoms: Sequence[Atom]) -> list[float]:
         """log p(y|x, θ) of each row's reply (of a pair the chosen one)."""
-        replies = [next(one for one in atom if one.role in (SINGLE, CHOSEN)) for atom in atoms]
-        found = reply_logprobs(replies, self.budget, self._engine, mean=self._compose.normalize == "length")
-        for reply, value in zip(replies, found, strict=True):
+        replies = [next(segment for segment in atom if segment.role in (SINGLE, CHOSEN)) for atom in atoms]
+        logprobs = reply_logprobs(replies, self.budget, self._engine, mean=self._compose.normalize == "length")
+        for reply, value in zip(replies, logprobs, strict=True):
             if not math.isfinite(value):
                 raise NumericsError(f"the model gives row {reply.sample_id} the log-probability {value}")
-        return found
+        return logprobs
 
 
 def reply_logprobs(replies: Sequence[Segment], budget: int, engine: Engine[Any], *, mean: bool) -> list[float]:
@@ -119,7 +119,7 @@ def reply_logprobs(replies: Sequence[Segment], budget: int, engine: Engine[Any],
     ranks = engine.ranks
     sizes = [len(reply.token_ids) for reply in replies]
     groups = group_by_budget(sizes, budget)
-    found = torch.zeros(len(replies), dtype=torch.float64)
+    logprobs = torch.zeros(len(replies), dtype=torch.float64)
     # An engine that shards the model must make the same calls on every rank: short ranks score one group again.
     for turn in range(0, len(groups), ranks.size):
         own = turn + ranks.rank
@@ -132,6 +132,6 @@ def reply_logprobs(replies: Sequence[Segment], budget: int, engine: Engine[Any],
             sums = torch.zeros(len(group), dtype=torch.float64)
             sums.index_add_(0, batch.segment_ids, scores.logprobs.double().cpu() * targets)
             counts = torch.zeros(len(group), dtype=torch.float64).index_add_(0, batch.segment_ids, targets)
-            found[group] = sums / counts if mean else sums
-    ranks.add([found], "the log-probabilities of a pool")
-    return [float(value) for value in found]
+            logprobs[group] = sums / counts if mean else sums
+    ranks.add([logprobs], "the log-probabilities of a pool")
+    return [float(value) for value in logprobs]

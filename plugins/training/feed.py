@@ -164,8 +164,8 @@ class Streamed(Feed):
         Raises:
             DataError: a row cannot be used, or none of all can.
         """
-        found: list[Atom] = []
-        while len(found) < self._settings.batch.sequences:
+        atoms: list[Atom] = []
+        while len(atoms) < self._settings.batch.sequences:
             if self._window is None:
                 samples = self._read()
                 if samples is None:
@@ -175,14 +175,14 @@ class Streamed(Feed):
                     continue
                 self._told(samples, step)
             assert self._window is not None
-            wanted = self._settings.batch.sequences - len(found)
+            wanted = self._settings.batch.sequences - len(atoms)
             taken = self._window[self._position.used : self._position.used + wanted]
-            found.extend(self._atoms[i] for i in taken)
+            atoms.extend(self._atoms[i] for i in taken)
             self._position = replace(self._position, used=self._position.used + len(taken))
             if self._position.used == len(self._window):
                 self._window = None
                 self._position = Position(self._position.epoch, self._position.window + 1)
-        return found
+        return atoms
 
     def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
         return [atom[0].group for atom in atoms]

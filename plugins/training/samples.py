@@ -232,8 +232,8 @@ def _sources(store: Store, chosen: Any) -> dict[str, dict[str, int]]:
 
 def _by_atom(combine: np.ufunc, values: Ints, store: Store) -> Ints:
     """Values of segments, combined for each atom."""
-    found: Ints = combine.reduceat(values, store.atom_starts) if len(store) else values
-    return found
+    combined: Ints = combine.reduceat(values, store.atom_starts) if len(store) else values
+    return combined
 
 
 def _ids(store: Store, which: Any) -> list[str]:

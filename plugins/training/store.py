@@ -93,8 +93,8 @@ class Store:
         names: dict[str, int] = {}
         codes = [np.zeros(0, np.int64)]
         for part in self._parts:
-            own, found = part.sources
-            codes.append(np.array([names.setdefault(name, len(names)) for name in own], np.int64)[found])
+            own, own_codes = part.sources
+            codes.append(np.array([names.setdefault(name, len(names)) for name in own], np.int64)[own_codes])
         return list(names), np.concatenate(codes)
 
     @property
@@ -123,8 +123,8 @@ class Store:
         return part, index - int(self._ends[number]) + len(part)
 
     def _column(self, name: str) -> Ints:
-        found = [getattr(part, name) for part in self._parts]
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+        columns = [getattr(part, name) for part in self._parts]
+        return np.concatenate(columns) if columns else np.zeros(0, np.int64)
 
 
 class _Part:
@@ -178,8 +178,8 @@ class _Part:
 
     @property
     def sources(self) -> tuple[list[str], Ints]:
-        found = self._batch.column("source").dictionary_encode()
-        return found.dictionary.to_pylist(), np.asarray(found.indices, dtype=np.int64)
+        encoded = self._batch.column("source").dictionary_encode()
+        return encoded.dictionary.to_pylist(), np.asarray(encoded.indices, dtype=np.int64)
 
     def span(self, place: int) -> Span:
         return Span(

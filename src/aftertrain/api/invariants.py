@@ -78,7 +78,7 @@ def check_invariants(
         RunError: no stage trains.
         AftertrainError: the recipe, its data or its model cannot be used.
     """
-    found = []
+    checked = []
     with _scratch() as scratch:
         for name, trial, about in trials(recipe, overrides, stage, rows):
             on_finding(name, about, None)
@@ -92,8 +92,8 @@ def check_invariants(
                 for finding in check(trial, folder, together=together, on_start=on_start):
                     on_finding(name, about, finding)
                     findings.append(finding)
-            found.append(StageInvariants(name, about, tuple(findings)))
-    return found
+            checked.append(StageInvariants(name, about, tuple(findings)))
+    return checked
 
 
 def write_share(recipe: str, overrides: Iterable[str], stage: str, rows: int | None) -> None:
@@ -119,13 +119,15 @@ def trials(
     chosen = [named_stage(ready, stage)] if stage is not None else [r for r in ready.values() if _trains(r.stage)]
     if not chosen:
         raise RunError(f"the recipe has no stage that trains a model; it has {', '.join(ready)}")
-    for one in chosen:
-        trial = _trial(one.stage, one.context, rows)
+    for tried in chosen:
+        trial = _trial(tried.stage, tried.context, rows)
         if trial is None:
-            why = "trains no model" if not _trains(one.stage) else "hands over nothing that could be checked (no trial)"
-            yield one.name, None, f"the stage {one.use.name!r} {why}"
+            why = (
+                "trains no model" if not _trains(tried.stage) else "hands over nothing that could be checked (no trial)"
+            )
+            yield tried.name, None, f"the stage {tried.use.name!r} {why}"
         else:
-            yield one.name, trial, f"{trial.about}, engine {trial.engine.name}, model {one.context.model}"
+            yield tried.name, trial, f"{trial.about}, engine {trial.engine.name}, model {tried.context.model}"
 
 
 def _trial(stage: Stage[Any], context: PlanContext, rows: int | None) -> Trial | None:

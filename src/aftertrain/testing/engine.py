@@ -145,16 +145,16 @@ def a_scalar_head_gives_values(subject: Subject) -> None:
     """With a scalar head, each token has a finite value that the seed decides."""
     import torch
 
-    found = []
+    draws = []
     for seed in (0, 0, 1):
         engine, folder = _engine(subject)
         engine.load(folder, head="scalar", seed=seed)
         values = _given(engine.score(_batch(), ("values",), grad=False).values)
         require(values.shape == (sum(LENGTHS),), f"values have shape {tuple(values.shape)}")
         require(bool(torch.isfinite(values).all()), "a value is not finite")
-        found.append(values)
-    require(torch.equal(found[0], found[1]), "equal seeds start from other heads")
-    require(not torch.equal(found[0], found[2]), "other seeds start from equal heads")
+        draws.append(values)
+    require(torch.equal(draws[0], draws[1]), "equal seeds start from other heads")
+    require(not torch.equal(draws[0], draws[2]), "other seeds start from equal heads")
 
 
 def _engine(subject: Subject) -> tuple[Engine[Any], str]:
@@ -186,9 +186,9 @@ def _batch(places: Sequence[int] | None = None) -> PackedBatch:
 
 
 def _logprobs(engine: Engine[Any], batch: PackedBatch) -> Tensor:
-    found = _given(engine.score(batch, grad=False).logprobs)
-    require(not found.requires_grad, "scores without grad carry a gradient")
-    return found.float()
+    logprobs = _given(engine.score(batch, grad=False).logprobs)
+    require(not logprobs.requires_grad, "scores without grad carry a gradient")
+    return logprobs.float()
 
 
 def _given(scores: Tensor | None) -> Tensor:

@@ -168,11 +168,14 @@ def cancelled_requests_are_not_collected(subject: Subject) -> None:
         requests = _requests(generator, range(4))
         generator.submit(requests)
         generator.cancel([requests[1].id])
-        found: list[str] = []
+        collected: list[str] = []
         while part := generator.collect(PATIENCE):
-            found += [completion.id for completion in part]
-            require(len(found) <= len(requests), f"collected {found}")
-        require(sorted(found) == sorted(r.id for i, r in enumerate(requests) if i != 1), f"collected {sorted(found)}")
+            collected += [completion.id for completion in part]
+            require(len(collected) <= len(requests), f"collected {collected}")
+        require(
+            sorted(collected) == sorted(r.id for i, r in enumerate(requests) if i != 1),
+            f"collected {sorted(collected)}",
+        )
 
 
 @contextmanager
@@ -210,11 +213,11 @@ def _requests(
 
 
 def _generate(generator: Any, requests: Sequence[GenerationRequest]) -> list[Completion]:
-    found: list[Completion] = generator.generate(requests, PATIENCE)
-    for completion in found:
+    completions: list[Completion] = generator.generate(requests, PATIENCE)
+    for completion in completions:
         good = all(math.isfinite(value) and value <= 1e-6 for value in completion.logprobs)
         require(good, f"{completion.id}: log-probabilities {completion.logprobs}")
-    return found
+    return completions
 
 
 def _replies(generator: Any, requests: Sequence[GenerationRequest]) -> dict[str, tuple[int, ...]]:

@@ -67,8 +67,8 @@ def known_cases_get_their_verdict(subject: Subject) -> None:
         raise Unchecked(f"no CASES for {subject.row.name!r} beside the plugin: (response, ground truth, value) triples")
     verdicts = _verifier(subject).verify(_cases(subject))
     for (response, truth, expected), verdict in zip(subject.cases, verdicts, strict=True):
-        found = verdict.value if verdict.outcome == "scored" else verdict.outcome
-        require(found == expected, f"{response!r} against {truth!r} is {verdict}, should be {expected!r}")
+        outcome = verdict.value if verdict.outcome == "scored" else verdict.outcome
+        require(outcome == expected, f"{response!r} against {truth!r} is {verdict}, should be {expected!r}")
     values = [expected for _, _, expected in subject.cases]
     require(0.0 in values, "no case has the value 0.0: that a wrong answer is scored, not refused, is unproven")
     require(
@@ -106,9 +106,9 @@ def it_is_thread_safe(subject: Subject) -> None:
             if time.monotonic() - started > ENOUGH:
                 break
     for verdicts in together:
-        for case, one, other in zip(cases, alone, verdicts, strict=True):
-            late = "timeout" in (one.outcome, other.outcome)
-            require(late or one == other, f"threads that share it get other verdicts: {case.response!r}: {other}")
+        for case, single, shared in zip(cases, alone, verdicts, strict=True):
+            late = "timeout" in (single.outcome, shared.outcome)
+            require(late or single == shared, f"threads that share it get other verdicts: {case.response!r}: {shared}")
 
 
 def hostile_text_is_judged_in_time(subject: Subject) -> None:
@@ -182,11 +182,11 @@ def _plain_cases(subject: Subject) -> list[VerificationCase]:
 
 def _truths(subject: Subject) -> list[Any]:
     """The different ground truths of the known cases, at most three."""
-    found: list[Any] = []
+    truths: list[Any] = []
     for _, truth, _ in subject.cases:
-        if truth not in found:
-            found.append(truth)
-    return found[:3]
+        if truth not in truths:
+            truths.append(truth)
+    return truths[:3]
 
 
 def _short(text: str) -> str:
