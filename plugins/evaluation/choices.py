@@ -30,7 +30,7 @@ def _fit(item: Encoded, window: int | None) -> Encoded:
     surplus = 0 if window is None else max(0, len(item.token_ids) - window)
     if surplus >= item.n_context:
         raise DataError(f"a choice of {len(item.token_ids) - item.n_context} tokens does not fit a context of {window}")
-    return Encoded(item.token_ids[surplus:], item.n_context - surplus)
+    return Encoded(item.token_ids[surplus:], item.n_context - surplus, surplus)
 
 
 def log_likelihoods(engine: Engine[Any], items: Sequence[Encoded], budget: int) -> list[float]:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids, of which the first `n_context` are given and the others are scored."""
+    """Token ids, of which the first `n_context` are given and the others are scored; `cut` were cut off the start."""
 
     token_ids: tuple[int, ...]
     n_context: int
+    cut: int = 0
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -54,6 +55,7 @@ class Runner:
         self.window = window
         self.seed = seed
         self._open: Generator[Any] | None = None
+        self._tokens: Counter[str] = Counter()
 
     def run(self, block: Block) -> list[ScoredInstance]:
         """Score a block; rows in its order."""
@@ -72,6 +74,11 @@ class Runner:
             self._row(block, instance, output, score)
             for instance, output, score in zip(instances, outputs, scores, strict=True)
         ]
+
+    def tokens(self) -> dict[str, int]:
+        """Tokens of prompts that were read (`context`), and cut off (`cut`), since this was last asked."""
+        found, self._tokens = dict(self._tokens), Counter()
+        return found
 
     def close(self) -> None:
         """Free the generator."""
@@ -97,8 +104,9 @@ class Runner:
             ) from error
 
     def _request(self, block: Block, instance: Instance) -> GenerationRequest:
-        ids = encode(self.tokenizer, self.prompt(instance), chat=instance.chat)
-        ids, length = fit_prompt(ids, block.task.sampling.max_new_tokens, self.window)
+        whole = encode(self.tokenizer, self.prompt(instance), chat=instance.chat)
+        ids, length = fit_prompt(whole, block.task.sampling.max_new_tokens, self.window)
+        self._tokens.update(context=len(ids), cut=len(whole) - len(ids))
         sampling = block.task.sampling.model_copy(update={"temperature": block.temperature, "max_new_tokens": length})
         seed = sub_seed(self.seed, "evaluate", block.task.name, instance.id, block.temperature)
         return GenerationRequest(instance.id, tuple(ids), sampling, seed)
@@ -112,6 +120,8 @@ class Runner:
 
     def _score(self, instances: Sequence[Instance]) -> list[ChoiceScores]:
         encoded = [encode_instance(self.tokenizer, instance, self.window) for instance in instances]
+        for item in (item for items in encoded for item in items):
+            self._tokens.update(context=item.n_context, cut=item.cut)
         return score_choices(self._engine, instances, encoded, self.settings.micro_tokens)
 
     def _row(

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from aftertrain.core.book import Book
 from aftertrain.core.component import Component
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.generator import GenerationRequest, Generator
 from aftertrain.core.records import Artifact, Check, Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.run.checkpoint import Checkpoints
+from aftertrain.core.run.ledger import Ledger
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import StageContext
 from aftertrain.core.verifier import Verifier
@@ -220,13 +222,18 @@ def stand(tmp_path: Path, tiny_model: Path, builder: FakeBuilder) -> Callable[..
         events: list[tuple[str, int | None, dict[str, Any]]] = []
         place = tmp_path / (folder or name)
         place.mkdir(exist_ok=True)
+        ledger = Ledger(Book())
+        checkpoints = Checkpoints(place / "checkpoints", beside=ledger.save)
+        if (latest := checkpoints.latest()) is not None:
+            ledger.restore(latest[1])
         context = StageContext(
             name=name,
             folder=place,
             seed=0,
             inputs={"model": Artifact("model", str(tiny_model), "base", "0"), **(inputs or {})},
             builder=builder,
-            checkpoints=Checkpoints(place / "checkpoints"),
+            checkpoints=checkpoints,
+            book=ledger.book,
             emit=lambda event, step=None: events.append((event.event, step, event.facts())),
             stopping=stopping,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +18,7 @@ from aftertrain.core.events import Balance
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.records import Completion, Verdict, VerificationCase
 from aftertrain.core.run.ledger import Ledger
-from aftertrain.core.settings import Settings
+from aftertrain.core.settings import Settings, Use
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation import evaluate as stage_module
 from aftertrain.plugins.evaluation.rows import read_instances
@@ -52,8 +54,11 @@ def fate_of(outcome: str, finish: str) -> str:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_questions_end_once_whatever_happens(
-    data: Any, evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any
+    data: Any, evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any, tiny_model: Path
 ) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     fates = data.draw(
         st.lists(
             st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(FINISHES)),
@@ -89,13 +94,37 @@ def test_questions_end_once_whatever_happens(
     found = balance(context)
     assert found.owed == 2 * (limit or QUESTIONS) == len(made)
     assert Counter(found.states) == Counter(fate_of(*fate) for fate in made.values())
-    assert found.tokens == {"made": 2 * len(made)}
+    prompts = [f"<|user|>\n{name.partition('-')[2]} + 1 =\n<|assistant|>\n" for name, _ in made]
+    read = sum(len(tokenizer(prompt, add_special_tokens=False).input_ids) for prompt in prompts)
+    assert found.tokens == {"context": read, "made": 2 * len(made)}
 
 
-def test_choices_are_questions_too(evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any) -> None:
+def test_choices_are_questions_too(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Two questions of two choices: each choice is read after its prompt, so that a prompt counts twice."""
+    from transformers import AutoTokenizer
+
+    from aftertrain.plugins.evaluation.multiple_choice import MultipleChoice
+    from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
+
+    rows = [{"question": f"Is {i} even?", "choices": ["yes", "not so"], "answer": i % 2} for i in range(2)]
+    (tmp_path / "even.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    builder.classes["eval_task", "multiple_choice"] = MultipleChoice
+    chosen = MultipleChoiceSettings(path=str(tmp_path / "even.jsonl"), formulation="cf")
     context = stand().context
-    evaluate().run(context)
-    assert balance(context).states == {"scored": QUESTIONS}
+    stage = evaluate(tasks=(Use("eval_task", "multiple_choice", chosen),))
+    stage.run(context)
+    found = balance(context)
+    assert found.states == {"scored": 2}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    whole = [
+        len(tokenizer(f"{row.prompt}{choice}").input_ids)
+        for row in read_instances(context.folder / "samples" / "instances.jsonl")
+        for choice in (" yes", " not so")
+    ]
+    assert sum(found.tokens.values()) == pytest.approx(sum(whole), abs=len(whole)), "each choice may merge at its start"
+    assert found.tokens["made"] >= 4
 
 
 @pytest.mark.parametrize(
