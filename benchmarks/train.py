@@ -189,7 +189,8 @@ def specs(arguments: argparse.Namespace, tiny_model: str) -> Iterator[tuple[str,
     )
     for case in arguments.only:
         if case == "overhead":
-            small = replace(base, case="sft-padding", model=tiny_model, rows=4, micro=4, steps=8 * arguments.steps)
+            steps = base.steps if arguments.quick else 8 * arguments.steps
+            small = replace(base, case="sft-padding", model=tiny_model, rows=4, micro=4, steps=steps)
             yield case, small
         elif case == "sft-packing":
             yield case, replace(base, case=case, rows=max(1, arguments.rows // 4), micro=1)
@@ -218,7 +219,7 @@ def main() -> None:
         help="what ours keeps for the backward pass: as it does by itself, as transformers does, or checkpoints",
     )
     add_options(
-        parser, "one step of 4 rows after the warm-up, the tiny model in all cases: that it runs, and the losses"
+        parser, "one step of 2 rows after the warm-up, the tiny model in all cases: that it runs, and the losses"
     )
     arguments = parser.parse_args()
     if odd := set(arguments.only) - set(CASES):
@@ -231,7 +232,7 @@ def main() -> None:
         print("left out: trl is not installed")
         return
     if arguments.quick:
-        arguments.steps, arguments.rows = 1, 4
+        arguments.steps, arguments.rows, arguments.micro = 1, 2, 2
     print(f"beside trl {version('trl')}, float32, {arguments.threads} thread(s), medians of {arguments.steps} steps")
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
