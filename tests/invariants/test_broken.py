@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from aftertrain.api.invariants import StageInvariants, check_invariants, trials
+from aftertrain.core.ranks import Ranks
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import INVARIANTS
 from aftertrain.invariants.reference import check_reference
@@ -102,10 +103,10 @@ def test_a_cache_that_rounds(recipe: Callable[..., str], tmp_path: Path) -> None
     assert trial.reference is not None
     kept = trial.reference
 
-    def rounded(folder: Path) -> list[object]:
+    def rounded(folder: Path, ranks: Ranks) -> list[object]:
         return [
             [replace(s, columns={k: torch.tensor(v).bfloat16().tolist() for k, v in s.columns.items()}) for s in atom]
-            for atom in kept(folder)
+            for atom in kept(folder, ranks)
         ]
 
     assert check_reference(Bench(trial, tmp_path)).state == "holds"
