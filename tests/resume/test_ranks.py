@@ -180,7 +180,7 @@ def _furthest(one: Path, other: Path) -> float:
 def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -> None:
     one = _run(recipe, tmp_path / "one")
     two = _run(recipe, tmp_path / "two", "--nproc", "2")
-    assert _furthest(one, two) < 1e-5
+    assert _furthest(one, two) < 3e-5
     curves = [[e.data for e in _events(run) if e.name == "metrics"] for run in (one, two)]
     assert len(curves[0]) == len(curves[1]) == 20
     for a, b in zip(*curves, strict=True):
