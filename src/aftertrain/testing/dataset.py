@@ -59,15 +59,16 @@ def it_is_the_same_in_another_process(subject: Subject) -> None:
     print_ = dataset.fingerprint()
     require(re.fullmatch(r"[0-9a-f]{16,}", print_), f"the fingerprint {print_!r} is no hex digest")
     require(print_ == _dataset(subject).fingerprint(), "a new instance has another fingerprint")
-    ids, theirs = in_child(identify, dataset, patience=PATIENCE, doing="reading it in a new process")
+    ids, theirs, content = in_child(identify, dataset, patience=PATIENCE, doing="reading it in a new process")
     require(ids == [record.id for record in _head(dataset)], "a new process finds other ids or another order")
     require(theirs == print_, f"a new process finds the fingerprint {theirs}, this one {print_}")
+    require(content == dataset.content(), f"a new process finds the content {content}, this one {dataset.content()}")
 
 
-def identify(dataset: Dataset[Any], tell: Callable[[str], None]) -> tuple[list[str], str]:
-    """Ids and fingerprint; runs in a child process."""
+def identify(dataset: Dataset[Any], tell: Callable[[str], None]) -> tuple[list[str], str, str]:
+    """Ids, fingerprint and content; runs in a child process."""
     tell("reading its records in a new process")
-    return [record.id for record in _head(dataset)], dataset.fingerprint()
+    return [record.id for record in _head(dataset)], dataset.fingerprint(), dataset.content()
 
 
 def _head(dataset: Dataset[Any]) -> list[Any]:

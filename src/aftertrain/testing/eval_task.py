@@ -42,9 +42,10 @@ def instances_are_stable(subject: Subject) -> None:
     require(list(_task(subject).instances()) == first, "a new instance has other instances")
     print_ = task.fingerprint()
     require(re.fullmatch(r"[0-9a-f]{16,}", print_), f"the fingerprint {print_!r} is no hex digest")
-    ids, theirs = in_child(identify, task, patience=PATIENCE, doing="making instances in a new process")
+    ids, theirs, content = in_child(identify, task, patience=PATIENCE, doing="making instances in a new process")
     require(ids == [instance.id for instance in first], "a new process makes other instances")
     require(theirs == print_, f"a new process finds the fingerprint {theirs}, this one {print_}")
+    require(content == task.content(), f"a new process finds the content {content}, this one {task.content()}")
 
 
 def scoring_is_total(subject: Subject) -> None:
@@ -73,10 +74,10 @@ def sampling_is_settings(subject: Subject) -> None:
     require(isinstance(_task(subject).sampling(), Sampling), "sampling() gives no Sampling")
 
 
-def identify(task: EvalTask[Any], tell: Callable[[str], None]) -> tuple[list[str], str]:
-    """Ids and fingerprint; runs in a child process."""
+def identify(task: EvalTask[Any], tell: Callable[[str], None]) -> tuple[list[str], str, str]:
+    """Ids, fingerprint and content; runs in a child process."""
     tell("making its instances in a new process")
-    return [instance.id for instance in task.instances()], task.fingerprint()
+    return [instance.id for instance in task.instances()], task.fingerprint(), task.content()
 
 
 def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Completion | ChoiceScores]:

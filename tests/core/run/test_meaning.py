@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from aftertrain.core.run.meaning import meaning
-
-CORE = Path(__file__).parents[3] / "core"
 
 MODULE = '''
 """What it is."""
@@ -101,27 +97,3 @@ VECTORS = {
 
 def test_one_source_has_one_digest_on_every_python() -> None:
     assert {source: _digest(source)[:8] for source in VECTORS} == VECTORS
-
-
-def test_each_changed_constant_and_comparison_of_the_core_counts() -> None:
-    """In every module: its first, middle and last number, comparison and sum, each changed alone."""
-    for path in sorted(CORE.rglob("*.py")):
-        tree = ast.parse(path.read_bytes())
-        whole = meaning(tree)
-        sites = list(_sites(tree))
-        for node, field, value in (*sites[:1], *sites[len(sites) // 2 :][:1], *sites[-1:]):
-            before = getattr(node, field)
-            setattr(node, field, value)
-            assert meaning(tree) != whole, f"{path}:{getattr(node, 'lineno', 0)}"
-            setattr(node, field, before)
-        assert meaning(tree) == whole
-
-
-def _sites(tree: ast.Module) -> Iterator[tuple[ast.AST, str, object]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            yield node, "value", node.value + type(node.value)(1)
-        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt):
-            yield node, "ops", [ast.LtE(), *node.ops[1:]]
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            yield node, "op", ast.Sub()

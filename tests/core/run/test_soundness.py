@@ -1,0 +1,315 @@
+"""A finished run against its own sources: what was executed is in the hash, and only what decides redoes work."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import aftertrain
+from aftertrain.core.run import sources
+from aftertrain.core.run.graph import build_graph
+from aftertrain.core.run.lineage import trace
+from aftertrain.core.run.meaning import meaning
+
+TELLING = {
+    "aftertrain.core.events": "what is told of a stage, written down",
+    "aftertrain.core.run": "walks stages, and keeps their records, checkpoints and books",
+    "aftertrain.core.learning.rates": "learning rates in the words of a plan",
+    "aftertrain.core.text.template_checks": "warnings about chat templates",
+    "aftertrain.plugins.evaluation.doubts": "warnings about scores",
+    "aftertrain.plugins.online.plan": "figures of a plan",
+    "aftertrain.plugins.training.fit": "refuses rows that the model cannot take",
+    "aftertrain.plugins.training.misfits": "refuses parts that do not fit together",
+    "aftertrain.plugins.training.picture": "figures for the report",
+    "aftertrain.registry": "finds components by their names; what it finds is in the hash",
+}
+"""Modules, with all below them, that are executed in a stage, cannot change its result, and are not in its hash."""
+
+STAGES = """
+name: toy
+model: ./model
+threads: 1
+stages:
+  sft:
+    use: train
+    loss: {use: sft}
+    data: {use: quickstart, split: sft, rows: 8}
+    validation: {data: {use: quickstart, split: sft, rows: 4, seed: 1}, every: 1}
+    optimizer: {lr: 1e-3}
+    batch: {sequences: 8, max_tokens: 256}
+  sft-eval:
+    use: evaluate
+    from: sft
+    tasks:
+      - {use: problems, data: {use: quickstart, split: heldout, rows: 2}, verifier: gsm8k, max_new_tokens: 2}
+      - {use: multiple_choice, path: choices.jsonl}
+  dpo:
+    use: train
+    from: sft
+    loss: {use: dpo}
+    data: {use: quickstart, split: preference, rows: 4}
+    optimizer: {lr: 1e-3}
+    batch: {sequences: 4, max_tokens: 256}
+  theirs:
+    use: train
+    from: sft
+    loss: {use: "./margin.py:Margin"}
+    data: {use: jsonl, path: pairs.jsonl, format: preference}
+    optimizer: {lr: 1e-3}
+    batch: {sequences: 2, max_tokens: 256}
+  rm:
+    use: train
+    from: sft
+    loss: {use: reward_model}
+    data: {use: quickstart, split: preference, rows: 4}
+    optimizer: {lr: 1e-3}
+    batch: {sequences: 4, max_tokens: 256}
+  rlvr:
+    use: online
+    from: sft
+    critic: rm
+    loss: {use: ppo}
+    data: {use: quickstart, split: problems, rows: 2}
+    rewards: [{use: gsm8k}]
+    sampling: {max_new_tokens: 2}
+    batch: {prompts: 2, minibatches: 1, updates: 1}
+    steps: 1
+    optimizer: {lr: 1e-3}
+"""
+MARGIN = '''"""A stranger's loss."""
+from torch.nn.functional import relu
+from aftertrain.core.loss import Loss, LossOutput, Needs
+from aftertrain.core.settings import Settings
+
+class Margin(Loss[Settings]):
+    """max(0, 1 - difference)."""
+    @property
+    def needs(self):
+        return Needs(records=frozenset({"PreferencePair"}), atom="pair", per={"policy": "pair"})
+    def __call__(self, batch, scores):
+        sums = batch.segment_sum(scores.logprobs)
+        return LossOutput({"policy": relu(1.0 - (sums[0::2] - sums[1::2])).sum()}, {})
+'''
+Edit = tuple[str, str, str]
+
+
+class Ran:
+    """Which functions of which files each stage called."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.codes: dict[str, set[CodeType]] = {}
+        self.modules: dict[CodeType, str] = {}
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and self.stage and frame.f_code not in self.codes[self.stage]:
+            self.codes[self.stage].add(frame.f_code)
+            self.modules[frame.f_code] = frame.f_globals.get("__name__", "")
+
+    def during(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method of a stage, noting whose it is."""
+
+        def noted(stage: Any, context: Any, *rest: Any) -> Any:
+            self.stage = context.name
+            self.codes.setdefault(self.stage, set())
+            before = sys.gettrace()
+            threading.settrace(self)
+            sys.settrace(self)
+            try:
+                return method(stage, context, *rest)
+            finally:
+                sys.settrace(before)
+                threading.settrace(None)  # type: ignore[arg-type]
+
+        return noted
+
+    def files(self, stage: str, folder: Path) -> set[str]:
+        """Ours by module, those of the recipe's folder by file name."""
+        return {
+            self.modules[code] if self.modules[code].startswith("aftertrain.") else Path(code.co_filename).name
+            for code in self.codes[stage]
+            if self.modules[code].startswith("aftertrain.") or Path(code.co_filename).parent == folder
+        }
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "model").symlink_to(tiny_model)
+    (folder / "recipe.yaml").write_text(STAGES)
+    (folder / "margin.py").write_text(MARGIN)
+    question = {"question": "1 + 1?", "choices": ["2", "3"], "answer": 0}
+    (folder / "choices.jsonl").write_text(f"{json.dumps(question)}\n")
+    user, two, three = (
+        {"role": role, "content": text} for role, text in (("user", "1 + 1?"), ("assistant", "2"), ("assistant", "3"))
+    )
+    pairs = [{"chosen": [user, two], "rejected": [user, three]}, {"chosen": [user, three], "rejected": [user, two]}]
+    (folder / "pairs.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """The run, its calls noted."""
+    from aftertrain.plugins.evaluation.evaluate import Evaluate
+    from aftertrain.plugins.online.stage import Online
+    from aftertrain.plugins.training.train import Train
+
+    ran = Ran()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AFTERTRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for stage in (Train, Online, Evaluate):
+            for name in ("run", "check_data"):
+                patch.setattr(stage, name, ran.during(getattr(stage, name)))
+        aftertrain.run(folder / "recipe.yaml", out=folder / "runs", console=False)
+    return ran
+
+
+def _digests(folder: Path) -> dict[str, dict[str, str]]:
+    """The code in the hash of each stage, by stage."""
+    from aftertrain.api.runs import make_job
+
+    job = make_job(folder / "recipe.yaml", out=folder / "runs")
+    nodes = build_graph(job.recipe.stages, job.builder, job.locate)
+    hashes = dict.fromkeys(("base", *job.recipe.stages), "")
+    return {node.name: dict(trace(node, job.recipe, job.builder, hashes).code) for node in nodes}
+
+
+def test_what_a_stage_executes_is_in_its_hash_or_only_tells(ran: Ran, folder: Path) -> None:
+    digests = _digests(folder)
+    told: set[str] = set()
+    missing: set[str] = set()
+    for stage, code in digests.items():
+        modules = {name.partition(":")[0] for name in code}
+        for module in ran.files(stage, folder) - modules:
+            telling = [name for name in TELLING if f"{module}.".startswith(f"{name}.")]
+            missing |= set() if telling else {f"{module} is executed by stage {stage!r} and is not in its hash"}
+            told.update(telling)
+    assert missing == set()
+    assert told == TELLING.keys(), "this list is longer than it need be"
+    assert "margin.py" in ran.files("theirs", folder)
+    assert "aftertrain.plugins.training.tokenising" in ran.files("sft", folder)
+
+
+NOTHING: tuple[Edit, ...] = (
+    ("plugins/training/outlook.py", "one model at a time", "one model at once"),
+    ("plugins/evaluation/doubts.py", "could not be judged (", "were not judged ("),
+    ("plugins/evaluation/summary.py", "A share's mean", "The mean of a share"),
+    ("plugins/losses/settings.py", "Kahneman-Tversky opt", "Kahneman-Tversky, opt"),
+    ("plugins/losses/settings.py", 'Field(\n        "mismatched"', 'Field(\n        "none"'),
+    ("plugins/losses/settings.py", "Assumed share of pairs", "The share of pairs"),
+    ("plugins/evaluation/settings.py", "PositiveInt = Field(512", "PositiveInt = Field(640"),
+    ("margin.py", '"""max(0, 1 - difference)."""', '"""The hinge."""  # of scores'),
+)
+"""A word of a plan, of a warning, of a docstring; a comma in KTO's, a default of it, a description of DPO's; a default
+of another task; a stranger's docstring and comment."""
+DECIDING: tuple[Edit, ...] = (
+    ("plugins/losses/settings.py", "Smoothing = Field(\n        0.0", "Smoothing = Field(\n        0.1"),
+    ("plugins/losses/dpo.py", "logsigmoid(beta * h)", "logsigmoid(beta / h)"),
+    ("core/text/numeral.py", "import re", "import re\nimport math"),
+    ("margin.py", "relu(1.0 -", "relu(2.0 -"),
+)
+"""A default, an operator, an imported helper, and a stranger's constant."""
+
+
+@pytest.fixture
+def edited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Edit]], None]:
+    """Changes source files, as their next reader finds them."""
+    read, root = sources.read_source, Path(__file__).parents[3]
+
+    def edit(edits: Sequence[Edit]) -> None:
+        texts: dict[Path, str] = {}
+        for file, old, new in edits:
+            path = next(path.resolve() for path in (root / file, folder / file) if path.is_file())
+            text = texts.get(path, path.read_text(encoding="utf-8"))
+            assert old in text
+            texts[path] = text.replace(old, new)
+
+        def reader(path: Path, name: str) -> sources.Source:
+            text = texts.get(path.resolve())
+            return read(path, name) if text is None else sources._read(path, name, text.encode())
+
+        monkeypatch.setattr(sources, "read_source", reader)
+
+    return edit
+
+
+def _redone(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Why stages would be run again."""
+    stages = aftertrain.plan(folder / "recipe.yaml", out=folder / "runs").stages
+    return {stage.name: stage.why for stage in stages if stage.state != "reuse"}
+
+
+def test_edits_that_decide_nothing_redo_nothing(ran: Ran, folder: Path, edited: Callable[..., None]) -> None:
+    edited(NOTHING)
+    assert _redone(folder) == {}
+
+
+def test_edits_that_decide_redo_what_they_must_and_are_named(
+    ran: Ran, folder: Path, edited: Callable[..., None]
+) -> None:
+    edited(DECIDING)
+    numeral = ("code of aftertrain.core.text.numeral changed",)
+    assert _redone(folder) == {
+        "sft-eval": numeral,
+        "dpo": (
+            "code of aftertrain.plugins.losses.dpo changed",
+            "code of aftertrain.plugins.losses.settings:DPOSettings changed",
+        ),
+        "theirs": ("code of margin.py changed",),
+        "rlvr": numeral,
+    }
+
+
+def test_two_stages_that_differ_in_beta_train_on_one_order(folder: Path) -> None:
+    from aftertrain.api.runs import make_job
+    from aftertrain.core.stage import PlanContext
+
+    (before, rest) = STAGES.split("  dpo:\n")
+    dpo = "  dpo:\n" + rest.split("  theirs:\n")[0].replace("rows: 4", "rows: 16")
+    other = dpo.replace("  dpo:\n", "  milder:\n").replace("use: dpo", "use: dpo, beta: 0.01")
+    other_seed = dpo.replace("  dpo:\n", "  reseeded:\n    seed: 7\n")
+    (folder / "betas.yaml").write_text(before + dpo + other + other_seed)
+    job = make_job(folder / "betas.yaml")
+    orders = {}
+    for node in build_graph(job.recipe.stages, job.builder, job.locate):
+        if node.name in {"dpo", "milder", "reseeded"}:
+            stage: Any = node.stage
+            context = PlanContext(node.name, str(folder / "model"), job.recipe.seed_of(node.name), job.builder)
+            orders[node.name] = [[batch.sample_ids for batch in stage.batches(context, step)] for step in range(1, 5)]
+    assert orders["dpo"] == orders["milder"] != orders["reseeded"]
+
+
+def test_a_mutation_of_any_digested_module_counts(folder: Path) -> None:
+    """Its first and last number, comparison and sum, each changed alone."""
+    root = Path(__file__).parents[3]
+    modules = {name.partition(":")[0] for code in _digests(folder).values() for name in code if "/" not in name}
+    files = [root.joinpath(*module.split(".")[1:]).with_suffix(".py") for module in modules if module != "margin.py"]
+    for path in (file if file.is_file() else file.with_suffix("") / "__init__.py" for file in files):
+        tree = ast.parse(path.read_bytes())
+        whole = meaning(tree)
+        sites = list(_sites(tree))
+        for node, field, value in (*sites[:1], *sites[-1:]):
+            before = getattr(node, field)
+            setattr(node, field, value)
+            assert meaning(tree) != whole, f"{path}:{getattr(node, 'lineno', 0)}"
+            setattr(node, field, before)
+        assert meaning(tree) == whole
+
+
+def _sites(tree: ast.Module) -> Iterator[tuple[ast.AST, str, object]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            yield node, "value", node.value + type(node.value)(1)
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt):
+            yield node, "ops", [ast.LtE(), *node.ops[1:]]
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield node, "op", ast.Sub()
