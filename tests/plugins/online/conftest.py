@@ -144,6 +144,7 @@ class Bench:
     kill_at: tuple[str, int] | None = None
     critic: Path | None = None
     reward_model: Path | None = None
+    seed: int = 0
     events: list[tuple[str, int | None, dict[str, Any]]] = field(default_factory=list)
     books: dict[str, Any] = field(default_factory=dict)
 
@@ -182,7 +183,7 @@ class Bench:
             StageContext(
                 name="rl",
                 folder=self.folder,
-                seed=0,
+                seed=self.seed,
                 inputs=inputs,
                 builder=self.builder,
                 checkpoints=checkpoints,
