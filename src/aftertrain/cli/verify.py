@@ -96,7 +96,7 @@ def verify(  # noqa: PLR0917 - click passes by name
         click.echo(f"note: --timeout does not bound {', '.join(free)}", err=True)
     started = time.perf_counter()
     with ExitStack() as stack, _ended_like_ctrl_c():
-        tally = judge(verifier, _lines(cases), _Writer(_output(out, stack)), _bar(stack, cases), cases)
+        tally = judge(verifier, _lines(cases), VerdictWriter(_output(out, stack)), _bar(stack, cases), cases)
     seconds = time.perf_counter() - started
     for told in (summary(tally, seconds), *tally.agreement.lines()):
         click.echo(printable(told), err=True)
@@ -144,7 +144,7 @@ class Tally:
         }
 
 
-class _Writer:
+class VerdictWriter:
     """Verdicts as JSON lines; lone surrogates, which UTF-8 has no bytes for, stay JSON escapes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -164,7 +164,9 @@ class _Writer:
         self.stream.flush()  # whoever waits at a pipe sees it, and a stop loses nothing that was judged
 
 
-def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Writer, bar: Any, source: str) -> Tally:
+def judge(
+    verifier: Verifier[Any], lines: Iterable[bytes | None], writer: VerdictWriter, bar: Any, source: str
+) -> Tally:
     """Judge batch by batch; `bar` is told how many lines are done. A line that is None: no more come for now.
 
     Raises:
@@ -190,7 +192,7 @@ def judge(verifier: Verifier[Any], lines: Iterable[bytes | None], writer: _Write
                 tally.book.drop(VERIFICATION, "bad line", number)
                 click.echo(printable(f"{source}:{number}: {error}; this line is left out"), err=True)
         by_outcome: dict[str, list[int]] = {}
-        for (case, verdict), label, number in zip(_in_order(verifier, cases), labels, numbers, strict=False):
+        for (case, verdict), label, number in zip(in_order(verifier, cases), labels, numbers, strict=False):
             tally.add(verdict, label)
             writer.write(case, verdict, label)
             by_outcome.setdefault(verdict.outcome, []).append(number)
@@ -222,7 +224,7 @@ def chunks_of(lines: Iterable[bytes | None], most: int) -> Iterator[list[tuple[i
         yield chunk
 
 
-def _in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[VerificationCase, Verdict]]:
+def in_order(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[VerificationCase, Verdict]]:
     """Each case with its verdict, as soon as those before it are known too."""
     from aftertrain.core.verification import stream
 
@@ -349,7 +351,7 @@ def _output(out: str, stack: ExitStack) -> IO[bytes]:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
-class _NoBar:
+class NoBar:
     def advance(self, lines: int) -> None:
         """Nobody watches."""
 
@@ -368,10 +370,10 @@ class _Bar:
         self._progress.advance(self._task, lines)
 
 
-def _bar(stack: ExitStack, source: str) -> _Bar | _NoBar:
+def _bar(stack: ExitStack, source: str) -> _Bar | NoBar:
     """A progress bar when someone watches; its length is known for plain files only."""
     if not sys.stderr.isatty():
-        return _NoBar()
+        return NoBar()
     if source == STANDARD or source.endswith(".gz"):
         return _Bar(stack, None)
     with open(source, "rb") as file:
