@@ -98,11 +98,11 @@ def read_source(path: Path, name: str) -> Source:
     Raises:
         PluginError: it is no Python.
     """
-    return _read(path, name, path.read_bytes())
+    return source_of(path, name, path.read_bytes())
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path, name: str, text: bytes) -> Source:
+def source_of(path: Path, name: str, text: bytes) -> Source:
     tree = _parsed(path, text)
     module, _, thing = name.partition(":")
     tree = part(tree, thing) if thing else tree

@@ -235,7 +235,7 @@ def edited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[
 
         def reader(path: Path, name: str) -> sources.Source:
             text = texts.get(path.resolve())
-            return read(path, name) if text is None else sources._read(path, name, text.encode())
+            return read(path, name) if text is None else sources.source_of(path, name, text.encode())
 
         monkeypatch.setattr(sources, "read_source", reader)
 
