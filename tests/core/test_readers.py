@@ -31,7 +31,6 @@ ELSEWHERE = {
     "plugins/data": VALUE,
     "plugins/evaluation/gsm8k.py": OWN,
     "plugins/instructions": "files of installed packages, and texts that a model wrote",
-    "plugins/quickstart/dataset.py": OWN,
     "plugins/report/page.py": OWN,
     "registry/provenance.py": "metadata of an installed package; its JSON is parsed by the one reader",
     "src/aftertrain/cli/components.py": OWN,
