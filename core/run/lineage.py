@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ def trace(node: Node, recipe: Recipe, builder: Builder, digests: Mapping[str, st
     return Lineage(
         stage=node.name,
         use=node.use.name,
-        settings=_nameless(node.use.settings.affecting(), [parent.role for parent in node.inputs]),
+        settings=nameless(node.use.settings.affecting(), {parent.role: parent.stage for parent in node.inputs}),
         code=source_digests(classes),
         seed=recipe.seed_of(node.name),
         chat_template=recipe.chat_template,
@@ -112,18 +112,18 @@ def changes(old: Mapping[str, Any] | None, new: Lineage) -> list[str]:
     return lines or ["nothing changed"]
 
 
-def _nameless(settings: dict[str, Any], roles: Iterable[str]) -> dict[str, Any]:
-    """Settings without those that name the parent of a role: its digest says more.
+def nameless(settings: dict[str, Any], parents: Mapping[str, str]) -> dict[str, Any]:
+    """Settings without those that name the parent of a role and nothing else: its digest says more.
 
     A setting that names several parents stays: the names are told in the result.
     """
-    for role in roles:
+    for role, parent in parents.items():
         *owners, name = _setting(role).split(".")
         there: Any = settings
         for owner in owners:
             there = there.get(owner) if isinstance(there, dict) else None
-        if isinstance(there, dict):
-            there.pop(name, None)
+        if isinstance(there, dict) and there.get(name) == parent:
+            del there[name]
     return settings
 
 

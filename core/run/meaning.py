@@ -9,21 +9,40 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 ASIDE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 """Fields of nodes that follow from others, or mean nothing to a running program."""
-READERS = frozenset({"__doc__", "getdoc"})
-"""Names by which a program reads docstrings: in a module where one stands, docstrings count."""
+READERS = frozenset({"__doc__", "getdoc", "get_docstring", "get_json_schema", "getsource", "model_json_schema"})
+"""Names by which a program reads docstrings or descriptions: in a module where one stands, these count."""
+AT_LARGE = frozenset({"globals", "vars", "locals", "eval", "exec", "__name__"})
+"""Names by which a program reaches others that are not written down."""
 FIELDS = frozenset({"Field", "unhashed"})
 """Functions that declare a setting."""
 
 
-def meaning(tree: ast.Module) -> str:
-    """SHA-256 (hex) of a parsed module's meaning; the tree is left as it is."""
-    form = _Form(documented=any(_name(node) in READERS for node in ast.walk(tree)))
+def meaning(tree: ast.Module, *, documented: bool = False) -> str:
+    """SHA-256 (hex) of a parsed module's meaning; the tree is left as it is.
+
+    Args:
+        documented: docstrings and descriptions count, though this module does not read them.
+    """
+    form = _Form(documented=documented or reads_documents(tree))
     form.node(tree)
     return hashlib.sha256("".join(form.parts).encode()).hexdigest()
+
+
+def reads_documents(tree: ast.Module) -> bool:
+    """Whether a module has what reads docstrings or descriptions, be it by a name in a string."""
+    return not READERS.isdisjoint(_word(node) for node in ast.walk(tree))
+
+
+def _word(node: ast.AST) -> str:
+    """The name that a node has, imports or writes as a text."""
+    if isinstance(node, ast.alias):
+        return node.name
+    return str(node.value) if isinstance(node, ast.Constant) else _name(node)
 
 
 def decided(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -38,7 +57,8 @@ def decided(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 def part(tree: ast.Module, name: str) -> ast.Module:
     """What a module says of one of its names: its definition and those that it uses, the imports among them.
 
-    The whole module where it does more than to define names: what else it does may bear on any of them.
+    The whole module where it does more than to define names, or where names may be used that cannot be seen: what else
+    it does may bear on any of them.
     """
     statements = [statement for statement in decided(tree.body) if isinstance(statement, ast.stmt)]
     definitions: dict[str, ast.stmt] = {}
@@ -47,25 +67,49 @@ def part(tree: ast.Module, name: str) -> ast.Module:
         if names is None or definitions.keys() & set(names):
             return tree
         definitions |= dict.fromkeys(names, statement)
+    words = {id(statement): _words(statement) for statement in statements}
+    mentioned = {name}.union(*words.values())
+    if any(_imported(statement) - mentioned for statement in statements):
+        return tree  # an import that no name is used of is there for what it does
     used: set[str] = set()
     pending = [name]
     while pending:
         wanted = pending.pop()
         if wanted in definitions and wanted not in used:
             used.add(wanted)
-            words = (getattr(node, "id", getattr(node, "value", None)) for node in ast.walk(definitions[wanted]))
-            pending += [word for word in words if isinstance(word, str)]
+            pending += words[id(definitions[wanted])]
+    if any(AT_LARGE & words[id(definitions[wanted])] for wanted in used):
+        return tree
     kept = [_only(statement, used) for statement in statements if used.intersection(_defined(statement) or ())]
     return ast.Module(kept, []) if name in definitions else tree
 
 
+def _words(statement: ast.stmt) -> set[str]:
+    """The names that stand in a statement, those in texts and in annotations that are texts among them."""
+    nodes = list(ast.walk(statement))
+    found = {getattr(node, "id", getattr(node, "value", None)) for node in nodes if not isinstance(node, ast.alias)}
+    annotations = [getattr(node, field, None) for node in nodes for field in ("annotation", "returns")]
+    texts = (node for annotation in annotations if annotation for node in ast.walk(annotation))
+    parts = (re.findall(r"\w+", str(node.value)) for node in texts if isinstance(node, ast.Constant))
+    return {word for word in found if isinstance(word, str)}.union(*parts)
+
+
+def _imported(statement: ast.stmt) -> set[str]:
+    if not isinstance(statement, ast.Import | ast.ImportFrom) or getattr(statement, "module", "") == "__future__":
+        return set()
+    return {_bound(alias) for alias in statement.names}
+
+
 def _defined(statement: ast.stmt) -> list[str] | None:
-    """The names that a statement defines and does nothing else; None where it does more."""
+    """The names that a statement defines and does nothing else; None where it does more, or its names are not seen."""
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):
-        return [statement.name]
+        return None if statement.decorator_list else [statement.name]
     if isinstance(statement, ast.Import | ast.ImportFrom):
-        return [_bound(alias) for alias in statement.names]
+        names = [_bound(alias) for alias in statement.names]
+        return None if "*" in names else names
     if isinstance(statement, ast.Assign | ast.AnnAssign):
+        if any(isinstance(node, ast.NamedExpr) for node in ast.walk(statement)):
+            return None
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         return names if len(names) == len(targets) else None
@@ -122,7 +166,8 @@ class _Form:
             return [statement for statement in statements if self._does(statement)]
         if isinstance(node, ast.JoinedStr):
             return _texts(node.values)
-        if field == "keywords" and self._settings and isinstance(node, ast.Call) and _name(node.func) in FIELDS:
+        settings = self._settings and not self._documented
+        if field == "keywords" and settings and isinstance(node, ast.Call) and _name(node.func) in FIELDS:
             return [word for word in values if getattr(word, "arg", "") != "description"]
         return values
 

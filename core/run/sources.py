@@ -5,7 +5,8 @@ From a component's module, imports are followed into aftertrain and into the com
 (`core.component.aside`): what plans, tries and tells; and the types of events. The other way round, a module that
 decides and is started by its path, and a file that is read, are named in a constant of the module that does so:
 `RELIES_ON = ("acme.worker", "words.json")`. Package `__init__` modules count only when something is imported from them.
-Of a module of settings, which may serve many components, what is imported from it counts, with what that uses. Other
+Of a module of settings, which may serve many components, what is imported from it counts, with what that uses; the
+whole of it where that cannot be told. Docstrings count in a package of which a module reads some. Other
 libraries are not followed: their versions are recorded beside the hash. A file outside any package goes by its
 file name, so that a recipe's folder can be moved.
 """
@@ -19,10 +20,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count as counting
 from pathlib import Path
 
 from aftertrain.core.errors import PluginError
-from aftertrain.core.run.meaning import decided, meaning, part
+from aftertrain.core.run.meaning import decided, meaning, part, reads_documents
 
 OURS = "aftertrain"
 TELLS = "aftertrain.core.events"
@@ -39,11 +41,15 @@ class Source:
         digest: SHA-256 (hex) of its meaning.
         imports: dotted names; `from a import b` gives `a.b`, which may be a module or a thing in `a`.
         named: content of its constant `RELIES_ON`.
+        reads: whether it reads docstrings, be it those of others.
+        told: SHA-256 of its meaning, docstrings included; of a module of ours its digest.
     """
 
     digest: str
     imports: tuple[str, ...]
     named: tuple[str, ...]
+    reads: bool
+    told: str
 
 
 def source_digests(classes: Iterable[type]) -> dict[str, str]:
@@ -54,26 +60,41 @@ def source_digests(classes: Iterable[type]) -> dict[str, str]:
     Raises:
         PluginError: a class has no source file, a file is no Python, or what one names in `RELIES_ON` is not there.
     """
-    digests: dict[str, str] = {}
+    found: dict[str, Source | str] = {}
+    local: dict[str, Path] = {}
     for cls in classes:
-        _walk(cls, digests)
-    return dict(sorted(digests.items()))
+        _walk(cls, found, local)
+    readers = {_package(name) for name, source in found.items() if isinstance(source, Source) and source.reads}
+    return {name: _digest(found[name], _package(name) in readers) for name in sorted(found)}
 
 
-def _walk(cls: type, digests: dict[str, str]) -> None:
+def _package(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
+
+
+def _digest(source: Source | str, told: bool) -> str:
+    """A source's digest, with docstrings where a module of its package reads some; or that of a file beside one."""
+    return source if isinstance(source, str) else source.told if told else source.digest
+
+
+def _walk(cls: type, found: dict[str, Source | str], local: dict[str, Path]) -> None:
+    """Find what one class reaches.
+
+    Args:
+        local: files outside packages by the names that they go by.
+    """
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
     if file is None:
         raise PluginError(f"{cls.__module__}:{cls.__qualname__} has no source file, so its stage has no hash")
     own = cls.__module__.partition(".")[0]
-    start = cls.__module__ if "." in cls.__module__ else Path(file).name
+    start = cls.__module__ if "." in cls.__module__ else _apart(Path(file), local)
     pending = [_told(start, Path(file), cls.__qualname__)]
     while pending:
         name, path = pending.pop()
-        if name in digests:
+        if name in found:
             continue
-        source = read_source(path, name)
-        digests[name] = source.digest
+        source = found[name] = read_source(path, name)
         ours = (wanted for wanted in source.imports if wanted.partition(".")[0] in (OURS, own))
         followed = (wanted for wanted in ours if not f"{wanted}.".startswith(f"{TELLS}."))
         pending += filter(None, map(_locate, followed))
@@ -81,9 +102,15 @@ def _walk(cls: type, digests: dict[str, str]) -> None:
             if (named := _locate(wanted)) is not None and named[0] == wanted:
                 pending.append(named)
             elif (beside := path.with_name(wanted)).is_file():
-                digests[f"{name}/{wanted}"] = hashlib.sha256(beside.read_bytes()).hexdigest()
+                found[f"{name}/{wanted}"] = hashlib.sha256(beside.read_bytes()).hexdigest()
             else:
                 raise PluginError(f"{path}: {RELIES_ON} names {wanted!r}, neither a module nor a file beside it")
+
+
+def _apart(path: Path, local: dict[str, Path]) -> str:
+    """The name of a file outside any package, with a number where another one of this name was found before."""
+    names = (f"{path.name} ({number})" if number > 1 else path.name for number in counting(1))
+    return next(name for name in names if local.setdefault(name, path) == path)
 
 
 def _told(module: str, path: Path, thing: str) -> tuple[str, Path]:
@@ -107,7 +134,9 @@ def source_of(path: Path, name: str, text: bytes) -> Source:
     module, _, thing = name.partition(":")
     tree = part(tree, thing) if thing else tree
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return Source(meaning(tree), tuple(_names(tree.body, package)), tuple(_named(tree.body)))
+    digest = meaning(tree)
+    told = digest if _package(name) == OURS else meaning(tree, documented=True)
+    return Source(digest, tuple(_names(tree.body, package)), tuple(_named(tree.body)), reads_documents(tree), told)
 
 
 @lru_cache(maxsize=4)

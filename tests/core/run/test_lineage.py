@@ -15,10 +15,11 @@ from pydantic import Field
 from aftertrain.core.errors import PluginError
 from aftertrain.core.run.graph import build_graph
 from aftertrain.core.run.job import Job
-from aftertrain.core.run.lineage import Lineage, changes, trace
+from aftertrain.core.run.lineage import Lineage, changes, nameless, trace
 from aftertrain.core.run.sources import read_source, source_digests
 from aftertrain.core.settings import Settings, Use, components, unhashed
 from aftertrain.core.stage import Stage
+from aftertrain.registry.load import load_file
 
 MakeJob = Callable[..., Job]
 
@@ -205,6 +206,83 @@ def test_of_a_module_of_settings_counts_what_is_imported_from_it(package: Path) 
     assert changed("Field(0.1", "Field(0.2") == ["acme.settings:NearSettings"]
     assert changed("LOW = 0.0", "LOW = 0.1") == ["acme.settings:NearSettings"]
     assert changed("LOW = 0.0", "LOW = 0.0\nprint(LOW)")[:2] == ["acme.settings:NearSettings", "acme.used"]
+
+
+HEAD = "from aftertrain.core.settings import Settings\n"
+REACHED = {
+    "a star": ("from acme.table import *\nclass NearSettings(Settings):\n    x: int = DEFAULT\n", {}),
+    "an import for its effect": (
+        "from acme import patch\nfrom acme.table import DEFAULT\nclass NearSettings(Settings):\n    x: int = DEFAULT\n",
+        {"patch.py": "import acme.table\nacme.table.DEFAULT = 1\n"},
+    ),
+    "an assignment in a value": ("_ALL = [DEFAULT := 1]\nclass NearSettings(Settings):\n    x: int = DEFAULT\n", {}),
+    "an annotation in a text": (
+        "class FarSettings(Settings):\n    y: int = 1\n"
+        "class NearSettings(Settings):\n    x: 'FarSettings | None' = None\n",
+        {},
+    ),
+    "a name put together": (
+        "DEFAULT_X = 1\nclass NearSettings(Settings):\n    x: int = globals()['DEFAULT_' + 'X']\n",
+        {},
+    ),
+    "a decorator of another": (
+        "TABLE = {}\ndef kept(cls):\n    TABLE['x'] = cls.X\n    return cls\n@kept\nclass Far:\n    X = 1\n"
+        "class NearSettings(Settings):\n    x: int = TABLE['x']\n",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("how", REACHED)
+def test_what_settings_reach_in_odd_ways_counts(package: Path, how: str) -> None:
+    settings, others = REACHED[how]
+    files = {"table.py": "DEFAULT = 1\n", "settings.py": HEAD + settings, **others}
+    files["loss.py"] = "from acme.settings import NearSettings\nclass Loss:\n    Config = NearSettings\n"
+    for name, text in files.items():
+        (package / name).write_text(text)
+    from acme.loss import Loss
+
+    before = source_digests([Loss])
+    for name, text in files.items():
+        (package / name).write_text(text.replace("= 1\n", "= 2\n").replace(":= 1", ":= 2"))
+    assert source_digests([Loss]) != before
+
+
+def test_docstrings_count_in_a_package_that_reads_them(package: Path) -> None:
+    (package / "tool.py").write_text('def add(a):\n    """Adds."""\n')
+    reader = "from acme.tool import add\nclass Loss:\n    def prompt(self): return {}\n"
+    digests = []
+    for read in ("add", "getattr(add, '__doc__')"):
+        (package / "loss.py").write_text(reader.format(read))
+        from acme.loss import Loss
+
+        for text in ("Adds.", "Sums."):
+            (package / "tool.py").write_text(f'def add(a):\n    """{text}"""\n')
+            digests.append(source_digests([Loss])["acme.tool"])
+    assert digests[0] == digests[1]
+    assert digests[2] != digests[3]
+
+
+def test_two_files_of_one_name_both_count(tmp_path: Path) -> None:
+    classes = []
+    for folder in ("short", "polite"):
+        file = tmp_path / folder / "reward.py"
+        file.parent.mkdir()
+        file.write_text("class Reward:\n    most = 1\n")
+        classes.append(load_file(file).Reward)
+    before = source_digests(classes)
+    assert before.keys() == {"reward.py", "reward.py (2)"}
+    (tmp_path / "polite" / "reward.py").write_text("class Reward:\n    most = 2\n")
+    assert source_digests(classes)["reward.py (2)"] != before["reward.py (2)"]
+    assert source_digests(classes)["reward.py"] == before["reward.py"]
+
+
+def test_only_the_name_of_a_parent_is_left_out_of_settings() -> None:
+    """A stranger's setting under the name of a role may say more than which stage it is."""
+    assert nameless({"teacher": {"from": "sft", "weight": 0.3}}, {"teacher": "sft"}) == {
+        "teacher": {"from": "sft", "weight": 0.3}
+    }
+    assert nameless({"from": "sft", "reward": {"base": "rm"}}, {"model": "sft", "reward.base": "rm"}) == {"reward": {}}
 
 
 def test_what_is_started_or_read_by_name_counts_where_it_is_named(package: Path) -> None:
