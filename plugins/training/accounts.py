@@ -61,7 +61,13 @@ class Accounts:
         self._book, self._first = book, first
 
     def expect(self, intake: Intake, epochs: int) -> None:
-        """Owe the rows of all epochs, before the first step of an attempt."""
+        """Owe the rows of all epochs, before the first step of an attempt.
+
+        Raises:
+            RunError: a reason of a row that is left out is none to count by; said here, and not after the last step.
+        """
+        for reason in (*intake.faults, *intake.dropped):
+            self._book.drop("row", reason, ())
         rows, tokens = intake.owed(), int(intake.tokens.sum())
         for epoch in range(epochs):
             self._book.expect("row", rows + epoch * EPOCH, tokens)

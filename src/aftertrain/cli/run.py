@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aftertrain.cli.table import echo_safely
+from aftertrain.cli.table import counted, echo_safely
 from aftertrain.core.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def run(
     first = os.environ.get("RANK", "0") == "0"
     loaded = load_recipe(recipe, overrides)
     if first:
-        echo_safely(f"{loaded.recipe.name}: loading torch and the components of {len(loaded.recipe.stages)} stages")
+        stages = counted(len(loaded.recipe.stages), "stage")
+        echo_safely(f"{loaded.recipe.name}: loading torch and the components of {stages}")
     try:
         result = run_recipe(loaded, out=out, restart=restart, allow_other_machine=allow_other_machine)
     except Interrupted as error:

@@ -10,17 +10,20 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aftertrain.core.batch import PackedBatch, TokenScores
+from aftertrain.core.book import Book
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.errors import NumericsError, RunError
 from aftertrain.core.learning.step import StepResult
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.training import attempt
+from aftertrain.plugins.training.accounts import Accounts, Intake
 from aftertrain.plugins.training.feed import Planned
 
 ROWS = ("plain", "plain", "long", "longer", "not_json", "empty_reply")
@@ -307,3 +310,12 @@ def test_two_ranks_enter_each_their_share() -> None:
     learnt = sum(book.accounts["row"].tokens["learnt"] for book in books)
     context = sum(book.accounts["row"].tokens["context"] for book in books)
     assert (learnt, context) == (3 + 4 + 5 + 6 + 7, 5)
+
+
+def test_a_reason_that_is_a_message_is_refused_before_the_first_step() -> None:
+    """A data set's own reason: refused after the last step it would cost the whole training, at each resume again."""
+    intake = Intake(faults={"expected a text, found null in column 3": np.array([0])}, n_rows=1)
+    Accounts(Book(), first=True).expect(intake, 1)
+    message = Intake(faults={"row 17: " + "no " * 40: np.array([0])}, n_rows=1)
+    with pytest.raises(RunError, match="a reason of a word or two"):
+        Accounts(Book(), first=True).expect(message, 1)
