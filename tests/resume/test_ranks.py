@@ -171,16 +171,24 @@ def _weights(run: Path) -> dict[str, Any]:
     return load_file(file)
 
 
-def _furthest(one: Path, other: Path) -> float:
+def _furthest(one: Path, other: Path, *, without: int = 0) -> float:
+    """The largest difference of a weight.
+
+    Args:
+        without: so many weights, those that differ most, are left out.
+    """
     a, b = _weights(one), _weights(other)
     assert a.keys() == b.keys()
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
+    differences = sorted(value for name in a for value in (a[name] - b[name]).abs().flatten().tolist())
+    return float(differences[-1 - without])
 
 
 def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -> None:
     one = _run(recipe, tmp_path / "one")
     two = _run(recipe, tmp_path / "two", "--nproc", "2")
-    assert _furthest(one, two) < 3e-5
+    # Where a gradient is nearly 0, Adam makes a whole step of its rounding: of 30,000 weights this may befall one.
+    assert _furthest(one, two, without=1) < 1e-6
+    assert _furthest(one, two) < 1e-4
     curves = [[e.data for e in _events(run) if e.name == "metrics"] for run in (one, two)]
     assert len(curves[0]) == len(curves[1]) == 20
     for a, b in zip(*curves, strict=True):
