@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.events import EVENTS, Entry, Event, Other, Rewind, StageReused, StageStarted
+from aftertrain.core.events import EVENTS, Books, Entry, Event, Other, Rewind, Saved, StageReused, StageStarted
 from aftertrain.core.events.event import FLAT
 from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.records import JSON
@@ -25,6 +25,8 @@ from aftertrain.core.records import JSON
 log = logging.getLogger(__name__)
 TOLD = 3
 """Damaged lines of a file that are told one by one."""
+CLOSING = (Saved, Books)
+"""What a stage says after its last checkpoint, and says again when it goes on from there."""
 E = TypeVar("E", bound=Event)
 Told = Callable[[str], None]
 
@@ -42,7 +44,8 @@ class _Line:
 def read_events(path: Path, on_damage: Told = log.warning, *, also: Iterable[type[Event]] = ()) -> list[Entry]:
     """All entries that still hold.
 
-    A `Rewind` to a step drops the later ones of its stage, one to 0 all that earlier attempts said of it.
+    A `Rewind` to a step drops the later ones of its stage and those that close it, one to 0 all that earlier attempts
+    said of it.
     A stage that was started again under another hash (or is reused under an earlier one) keeps only the entries of its
     last hash; one that was begun under another name and goes on under this one has the entries of that name, too.
 
@@ -149,4 +152,4 @@ def _superseded(old: Entry, rewind: Entry) -> bool:
     last = rewind.step or 0
     if old.stage != rewind.stage:
         return False
-    return (old.step or 0) > last or (last == 0 and old.attempt < rewind.attempt)
+    return (old.step or 0) > last or (last == 0 and old.attempt < rewind.attempt) or isinstance(old.event, CLOSING)

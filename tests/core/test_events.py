@@ -281,6 +281,26 @@ def test_a_rewind_drops_later_steps_of_its_stage_only(tmp_path: Path) -> None:
     assert [e.attempt for e in read_events(path) if e.name == "stage_started"] == [1, 2]
 
 
+def test_what_closes_a_stage_is_said_once_where_it_was_killed_between_that_and_its_end(tmp_path: Path) -> None:
+    """Both are said after the last checkpoint, that of step 3, and again when the stage goes on from there."""
+    path = tmp_path / "events.jsonl"
+    saved: dict[str, Any] = {"kind": "model", "names": 3, "tensors": 2}
+    books = {"row": {"owed": 4, "states": {"learnt": 4}, "tokens": {}}}
+    _write(
+        path,
+        ("stage_started", "a", None, 1, {"use": "u", "hash": "x"}),
+        ("metrics", "a", 3, 1, {"loss": 1}),
+        ("saved", "a", 3, 1, saved),
+        ("ledger", "a", None, 1, books),
+        ("stage_started", "a", None, 2, {"use": "u", "hash": "x"}),
+        ("rewind", "a", 3, 2, {}),
+        ("saved", "a", 3, 2, saved),
+        ("ledger", "a", None, 2, books),
+    )
+    kept = [(e.name, e.attempt) for e in read_events(path) if e.name in ("metrics", "saved", "ledger")]
+    assert kept == [("metrics", 1), ("saved", 2), ("ledger", 2)]
+
+
 def test_a_rewind_to_0_drops_all_that_earlier_attempts_said_of_the_stage(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     _write(

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from aftertrain.core.ranks import ALONE
+
 HERE = Path(__file__).parent
 RANKS = HERE.parents[1] / "core" / "learning" / "ranks"
 pytestmark = [
@@ -94,7 +96,7 @@ def test_losses_take_the_steps_of_the_torch_engine(models: dict[str, str], tmp_p
     start.run_ranks(RANKS / "worker.py", [str(tmp_path / "two.pt"), json.dumps(cases)], 2)
     two = torch.load(tmp_path / "two.pt")
     torch_engine = {"use": "torch", "device": "cpu"}
-    one = {head: worker.results(folder, torch_engine, MORE) for head, folder in models.items()}
+    one = {head: worker.results(ALONE, folder, torch_engine, MORE) for head, folder in models.items()}
     for case, (head, _, losses) in STEPS.items():
         for loss in losses:
             expected, found = one[head][loss], two[case][loss]

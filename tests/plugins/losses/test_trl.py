@@ -72,7 +72,7 @@ def ours(policy: Path, tiny_model: Path, build: Callable[..., Any]) -> Callable[
         ((term, unit),) = loss.needs.per.items()
         model = engine(folder, head)
         output = loss(batch, score_batch({term: model}, batch, loss.needs.scores, grad=False))
-        return float(output.terms[term]) / count_units([batch], {term: unit}, model)[term]
+        return float(output.terms[term]) / count_units([batch], {term: unit}, model.ranks)[term]
 
     return run
 

@@ -39,7 +39,7 @@ def both(smallest_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     out = tmp_path_factory.mktemp("two") / "results.pt"
     cases = {"torch": [str(smallest_model), ENGINE, None]}
     start.run_ranks(HERE / "worker.py", [str(out), json.dumps(cases)], 2)
-    return worker.results(str(smallest_model), ENGINE), torch.load(out)["torch"]
+    return worker.results(ALONE, str(smallest_model), ENGINE), torch.load(out)["torch"]
 
 
 def test_no_built_in_loss_is_forgotten() -> None:
