@@ -17,11 +17,12 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count as counting
 from pathlib import Path
+from typing import Any
 
 from aftertrain.core.errors import PluginError
 from aftertrain.core.run.meaning import decided, meaning, part, reads_documents
@@ -52,8 +53,8 @@ class Source:
     told: str
 
 
-def source_digests(classes: Iterable[type]) -> dict[str, str]:
-    """SHA-256 (hex) of the meaning of each source file that the classes' modules reach, by module name.
+def source_digests(classes: Iterable[type | Callable[..., Any]]) -> dict[str, str]:
+    """SHA-256 (hex) of the meaning of each source file that classes or functions reach, by module name.
 
     A part of a module of settings goes by `module:Class`.
 
@@ -77,7 +78,7 @@ def _digest(source: Source | str, told: bool) -> str:
     return source if isinstance(source, str) else source.told if told else source.digest
 
 
-def _walk(cls: type, found: dict[str, Source | str], local: dict[str, Path]) -> None:
+def _walk(cls: type | Callable[..., Any], found: dict[str, Source | str], local: dict[str, Path]) -> None:
     """Find what one class reaches.
 
     Args:

@@ -96,7 +96,7 @@ class Supply:
             data=data.fingerprint(),
             tokenizer=fingerprint(self.tokenizer),
             rules=asdict(rules),
-            code=source_digests([Store, Rules, *classes]),
+            code=source_digests([Store, Rules, tokenised, fingerprint, *classes]),
         )
 
     def _batches(self, data: Dataset[Any], rules: Rules) -> Iterator[pa.RecordBatch]:

@@ -213,9 +213,11 @@ def test_a_second_run_tokenises_nothing_and_other_policies_neither(
     assert len(made) == 1
     bench("last", **settings, batch={"learn": "last"}).run()
     assert len(made) == 2
-    monkeypatch.setattr(supply, "source_digests", lambda classes: {"changed": "code"})
+    deciding: list[Any] = []
+    monkeypatch.setattr(supply, "source_digests", lambda parts: deciding.extend(parts) or {"changed": "code"})
     bench("code", **settings).run()
     assert len(made) == 3
+    assert {supply.tokenised, supply.fingerprint} <= set(deciding), "what orders batches and tells tokenizers apart"
     with conversations.open("a") as file:
         file.write(json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}))
     bench("data", **settings).run()
