@@ -199,6 +199,7 @@ class Book:
 
         Args:
             reason: a word or two to count by (`overlong`).
+            keys: none, to have a reason refused before the work is done.
 
         Raises:
             UnknownName: there is no such unit, or tokens have no state of this name.
@@ -206,6 +207,10 @@ class Book:
         """
         if not reason.strip() or len(reason) > _LONGEST or "\n" in reason:
             raise RunError(f"a {unit} is dropped for a reason of a word or two to count by, not {reason[:200]!r}")
+        states = self._account(unit).states
+        states.setdefault(DROPPED + reason, 0)
+        if len(states) > REASONS:
+            raise RunError(f"{unit}: over {REASONS} reasons, {reason!r} too: a reason is a word or two to count by")
         self._end(unit, DROPPED + reason, keys, tokens)
 
     def read(self, unit: str, **tokens: int) -> None:
@@ -226,8 +231,6 @@ class Book:
         account.ended += ended
         if ended.count:
             account.states[state] += ended.count
-        if len(account.states) > REASONS:
-            raise RunError(f"{unit}: over {REASONS} reasons, {state!r} too: a reason is a word or two to count by")
 
     def _account(self, unit: str) -> Account:
         states_of(unit)

@@ -14,7 +14,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 ASIDE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 """Fields of nodes that follow from others, or mean nothing to a running program."""
-READERS = frozenset({"__doc__", "getdoc", "get_docstring", "get_json_schema", "getsource", "model_json_schema"})
+READERS = frozenset(
+    {"__doc__", "description", "getdoc", "get_docstring", "get_json_schema", "getsource", "model_json_schema"}
+)
 """Names by which a program reads docstrings or descriptions: in a module where one stands, these count."""
 AT_LARGE = frozenset({"globals", "vars", "locals", "eval", "exec", "__name__"})
 """Names by which a program reaches others that are not written down."""
@@ -67,6 +69,9 @@ def part(tree: ast.Module, name: str) -> ast.Module:
         if names is None or definitions.keys() & set(names):
             return tree
         definitions |= dict.fromkeys(names, statement)
+    values = {name for name, made in definitions.items() if isinstance(made, ast.Assign | ast.AnnAssign)}
+    if any(_works_on(statement, values) for statement in statements):
+        return tree
     words = {id(statement): _words(statement) for statement in statements}
     mentioned = {name}.union(*words.values())
     if any(_imported(statement) - mentioned for statement in statements):
@@ -114,6 +119,14 @@ def _defined(statement: ast.stmt) -> list[str] | None:
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         return names if len(names) == len(targets) else None
     return [] if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) else None
+
+
+def _works_on(statement: ast.stmt, values: Container[str]) -> bool:
+    """Whether an assignment calls a method of one of the module's values, which may change it."""
+    calls = (node.func for node in ast.walk(statement) if isinstance(node, ast.Call))
+    owners = (call.value for call in calls if isinstance(call, ast.Attribute))
+    assigns = isinstance(statement, ast.Assign | ast.AnnAssign)
+    return assigns and any(isinstance(owner, ast.Name) and owner.id in values for owner in owners)
 
 
 def _bound(alias: ast.alias) -> str:

@@ -131,6 +131,7 @@ def read_source(path: Path, name: str) -> Source:
 
 @lru_cache(maxsize=4096)
 def source_of(path: Path, name: str, text: bytes) -> Source:
+    """What is read of a file of this content."""
     tree = _parsed(path, text)
     module, _, thing = name.partition(":")
     tree = part(tree, thing) if thing else tree

@@ -10,15 +10,20 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from aftertrain.core.component import aside
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair, Problem, Record
 from aftertrain.plugins.data.formats import record_of, row_id
 from aftertrain.plugins.data.row import Row, RowFault, encodable
 from aftertrain.plugins.data.settings import FileSettings, TableSettings
-from aftertrain.plugins.data.sound import sound_rows
+
+if TYPE_CHECKING:
+    from aftertrain.plugins.data import sound
+else:
+    sound = aside("aftertrain.plugins.data.sound")
 
 T = TypeVar("T", bound=TableSettings)
 F = TypeVar("F", bound=FileSettings)
@@ -68,7 +73,7 @@ class Table(Dataset[T]):
 
     def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
         """As `Dataset.survey`; rows that have no id of their own are told apart where they are wanted or bad alone."""
-        is_sound, names, source = sound_rows(self.settings), Names(), self._source
+        is_sound, names, source = sound.sound_rows(self.settings), Names(), self._source
         for number, row in enumerate(self._limited()):
             if not row.plain or wanted(number) or not is_sound(row.values):
                 yield names.named(self._entry(row))

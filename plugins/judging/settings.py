@@ -81,7 +81,7 @@ class AskingSettings(AnswerSettings):
     transcript: LocalPath | None = unhashed(
         None, description="File to which every prompt, reply, its tokens, cost and verdict are added, as JSON lines."
     )
-    timeout: Annotated[float, Field(gt=0)] = unhashed(
+    timeout: Annotated[float, Field(gt=0)] = Field(
         600.0, description="Seconds without any finished reply after which all cases that wait are time-outs."
     )
 

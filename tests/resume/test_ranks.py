@@ -95,7 +95,8 @@ stages:
     use: train
     loss: {{use: sft, reduction: token_mean}}
     data: {{use: jsonl, path: ./rows.jsonl, format: gsm8k}}
-    optimizer: {{lr: 1.0e-3}}
+    # With a tiny eps Adam makes whole steps of the rounding of a gradient that is nearly 0.
+    optimizer: {{lr: 1.0e-3, eps: 1.0e-4}}
     batch: {{sequences: 6, max_tokens: 128, micro_tokens: 128}}
     epochs: 5
     checkpoint_every: 3
@@ -171,24 +172,16 @@ def _weights(run: Path) -> dict[str, Any]:
     return load_file(file)
 
 
-def _furthest(one: Path, other: Path, *, without: int = 0) -> float:
-    """The largest difference of a weight.
-
-    Args:
-        without: so many weights, those that differ most, are left out.
-    """
+def _furthest(one: Path, other: Path) -> float:
     a, b = _weights(one), _weights(other)
     assert a.keys() == b.keys()
-    differences = sorted(value for name in a for value in (a[name] - b[name]).abs().flatten().tolist())
-    return float(differences[-1 - without])
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
 def test_two_ranks_make_the_model_that_one_makes(recipe: Path, tmp_path: Path) -> None:
     one = _run(recipe, tmp_path / "one")
     two = _run(recipe, tmp_path / "two", "--nproc", "2")
-    # Where a gradient is nearly 0, Adam makes a whole step of its rounding: of 30,000 weights this may befall one.
-    assert _furthest(one, two, without=1) < 1e-6
-    assert _furthest(one, two) < 1e-4
+    assert _furthest(one, two) < 1e-6
     curves = [[e.data for e in _events(run) if e.name == "metrics"] for run in (one, two)]
     assert len(curves[0]) == len(curves[1]) == 20
     for a, b in zip(*curves, strict=True):
@@ -257,8 +250,7 @@ def test_two_ranks_are_gone_on_with_by_one_only_when_asked(recipe: Path, tmp_pat
     assert "--nproc" in errors
 
     _run(recipe, run.parent, "--allow-other-machine")
-    assert _furthest(run, whole, without=1) < 1e-6
-    assert _furthest(run, whole) < 1e-4
+    assert _furthest(run, whole) < 1e-6
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)

@@ -121,6 +121,11 @@ def test_only_states_of_the_list_can_be_entered() -> None:
         book.drop("row", f"row {number}", number)
     with pytest.raises(RunError, match="over 200 reasons"):
         book.drop("row", "row 200", 200)
+    early = Book()
+    for number in range(200):
+        early.drop("row", f"row {number}", ())
+    with pytest.raises(RunError, match="over 200 reasons"):
+        early.drop("row", "row 200", ())
     book.end("acme/page", "done", 1)
     with pytest.raises(UnknownName, match="done"):
         book.end("acme/page", "learnt", 1)

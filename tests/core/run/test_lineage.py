@@ -225,6 +225,10 @@ REACHED = {
         "DEFAULT_X = 1\nclass NearSettings(Settings):\n    x: int = globals()['DEFAULT_' + 'X']\n",
         {},
     ),
+    "a value that another assignment fills": (
+        "TABLE = {}\nFAR = 1\n_ = TABLE.setdefault('x', FAR)\nclass NearSettings(Settings):\n    x: int = TABLE['x']\n",
+        {},
+    ),
     "a decorator of another": (
         "TABLE = {}\ndef kept(cls):\n    TABLE['x'] = cls.X\n    return cls\n@kept\nclass Far:\n    X = 1\n"
         "class NearSettings(Settings):\n    x: int = TABLE['x']\n",

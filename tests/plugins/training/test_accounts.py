@@ -316,6 +316,9 @@ def test_a_reason_that_is_a_message_is_refused_before_the_first_step() -> None:
     """A data set's own reason: refused after the last step it would cost the whole training, at each resume again."""
     intake = Intake(faults={"expected a text, found null in column 3": np.array([0])}, n_rows=1)
     Accounts(Book(), first=True).expect(intake, 1)
+    each_its_own = Intake(faults={f"row {row}": np.array([row]) for row in range(201)}, n_rows=201)
+    with pytest.raises(RunError, match="over 200 reasons"):
+        Accounts(Book(), first=True).expect(each_its_own, 1)
     message = Intake(faults={"row 17: " + "no " * 40: np.array([0])}, n_rows=1)
     with pytest.raises(RunError, match="a reason of a word or two"):
         Accounts(Book(), first=True).expect(message, 1)
