@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aftertrain.core.learning.statistics import Interval, mean_interval, wilson
 from aftertrain.core.records import Outcome
+from aftertrain.core.statistics import Interval, mean_interval, wilson
 
 ROUNDING = 1e-9
 """How far under a threshold a value may lie and still reach it: a weighted mean of 0.8 may come out as 0.7999…"""

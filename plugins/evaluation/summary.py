@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from aftertrain.core.events import Difference, Health, ScoreRow
-from aftertrain.core.learning.statistics import holm, mean_interval, paired_difference, paired_p
 from aftertrain.core.records import UNJUDGED
+from aftertrain.core.statistics import holm, mean_interval, paired_difference, paired_p
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 

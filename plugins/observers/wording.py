@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
-from aftertrain.core.learning.statistics import direction
 from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.core.run.ledger import worded
+from aftertrain.core.statistics import direction
 
 FIRST = (
     "nll_per_token",

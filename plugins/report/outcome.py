@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from aftertrain.core.learning.statistics import direction, holm, paired_difference, paired_p
+from aftertrain.core.statistics import direction, holm, paired_difference, paired_p
 from aftertrain.plugins.report.facts import Difference, Run, Score
 from aftertrain.plugins.report.instances import Instances
 from aftertrain.plugins.report.numbers import SPACE, count, number, percent, signed

@@ -11,8 +11,8 @@ from aftertrain.core.errors import nearest
 
 if TYPE_CHECKING:
     from aftertrain.core.learning.rewards import VerifierError
-    from aftertrain.core.learning.statistics import Interval
     from aftertrain.core.records import Verdict
+    from aftertrain.core.statistics import Interval
 
 COLUMN = "human"
 AIM = 0.05

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError, Interrupted, RunError
-from aftertrain.core.learning.statistics import wilson
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import PlanContext
+from aftertrain.core.statistics import wilson
 from aftertrain.plugins.evaluation.settings import EvaluateSettings, ProblemsSettings
 from aftertrain.plugins.verifiers.gsm8k import GSM8K
 from aftertrain.plugins.verifiers.settings import GSM8KSettings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aftertrain.core.learning.statistics import paired_difference, wilson
+from aftertrain.core.statistics import paired_difference, wilson
 
 MakeRun = Callable[..., Path]
 EVALUATIONS = {

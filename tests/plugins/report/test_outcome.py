@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aftertrain.core.learning.statistics import holm
+from aftertrain.core.statistics import holm
 from aftertrain.plugins.report.facts import Difference
 from aftertrain.plugins.report.instances import GROUPS, Instances
 from aftertrain.plugins.report.outcome import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftertrain.core.learning.statistics import (
+from aftertrain.core.statistics import (
     Interval,
     bootstrap_mean,
     direction,
