@@ -65,6 +65,14 @@ stages:
     data: {use: jsonl, path: pairs.jsonl, format: preference}
     optimizer: {lr: 1e-3}
     batch: {sequences: 2, max_tokens: 256}
+  kto:
+    use: train
+    from: sft
+    loss: {use: kto}
+    data: {use: quickstart, split: preference, rows: 2}
+    engine: {use: torch, lora: {rank: 2}}
+    optimizer: {lr: 1e-3}
+    batch: {sequences: 4, max_tokens: 256}
   rm:
     use: train
     from: sft
@@ -197,6 +205,7 @@ def test_what_a_stage_executes_is_in_its_hash_or_only_tells(ran: Ran, folder: Pa
     assert told == TELLING.keys(), "this list is longer than it need be"
     assert "margin.py" in ran.files("theirs", folder)
     assert "aftertrain.plugins.training.tokenising" in ran.files("sft", folder)
+    assert {"aftertrain.plugins.losses.kto", "aftertrain.plugins.torch_engine.lora"} <= ran.files("kto", folder)
 
 
 NOTHING: tuple[Edit, ...] = (
@@ -204,20 +213,21 @@ NOTHING: tuple[Edit, ...] = (
     ("plugins/evaluation/doubts.py", "could not be judged (", "were not judged ("),
     ("plugins/evaluation/summary.py", "A share's mean", "The mean of a share"),
     ("plugins/losses/settings.py", "Kahneman-Tversky opt", "Kahneman-Tversky, opt"),
-    ("plugins/losses/settings.py", 'Field(\n        "mismatched"', 'Field(\n        "none"'),
+    ("plugins/losses/settings.py", "Positive = Field(2.0", "Positive = Field(2.5"),
     ("plugins/losses/settings.py", "Assumed share of pairs", "The share of pairs"),
     ("plugins/evaluation/settings.py", "PositiveInt = Field(512", "PositiveInt = Field(640"),
     ("margin.py", '"""max(0, 1 - difference)."""', '"""The hinge."""  # of scores'),
 )
-"""A word of a plan, of a warning, of a docstring; a comma in KTO's, a default of it, a description of DPO's; a default
-of another task; a stranger's docstring and comment."""
+"""A word of a plan, of a warning, of a docstring; a comma in KTO's, a default of SimPO's, a description of DPO's; a
+default of another task; a stranger's docstring and comment."""
 DECIDING: tuple[Edit, ...] = (
     ("plugins/losses/settings.py", "Smoothing = Field(\n        0.0", "Smoothing = Field(\n        0.1"),
+    ("plugins/losses/settings.py", 'Field(\n        "mismatched"', 'Field(\n        "none"'),
     ("plugins/losses/dpo.py", "logsigmoid(beta * h)", "logsigmoid(beta / h)"),
     ("core/text/numeral.py", "import re", "import re\nimport math"),
     ("margin.py", "relu(1.0 -", "relu(2.0 -"),
 )
-"""A default, an operator, an imported helper, and a stranger's constant."""
+"""Two defaults, an operator, an imported helper, and a stranger's constant."""
 
 
 @pytest.fixture
@@ -265,6 +275,7 @@ def test_edits_that_decide_redo_what_they_must_and_are_named(
             "code of aftertrain.plugins.losses.settings:DPOSettings changed",
         ),
         "theirs": ("code of margin.py changed",),
+        "kto": ("code of aftertrain.plugins.losses.settings:KTOSettings changed",),
         "rlvr": numeral,
     }
 
