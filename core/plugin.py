@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from aftertrain.core.events import Entry
 
 API = 2
-MIGRATION = "docs/reference/migration.md"
-"""The page that says what a plugin of an earlier contract changes."""
 ENTRY_POINT_GROUP = "aftertrain.plugins"
 
 hookspec = pluggy.HookspecMarker("aftertrain")

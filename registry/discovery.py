@@ -25,7 +25,7 @@ from types import ModuleType
 import pluggy
 
 from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
-from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, MIGRATION, PluginSpec
+from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, PluginSpec
 from aftertrain.registry.tables import Origin, Plugin, Registry, Staging, State
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,8 @@ def _incompatible(speaks: object) -> str:
     if speaks is None:
         return f"its module does not say AFTERTRAIN_API = {API}, which this aftertrain speaks; ask for a newer plugin"
     newer = isinstance(speaks, int) and speaks > API
-    cure = "upgrade aftertrain" if newer else f"upgrade the plugin ({MIGRATION} says what its code must change)"
+    itself = f"write AFTERTRAIN_API = {API} into it: aftertrain check-plugin then says what its code must change"
+    cure = "upgrade aftertrain" if newer else f"upgrade the plugin, or {itself}"
     return f"it speaks AFTERTRAIN_API = {speaks!r}, this aftertrain speaks {API}; {cure}"
 
 

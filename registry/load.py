@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.errors import PluginError, unknown
 from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.kinds import KINDS
-from aftertrain.core.plugin import MIGRATION
+from aftertrain.registry.moved import moved
 from aftertrain.registry.tables import Row
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def load_file(path: Path) -> Any:
         if isinstance(error, EndedProgram):
             raise
         beside = isinstance(error, ModuleNotFoundError) and error.name and path.with_name(f"{error.name}.py").is_file()
-        cure = "; a local file stands alone: put both into one file, or make a package" if beside else _moved(error)
+        cure = "; a local file stands alone: put both into one file, or make a package" if beside else moved(error)
         raise PluginError(f"{path} raised {told(error)}{cure}") from error
     return module
 
@@ -164,16 +164,10 @@ def _load(row: Row, target: str) -> Any:
     except EndedProgram:
         raise
     except Exception as error:
-        raise PluginError(_at(row, f"importing {module_name} raised {told(error)}{_moved(error)}")) from error
+        raise PluginError(_at(row, f"importing {module_name} raised {told(error)}{moved(error)}")) from error
     if loaded is _NOTHING:
         raise PluginError(_at(row, f"module {module_name} ({module.__file__}) has no {attribute!r}"))
     return loaded
-
-
-def _moved(error: Exception) -> str:
-    """Where to look for what a plugin imports of aftertrain and is not there."""
-    theirs = isinstance(error, ImportError) and (error.name or "").startswith("aftertrain.")
-    return f"; what has moved stands in {MIGRATION}" if theirs else ""
 
 
 def _check_interface(kind: str, loaded: Any, where: str) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from aftertrain.core.plugin import API, MIGRATION
+from aftertrain.core.plugin import API
+from aftertrain.registry.moved import moved
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / MIGRATION).read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/migration.md").read_text(encoding="utf-8")
 ROWS = [
     (old, room, renamed)
     for names, room, renamed in re.findall(r"^\| (`[^|]+) \| `(aftertrain\.[a-z.]+)`(?:, as `(\w+)`)? \|$", PAGE, re.M)
@@ -28,3 +29,23 @@ def test_what_moved_is_where_the_page_says(old: str, room: str, renamed: str) ->
     assert not (ROOT / "core" / f"{old.replace('.', '/')}.py").exists()
     name = room if old == "invariants" else f"{room}.{renamed or old.rpartition('.')[2]}"
     assert importlib.util.find_spec(name) is not None, name
+    assert name in moved(ModuleNotFoundError(name=f"aftertrain.core.{old}")).split()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("from aftertrain.core.batch import Segment", "; it is in aftertrain.core.packed.packing now"),
+        ("from aftertrain.core.events import read_events", "; it is in aftertrain.core.events.lines now"),
+        ("import aftertrain.api_evaluation", "; it is aftertrain.api.evaluation now"),
+        ("import aftertrain.core.invariants", "; it may be aftertrain.api.invariants or aftertrain.invariants now"),
+        ("import aftertrain.core.composition", "; it is aftertrain.plugins.training.composition now"),
+        ("from aftertrain.core.ranks import current", "; nothing of the name 'current' is in aftertrain 0.1.0"),
+        ("import no_such_package", ""),
+        ("1 / 0", ""),
+    ],
+)
+def test_the_message_says_where_it_is_now(code: str, message: str) -> None:
+    with pytest.raises((ImportError, ZeroDivisionError)) as caught:
+        exec(code)
+    assert moved(caught.value) == message

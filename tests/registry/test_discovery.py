@@ -78,8 +78,8 @@ def test_rows_of_a_plugin_that_fails_halfway_are_all_withheld(install: Install) 
         ("AFTERTRAIN_API = 3", "it speaks AFTERTRAIN_API = 3, this aftertrain speaks 2; upgrade aftertrain"),
         (
             "AFTERTRAIN_API = 1",
-            "it speaks AFTERTRAIN_API = 1, this aftertrain speaks 2; upgrade the plugin "
-            "(docs/reference/migration.md says what its code must change)",
+            "it speaks AFTERTRAIN_API = 1, this aftertrain speaks 2; upgrade the plugin, or write "
+            "AFTERTRAIN_API = 2 into it: aftertrain check-plugin then says what its code must change",
         ),
     ],
 )

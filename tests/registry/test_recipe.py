@@ -355,7 +355,7 @@ def test_a_class_in_a_file_is_used_without_a_package(registry: Registry, tmp_pat
     assert "; a local file stands alone: put both into one file" in mistake("./beside.py:X")
     (tmp_path / "old.py").write_text("import aftertrain.core.seeding")
     assert "No module named 'aftertrain.core.seeding'" in mistake("./old.py:X")
-    assert "; what has moved stands in docs/reference/migration.md" in mistake("./old.py:X")
+    assert "; it is aftertrain.core.learning.seeding now" in mistake("./old.py:X")
     (tmp_path / "bad.py").write_text("1/0")
     assert "raised ZeroDivisionError" in mistake("./bad.py:X")
 
