@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from aftertrain.core.errors import DataError, Unreachable
+from aftertrain.plugins.data.arrow import parts_of, rows_of
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.saved import is_saved, load_saved
 from aftertrain.plugins.data.settings import HubSettings
@@ -21,10 +22,14 @@ from aftertrain.plugins.data.table import Table
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
+    from pyarrow import RecordBatch
 
-
+BATCH = 1000
+"""Rows that are read at once."""
 CONNECT_SECONDS = 3.0
 """How long the hub may take to accept a connection before this machine counts as cut off."""
+_DIGESTS: dict[str, str] = {}
+"""Digests by what says that the rows are the same: a plan asks for them several times a stage."""
 
 
 class Hub(Table[HubSettings]):
@@ -38,14 +43,34 @@ class Hub(Table[HubSettings]):
 
     def stored(self) -> str:
         """Digest of the rows themselves: equal rows are equal data, wherever they were fetched from."""
-        digest = hashlib.sha256()
-        for row in self._table:
-            digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
-        return digest.hexdigest()
+        table = self._table
+        files = [Path(file["filename"]) for file in table.cache_files]
+        stats = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        state = str((table._fingerprint, table.features, stats))
+        if not files or state not in _DIGESTS:
+            _DIGESTS[state] = self._digest()
+        return _DIGESTS[state]
 
     def rows(self) -> Iterator[Row]:
-        for number, row in enumerate(self._table, 1):
-            yield Row(f"{self.settings.path}:{self.settings.split}:row {number}", row, columnar=True)
+        place, number = f"{self.settings.path}:{self.settings.split}", 1
+        if not _is_as_stored(self._table):
+            for number, values in enumerate(self._table, 1):
+                yield Row(f"{place}:row {number}", values, columnar=True)
+            return
+        for part in self._parts():
+            yield from rows_of(part, place, number)
+            number += part.num_rows
+
+    def _digest(self) -> str:
+        digest, encode = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
+        for row in self.rows():
+            digest.update(encode(row.values).encode() + b"\n")
+        return digest.hexdigest()
+
+    def _parts(self) -> Iterator[RecordBatch]:
+        for table in self._table.with_format("arrow").iter(BATCH):
+            for batch in table.combine_chunks().to_batches():
+                yield from parts_of(batch)
 
     @cached_property
     def _table(self) -> HubDataset:
@@ -69,6 +94,22 @@ class Hub(Table[HubSettings]):
             ) from error
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise DataError(f"data set {chosen.path!r}: cannot be loaded: {error}") from error
+
+
+def _is_as_stored(table: HubDataset) -> bool:
+    """Whether a row is what Arrow holds, with nothing to decode (images, audio) and no format to put it in."""
+    import datasets
+
+    left: list[Any] = [dict(table.features)]
+    while left:
+        feature = left.pop()
+        if isinstance(feature, dict):
+            left += feature.values()
+        elif isinstance(feature, datasets.List | datasets.LargeList):
+            left.append(feature.feature)
+        elif not isinstance(feature, datasets.Value | datasets.ClassLabel):
+            return False
+    return table.format["type"] is None and table.format["columns"] == table.column_names
 
 
 def _kind(file: Path) -> str:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from aftertrain.core.errors import DataError
-from aftertrain.plugins.data.row import LONGEST, TOO_DEEP, TOO_LONG, Row, described
+from aftertrain.plugins.data.row import LONGEST, SHALLOW, TOO_DEEP, TOO_LONG, Row, described
 from aftertrain.plugins.data.settings import JsonlSettings
 from aftertrain.plugins.data.table import FileTable
 
-SHALLOW = 200
-"""Brackets of a line that cannot be nested too deeply to be looked at."""
 ENDLESS = 2**30
 """Bytes of a line after which the file is given up."""
 _DECODER = json.JSONDecoder()

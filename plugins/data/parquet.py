@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import DataError
+from aftertrain.plugins.data.arrow import parts_of, rows_of
 from aftertrain.plugins.data.row import LONGEST, TOO_LONG, Row
 from aftertrain.plugins.data.settings import ParquetSettings
 from aftertrain.plugins.data.table import FileTable, file_digest
@@ -41,10 +42,12 @@ class Parquet(FileTable[ParquetSettings]):
             try:
                 with ParquetFile(path) as file:
                     for batch in file.iter_batches(_batch_rows(file.metadata)):
-                        for row in _rows(batch):
-                            number += 1
-                            broken = None if row is not None else TOO_LONG
-                            yield Row(f"{path}:row {number}", row or {"row": number}, broken, columnar=True)
+                        for part in parts_of(batch):
+                            if part.nbytes <= LONGEST:
+                                yield from rows_of(part, str(path), number + 1)
+                            else:
+                                yield Row(f"{path}:row {number + 1}", {"row": number + 1}, TOO_LONG, columnar=True)
+                            number += part.num_rows
             except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
                 raise DataError(f"{path}: cannot be read as parquet: {error}") from error
 
@@ -77,15 +80,3 @@ def _batch_rows(about: Any) -> int:
     sizes = [about.row_group(i) for i in range(about.num_row_groups)]
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in sizes), default=1.0)
     return int(min(MOST_ROWS, max(1.0, BATCH / max(1.0, widest))))
-
-
-def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """The rows of a batch, None for one that is too large to be made."""
-    if batch.nbytes <= LONGEST:
-        yield from batch.to_pylist()
-    elif batch.num_rows == 1:
-        yield None
-    else:
-        half = batch.num_rows // 2
-        yield from _rows(batch.slice(0, half))
-        yield from _rows(batch.slice(half))

@@ -21,6 +21,8 @@ TOO_LONG = (
     f"more than {LONGEST // 2**20} MiB in one row; divide its text among several rows, or take the row out",
 )
 """Reason and message of a row that is longer."""
+SHALLOW = 200
+"""Brackets of a row that cannot be nested too deeply to be looked at."""
 TOO_DEEP = "not JSON that can be read: too many brackets within one another"
 
 

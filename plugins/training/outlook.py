@@ -69,7 +69,8 @@ class Look:
 def _all_rows(parts: Parts, context: PlanContext, tokenizer: PreTrainedTokenizerBase) -> Look:
     """All rows, read once for all stages of a plan; a sample's tokens, made once for all that tokenise it alike."""
     settings, data = parts.settings, parts.data
-    key = f"rows of {data.fingerprint()}"
+    content = data.fingerprint()
+    key = f"rows of {content}"
     if key not in context.found:
         context.found[key] = glance(data, ENOUGH, lambda rows: context.told(f"{rows:,} rows read"))
     seen: Glance = context.found[key]
@@ -77,7 +78,7 @@ def _all_rows(parts: Parts, context: PlanContext, tokenizer: PreTrainedTokenizer
     if seen.stride > 1 or len(seen.faults) >= ENOUGH:
         refuse_unusable(list(seen.faults), seen.n_rows, settings.batch, data.where)
     rules = Rules.of(parts.loss.needs, settings.batch)
-    key = f"tokens of {data.fingerprint()} by {context.model}, {tokenizer.chat_template!r}, {rules}"
+    key = f"tokens of {content} by {context.model}, {tokenizer.chat_template!r}, {rules}"
     if key not in context.found:
         context.found[key] = Store(tokenised(tokenizer, seen.sample, rules))
     store: Store = context.found[key]
