@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -41,6 +41,31 @@ class StepReport:
 
     grad_norm: float
     learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Token ids, of which the first `n_context` (at least 1) are given and the others are scored."""
+
+    token_ids: tuple[int, ...]
+    n_context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Of a continuation: its summed log-probability in nats, and whether each of its tokens is the likeliest there."""
+
+    logprob: float
+    greedy: bool
+
+
+@runtime_checkable
+class ScoresContinuations(Protocol):
+    """An engine that has a quicker way to log-likelihoods than `Engine.score` of each sequence."""
+
+    def likelihoods(self, items: Sequence[Continuation], budget: int) -> list[Likelihood]:
+        """One an item, in order, computing at most `budget` tokens together."""
+        ...
 
 
 class Engine(Component[S]):

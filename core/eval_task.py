@@ -1,15 +1,22 @@
-"""The evaluation-task interface: instances, prompts, scoring. The stage runs the model and the statistics."""
+"""The evaluation-task interface: what is asked of a model, and what an answer is worth.
+
+A task subclasses the one of three classes that says what is run: `ReplyTask` (replies are drawn), `ChoiceTask` (the
+log-likelihoods of given continuations), `TextTask` (the log-likelihood of whole texts). The stage runs the model, keeps
+its outputs and does the statistics; a task is a pure function of its data and of these outputs, so that outputs can be
+scored again without a model.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from aftertrain.core.component import Component
+from aftertrain.core.figures import Figure, mean
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import JSON, Completion, Message, Thoughts
 from aftertrain.core.settings import Settings, Use
@@ -29,89 +36,109 @@ def task_name(use: Use[Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A continuation to score.
+
+    Attributes:
+        text: as it is scored, with the space before it.
+        context: what it continues in place of the instance's prompt, plain text; None continues the prompt. With it a
+            task compares contexts by what follows them all (WinoGrande).
+    """
+
+    text: str
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
-    """One question of a task.
+    """One question of a task, as it is asked.
 
     Attributes:
         id: stable over runs; pairs the same question of two models.
-        messages: the prompt as a conversation; a last assistant message is a prefill that the model continues.
-        choices: continuations to score, for a `loglikelihood` task.
-        baseline: a context without the question, under which the choices are scored as well (PMI), or None.
-        target: what `EvalTask.score` compares with.
+        messages: the prompt as a conversation; a last assistant message is a prefill that the model continues. Of a
+            `TextTask` the text that is scored.
+        target: what `score` compares with.
+        choices: the continuations of a `ChoiceTask`.
         chat: render `messages` with the chat template; otherwise their contents are joined as plain text.
+        baseline: a context without the question, after which the choices are scored as well (PMI), or None.
+        group: the subject or category that averages over groups go by; "" where the task has none.
         thoughts: how the model's template marks thoughts in a reply; whoever runs the model sets it before scoring.
     """
 
     id: str
     messages: tuple[Message, ...]
     target: JSON
-    choices: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
     chat: bool = True
     baseline: str | None = None
+    group: str = ""
     thoughts: Thoughts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceScores:
-    """Log-likelihood of each choice given the prompt.
+    """Log-likelihoods of an instance's choices, in their order.
 
     Attributes:
         logprobs: summed log-probability (nats) of each choice's tokens.
         n_tokens: tokens of each choice.
-        n_chars: characters of each choice as scored.
-        baseline: as `logprobs`, given `Instance.baseline` only; empty when the instance has none.
+        greedy: whether each of a choice's tokens is the likeliest where it stands.
+        baseline: as `logprobs`, after `Instance.baseline` only; empty when the instance has none.
     """
 
     logprobs: tuple[float, ...]
     n_tokens: tuple[int, ...]
-    n_chars: tuple[int, ...]
+    greedy: tuple[bool, ...]
     baseline: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class TextScores:
+    """Log-likelihood of a whole text, from its first token on.
+
+    Attributes:
+        logprob: summed over its tokens, in nats.
+        n_tokens: its tokens.
+    """
+
+    logprob: float
+    n_tokens: int
+
+
+Output = Completion | ChoiceScores | TextScores
+"""What a model made of an instance."""
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceScore:
-    """Scores of one instance.
+    """What one output of an instance is worth.
 
     Attributes:
         metrics: every metric of the task, by name.
-        extracted: the answer that was read, for people.
+        extracted: the answer that was read, for people, and for votes over several replies.
         outcome: a verdict's outcome (`scored`, `unparsable` …); counted and shown.
+        detail: why, in a few words.
     """
 
     metrics: Mapping[str, float]
     extracted: str | None = None
     outcome: str = "scored"
-    detail: str = field(default="")
+    detail: str = ""
 
 
 class EvalTask(Component[S]):
-    """A benchmark. `score` is total: it returns every metric for any output."""
+    """A benchmark; subclass `ReplyTask`, `ChoiceTask` or `TextTask`."""
 
     kind: ClassVar[str] = "eval_task"
 
     @property
     @abstractmethod
-    def output(self) -> Literal["generate", "loglikelihood"]:
-        """Whether a completion or the scores of choices are judged."""
-
-    @property
-    @abstractmethod
-    def primary_metric(self) -> str:
-        """The metric that the report shows first."""
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that every output gets; the first is the one that the report shows first."""
 
     @abstractmethod
     def instances(self) -> Sequence[Instance]:
         """The questions in a fixed order; never empty."""
-
-    @abstractmethod
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
-        """Judge one output."""
-
-    def score_all(
-        self, instances: Sequence[Instance], outputs: Sequence[Completion | ChoiceScores]
-    ) -> list[InstanceScore]:
-        """Judge outputs in order; overridden where a batch is cheaper than one by one (verifiers)."""
-        return [self.score(instance, output) for instance, output in zip(instances, outputs, strict=True)]
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -124,6 +151,52 @@ class EvalTask(Component[S]):
         """
         return self.fingerprint()
 
+    @property
+    def formulation(self) -> str:
+        """In which of its wordings a benchmark with several is asked (`mc`, `rc` …); "" where there is one."""
+        return ""
+
+    def figures(self) -> Sequence[Figure]:
+        """The numbers of the task, the headline first; by default each metric's mean over the questions.
+
+        Several replies to one question are one value, so that they are never counted as independent. A task of
+        subjects returns `grouped(...)` figures as well; pass@k and votes stand in `aftertrain.core.figures`.
+        """
+        return [mean(metric) for metric in self.metrics]
+
+
+class ReplyTask(EvalTask[S]):
+    """Replies are drawn and judged. `score` is total: it returns every metric for any reply."""
+
+    @property
+    def samples(self) -> int:
+        """Replies that are drawn for each question."""
+        return 1
+
     def sampling(self) -> Sampling:
-        """How replies are drawn, for a `generate` task; the stage may override temperature."""
+        """How replies are drawn; the stage may override length and temperature."""
         return Sampling(temperature=0.0)
+
+    @abstractmethod
+    def score(self, instance: Instance, reply: Completion) -> InstanceScore:
+        """Judge one reply."""
+
+    def score_all(self, instances: Sequence[Instance], replies: Sequence[Completion]) -> list[InstanceScore]:
+        """Judge replies in order; overridden where a batch is cheaper than one by one (verifiers)."""
+        return [self.score(instance, reply) for instance, reply in zip(instances, replies, strict=True)]
+
+
+class ChoiceTask(EvalTask[S]):
+    """The choices of each instance are scored. `score` is total: it returns every metric for any finite scores."""
+
+    @abstractmethod
+    def score(self, instance: Instance, scores: ChoiceScores) -> InstanceScore:
+        """Judge one question."""
+
+
+class TextTask(EvalTask[S]):
+    """The whole of each instance's text is scored, as plain text."""
+
+    @abstractmethod
+    def score(self, instance: Instance, scores: TextScores) -> InstanceScore:
+        """Judge one text."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Z95 = 1.959963984540054
 ALPHA = 0.05
@@ -65,14 +69,44 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
 
 
-def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each value weighs in a mean of groups' means, which are drawn from separately.
+
+    Attributes:
+        group: of each value.
+        weight: of each value; they sum to 1.
+    """
+
+    group: tuple[str, ...]
+    weight: tuple[float, ...]
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[str]) -> Weights:
+        """Every group weighs the same, and in it every value.
+
+        >>> Weights.of_groups(["a", "a", "b"]).weight
+        (0.25, 0.25, 0.5)
+        """
+        sizes = Counter(groups)
+        return cls(tuple(groups), tuple(1 / (len(sizes) * sizes[group]) for group in groups))
+
+
+def weighted_mean(values: Sequence[float], weights: Weights | None) -> float:
+    """The mean, or the mean of the groups' means."""
+    if weights is None:
+        return sum(values) / len(values)
+    return sum(value * weight for value, weight in zip(values, weights.weight, strict=True))
+
+
+def mean_interval(values: Sequence[float], weights: Weights | None = None) -> Interval:
     """Interval of a mean: Wilson's where every value is 0 or 1, else the percentile bootstrap, see `open_share`.
 
     Values in [0, 1] may have unseen others anywhere in it; of other values, as far away as the largest is from 0.
     """
-    if all(value in (0, 1) for value in values):
+    if weights is None and all(value in (0, 1) for value in values):
         return wilson(sum(values), len(values))
-    interval = bootstrap_mean(values, seed=seed)
+    interval = bootstrap_mean(values, weights)
     if all(0 <= value <= 1 for value in values):
         return _widened(interval, 0.0, 1.0)
     reach = max(map(abs, values))
@@ -100,45 +134,65 @@ def _widened(interval: Interval, lowest: float, highest: float) -> Interval:
     return Interval(interval.mean, min(interval.low, low), max(interval.high, high), interval.n)
 
 
-def bootstrap_mean(values: Sequence[float], *, seed: int = 0, resamples: int = 10_000) -> Interval:
-    """Percentile bootstrap interval of a mean (Efron 1979)."""
+def bootstrap_mean(
+    values: Sequence[float], weights: Weights | None = None, *, seed: int = 0, resamples: int = 10_000
+) -> Interval:
+    """Percentile bootstrap interval of a mean (Efron 1979); of groups' means each group is resampled alone."""
     import numpy as np
 
-    data = np.asarray(values, dtype=np.float64)
-    if data.size == 0:
+    if not values:
         raise ValueError("an interval needs at least one instance")
+    data = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(seed)
+    if weights is None:
+        means, mean = _resampled(data, rng, resamples), float(data.mean())
+    else:
+        names = np.asarray(weights.group)
+        groups = [data[names == name] for name in dict.fromkeys(weights.group)]
+        means = np.mean([_resampled(group, rng, resamples) for group in groups], axis=0)
+        mean = weighted_mean(values, weights)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(mean, float(low), float(high), len(values))
+
+
+def _resampled(data: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    """Means of so many draws of as many values as there are."""
+    import numpy as np
+
     means = np.empty(resamples)
     block = max(1, 2_000_000 // data.size)
     for start in range(0, resamples, block):
         stop = min(resamples, start + block)
         means[start:stop] = data[rng.integers(0, data.size, (stop - start, data.size))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(data.mean()), float(low), float(high), int(data.size))
+    return means
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> Interval:
+def paired_difference(before: Sequence[float], after: Sequence[float], weights: Weights | None = None) -> Interval:
     """Bootstrap interval of mean(after - before) over the same instances, resampled in pairs; see `open_share`.
 
     Scores in [0, 1] may have unseen differences of -1 to 1; others, as far from the mean as the largest score from 0.
     """
     if len(before) != len(after):
         raise ValueError(f"paired scores differ in number: {len(before)} and {len(after)}")
-    interval = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], seed=seed)
+    interval = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], weights)
     if all(0 <= value <= 1 for value in (*before, *after)):
         return _widened(interval, -1.0, 1.0)
     reach = max(map(abs, (*before, *after)))
     return _widened(interval, interval.mean - reach, interval.mean + reach)
 
 
-def paired_p(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:
+def paired_p(before: Sequence[float], after: Sequence[float], weights: Weights | None = None) -> float:
     """Two-sided p-value that paired scores differ by chance alone: McNemar's for 0 and 1, else by flipped signs."""
-    if all(value in (0, 1) for value in (*before, *after)):
+    if weights is not None:
+        before, after = (
+            [value * weight for value, weight in zip(side, weights.weight, strict=True)] for side in (before, after)
+        )
+    elif all(value in (0, 1) for value in (*before, *after)):
         return mcnemar(before, after)
-    return sign_flips(before, after, seed=seed)
+    return sign_flips(before, after)
 
 
-def sign_flips(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:
+def sign_flips(before: Sequence[float], after: Sequence[float]) -> float:
     """P-value of the sign-flip test (Fisher 1935): how often the sum of differences of random signs is as far from 0.
 
     All signs are tried where few instances changed, else 20,000 random ones, with the observed ones counted among them
@@ -161,7 +215,7 @@ def sign_flips(before: Sequence[float], after: Sequence[float], *, seed: int = 0
     if gaps.size <= EXACT_FLIPS:
         signs = 1 - 2 * (np.arange(1 << gaps.size)[:, None] >> np.arange(gaps.size) & 1)
         return float(np.mean(np.abs(signs @ gaps) >= least))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     far, block = 0, max(1, 2_000_000 // gaps.size)
     for start in range(0, RANDOM_FLIPS, block):
         signs = rng.integers(0, 2, (min(block, RANDOM_FLIPS - start), gaps.size)) * 2 - 1

@@ -9,7 +9,7 @@ needed, as a real token never looks at what follows it (`core.packed.layout` say
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from aftertrain.core.errors import ModelError
 from aftertrain.core.packed.attention_kernels import attend_flat
 from aftertrain.core.packed.layout import PackedLayout
 from aftertrain.core.packed.notes import noted
+from aftertrain.core.packed.tree import TokenTree, causal_mask
 
 NAME = "aftertrain_packed"
 
@@ -49,7 +50,7 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    packed: PackedLayout | None = None,
+    packed: PackedLayout | TokenTree | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -58,6 +59,9 @@ def attend(
 ) -> tuple[Tensor, None]:
     """`[1, heads, N, dim]` query and `[1, kv_heads, N, dim]` key, value to `[1, N, heads, dim]`."""
     packed = _refused(module, query, attention_mask, packed, is_causal=is_causal, others=others)
+    if isinstance(packed, TokenTree):
+        call = partial(_attention, scaling=scaling, softcap=softcap)
+        return packed.attend(query[0], key[0], value[0], sliding_window, call).unsqueeze(0), None
     packed.attended += 1
     if packed.kernel != "sdpa":
         q, k, v = query[0], key[0], value[0]
@@ -70,11 +74,10 @@ def attend(
     else:
         parts = [tuple(packed.spread(each[0], queries=each is query)) for each in (query, key, value)]
     for q, k, v in zip(*parts, strict=True):
-        window = sliding_window if sliding_window is not None and q.shape[2] > sliding_window else None
-        if softcap is None:
-            outputs.append(_sdpa(q, k, v, scaling, window))
-        else:
-            outputs.append(_capped(q, k, v, scaling, window=window, softcap=softcap))
+        mask = None
+        if sliding_window is not None and q.shape[2] > sliding_window:
+            mask = causal_mask(q.shape[2], q.shape[2], sliding_window, q.device)
+        outputs.append(_attention(q, k, v, mask, scaling=scaling, softcap=softcap))
     join = packed.join if packed.alone else packed.collect
     # The output layer keeps what it multiplies; SDPA keeps the parts of it already.
     return noted(join(outputs), lambda *parts: join(parts), *outputs).unsqueeze(0), None
@@ -84,11 +87,11 @@ def _refused(
     module: nn.Module,
     query: Tensor,
     attention_mask: Tensor | None,
-    packed: PackedLayout | None,
+    packed: PackedLayout | TokenTree | None,
     *,
     is_causal: bool | None,
     others: Mapping[str, Any],
-) -> PackedLayout:
+) -> PackedLayout | TokenTree:
     """The layout, once nothing is left that would change the result and is not known here."""
     family = type(module).__name__
     if packed is None:
@@ -105,30 +108,27 @@ def _refused(
     return packed
 
 
-def _sdpa(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, window: int | None) -> Tensor:
-    mask = None if window is None else _window_mask(q.shape[2], window, q.device)
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, scaling: float | None, softcap: float | None
+) -> Tensor:
+    """Of `[1, heads, length, dim]` queries under a bool mask `[queries, keys]`; None is causal."""
+    if softcap is not None:
+        return _capped(q, k, v, mask, scaling=scaling, softcap=softcap)
     return nn.functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, *, window: int | None, softcap: float) -> Tensor:
+def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, scaling: float | None, softcap: float) -> Tensor:
     """Attention whose scores are `softcap * tanh(scores / softcap)` (Gemma 2), written out: SDPA has no such thing."""
     repeats = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
     scores = q @ k.transpose(2, 3) * (q.shape[-1] ** -0.5 if scaling is None else scaling)
     scores = softcap * torch.tanh(scores / softcap)
-    length = q.shape[2]
-    mask = _window_mask(length, length if window is None else window, q.device)
+    if mask is None:
+        mask = causal_mask(q.shape[2], k.shape[2], None, q.device)
     weights = scores.masked_fill(~mask, float("-inf")).softmax(-1, dtype=torch.float32)
     return weights.to(v.dtype) @ v
-
-
-def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    """Bool `[length, length]`: a token sees itself and the `window - 1` before it."""
-    at = torch.arange(length, device=device)
-    back = at.unsqueeze(1) - at
-    return (back >= 0) & (back < window)
 
 
 def _no_mask(*args: Any, config: Any = None, **others: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.engine import AdamW, Head
+from aftertrain.core.engine import AdamW, Continuation, Head, Likelihood
 from aftertrain.core.errors import ModelError
 from aftertrain.core.ground.memory import memory_refusal
 from aftertrain.core.ground.model_folder import check_weights, read_config
@@ -25,6 +25,7 @@ from aftertrain.core.packed.head_scores import head_scores
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel, PackedLayout, Prefix, shared_prefixes
 from aftertrain.core.packed.notes import notebook
+from aftertrain.core.packed.tree import TokenTree, tree_likelihoods
 from aftertrain.core.text.padding import reward_padding
 
 if TYPE_CHECKING:
@@ -196,6 +197,47 @@ def score_packed(
         into_grad=lean,
         kernel=head_kernel,
     )
+
+
+def score_continuations(
+    model: PreTrainedModel,
+    items: Sequence[Continuation],
+    budget: int,
+    *,
+    chunk: int | None,
+    head_kernel: HeadKernel[Any] | None = None,
+) -> list[Likelihood]:
+    """`ScoresContinuations.likelihoods` of a model with an lm head, on its device, under the caller's precision.
+
+    Raises:
+        ModelError: an item is longer than the model takes.
+    """
+    limit = longest_segment(model)
+    if limit is not None and (longest := max((len(item.token_ids) for item in items), default=0)) > limit[0]:
+        raise ModelError(
+            f"a continuation with its context has {longest} tokens; the model takes {limit[0]} ({limit[1]})"
+        )
+    head = lm_head(model)
+
+    def hidden(tree: TokenTree) -> Tensor:
+        inputs, positions = tree.token_ids.unsqueeze(0), tree.position_ids.unsqueeze(0)
+        output = model.base_model(input_ids=inputs, position_ids=positions, packed=tree, use_cache=False)
+        states: Tensor = output.last_hidden_state[0]
+        return states
+
+    def score(states: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        # A score is that of a token under the state before it: one place is added in front, which nothing predicts.
+        ids = torch.cat([following.new_zeros(1), following])
+        states = torch.cat([states, states.new_zeros(1, states.shape[1])])
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[0] = False
+        scores = head_scores(states, head, ids, mask, ("logprobs", "hits"), chunk=chunk, kernel=head_kernel)
+        assert scores.logprobs is not None
+        assert scores.hits is not None
+        return scores.logprobs[1:], scores.hits[1:]
+
+    with torch.no_grad():
+        return tree_likelihoods(items, budget, device=model.device, hidden=hidden, score=score)
 
 
 def check_lengths(model: PreTrainedModel, batch: PackedBatch) -> None:

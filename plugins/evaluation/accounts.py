@@ -1,4 +1,4 @@
-"""What an evaluation enters into its book: each question at each temperature, once, in the state in which it ended.
+"""What an evaluation enters into its book: each reply that was owed, once, in the state in which it ended.
 
 What is owed comes from the tasks; what ended from the rows that the scores are means of, those of earlier attempts too.
 """
@@ -19,9 +19,10 @@ def enter_cases(book: Book, tasks: Iterable[ReadyTask], rows: Sequence[ScoredIns
     """Owe the questions of the tasks, and enter what became of them."""
     for task in tasks:
         for temperature in task.temperatures:
-            book.expect(CASE, (_key(task.name, temperature, instance.id) for instance in task.instances))
+            cases = ((instance.id, sample) for instance in task.instances for sample in range(task.samples))
+            book.expect(CASE, (_key(task.name, temperature, *case) for case in cases))
     for row in rows:
-        key, state = _key(row.task, row.temperature, row.id), state_of(row)
+        key, state = _key(row.task, row.temperature, row.id, row.sample), state_of(row)
         if state in states_of(CASE):
             book.end(CASE, state, key, made=row.n_tokens)
         else:
@@ -41,5 +42,5 @@ def state_of(row: ScoredInstance) -> str:
     return "cut"
 
 
-def _key(task: str, temperature: float, instance: str) -> str:
-    return f"{task}\0{temperature!r}\0{instance}"
+def _key(task: str, temperature: float, instance: str, sample: int) -> str:
+    return f"{task}\0{temperature!r}\0{instance}" + (f"\0{sample}" if sample else "")

@@ -1,89 +1,97 @@
-"""Log-likelihoods of choices, from packed forwards of an engine."""
+"""Instances to continuations that an engine scores, and the scores back to instances."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from aftertrain.core.engine import Engine
-from aftertrain.core.errors import DataError, NumericsError
-from aftertrain.core.eval_task import ChoiceScores, Instance
-from aftertrain.core.packed.packing import Segment, pack
+from aftertrain.core.engine import Continuation, Likelihood
+from aftertrain.core.errors import DataError
+from aftertrain.core.eval_task import ChoiceScores, Instance, TextScores
 from aftertrain.core.text.chat import prompt_text
-from aftertrain.plugins.evaluation.prompts import Encoded, encode_choices
+from aftertrain.plugins.evaluation.prompts import Encoded, encode, encode_choices, first_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def encode_instance(tokenizer: PreTrainedTokenizerBase, instance: Instance, window: int | None) -> list[Encoded]:
-    """The instance's choices after its prompt, then, where it has a baseline, after that; cut at the start to fit."""
-    text = prompt_text(tokenizer, instance.messages, chat=instance.chat)
-    encoded = encode_choices(tokenizer, text, instance.choices, chat=instance.chat)
+    """The instance's choices after its prompt or their own contexts; then, where it has a baseline, after that.
+
+    What is too long is cut at its start.
+
+    Raises:
+        DataError: a choice adds no token, or alone does not fit.
+    """
+    prompt = prompt_text(tokenizer, instance.messages, chat=instance.chat)
+    encoded = encode_choices(
+        tokenizer, prompt, [choice.text for choice in instance.choices if choice.context is None], chat=instance.chat
+    )
+    if any(choice.context is not None for choice in instance.choices):
+        rest = iter(encoded)
+        encoded = [
+            next(rest)
+            if choice.context is None
+            else encode_choices(tokenizer, choice.context, [choice.text], chat=False)[0]
+            for choice in instance.choices
+        ]
     if instance.baseline is not None:
-        encoded += encode_choices(tokenizer, instance.baseline, instance.choices, chat=False)
+        texts = [choice.text for choice in instance.choices]
+        encoded += encode_choices(tokenizer, instance.baseline, texts, chat=False)
     return [_fit(item, window) for item in encoded]
 
 
 def _fit(item: Encoded, window: int | None) -> Encoded:
-    surplus = 0 if window is None else max(0, len(item.token_ids) - window)
-    if surplus >= item.n_context:
-        raise DataError(f"a choice of {len(item.token_ids) - item.n_context} tokens does not fit a context of {window}")
-    return Encoded(item.token_ids[surplus:], item.n_context - surplus, surplus)
+    ids, n_context = item.continuation.token_ids, item.continuation.n_context
+    surplus = 0 if window is None else max(0, len(ids) - window)
+    if surplus >= n_context:
+        raise DataError(f"a choice of {len(ids) - n_context} tokens does not fit a context of {window}")
+    return Encoded(Continuation(ids[surplus:], n_context - surplus), surplus)
 
 
-def log_likelihoods(engine: Engine[Any], items: Sequence[Encoded], budget: int) -> list[float]:
-    """Summed log-probability (nats) of each item's scored tokens, in order, from batches of at most `budget` tokens.
+def choice_scores(instance: Instance, encoded: Sequence[Encoded], likelihoods: Sequence[Likelihood]) -> ChoiceScores:
+    """What became of the continuations that `encode_instance` made of an instance."""
+    n = len(instance.choices)
+    return ChoiceScores(
+        logprobs=tuple(likelihood.logprob for likelihood in likelihoods[:n]),
+        n_tokens=tuple(len(item.continuation.token_ids) - item.continuation.n_context for item in encoded[:n]),
+        greedy=tuple(likelihood.greedy for likelihood in likelihoods[:n]),
+        baseline=tuple(likelihood.logprob for likelihood in likelihoods[n:]),
+    )
 
-    An item longer than the budget is a batch of its own.
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, instance: Instance, window: int | None) -> list[Encoded]:
+    """A whole text after one BOS (or EOS) token, in windows: each token is scored once, with as much before it as fits.
+
+    Of a text that is longer than the window, the windows do not overlap but for one token of context; the last one
+    reaches back as far as it can (lm-eval's `get_rolling_token_windows`).
 
     Raises:
-        NumericsError: a sum is not finite.
+        DataError: the text has no tokens.
     """
-    atoms = [
-        [
-            Segment(
-                sample_id=str(index),
-                token_ids=item.token_ids,
-                loss_mask=[place >= item.n_context for place in range(len(item.token_ids))],
-            )
-        ]
-        for index, item in enumerate(items)
-    ]
-    sums = [math.nan] * len(items)
-    for batch in pack(atoms, max([budget, *(len(item.token_ids) for item in items)])):
-        logprobs = engine.score(batch, ("logprobs",), grad=False).logprobs
-        if logprobs is None:
-            raise NumericsError(f"engine {type(engine).__name__} returned no log-probabilities")
-        device = logprobs.device
-        mask, segments = batch.loss_mask.to(device), batch.segment_ids.to(device)
-        totals = logprobs.double().new_zeros(batch.n_segments).index_add(0, segments, logprobs.double() * mask)
-        for sample, total in zip(batch.sample_ids, totals.tolist(), strict=True):
-            sums[int(sample)] = total
-    broken = [index for index, value in enumerate(sums) if not math.isfinite(value)]
-    if broken:
-        raise NumericsError(
-            f"{len(broken)} of {len(sums)} log-likelihoods are not finite: the model's weights are broken"
-        )
-    return sums
+    start = first_token(tokenizer)
+    ids = encode(tokenizer, "".join(message.content for message in instance.messages), chat=True)
+    if not ids:
+        raise DataError(f"instance {instance.id!r}: its text has no tokens")
+    return [Encoded(item) for item in windows((start, *ids), window)]
 
 
-def score_choices(
-    engine: Engine[Any], instances: Sequence[Instance], encoded: Sequence[Sequence[Encoded]], budget: int
-) -> list[ChoiceScores]:
-    """Score the choices of each instance; `encoded` holds what `encode_instance` gave for it."""
-    sums = iter(log_likelihoods(engine, [item for items in encoded for item in items], budget))
-    scored = []
-    for instance, items in zip(instances, encoded, strict=True):
-        n = len(instance.choices)
-        values = [next(sums) for _ in items]
-        scored.append(
-            ChoiceScores(
-                logprobs=tuple(values[:n]),
-                n_tokens=tuple(len(item.token_ids) - item.n_context for item in items[:n]),
-                n_chars=tuple(len(choice) for choice in instance.choices),
-                baseline=tuple(values[n:]),
-            )
-        )
-    return scored
+def windows(ids: tuple[int, ...], window: int | None) -> Iterator[Continuation]:
+    """All but the first of `ids`, scored in pieces of which each, its last token apart, fits the window.
+
+    >>> [(c.token_ids, c.n_context) for c in windows((0, 1, 2, 3, 4, 5), 3)]
+    [((0, 1, 2, 3), 1), ((2, 3, 4, 5), 2)]
+    """
+    most = len(ids) if window is None else window
+    done = 1
+    while done < len(ids):
+        end = min(len(ids), done + most)
+        start = max(0, end - most - 1)
+        yield Continuation(ids[start:end], done - start)
+        done = end
+
+
+def text_scores(encoded: Sequence[Encoded], likelihoods: Sequence[Likelihood]) -> TextScores:
+    """What became of a text's windows."""
+    n_tokens = sum(len(item.continuation.token_ids) - item.continuation.n_context for item in encoded)
+    return TextScores(sum(likelihood.logprob for likelihood in likelihoods), n_tokens)

@@ -87,11 +87,11 @@ class Evaluate(Stage[EvaluateSettings]):
                 context.emit(Warned(item.value), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
-        total = sum(block.stop - block.start for block in work)
+        total = sum((block.stop - block.start) * block.task.samples for block in work)
         try:
             for number, block in enumerate(work[done:], done + 1):
                 if context.stopping():
-                    raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} instances")
+                    raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} outputs")
                 fresh = runner.run(block)
                 rows += fresh
                 context.book.read(CASE, **runner.tokens())
@@ -151,7 +151,7 @@ class Evaluate(Stage[EvaluateSettings]):
     def _tell(
         self, context: StageContext, step: int, block: Block, rows: Sequence[ScoredInstance], done: tuple[int, int]
     ) -> None:
-        primary = block.task.task.primary_metric
+        primary = block.task.task.metrics[0]
         for row in rows[: max(0, self.settings.shown - block.start)]:
             value = row.metrics[primary]
             verdict = SampleVerdict(row.task, row.outcome, value, row.extracted, row.detail)
@@ -172,7 +172,7 @@ class Evaluate(Stage[EvaluateSettings]):
         enter_cases(context.book, self._tasks, rows)
         scores = Scores(
             tuple(summary.scores(self._tasks, rows)),
-            tuple(summary.differences(rows, others)),
+            tuple(summary.differences(self._tasks, rows, others)),
             tuple(summary.health(rows)),
         )
         for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):

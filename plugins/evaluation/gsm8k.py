@@ -11,10 +11,9 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
-from typing import Literal
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
+from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Thoughts
 from aftertrain.core.text import numeral
@@ -32,7 +31,7 @@ _STATED = re.compile(r"(?:answer is|####)\s*:?\s*\\?\$?-?\\?\$?([\d,]*\.?\d+)", 
 RELIES_ON = ("wei_shots.json",)
 
 
-class GSM8K(EvalTask[GSM8KSettings]):
+class GSM8K(ReplyTask[GSM8KSettings]):
     """Three readings of one reply.
 
     `exact_match` (Tülu 3's): the last number with its commas removed, sign of integers dropped, equal as text; of the
@@ -44,14 +43,9 @@ class GSM8K(EvalTask[GSM8KSettings]):
     Config = GSM8KSettings
 
     @property
-    def output(self) -> Literal["generate"]:
-        """A completion is judged."""
-        return "generate"
-
-    @property
-    def primary_metric(self) -> str:
-        """Tülu 3's reading."""
-        return "exact_match"
+    def metrics(self) -> tuple[str, ...]:
+        """Tülu 3's reading first."""
+        return ("exact_match", "flexible", "strict")
 
     def instances(self) -> Sequence[Instance]:
         """The questions in the order of the file."""
@@ -67,12 +61,10 @@ class GSM8K(EvalTask[GSM8KSettings]):
             stop = STOPS if self.settings.chat else (*STOPS, "\n\n")
         return Sampling(max_new_tokens=self.settings.max_new_tokens, temperature=0.0, stop=stop)
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
+    def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """Read the reply in three ways; a reply without a number is `unparsable` and scores 0."""
-        text = output.text if isinstance(output, Completion) else ""
-        thoughts = instance.thoughts or Thoughts()
-        with_special = output.text_with_special if isinstance(output, Completion) else None
-        answer = split(marked(text, with_special, (thoughts.opening, thoughts.closing)), thoughts).text or ""
+        text, thoughts = reply.text, instance.thoughts or Thoughts()
+        answer = split(marked(text, reply.text_with_special, (thoughts.opening, thoughts.closing)), thoughts).text or ""
         truth = str(instance.target)
         last = last_number(text)
         written, wanted = latex(answer), numeral.last(latex(truth))

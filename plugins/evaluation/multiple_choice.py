@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
-from aftertrain.core.records import Completion, Message
+from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
+from aftertrain.core.figures import Figure, grouped
+from aftertrain.core.records import Message
 from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
 
@@ -29,7 +30,7 @@ class Question:
     subject: str = ""
 
 
-class MultipleChoice(EvalTask[MultipleChoiceSettings]):
+class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
     """`acc`: the likeliest choice is right. `acc_norm` (cf only): likeliest per token or character, or by PMI.
 
     `char` divides by the characters scored, the space before a choice included, as OLMES does (lm-eval leaves it out).
@@ -39,14 +40,22 @@ class MultipleChoice(EvalTask[MultipleChoiceSettings]):
     Config = MultipleChoiceSettings
 
     @property
-    def output(self) -> Literal["loglikelihood"]:
-        """The choices are scored."""
-        return "loglikelihood"
+    def metrics(self) -> tuple[str, ...]:
+        """`acc_norm` first where the text of choices of unlike length is compared."""
+        if self._letters:
+            return ("acc",)
+        return ("acc", "acc_norm") if self.settings.normalization == "none" else ("acc_norm", "acc")
 
     @property
-    def primary_metric(self) -> str:
-        """`acc_norm` where the text of choices of unlike length is compared, else `acc`."""
-        return "acc" if self._letters or self.settings.normalization == "none" else "acc_norm"
+    def formulation(self) -> str:
+        """The setting."""
+        return self.settings.formulation
+
+    def figures(self) -> Sequence[Figure]:
+        """Means over all questions and, where there are subjects, over the subjects' means."""
+        micro = super().figures()
+        subjects = {question.subject for question in self._questions}
+        return [*micro, *(grouped(figure) for figure in micro)] if len(subjects) > 1 else micro
 
     @property
     def _letters(self) -> bool:
@@ -64,28 +73,27 @@ class MultipleChoice(EvalTask[MultipleChoiceSettings]):
                 question.id,
                 self._messages(question),
                 question.answer,
-                choices=tuple(f" {choice}" for choice in self._answers(question)),
+                choices=tuple(Choice(f" {answer}") for answer in self._answers(question)),
                 chat=self.settings.chat,
                 baseline=self.settings.answer_prefix if pmi else None,
+                group=question.subject,
             )
             for question in self._questions
         ]
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
+    def score(self, instance: Instance, scores: ChoiceScores) -> InstanceScore:
         """Which choice is likeliest, raw and normalised."""
-        if not isinstance(output, ChoiceScores):
-            raise TypeError("multiple_choice scores choices, not replies")
-        best = _argmax(output.logprobs)
+        best = _argmax(scores.logprobs)
         metrics = {"acc": float(best == instance.target)}
         if not self._letters:
-            metrics["acc_norm"] = float(_argmax(self._normalized(output)) == instance.target)
-        return InstanceScore(metrics, extracted=instance.choices[best].strip())
+            metrics["acc_norm"] = float(_argmax(self._normalized(instance, scores)) == instance.target)
+        return InstanceScore(metrics, extracted=instance.choices[best].text.strip())
 
     def fingerprint(self) -> str:
         """Questions, examples and prompt form."""
         rules = {key: value for key, value in self.settings.affecting().items() if key != "name"}
         rows = [
-            (instance.id, self._text(question), instance.choices, instance.target)
+            (instance.id, self._text(question), [choice.text for choice in instance.choices], instance.target)
             for instance, question in zip(self.instances(), self._questions, strict=True)
         ]
         return digest(["multiple_choice", rows, rules])
@@ -95,12 +103,13 @@ class MultipleChoice(EvalTask[MultipleChoiceSettings]):
         examples = self._examples if self.settings.shots else {}
         return digest([[asdict(question) for question in group] for group in (self._questions, *examples.values())])
 
-    def _normalized(self, output: ChoiceScores) -> Sequence[float]:
+    def _normalized(self, instance: Instance, output: ChoiceScores) -> Sequence[float]:
+        chars = [len(choice.text) for choice in instance.choices]
         match self.settings.normalization:
             case "token":
                 return [score / n for score, n in zip(output.logprobs, output.n_tokens, strict=True)]
             case "char":
-                return [score / n for score, n in zip(output.logprobs, output.n_chars, strict=True)]
+                return [score / n for score, n in zip(output.logprobs, chars, strict=True)]
             case "pmi":
                 return [score - base for score, base in zip(output.logprobs, output.baseline, strict=True)]
         return output.logprobs

@@ -34,9 +34,10 @@ def outlook(
         value = f"{len(lengths):,} instances, prompts of {mean:,.0f} tokens (longest {max(lengths):,})"
         if task.generates:
             temperatures = ", ".join(f"{temperature:g}" for temperature in task.temperatures)
-            most = len(lengths) * len(task.temperatures) * task.sampling.max_new_tokens
+            most = len(lengths) * len(task.temperatures) * task.samples * task.sampling.max_new_tokens
+            replies = f"{task.samples} replies each of" if task.samples > 1 else "replies"
             value += (
-                f", replies up to {task.sampling.max_new_tokens:,} at temperature {temperatures} "
+                f", {replies} up to {task.sampling.max_new_tokens:,} at temperature {temperatures} "
                 f"({most:,} tokens at most)"
             )
         items.append(PlanItem(task.name, value))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
+from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
@@ -19,7 +19,7 @@ EXAMPLES = 5
 """Ground truths named in an error."""
 
 
-class Problems(EvalTask[ProblemsSettings]):
+class Problems(ReplyTask[ProblemsSettings]):
     """`exact_match` is the verdict's value, 0 where there is none; of several checks of one problem, the lowest.
 
     `format` is the share of replies in which the verifier found an answer to judge.
@@ -28,14 +28,9 @@ class Problems(EvalTask[ProblemsSettings]):
     Config = ProblemsSettings
 
     @property
-    def output(self) -> Literal["generate"]:
-        """A completion is judged."""
-        return "generate"
-
-    @property
-    def primary_metric(self) -> str:
-        """The verdict."""
-        return "exact_match"
+    def metrics(self) -> tuple[str, ...]:
+        """The verdict first."""
+        return ("exact_match", "format")
 
     @property
     def _check(self) -> str:
@@ -115,19 +110,16 @@ class Problems(EvalTask[ProblemsSettings]):
         """The task's own length and stops."""
         return Sampling(max_new_tokens=self.settings.max_new_tokens, temperature=0.0, stop=self.settings.stop)
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
+    def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """Judge one reply."""
-        return self.score_all([instance], [output])[0]
+        return self.score_all([instance], [reply])[0]
 
-    def score_all(
-        self, instances: Sequence[Instance], outputs: Sequence[Completion | ChoiceScores]
-    ) -> list[InstanceScore]:
+    def score_all(self, instances: Sequence[Instance], replies: Sequence[Completion]) -> list[InstanceScore]:
         """Judge replies in one call of the verifier."""
         cases = [
             case
-            for instance, output in zip(instances, outputs, strict=True)
-            if isinstance(output, Completion)
-            for case in self._cases(instance, output.text, output.text_with_special)
+            for instance, reply in zip(instances, replies, strict=True)
+            for case in self._cases(instance, reply.text, reply.text_with_special)
         ]
         verdicts = iter(verdicts_of(self._verifier, cases))
         return [score_of([next(verdicts) for _ in instance.target]) for instance in instances]

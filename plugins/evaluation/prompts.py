@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aftertrain.core.engine import Continuation
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import Instance
+from aftertrain.core.eval_task import Choice, Instance
 from aftertrain.core.text.chat import encode as encode_text
 from aftertrain.core.text.chat import prompt_text
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids, of which the first `n_context` are given and the others are scored; `cut` were cut off the start."""
+    """What is scored, and how many tokens were cut off its start."""
 
-    token_ids: tuple[int, ...]
-    n_context: int
+    continuation: Continuation
     cut: int = 0
 
 
@@ -46,7 +46,6 @@ def encode_choices(
     Raises:
         DataError: a choice adds no token.
     """
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     alone = encode(tokenizer, context, chat=chat) if context else []
     encoded = []
     for choice in choices:
@@ -54,22 +53,43 @@ def encode_choices(
         shared = next((i for i, (a, b) in enumerate(zip(whole, alone, strict=False)) if a != b), len(alone))
         if shared >= len(whole):
             raise DataError(f"the choice {choice!r} adds no token to its prompt")
-        encoded.append(Encoded(tuple(whole), shared) if shared else Encoded((start, *whole), 1))
+        if shared:
+            encoded.append(Encoded(Continuation(tuple(whole), shared)))
+        else:
+            encoded.append(Encoded(Continuation((first_token(tokenizer), *whole), 1)))
     return encoded
 
 
+def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands before a text that has nothing before it: BOS, or EOS where there is none.
+
+    Raises:
+        DataError: the tokenizer has neither.
+    """
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise DataError("the tokenizer has neither a BOS nor an EOS token to begin a text with")
+
+
 def too_long(instances: Sequence[Instance], tokenizer: PreTrainedTokenizerBase, window: int) -> list[tuple[str, int]]:
-    """Ids and prompt tokens of the instances that leave no room: for one token of reply, or for the longest choice."""
-    found = []
+    """Ids and tokens of the instances that leave no room: for one token of reply, or for the longest choice."""
+    long = []
     for instance in instances:
-        text = prompt_text(tokenizer, instance.messages, chat=instance.chat)
+        prompt = prompt_text(tokenizer, instance.messages, chat=instance.chat)
         room = window if instance.choices else window - 1
+        wholes = [_whole(instance, prompt, choice) for choice in instance.choices] or [(prompt, instance.chat)]
         # No tokenizer here makes more tokens than bytes and a few specials: most prompts need no count.
-        longest = max((len(choice.encode()) for choice in instance.choices), default=0)
-        if len(text.encode()) + longest + 8 <= room:
+        if max(len(text.encode()) for text, _ in wholes) + 8 <= room:
             continue
-        endings = instance.choices or ("",)
-        tokens = max(len(encode(tokenizer, text + ending, chat=instance.chat)) for ending in endings)
+        tokens = max(len(encode(tokenizer, text, chat=chat)) for text, chat in wholes)
         if tokens > room:
-            found.append((instance.id, tokens))
-    return found
+            long.append((instance.id, tokens))
+    return long
+
+
+def _whole(instance: Instance, prompt: str, choice: Choice) -> tuple[str, bool]:
+    """A choice after what it continues, and whether that went through the chat template."""
+    if choice.context is None:
+        return prompt + choice.text, instance.chat
+    return choice.context + choice.text, False

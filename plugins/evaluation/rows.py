@@ -24,18 +24,24 @@ LARGEST = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class ScoredInstance:
-    """One line of `samples/instances.jsonl`: a question, what the model made of it, and its scores.
+    """One line of `samples/instances.jsonl`: a question, one output of the model, and its scores.
 
     Attributes:
         id: the instance's id within its task.
+        sample: which of the replies to it.
+        group: its subject or category.
         prompt: text as sent to the model.
         output: the reply, or the choice the model prefers.
         target: what the output is compared with.
         extracted: answer that was read from the output.
         outcome: a verdict's outcome.
         finish_reason: of a reply; empty for log-likelihoods.
-        n_tokens: tokens of the reply, or of all choices.
-        logprobs: of the choices, in nats; empty for replies.
+        n_tokens: tokens of the reply, or of all that was scored.
+        with_special: the reply with special tokens, where that differs.
+        logprobs: of the choices, or of the text, in nats; empty for replies.
+        choice_tokens: tokens of each choice.
+        greedy: whether each of a choice's tokens is the likeliest where it stands.
+        baseline: as `logprobs`, after the context without the question.
     """
 
     id: str
@@ -50,7 +56,13 @@ class ScoredInstance:
     detail: str = ""
     finish_reason: str = ""
     n_tokens: int = 0
+    with_special: str | None = None
     logprobs: tuple[float, ...] = ()
+    choice_tokens: tuple[int, ...] = ()
+    greedy: tuple[bool, ...] = ()
+    baseline: tuple[float, ...] = ()
+    sample: int = 0
+    group: str = ""
 
 
 def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.engine import Engine
+from aftertrain.core.engine import Engine, Likelihood
 from aftertrain.core.errors import DataError, RunError
-from aftertrain.core.eval_task import ChoiceScores, Instance, InstanceScore
+from aftertrain.core.eval_task import ChoiceTask, Instance, InstanceScore, Output, ReplyTask
 from aftertrain.core.generator import GenerationRequest, Generator
 from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.packed.likelihoods import likelihoods
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import prompt_text
-from aftertrain.plugins.evaluation.choices import encode_instance, score_choices
-from aftertrain.plugins.evaluation.prompts import encode
+from aftertrain.plugins.evaluation.choices import choice_scores, encode_instance, encode_text, text_scores
+from aftertrain.plugins.evaluation.outputs import row_of, score_outputs
+from aftertrain.plugins.evaluation.prompts import Encoded, encode
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Block
@@ -34,8 +36,8 @@ class Runner:
     Args:
         model: folder of the model.
         window: most tokens of prompt and reply together, None without limit.
-        seed: the run's seed. A reply's own seed is drawn from it, the task, the instance and the temperature, and not
-            from the stage, so that two models answer the same question with the same chance.
+        seed: the run's seed. A reply's own seed is drawn from it, the task, the instance, the temperature and which of
+            the replies it is, and not from the stage, so that two models answer the same question with the same chance.
     """
 
     def __init__(
@@ -58,27 +60,46 @@ class Runner:
         self._tokens: Counter[str] = Counter()
 
     def run(self, block: Block) -> list[ScoredInstance]:
-        """Score a block; rows in its order."""
-        instances = block.instances
-        outputs: Sequence[Completion | ChoiceScores] = (
-            self._generate(block) if block.task.generates else self._score(instances)
-        )
+        """Score a block; rows in its order, those of one question together."""
+        task = block.task.task
+        if isinstance(task, ReplyTask):
+            outputs: list[Output] = [*self._generate(block)]
+        elif isinstance(task, ChoiceTask):
+            outputs = [
+                choice_scores(instance, *scored)
+                for instance, scored in zip(block.instances, self._score(block, encode_instance), strict=True)
+            ]
+        else:
+            outputs = [text_scores(*scored) for scored in self._score(block, encode_text)]
+        asked = [instance for instance in block.instances for _ in range(block.task.samples)]
+        scores = score_outputs(task, self.marked(asked), outputs)
+        check_metrics(block.task.name, task.metrics, asked, scores)
+        numbers = list(range(block.task.samples)) * len(block.instances)
+        return [
+            row_of(
+                block.task.name,
+                block.temperature,
+                instance,
+                output,
+                score,
+                sample=sample,
+                prompt=self.prompt(instance),
+            )
+            for instance, output, score, sample in zip(asked, outputs, scores, numbers, strict=True)
+        ]
+
+    def marked(self, instances: Sequence[Instance]) -> list[Instance]:
+        """Instances that know how the model's template marks thoughts in a reply."""
         template = self.tokenizer.chat_template
-        marked = [
+        return [
             replace(instance, thoughts=thoughts_of(str(template) if template else None, self.prompt(instance)))
             for instance in instances
-        ]
-        scores = block.task.task.score_all(marked, outputs)
-        _check(block, scores)
-        return [
-            self._row(block, instance, output, score)
-            for instance, output, score in zip(instances, outputs, scores, strict=True)
         ]
 
     def tokens(self) -> dict[str, int]:
         """Tokens of prompts that were read (`context`), and cut off (`cut`), since this was last asked."""
-        found, self._tokens = dict(self._tokens), Counter()
-        return found
+        counts, self._tokens = dict(self._tokens), Counter()
+        return counts
 
     def close(self) -> None:
         """Free the generator."""
@@ -94,7 +115,11 @@ class Runner:
         if self._open is None:
             self._open = self.builder.build(self.settings.generator)
             self._open.open(self.model)
-        requests = [self._request(block, instance) for instance in block.instances]
+        requests = [
+            self._request(block, instance, sample)
+            for instance in block.instances
+            for sample in range(block.task.samples)
+        ]
         try:
             return self._open.generate(requests, self.settings.timeout)
         except TimeoutError as error:
@@ -103,13 +128,14 @@ class Runner:
                 f"{self.settings.timeout:g} s; raise the stage's timeout, or lower max_new_tokens"
             ) from error
 
-    def _request(self, block: Block, instance: Instance) -> GenerationRequest:
+    def _request(self, block: Block, instance: Instance, sample: int) -> GenerationRequest:
         whole = encode(self.tokenizer, self.prompt(instance), chat=instance.chat)
         ids, length = fit_prompt(whole, block.task.sampling.max_new_tokens, self.window)
         self._tokens.update(context=len(ids), cut=len(whole) - len(ids))
         sampling = block.task.sampling.model_copy(update={"temperature": block.temperature, "max_new_tokens": length})
-        seed = sub_seed(self.seed, "evaluate", block.task.name, instance.id, block.temperature)
-        return GenerationRequest(instance.id, tuple(ids), sampling, seed)
+        which = (block.task.name, instance.id, block.temperature, *((sample,) if sample else ()))
+        name = f"{instance.id}\0{sample}" if sample else instance.id
+        return GenerationRequest(name, tuple(ids), sampling, sub_seed(self.seed, "evaluate", *which))
 
     @cached_property
     def _engine(self) -> Engine[Any]:
@@ -118,50 +144,39 @@ class Runner:
         engine.load(self.model, seed=sub_seed(self.seed, "evaluate", "engine"))
         return engine
 
-    def _score(self, instances: Sequence[Instance]) -> list[ChoiceScores]:
-        encoded = [encode_instance(self.tokenizer, instance, self.window) for instance in instances]
-        for item in (item for items in encoded for item in items):
-            self._tokens.update(context=item.n_context, cut=item.cut)
-        return score_choices(self._engine, instances, encoded, self.settings.micro_tokens)
-
-    def _row(
-        self, block: Block, instance: Instance, output: Completion | ChoiceScores, score: InstanceScore
-    ) -> ScoredInstance:
-        replied = isinstance(output, Completion)
-        return ScoredInstance(
-            id=instance.id,
-            task=block.task.name,
-            temperature=block.temperature,
-            prompt=self.prompt(instance),
-            output=output.text if isinstance(output, Completion) else score.extracted or "",
-            target=instance.target,
-            extracted=score.extracted,
-            outcome=score.outcome,
-            metrics={name: float(value) for name, value in score.metrics.items()},
-            detail=score.detail,
-            finish_reason=output.finish_reason if isinstance(output, Completion) else "",
-            n_tokens=len(output.token_ids) if isinstance(output, Completion) else sum(output.n_tokens),
-            logprobs=() if replied else output.logprobs,
-        )
+    def _score(
+        self, block: Block, encoder: Callable[..., list[Encoded]]
+    ) -> list[tuple[list[Encoded], list[Likelihood]]]:
+        """What an encoder makes of each instance, and how likely each of it is."""
+        encoded = [encoder(self.tokenizer, instance, self.window) for instance in block.instances]
+        flat = [item for items in encoded for item in items]
+        for item in flat:
+            self._tokens.update(context=item.continuation.n_context, cut=item.cut)
+        scored = iter(likelihoods(self._engine, [item.continuation for item in flat], self.settings.micro_tokens))
+        return [(items, [next(scored) for _ in items]) for items in encoded]
 
 
-def _check(block: Block, scores: Sequence[InstanceScore]) -> None:
-    """See that a task gave each instance every metric, as a finite number: a mean over anything else is none.
+def check_metrics(
+    task: str, metrics: Sequence[str], instances: Sequence[Instance], scores: Sequence[InstanceScore]
+) -> None:
+    """See that a task gave each output every metric, as a finite number: a mean over anything else is none.
 
     Raises:
         DataError: it did not; names the instance and the metric.
     """
-    task = f"task {block.task.name!r}"
-    if len(scores) != len(block.instances):
-        raise DataError(f"{task}: `score_all` gave {len(scores)} scores for {len(block.instances)} instances")
-    names = {block.task.task.primary_metric, *scores[0].metrics}
-    for instance, score in zip(block.instances, scores, strict=True):
+    names = set(metrics)
+    for instance, score in zip(instances, scores, strict=True):
         for name in sorted(names ^ set(score.metrics)):
-            missing = "has no" if name in names else "alone has a"
-            raise DataError(f"{task}: instance {instance.id!r} {missing} metric {name!r}; all must have the same")
+            missing = "has no" if name in names else "has an unannounced"
+            raise DataError(
+                f"task {task!r}: instance {instance.id!r} {missing} metric {name!r}; "
+                f"the task's metrics are {', '.join(metrics)}"
+            )
         for name, value in score.metrics.items():
             if not math.isfinite(value):
-                raise DataError(f"{task}: metric {name!r} of instance {instance.id!r} is {value}; it must be finite")
+                raise DataError(
+                    f"task {task!r}: metric {name!r} of instance {instance.id!r} is {value}; it must be finite"
+                )
 
 
 def fit_prompt(ids: list[int], max_new_tokens: int, window: int | None) -> tuple[list[int], int]:

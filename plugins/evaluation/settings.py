@@ -24,8 +24,9 @@ class EvaluateSettings(StageSettings):
     compare: str | tuple[str, ...] = Field(
         (), description="Evaluation stage or stages of the same tasks; differences to each are reported, in pairs."
     )
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0,), description="Generated replies are scored once at each; 0 is greedy. Log-likelihood tasks ignore it."
+    temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] | None = Field(
+        None,
+        description="Replies are scored at each; 0 is greedy, null takes each task's own. Log-likelihoods ignore it.",
     )
     limit: PositiveInt | None = Field(
         None,
@@ -63,9 +64,9 @@ class EvaluateSettings(StageSettings):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [task_name(use) for use in self.tasks]
-        temperatures = [str(value) for value in self.temperatures]
+        temperatures = [str(value) for value in self.temperatures or ()]
         for label, values in (("tasks", names), ("temperatures", temperatures), ("compare", list(self.compared))):
-            if not values and label != "compare":
+            if not values and label == "tasks":
                 raise ValueError(f"{label}: at least one is needed")
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:

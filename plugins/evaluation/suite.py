@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import EvalTask, Instance, task_name
+from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask, task_name
+from aftertrain.core.figures import Figure
 from aftertrain.core.generator import Sampling
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.chat import load_tokenizer
@@ -38,12 +39,29 @@ class ReadyTask:
     @property
     def generates(self) -> bool:
         """Whether replies are made (else choices are scored)."""
-        return self.task.output == "generate"
+        return isinstance(self.task, ReplyTask)
+
+    @property
+    def samples(self) -> int:
+        """Outputs of each instance.
+
+        Raises:
+            DataError: there are several, and nothing in which they could differ.
+        """
+        samples = self.task.samples if isinstance(self.task, ReplyTask) else 1
+        if samples > 1 and 0.0 in self.temperatures:
+            raise DataError(
+                f"task {self.name!r} draws {samples} replies to each question, which are all alike at temperature 0; "
+                "leave the stage's 'temperatures' out, or set one above 0"
+            )
+        return samples
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        """At which the task is run; log-likelihoods have none, which is written 0."""
-        return self._temperatures if self.generates else (0.0,)
+        """At which the task is run: the stage's, else the task's own; log-likelihoods have none, which is written 0."""
+        if not isinstance(self.task, ReplyTask):
+            return (0.0,)
+        return self._temperatures or (self.task.sampling().temperature,)
 
     @cached_property
     def instances(self) -> Sequence[Instance]:
@@ -62,9 +80,22 @@ class ReadyTask:
         return [every[i] for i in sorted(random.Random(SUBSET_SEED).sample(range(len(every)), self._limit))]
 
     @cached_property
+    def figures(self) -> Sequence[Figure]:
+        """The task's numbers, the headline first.
+
+        Raises:
+            DataError: there is none, or two have one name.
+        """
+        figures = self.task.figures()
+        names = [figure.name for figure in figures]
+        if not names or len(set(names)) < len(names):
+            raise DataError(f"task {self.name!r}: figures() must name each number once; it names {names or 'none'}")
+        return figures
+
+    @cached_property
     def sampling(self) -> Sampling:
         """The task's, with the stage's length if it has one."""
-        sampling = self.task.sampling()
+        sampling = self.task.sampling() if isinstance(self.task, ReplyTask) else Sampling(temperature=0.0)
         return (
             sampling.model_copy(update={"max_new_tokens": self._max_new_tokens}) if self._max_new_tokens else sampling
         )
@@ -74,7 +105,8 @@ class ReadyTask:
         """Digest of all that decides a score but model, temperature and chance; scores compare only if it is equal."""
         # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
         sampling = {name: getattr(self.sampling, name) for name in SAMPLING} if self.generates else None
-        return digest([self.task.fingerprint(), [instance.id for instance in self.instances], sampling])
+        drawn = [sampling, self.samples] if self.samples > 1 else [sampling]
+        return digest([self.task.fingerprint(), [instance.id for instance in self.instances], *drawn])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Health, ScoreRow
+from aftertrain.core.figures import Figure
 from aftertrain.core.records import UNJUDGED
-from aftertrain.core.statistics import holm, mean_interval, paired_difference, paired_p
+from aftertrain.core.statistics import Weights, holm, mean_interval, paired_difference, paired_p, weighted_mean
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
@@ -24,11 +26,41 @@ def by_cell(rows: Iterable[ScoredInstance]) -> dict[Cell, list[ScoredInstance]]:
     return grouped
 
 
-def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[ScoreRow]:
-    """One row per task, temperature and metric, the primary metric first, with its 95 % interval.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model made of one question: its replies in order, or its one set of log-likelihoods."""
 
-    `unjudged` counts the replies whose judging failed or took too long. They are in the mean with what the task gave
-    them (0); `lowest` and `highest` are what the mean would be if all of them were wrong, or right. None for a metric
+    group: str
+    rows: tuple[ScoredInstance, ...]
+
+    def worth(self, figure: Figure, unjudged_as: float | None = None) -> float:
+        """The question's value; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
+        rows = self.rows
+        if unjudged_as is not None:
+            rows = tuple(
+                replace(row, metrics=dict.fromkeys(row.metrics, unjudged_as)) if unjudged(row) else row for row in rows
+            )
+        return figure.value([InstanceScore(row.metrics, row.extracted, row.outcome) for row in rows])
+
+    @property
+    def judged(self) -> bool:
+        """Whether each of its outputs could be judged."""
+        return not any(map(unjudged, self.rows))
+
+
+def questions_of(cell: Sequence[ScoredInstance]) -> dict[str, Question]:
+    """The rows of a cell by question, in their order."""
+    grouped: dict[str, list[ScoredInstance]] = {}
+    for row in cell:
+        grouped.setdefault(row.id, []).append(row)
+    return {id_: Question(rows[0].group, tuple(rows)) for id_, rows in grouped.items()}
+
+
+def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[ScoreRow]:
+    """One row per task, temperature and figure, the headline first, with its 95 % interval over the questions.
+
+    `unjudged` counts the outputs whose judging failed or took too long. They are in the mean with what the task gave
+    them (0); `lowest` and `highest` are what the figure would be if all of them were wrong, or right. None for a figure
     that is no share.
     """
     cells = by_cell(rows)
@@ -36,14 +68,15 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
     for task in tasks:
         for temperature in task.temperatures:
             cell = cells[task.name, temperature]
-            primary = task.task.primary_metric
-            for metric in sorted(cell[0].metrics, key=lambda name: (name != primary, name)):
-                interval = mean_interval([row.metrics[metric] for row in cell])
-                lowest, highest = _bounds(cell, metric)
+            questions = list(questions_of(cell).values())
+            for place, figure in enumerate(task.figures):
+                weights = weights_of(figure, questions)
+                interval = mean_interval([question.worth(figure) for question in questions], weights)
+                lowest, highest = _bounds(questions, figure, weights)
                 table.append(
                     ScoreRow(
                         task=task.name,
-                        metric=metric,
+                        metric=figure.name,
                         temperature=temperature,
                         mean=interval.mean,
                         low=interval.low,
@@ -52,7 +85,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                         unjudged=sum(map(unjudged, cell)),
                         lowest=lowest,
                         highest=highest,
-                        primary=metric == primary,
+                        primary=place == 0,
                         fingerprint=task.fingerprint,
                     )
                 )
@@ -64,72 +97,81 @@ def unjudged(row: ScoredInstance) -> bool:
     return row.outcome in UNJUDGED
 
 
-def _bounds(rows: Sequence[ScoredInstance], metric: str) -> tuple[float | None, float | None]:
+def weights_of(figure: Figure, questions: Sequence[Question]) -> Weights | None:
+    """What each question weighs in a mean of groups' means; None where all weigh the same."""
+    if not figure.grouped:
+        return None
+    return Weights.of_groups([question.group for question in questions])
+
+
+def _bounds(
+    questions: Sequence[Question], figure: Figure, weights: Weights | None
+) -> tuple[float | None, float | None]:
     """A share's mean if all that could not be judged were wrong, and if all were right."""
-    if not all(0 <= row.metrics[metric] <= 1 for row in rows):
+    if not all(0 <= value <= 1 for question in questions for row in question.rows for value in row.metrics.values()):
         return None, None
-    judged = sum(row.metrics[metric] for row in rows if not unjudged(row))
-    return judged / len(rows), (judged + sum(map(unjudged, rows))) / len(rows)
+    wrong, right = ([question.worth(figure, filled) for question in questions] for filled in (0.0, 1.0))
+    return weighted_mean(wrong, weights), weighted_mean(right, weights)
 
 
-def differences(rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[ScoredInstance]]) -> list[Difference]:
-    """This stage minus each compared one over the same instances: mean, 95 % paired bootstrap interval, flips.
+def differences(
+    tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[ScoredInstance]]
+) -> list[Difference]:
+    """This stage minus each compared one over the same questions: mean, 95 % paired bootstrap interval, flips.
 
-    `p` is McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the pairs that could
+    `p` is McNemar's exact p-value where values are 0 or 1, else that of the sign-flip test, over the pairs that could
     be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
     that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
     """
+    figures = {task.name: task.figures for task in tasks}
     table: list[Difference] = []
     for against, theirs in others.items():
         cells = by_cell(theirs)
         for (task, temperature), mine in by_cell(rows).items():
-            before = {row.id: row for row in cells.get((task, temperature), [])}
-            if not before:
-                continue
-            for metric in mine[0].metrics:
-                pairs = [(before[row.id], row) for row in mine if metric in before[row.id].metrics]
-                if not pairs:
-                    continue
-                old, new = _sides(pairs, metric)
-                interval = paired_difference(old, new)
-                judged = [pair for pair in pairs if not any(map(unjudged, pair))]
-                lowest, highest = _difference_bounds(pairs, metric)
-                table.append(
-                    Difference(
-                        task=task,
-                        metric=metric,
-                        temperature=temperature,
-                        against=against,
-                        mean=interval.mean,
-                        low=interval.low,
-                        high=interval.high,
-                        n=interval.n,
-                        better=sum(b > a for a, b in zip(old, new, strict=True)),
-                        worse=sum(b < a for a, b in zip(old, new, strict=True)),
-                        unjudged=len(pairs) - len(judged),
-                        lowest=lowest,
-                        highest=highest,
-                        p=paired_p(*_sides(judged, metric)) if judged else None,
-                    )
-                )
+            before = questions_of(cells.get((task, temperature), []))
+            pairs = [(before[id_], after) for id_, after in questions_of(mine).items() if id_ in before]
+            if pairs and all(_comparable(old, new) for old, new in pairs):
+                table += [_difference(pairs, figure, (task, temperature, against)) for figure in figures[task]]
     adjusted = iter(holm([row.p for row in table if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in table]
 
 
-Pair = tuple[ScoredInstance, ScoredInstance]
+Pair = tuple[Question, Question]
 
 
-def _sides(pairs: Sequence[Pair], metric: str) -> tuple[list[float], list[float]]:
-    return [old.metrics[metric] for old, _ in pairs], [new.metrics[metric] for _, new in pairs]
+def _comparable(old: Question, new: Question) -> bool:
+    """Whether two models' outputs of a question were scored by the same metrics."""
+    return all(row.metrics.keys() >= new.rows[0].metrics.keys() for row in old.rows)
 
 
-def _difference_bounds(pairs: Sequence[Pair], metric: str) -> tuple[float | None, float | None]:
-    """The mean difference at its lowest and highest, over what could not be judged on either side."""
-    lowest_old, highest_old = _bounds([old for old, _ in pairs], metric)
-    lowest_new, highest_new = _bounds([new for _, new in pairs], metric)
-    if lowest_old is None or highest_old is None or lowest_new is None or highest_new is None:
-        return None, None
-    return lowest_new - highest_old, highest_new - lowest_old
+def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, str]) -> Difference:
+    task, temperature, against = cell
+    weights = weights_of(figure, [new for _, new in pairs])
+    old, new = _sides(pairs, figure)
+    interval = paired_difference(old, new, weights)
+    judged = [pair for pair in pairs if pair[0].judged and pair[1].judged]
+    lowest_old, highest_old = _bounds([before for before, _ in pairs], figure, weights)
+    lowest_new, highest_new = _bounds([after for _, after in pairs], figure, weights)
+    return Difference(
+        task=task,
+        metric=figure.name,
+        temperature=temperature,
+        against=against,
+        mean=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        better=sum(b > a for a, b in zip(old, new, strict=True)),
+        worse=sum(b < a for a, b in zip(old, new, strict=True)),
+        unjudged=len(pairs) - len(judged),
+        lowest=None if lowest_new is None or highest_old is None else lowest_new - highest_old,
+        highest=None if highest_new is None or lowest_old is None else highest_new - lowest_old,
+        p=paired_p(*_sides(judged, figure), weights_of(figure, [pair[1] for pair in judged])) if judged else None,
+    )
+
+
+def _sides(pairs: Sequence[Pair], figure: Figure) -> tuple[list[float], list[float]]:
+    return [old.worth(figure) for old, _ in pairs], [new.worth(figure) for _, new in pairs]
 
 
 def health(rows: Sequence[ScoredInstance]) -> list[Health]:

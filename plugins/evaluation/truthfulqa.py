@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
-from aftertrain.core.records import Completion, Message
+from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
+from aftertrain.core.records import Message
 from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import TruthfulQASettings
 
@@ -30,39 +30,32 @@ PRIMER = (
 """The paper's question-and-answer prompt."""
 
 
-class TruthfulQA(EvalTask[TruthfulQASettings]):
+class TruthfulQA(ChoiceTask[TruthfulQASettings]):
     """`mc1`: the best answer is likelier than every false one. `mc2`: share of probability mass on true answers."""
 
     Config = TruthfulQASettings
 
     @property
-    def output(self) -> Literal["loglikelihood"]:
-        """The answers are scored."""
-        return "loglikelihood"
-
-    @property
-    def primary_metric(self) -> str:
+    def metrics(self) -> tuple[str, ...]:
         """Tülu 3 reports MC2."""
-        return "mc2"
+        return ("mc2", "mc1")
 
     def instances(self) -> Sequence[Instance]:
         """The questions in the order of the file."""
         return self._instances
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
+    def score(self, instance: Instance, scores: ChoiceScores) -> InstanceScore:
         """MC1 and MC2; MC2 from log-sum-exp, so that long answers do not underflow."""
-        if not isinstance(output, ChoiceScores):
-            raise TypeError("truthfulqa scores choices, not replies")
-        scores, target = output.logprobs, instance.target
-        best = max(target["mc1"], key=lambda i: scores[i])
-        true = [scores[i] for i, label in enumerate(target["mc2"]) if label == 1]
-        every = [scores[i] for i, label in enumerate(target["mc2"]) if label is not None]
+        logprobs, target = scores.logprobs, instance.target
+        best = max(target["mc1"], key=lambda i: logprobs[i])
+        true = [logprobs[i] for i, label in enumerate(target["mc2"]) if label == 1]
+        every = [logprobs[i] for i, label in enumerate(target["mc2"]) if label is not None]
         metrics = {"mc1": float(best == target["best"]), "mc2": math.exp(_log_sum_exp(true) - _log_sum_exp(every))}
-        return InstanceScore(metrics, extracted=instance.choices[best].strip())
+        return InstanceScore(metrics, extracted=instance.choices[best].text.strip())
 
     def fingerprint(self) -> str:
         """Questions, answers and prompt form."""
-        rows = [(i.id, i.messages[0].content, i.choices, i.target) for i in self._instances]
+        rows = [(i.id, i.messages[0].content, [c.text for c in i.choices], i.target) for i in self._instances]
         return digest(["truthfulqa", rows, self.settings.chat])
 
     def content(self) -> str:
@@ -81,7 +74,7 @@ class TruthfulQA(EvalTask[TruthfulQASettings]):
                     ids.of(row, question),
                     self._messages(question),
                     target,
-                    choices=tuple(f" {answer}" for answer in answers),
+                    choices=tuple(Choice(f" {answer}") for answer in answers),
                     chat=self.settings.chat,
                 )
             )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.engine import AdamW, Engine, Head, StepReport
+from aftertrain.core.engine import AdamW, Continuation, Engine, Head, Likelihood, StepReport
 from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
@@ -25,6 +25,7 @@ from aftertrain.core.packed.model import (
     device_of,
     load_model,
     not_finite,
+    score_continuations,
     score_packed,
     write_model,
 )
@@ -140,6 +141,12 @@ class TorchEngine(Engine[TorchSettings]):
                 kernel=self.kernel,
                 lean=self._lean,
                 head_kernel=self._head_kernel,
+            )
+
+    def likelihoods(self, items: Sequence[Continuation], budget: int) -> list[Likelihood]:
+        with self._precision():
+            return score_continuations(
+                self._model, items, budget, chunk=self.settings.chunk, head_kernel=self._head_kernel
             )
 
     def backward(self, numerator: Tensor, denominator: float) -> None:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ConfigDict, Field
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import ModelError
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
+from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.events import Entry, Metrics
 from aftertrain.core.head_kernel import HeadKernel, LMHead
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
@@ -247,21 +247,19 @@ class ProcessFingerprint(GoodDataset):
         return f"{os.getpid():016x}"
 
 
-class GoodTask(EvalTask[Settings]):
+class GoodTask(ReplyTask[Settings]):
     """Keeps every promise."""
 
     Config = Nothing
-    output: Literal["generate", "loglikelihood"] = "generate"  # type: ignore[assignment]
-    primary_metric = "right"  # type: ignore[assignment]
+    metrics = ("right",)  # type: ignore[assignment]
 
     def instances(self) -> Sequence[Instance]:
         return [Instance("a", (Message("user", "Why?"),), "so")]
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
-        text = output.text if isinstance(output, Completion) else ""
-        return InstanceScore(self.metrics(text == instance.target, text))
+    def score(self, instance: Instance, reply: Completion) -> InstanceScore:
+        return InstanceScore(self.values(reply.text == instance.target, reply.text))
 
-    def metrics(self, right: bool, text: str) -> dict[str, float]:
+    def values(self, right: bool, text: str) -> dict[str, float]:
         return {"right": float(right)}
 
     def fingerprint(self) -> str:
@@ -278,7 +276,7 @@ class EmptyTask(GoodTask):
 class PartialTask(GoodTask):
     """Scores only what it can read."""
 
-    def metrics(self, right: bool, text: str) -> dict[str, float]:
+    def values(self, right: bool, text: str) -> dict[str, float]:
         return {"right": float(right)} if text.strip() else {}
 
 

@@ -137,8 +137,13 @@ def prompts(ready: ReadyStage, number: int) -> Iterator[Shown]:
                 yield Shown(f"{question.id} · {name}", (("", text),))
             else:
                 text = prompt_text(tokenizer, question.messages, chat=question.chat)
-                choices = tuple(("choice", choice) for choice in question.choices)
-                yield Shown(f"{question.id} · {name}", (("", text), *choices))
+                parts = (
+                    [] if question.choices and all(c.context is not None for c in question.choices) else [("", text)]
+                )
+                for choice in question.choices:
+                    parts += [] if choice.context is None else [("context", choice.context)]
+                    parts.append(("choice", choice.text))
+                yield Shown(f"{question.id} · {name}", tuple(parts))
 
 
 def samples(run: Path, stage: str | None, step: int | None, number: int) -> Iterator[Shown]:

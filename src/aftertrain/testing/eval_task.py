@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.testing.fresh import in_child
@@ -12,8 +13,7 @@ from aftertrain.testing.promise import Promise, Subject, require
 from aftertrain.testing.verifier import HOSTILE
 
 if TYPE_CHECKING:
-    from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance
-    from aftertrain.core.records import Completion
+    from aftertrain.core.eval_task import EvalTask, Instance, Output
 
 LIMIT = 20
 """Instances whose scoring is tried with every hostile output."""
@@ -22,6 +22,8 @@ PATIENCE = 120.0
 
 def instances_are_not_empty(subject: Subject) -> None:
     """There are instances, each with a unique id, a prompt with text, and choices if choices are scored."""
+    from aftertrain.core.eval_task import ChoiceTask
+
     task = _task(subject)
     instances = task.instances()
     require(len(instances) > 0, "it has no instances")
@@ -30,7 +32,7 @@ def instances_are_not_empty(subject: Subject) -> None:
         require(instance.id and instance.id not in seen, f"id {instance.id!r} is empty or given twice")
         seen.add(instance.id)
         require(any(m.content.strip() for m in instance.messages), f"instance {instance.id!r} has an empty prompt")
-        if task.output == "loglikelihood":
+        if isinstance(task, ChoiceTask):
             require(len(instance.choices) >= 2, f"instance {instance.id!r} has {len(instance.choices)} choices")
 
 
@@ -49,29 +51,45 @@ def instances_are_stable(subject: Subject) -> None:
 
 
 def scoring_is_total(subject: Subject) -> None:
-    """Any output, however odd, gets every metric as a finite number, among them the primary one."""
-    task = _task(subject)
-    metrics: set[str] = set()
+    """Any output, however odd, gets every one of `metrics` as a finite number, alone and among others."""
+    task: Any = _task(subject)
+    metrics = set(task.metrics)
     for instance in list(task.instances())[:LIMIT]:
         outputs = list(_outputs(task, instance))
         scores = [task.score(instance, output) for output in outputs]
         for output, score in zip(outputs, scores, strict=True):
             what = f"instance {instance.id!r}, output {str(output)[:80]}"
-            require(
-                task.primary_metric in score.metrics, f"{what}: no {task.primary_metric!r} in {dict(score.metrics)}"
-            )
+            require(set(score.metrics) == metrics, f"{what}: metrics {sorted(score.metrics)}, not {sorted(metrics)}")
             require(all(math.isfinite(v) for v in score.metrics.values()), f"{what}: {dict(score.metrics)}")
-            metrics = metrics or set(score.metrics)
-            require(set(score.metrics) == metrics, f"{what}: metrics {sorted(score.metrics)}, before {sorted(metrics)}")
-        together = task.score_all([instance] * len(outputs), outputs)
-        require(list(together) == scores, f"instance {instance.id!r}: score_all and score differ")
+        if hasattr(task, "score_all"):
+            together = task.score_all([instance] * len(outputs), outputs)
+            require(list(together) == scores, f"instance {instance.id!r}: score_all and score differ")
+
+
+def figures_are_numbers(subject: Subject) -> None:
+    """Each of `figures`, named once, makes a finite number of the scores of a question's outputs."""
+    task: Any = _task(subject)
+    figures = task.figures()
+    names = [figure.name for figure in figures]
+    require(names and len(set(names)) == len(names), f"figures are named {names}")
+    instance = task.instances()[0]
+    samples = getattr(task, "samples", 1)
+    outputs = [output for _, output in zip(range(samples), cycle(_outputs(task, instance)), strict=False)]
+    scores = [task.score(instance, output) for output in outputs]
+    for figure in figures:
+        value = figure.value(scores)
+        require(isinstance(value, float) and math.isfinite(value), f"figure {figure.name!r} gives {value!r}")
 
 
 def sampling_is_settings(subject: Subject) -> None:
-    """`sampling` says how replies are drawn."""
+    """`sampling` says how replies are drawn, and `samples` how many."""
+    from aftertrain.core.eval_task import ReplyTask
     from aftertrain.core.generator import Sampling
 
-    require(isinstance(_task(subject).sampling(), Sampling), "sampling() gives no Sampling")
+    task = _task(subject)
+    if isinstance(task, ReplyTask):
+        require(isinstance(task.sampling(), Sampling), "sampling() gives no Sampling")
+        require(task.samples >= 1, f"samples is {task.samples!r}")
 
 
 def identify(task: EvalTask[Any], tell: Callable[[str], None]) -> tuple[list[str], str, str]:
@@ -80,28 +98,36 @@ def identify(task: EvalTask[Any], tell: Callable[[str], None]) -> tuple[list[str
     return [instance.id for instance in task.instances()], task.fingerprint(), task.content()
 
 
-def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Completion | ChoiceScores]:
+def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Output]:
     """Hostile outputs of the task's kind."""
-    from aftertrain.core.eval_task import ChoiceScores
+    from aftertrain.core.eval_task import ChoiceScores, ChoiceTask, ReplyTask, TextScores
     from aftertrain.core.records import Completion
 
-    if task.output == "generate":
+    if isinstance(task, ReplyTask):
         for text in (text for text in HOSTILE if len(text) < 10_001):
             yield Completion(instance.id, (1,), (2,), (0.0,), (0,), "length", text)
-        return
-    count = len(instance.choices)
-    chars = tuple(len(choice) for choice in instance.choices)
-    for logprobs in ((0.0,) * count, (-1e6,) * count, tuple(-float(i) for i in range(count))):
-        baseline = (-1.0,) * count if getattr(instance, "baseline", ()) else ()
-        yield ChoiceScores(logprobs, (1,) * count, chars, baseline)
+    elif isinstance(task, ChoiceTask):
+        count = len(instance.choices)
+        for logprobs in ((0.0,) * count, (-1e6,) * count, tuple(-float(i) for i in range(count))):
+            baseline = (-1.0,) * count if instance.baseline is not None else ()
+            yield ChoiceScores(logprobs, (1,) * count, (False,) * count, baseline)
+    else:
+        yield from (TextScores(0.0, 1), TextScores(-1e6, 1), TextScores(-1.0, 10_000))
 
 
 def _task(subject: Subject) -> EvalTask[Any]:
-    from aftertrain.core.eval_task import EvalTask
+    from aftertrain.core.eval_task import ChoiceTask, ReplyTask, TextTask
 
     component = subject.component()
-    require(isinstance(component, EvalTask), f"{subject.row.component} is no EvalTask")
+    known = (ReplyTask, ChoiceTask, TextTask)
+    require(isinstance(component, known), f"{subject.row.component} is no ReplyTask, ChoiceTask or TextTask")
     return component  # type: ignore[return-value]
 
 
-PROMISES: tuple[Promise, ...] = (instances_are_not_empty, instances_are_stable, scoring_is_total, sampling_is_settings)
+PROMISES: tuple[Promise, ...] = (
+    instances_are_not_empty,
+    instances_are_stable,
+    scoring_is_total,
+    figures_are_numbers,
+    sampling_is_settings,
+)

@@ -40,7 +40,7 @@ def test_mcf_lists_choices_and_scores_letters(tmp_path: Path) -> None:
     )
     assert instance.choices == (" A", " B")
     assert (instance.target, instance.chat, instance.baseline) == (0, False, None)
-    assert made.primary_metric == "acc"
+    assert made.metrics[0] == "acc"
 
 
 def test_cf_scores_the_text_of_choices(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_cf_scores_the_text_of_choices(tmp_path: Path) -> None:
     assert instance.messages == (Message("user", "Question: Sky?\nAnswer:"),)
     assert instance.choices == (" blue", " a deep red")
     assert instance.baseline == "Answer:"
-    assert made.primary_metric == "acc_norm"
+    assert made.metrics[0] == "acc_norm"
 
 
 def test_chat_begins_the_reply(tmp_path: Path) -> None:

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 from acme_aftertrain.settings import CapitalsSettings
-from aftertrain.core.eval_task import ChoiceScores, EvalTask, Instance, InstanceScore
+from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, VerificationCase
 
 CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Kenya": "Nairobi"}
 
 
-class Capitals(EvalTask[CapitalsSettings]):
+class Capitals(ReplyTask[CapitalsSettings]):
     """One question for each country; a nested verifier judges the reply."""
 
     Config = CapitalsSettings
 
     @property
-    def output(self) -> Literal["generate", "loglikelihood"]:
-        """Completions are judged."""
-        return "generate"
-
-    @property
-    def primary_metric(self) -> str:
+    def metrics(self) -> tuple[str, ...]:
         """Share of right replies."""
-        return "right"
+        return ("right",)
 
     def instances(self) -> Sequence[Instance]:
         """The countries."""
@@ -36,10 +30,9 @@ class Capitals(EvalTask[CapitalsSettings]):
             for country, capital in CAPITALS.items()
         ]
 
-    def score(self, instance: Instance, output: Completion | ChoiceScores) -> InstanceScore:
+    def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """The verifier's value; 0 where it gives none."""
-        text = output.text if isinstance(output, Completion) else ""
-        case = VerificationCase(instance.id, instance.messages[-1].content, text, instance.target)
+        case = VerificationCase(instance.id, instance.messages[-1].content, reply.text, instance.target)
         (verdict,) = self.builder.build(self.settings.verifier).verify([case])
         return InstanceScore({"right": verdict.value or 0.0}, verdict.extracted, verdict.outcome, verdict.detail)
 

@@ -1,0 +1,76 @@
+"""From the scores of a task's outputs to its numbers: means, means of groups, pass@k, votes.
+
+A number is made in two steps: the outputs of one question become one value, and the values of the questions one number.
+Replies to one question are thus never counted as independent of each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aftertrain.core.statistics import pass_at_k
+
+if TYPE_CHECKING:
+    from aftertrain.core.eval_task import InstanceScore
+
+Value = Callable[["Sequence[InstanceScore]"], float]
+"""The scores of one question's outputs to the question's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of a task.
+
+    Attributes:
+        name: under which it is shown.
+        value: what the outputs of one question are worth together.
+        grouped: the mean of the groups' means (macro), in place of the mean over all questions (micro).
+    """
+
+    name: str
+    value: Value
+    grouped: bool = False
+
+
+def mean(metric: str, name: str | None = None) -> Figure:
+    """The mean of a metric over a question's outputs."""
+    return Figure(name or metric, lambda scores: sum(s.metrics[metric] for s in scores) / len(scores))
+
+
+def pass_at(metric: str, k: int) -> Figure:
+    """Chance that one of `k` replies is right (metric above 0.5), without bias, from a question's n >= k replies.
+
+    Chen et al. (2021), equation 1.
+    """
+    return Figure(f"pass@{k}", lambda scores: pass_at_k(len(scores), sum(s.metrics[metric] > 0.5 for s in scores), k))
+
+
+def best_of(metric: str, k: int) -> Figure:
+    """The best of the first `k` replies to each question."""
+    return Figure(f"best@{k}", lambda scores: max(score.metrics[metric] for score in scores[:k]))
+
+
+def majority(metric: str, k: int) -> Figure:
+    """The metric of the answer that most of the first `k` replies give (Wang et al. 2022); of tied ones their mean.
+
+    Replies without an answer have no vote; a question of which none has one is worth 0.
+    """
+    return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]))
+
+
+def grouped(figure: Figure) -> Figure:
+    """The same as a mean of the groups' means."""
+    return replace(figure, name=f"{figure.name} (macro)", grouped=True)
+
+
+def _voted(metric: str, scores: Sequence[InstanceScore]) -> float:
+    votes = Counter(score.extracted for score in scores if score.extracted is not None)
+    if not votes:
+        return 0.0
+    most = max(votes.values())
+    worth = {score.extracted: score.metrics[metric] for score in reversed(scores)}
+    winners = [worth[answer] for answer, count in votes.items() if count == most]
+    return sum(winners) / len(winners)

@@ -1,0 +1,109 @@
+"""Outputs of a model as rows of a file, and back: what a task scores can be read again and scored anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aftertrain.core.errors import DataError
+from aftertrain.core.eval_task import (
+    ChoiceScores,
+    ChoiceTask,
+    EvalTask,
+    Instance,
+    InstanceScore,
+    Output,
+    ReplyTask,
+    TextScores,
+    TextTask,
+)
+from aftertrain.core.records import Completion
+from aftertrain.plugins.evaluation.rows import ScoredInstance
+
+
+def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[Output]) -> list[InstanceScore]:
+    """Score outputs in order, an instance beside each.
+
+    Raises:
+        DataError: the task gave another number of scores.
+        TypeError: the task is of no known class, or an output is of another kind than the task's.
+    """
+    if isinstance(task, ReplyTask):
+        replies = [output for output in outputs if isinstance(output, Completion)]
+        scores = task.score_all(instances, replies)
+    elif isinstance(task, ChoiceTask):
+        choices = [output for output in outputs if isinstance(output, ChoiceScores)]
+        scores = [task.score(instance, output) for instance, output in zip(instances, choices, strict=True)]
+    elif isinstance(task, TextTask):
+        texts = [output for output in outputs if isinstance(output, TextScores)]
+        scores = [task.score(instance, output) for instance, output in zip(instances, texts, strict=True)]
+    else:
+        raise TypeError(f"{type(task).__name__} is no ReplyTask, ChoiceTask or TextTask")
+    if len(scores) != len(instances):
+        raise DataError(f"{type(task).__name__}: `score_all` gave {len(scores)} scores for {len(instances)} outputs")
+    return scores
+
+
+def row_of(
+    task: str,
+    temperature: float,
+    instance: Instance,
+    output: Output,
+    score: InstanceScore,
+    *,
+    sample: int,
+    prompt: str,
+) -> ScoredInstance:
+    """One line of the file."""
+    return ScoredInstance(
+        id=instance.id,
+        task=task,
+        temperature=temperature,
+        prompt=prompt,
+        target=instance.target,
+        extracted=score.extracted,
+        outcome=score.outcome,
+        metrics={name: float(value) for name, value in score.metrics.items()},
+        detail=score.detail,
+        sample=sample,
+        group=instance.group,
+        **_kept(output, score),
+    )
+
+
+def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:
+    if isinstance(output, Completion):
+        return {
+            "output": output.text,
+            "with_special": output.text_with_special,
+            "finish_reason": output.finish_reason,
+            "n_tokens": len(output.token_ids),
+        }
+    if isinstance(output, TextScores):
+        return {"output": "", "logprobs": (output.logprob,), "n_tokens": output.n_tokens}
+    return {
+        "output": score.extracted or "",
+        "n_tokens": sum(output.n_tokens),
+        "logprobs": output.logprobs,
+        "choice_tokens": output.n_tokens,
+        "greedy": output.greedy,
+        "baseline": output.baseline,
+    }
+
+
+def output_of(task: EvalTask[Any], row: ScoredInstance) -> Output:
+    """What the model made, as far as scoring reads it: token ids and log-probabilities of a reply are not kept.
+
+    Raises:
+        DataError: the row holds no output of the task's kind.
+    """
+    if isinstance(task, ReplyTask) and row.finish_reason:
+        reason: Any = row.finish_reason
+        return Completion(row.id, (), (), (), (), reason, row.output, row.with_special)
+    if isinstance(task, ChoiceTask) and len(row.choice_tokens) == len(row.logprobs) > 0:
+        return ChoiceScores(row.logprobs, row.choice_tokens, row.greedy, row.baseline)
+    if isinstance(task, TextTask) and len(row.logprobs) == 1:
+        return TextScores(row.logprobs[0], row.n_tokens)
+    raise DataError(
+        f"task {row.task!r}, instance {row.id!r}: holds no output that {type(task).__name__} could score again "
+        "(a run of before outputs were kept whole, or another task)"
+    )
