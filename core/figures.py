@@ -28,11 +28,15 @@ class Figure:
         name: under which it is shown.
         value: what the outputs of one question are worth together.
         grouped: the mean of the groups' means (macro), in place of the mean over all questions (micro).
+        weight: what a question weighs in the mean, such as its tokens; None where all weigh the same.
+        shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
     """
 
     name: str
     value: Value
     grouped: bool = False
+    weight: Value | None = None
+    shown: Callable[[float], float] | None = None
 
 
 def mean(metric: str, name: str | None = None) -> Figure:
@@ -59,6 +63,16 @@ def majority(metric: str, k: int) -> Figure:
     Replies without an answer have no vote; a question of which none has one is worth 0.
     """
     return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]))
+
+
+def ratio(name: str, metric: str, per: str, *, shown: Callable[[float], float] | None = None) -> Figure:
+    """The sum of a metric over the sum of another, over all questions: bits per byte, nats per token."""
+    return Figure(
+        name,
+        lambda scores: sum(s.metrics[metric] for s in scores) / sum(s.metrics[per] for s in scores),
+        weight=lambda scores: sum(s.metrics[per] for s in scores),
+        shown=shown,
+    )
 
 
 def grouped(figure: Figure) -> Figure:

@@ -71,15 +71,15 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each value weighs in a mean of groups' means, which are drawn from separately.
+    """What each value weighs in a mean.
 
     Attributes:
-        group: of each value.
         weight: of each value; they sum to 1.
+        group: of each value, where groups are drawn from separately; None where values of any size are drawn at random.
     """
 
-    group: tuple[str, ...]
     weight: tuple[float, ...]
+    group: tuple[str, ...] | None = None
 
     @classmethod
     def of_groups(cls, groups: Sequence[str]) -> Weights:
@@ -89,7 +89,15 @@ class Weights:
         (0.25, 0.25, 0.5)
         """
         sizes = Counter(groups)
-        return cls(tuple(groups), tuple(1 / (len(sizes) * sizes[group]) for group in groups))
+        return cls(tuple(1 / (len(sizes) * sizes[group]) for group in groups), tuple(groups))
+
+    @classmethod
+    def of_sizes(cls, sizes: Sequence[float]) -> Weights:
+        """Each value weighs as its size (its tokens, its bytes), so that the mean is a ratio of sums."""
+        total = sum(sizes)
+        if min(sizes) < 0 or total <= 0:
+            raise ValueError("sizes must be positive")
+        return cls(tuple(size / total for size in sizes))
 
 
 def weighted_mean(values: Sequence[float], weights: Weights | None) -> float:
@@ -146,6 +154,11 @@ def bootstrap_mean(
     rng = np.random.default_rng(seed)
     if weights is None:
         means, mean = _resampled(data, rng, resamples), float(data.mean())
+    elif weights.group is None:
+        sizes, mean = np.asarray(weights.weight), weighted_mean(values, weights)
+        pairs = np.stack([data * sizes, sizes], axis=1)
+        sums = _resampled(pairs, rng, resamples)
+        means = sums[:, 0] / np.maximum(sums[:, 1], np.finfo(float).tiny)
     else:
         names = np.asarray(weights.group)
         groups = [data[names == name] for name in dict.fromkeys(weights.group)]
@@ -156,14 +169,14 @@ def bootstrap_mean(
 
 
 def _resampled(data: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """Means of so many draws of as many values as there are."""
+    """Means of so many draws of as many values (or rows of values) as there are."""
     import numpy as np
 
-    means = np.empty(resamples)
+    means = np.empty((resamples, *data.shape[1:]))
     block = max(1, 2_000_000 // data.size)
     for start in range(0, resamples, block):
         stop = min(resamples, start + block)
-        means[start:stop] = data[rng.integers(0, data.size, (stop - start, data.size))].mean(1)
+        means[start:stop] = data[rng.integers(0, len(data), (stop - start, len(data)))].mean(1)
     return means
 
 

@@ -212,11 +212,10 @@ def score_continuations(
     Raises:
         ModelError: an item is longer than the model takes.
     """
-    limit = longest_segment(model)
-    if limit is not None and (longest := max((len(item.token_ids) for item in items), default=0)) > limit[0]:
-        raise ModelError(
-            f"a continuation with its context has {longest} tokens; the model takes {limit[0]} ({limit[1]})"
-        )
+    # The last token is only predicted, never read.
+    limit, longest = longest_segment(model), max((len(item.token_ids) for item in items), default=1) - 1
+    if limit is not None and longest > limit[0]:
+        raise ModelError(f"{longest} tokens are to be read at once; the model takes {limit[0]} ({limit[1]})")
     head = lm_head(model)
 
     def hidden(tree: TokenTree) -> Tensor:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aftertrain.core.engine import Continuation, Likelihood
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import ChoiceScores, Instance, TextScores
 from aftertrain.core.text.chat import prompt_text
-from aftertrain.plugins.evaluation.prompts import Encoded, encode, encode_choices, first_token
+from aftertrain.plugins.evaluation.prompts import encode, encode_choices, first_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What is scored, and how many tokens were cut off its start."""
+
+    continuation: Continuation
+    cut: int = 0
 
 
 def encode_instance(tokenizer: PreTrainedTokenizerBase, instance: Instance, window: int | None) -> list[Encoded]:
@@ -41,8 +50,8 @@ def encode_instance(tokenizer: PreTrainedTokenizerBase, instance: Instance, wind
     return [_fit(item, window) for item in encoded]
 
 
-def _fit(item: Encoded, window: int | None) -> Encoded:
-    ids, n_context = item.continuation.token_ids, item.continuation.n_context
+def _fit(item: Continuation, window: int | None) -> Encoded:
+    ids, n_context = item.token_ids, item.n_context
     surplus = 0 if window is None else max(0, len(ids) - window)
     if surplus >= n_context:
         raise DataError(f"a choice of {len(ids) - n_context} tokens does not fit a context of {window}")

@@ -24,23 +24,18 @@ def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[
     """Score outputs in order, an instance beside each.
 
     Raises:
-        DataError: the task gave another number of scores.
         TypeError: the task is of no known class, or an output is of another kind than the task's.
     """
     if isinstance(task, ReplyTask):
         replies = [output for output in outputs if isinstance(output, Completion)]
-        scores = task.score_all(instances, replies)
-    elif isinstance(task, ChoiceTask):
+        return task.score_all(instances, replies)
+    if isinstance(task, ChoiceTask):
         choices = [output for output in outputs if isinstance(output, ChoiceScores)]
-        scores = [task.score(instance, output) for instance, output in zip(instances, choices, strict=True)]
-    elif isinstance(task, TextTask):
+        return [task.score(instance, output) for instance, output in zip(instances, choices, strict=True)]
+    if isinstance(task, TextTask):
         texts = [output for output in outputs if isinstance(output, TextScores)]
-        scores = [task.score(instance, output) for instance, output in zip(instances, texts, strict=True)]
-    else:
-        raise TypeError(f"{type(task).__name__} is no ReplyTask, ChoiceTask or TextTask")
-    if len(scores) != len(instances):
-        raise DataError(f"{type(task).__name__}: `score_all` gave {len(scores)} scores for {len(instances)} outputs")
-    return scores
+        return [task.score(instance, output) for instance, output in zip(instances, texts, strict=True)]
+    raise TypeError(f"{type(task).__name__} is no ReplyTask, ChoiceTask or TextTask")
 
 
 def row_of(

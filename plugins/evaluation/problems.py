@@ -8,6 +8,7 @@ from typing import Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
+from aftertrain.core.figures import Figure, best_of, majority, pass_at
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
@@ -107,8 +108,21 @@ class Problems(ReplyTask[ProblemsSettings]):
         ]
 
     def sampling(self) -> Sampling:
-        """The task's own length and stops."""
-        return Sampling(max_new_tokens=self.settings.max_new_tokens, temperature=0.0, stop=self.settings.stop)
+        """The task's own length, stops and temperature."""
+        settings = self.settings
+        return Sampling(max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, stop=settings.stop)
+
+    @property
+    def samples(self) -> int:
+        """The setting."""
+        return self.settings.samples
+
+    def figures(self) -> Sequence[Figure]:
+        """Means and, of several replies, what k of them reach: pass@k without bias, votes, the best."""
+        most = self.settings.samples
+        powers = [k for k in (2**i for i in range(most.bit_length())) if 1 < k < most]
+        several = [figure("exact_match", k) for k in (*powers, most) for figure in (pass_at, majority, best_of)]
+        return [*super().figures(), *(several if most > 1 else [])]
 
     def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """Judge one reply."""
@@ -127,7 +141,8 @@ class Problems(ReplyTask[ProblemsSettings]):
     def fingerprint(self) -> str:
         """Data, verifier with its settings, and prompt form."""
         data = self.builder.build(self.settings.data).fingerprint()
-        rules = {key: value for key, value in self.settings.affecting().items() if key not in {"name", "data"}}
+        asked_otherwise = {"name", "data", "samples", "temperature"}
+        rules = {key: value for key, value in self.settings.affecting().items() if key not in asked_otherwise}
         return digest(["problems", data, rules])
 
     def content(self) -> str:

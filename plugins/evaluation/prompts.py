@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aftertrain.core.engine import Continuation
@@ -14,14 +13,6 @@ from aftertrain.core.text.chat import prompt_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What is scored, and how many tokens were cut off its start."""
-
-    continuation: Continuation
-    cut: int = 0
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list[int]:
@@ -38,7 +29,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list
 
 def encode_choices(
     tokenizer: PreTrainedTokenizerBase, context: str, choices: Sequence[str], *, chat: bool
-) -> list[Encoded]:
+) -> list[Continuation]:
     """Each choice tokenised together with the context; what the context alone has in common with that is given.
 
     A token that straddles the boundary is thereby scored, never dropped. An empty context is one BOS (or EOS) token.
@@ -54,9 +45,9 @@ def encode_choices(
         if shared >= len(whole):
             raise DataError(f"the choice {choice!r} adds no token to its prompt")
         if shared:
-            encoded.append(Encoded(Continuation(tuple(whole), shared)))
+            encoded.append(Continuation(tuple(whole), shared))
         else:
-            encoded.append(Encoded(Continuation((first_token(tokenizer), *whole), 1)))
+            encoded.append(Continuation((first_token(tokenizer), *whole), 1))
     return encoded
 
 

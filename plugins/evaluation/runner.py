@@ -19,9 +19,9 @@ from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import prompt_text
-from aftertrain.plugins.evaluation.choices import choice_scores, encode_instance, encode_text, text_scores
+from aftertrain.plugins.evaluation.choices import Encoded, choice_scores, encode_instance, encode_text, text_scores
 from aftertrain.plugins.evaluation.outputs import row_of, score_outputs
-from aftertrain.plugins.evaluation.prompts import Encoded, encode
+from aftertrain.plugins.evaluation.prompts import encode
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Block
@@ -164,6 +164,8 @@ def check_metrics(
     Raises:
         DataError: it did not; names the instance and the metric.
     """
+    if len(scores) != len(instances):
+        raise DataError(f"task {task!r}: `score_all` gave {len(scores)} scores for {len(instances)} outputs")
     names = set(metrics)
     for instance, score in zip(instances, scores, strict=True):
         for name in sorted(names ^ set(score.metrics)):

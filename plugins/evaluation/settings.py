@@ -90,6 +90,12 @@ class ProblemsSettings(EvalTaskSettings):
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="Strings that end a reply; special tokens are seen."
     )
+    samples: PositiveInt = Field(
+        1, description="Replies to each question; of several, pass@k, maj@k and best@k for k = 2, 4 … are shown too."
+    )
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="At which replies are drawn where the stage names no temperatures; 0 is greedy."
+    )
 
 
 class GSM8KSettings(EvalTaskSettings):

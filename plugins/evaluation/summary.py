@@ -10,7 +10,15 @@ from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Health, ScoreRow
 from aftertrain.core.figures import Figure
 from aftertrain.core.records import UNJUDGED
-from aftertrain.core.statistics import Weights, holm, mean_interval, paired_difference, paired_p, weighted_mean
+from aftertrain.core.statistics import (
+    Interval,
+    Weights,
+    holm,
+    mean_interval,
+    paired_difference,
+    paired_p,
+    weighted_mean,
+)
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
@@ -33,14 +41,16 @@ class Question:
     group: str
     rows: tuple[ScoredInstance, ...]
 
-    def worth(self, figure: Figure, unjudged_as: float | None = None) -> float:
-        """The question's value; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
-        rows = self.rows
-        if unjudged_as is not None:
-            rows = tuple(
-                replace(row, metrics=dict.fromkeys(row.metrics, unjudged_as)) if unjudged(row) else row for row in rows
+    def scores(self, unjudged_as: float | None = None) -> list[InstanceScore]:
+        """Of its outputs; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
+        return [
+            InstanceScore(
+                dict.fromkeys(row.metrics, unjudged_as) if unjudged_as is not None and unjudged(row) else row.metrics,
+                row.extracted,
+                row.outcome,
             )
-        return figure.value([InstanceScore(row.metrics, row.extracted, row.outcome) for row in rows])
+            for row in self.rows
+        ]
 
     @property
     def judged(self) -> bool:
@@ -71,7 +81,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             questions = list(questions_of(cell).values())
             for place, figure in enumerate(task.figures):
                 weights = weights_of(figure, questions)
-                interval = mean_interval([question.worth(figure) for question in questions], weights)
+                interval = _shown(figure, mean_interval([figure.value(q.scores()) for q in questions], weights))
                 lowest, highest = _bounds(questions, figure, weights)
                 table.append(
                     ScoreRow(
@@ -97,20 +107,30 @@ def unjudged(row: ScoredInstance) -> bool:
     return row.outcome in UNJUDGED
 
 
+def _shown(figure: Figure, interval: Interval) -> Interval:
+    if figure.shown is None:
+        return interval
+    mean, low, high = map(figure.shown, (interval.mean, interval.low, interval.high))
+    return Interval(mean, low, high, interval.n)
+
+
 def weights_of(figure: Figure, questions: Sequence[Question]) -> Weights | None:
-    """What each question weighs in a mean of groups' means; None where all weigh the same."""
-    if not figure.grouped:
-        return None
-    return Weights.of_groups([question.group for question in questions])
+    """What each question weighs in the mean; None where all weigh the same."""
+    if figure.grouped:
+        return Weights.of_groups([question.group for question in questions])
+    if figure.weight is not None:
+        return Weights.of_sizes([figure.weight(question.scores()) for question in questions])
+    return None
 
 
 def _bounds(
     questions: Sequence[Question], figure: Figure, weights: Weights | None
 ) -> tuple[float | None, float | None]:
     """A share's mean if all that could not be judged were wrong, and if all were right."""
-    if not all(0 <= value <= 1 for question in questions for row in question.rows for value in row.metrics.values()):
+    values = (value for question in questions for row in question.rows for value in row.metrics.values())
+    if figure.shown is not None or not all(0 <= value <= 1 for value in values):
         return None, None
-    wrong, right = ([question.worth(figure, filled) for question in questions] for filled in (0.0, 1.0))
+    wrong, right = ([figure.value(q.scores(filled)) for q in questions] for filled in (0.0, 1.0))
     return weighted_mean(wrong, weights), weighted_mean(right, weights)
 
 
@@ -121,7 +141,8 @@ def differences(
 
     `p` is McNemar's exact p-value where values are 0 or 1, else that of the sign-flip test, over the pairs that could
     be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
-    that could not be judged (`unjudged` pairs) spoke against this stage, or for it.
+    that could not be judged (`unjudged` pairs) spoke against this stage, or for it. A figure that shows a function of a
+    mean has none.
     """
     figures = {task.name: task.figures for task in tasks}
     table: list[Difference] = []
@@ -131,7 +152,8 @@ def differences(
             before = questions_of(cells.get((task, temperature), []))
             pairs = [(before[id_], after) for id_, after in questions_of(mine).items() if id_ in before]
             if pairs and all(_comparable(old, new) for old, new in pairs):
-                table += [_difference(pairs, figure, (task, temperature, against)) for figure in figures[task]]
+                cell = (task, temperature, against)
+                table += [_difference(pairs, figure, cell) for figure in figures[task] if figure.shown is None]
     adjusted = iter(holm([row.p for row in table if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in table]
 
@@ -171,7 +193,7 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
 
 
 def _sides(pairs: Sequence[Pair], figure: Figure) -> tuple[list[float], list[float]]:
-    return [old.worth(figure) for old, _ in pairs], [new.worth(figure) for _, new in pairs]
+    return [figure.value(old.scores()) for old, _ in pairs], [figure.value(new.scores()) for _, new in pairs]
 
 
 def health(rows: Sequence[ScoredInstance]) -> list[Health]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.statistics import (
     Interval,
+    Weights,
     bootstrap_mean,
     direction,
     holm,
@@ -23,6 +24,7 @@ from aftertrain.core.statistics import (
     paired_p,
     pass_at_k,
     sign_flips,
+    weighted_mean,
     wilson,
 )
 
@@ -239,3 +241,46 @@ def test_a_difference_is_called_one_by_its_adjusted_p_and_by_what_could_not_be_j
     assert direction(0.0, 0.0) == "none"
     assert direction(-0.1, 0.01, -0.2, 0.0) == "none"
     assert direction(-0.1, 0.01, -0.2, -0.05) == "fall"
+
+
+def test_a_mean_of_groups_means_by_hand() -> None:
+    """Group a has 1 of 2, group b 1 of 1: (0.5 + 1) / 2."""
+    weights = Weights.of_groups(["a", "a", "b"])
+    assert weights.weight == (0.25, 0.25, 0.5)
+    assert weighted_mean([1.0, 0.0, 1.0], weights) == 0.75
+    assert mean_interval([1.0, 0.0, 1.0], weights).mean == 0.75
+
+
+def test_the_interval_of_groups_is_that_of_stratified_draws() -> None:
+    """Standard error of a mean of two groups' means, each resampled alone: sqrt(s_a²/n_a + s_b²/n_b) / 2."""
+    a, b = [0.0, 1.0] * 40, [0.2, 0.4, 0.6, 0.8] * 10
+    interval = bootstrap_mean([*a, *b], Weights.of_groups(["a"] * len(a) + ["b"] * len(b)))
+    error = math.sqrt(0.25 / len(a) + 0.05 / len(b)) / 2
+    assert interval.mean == pytest.approx(0.5)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.04)
+
+
+def test_the_interval_of_a_ratio_is_that_of_pairs() -> None:
+    """SciPy's bootstrap of sum(bits) / sum(bytes), texts drawn whole."""
+    stats = pytest.importorskip("scipy.stats")
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(1, 100, 60).astype(float)
+    values = rng.uniform(0.5, 2.0, 60)
+    ours = bootstrap_mean(values.tolist(), Weights.of_sizes(sizes.tolist()))
+    theirs = stats.bootstrap(
+        (values * sizes, sizes),
+        lambda bits, total, axis: bits.sum(axis) / total.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    assert ours.mean == pytest.approx((values * sizes).sum() / sizes.sum())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_sizes_that_weigh_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        Weights.of_sizes([0.0, 0.0])

@@ -31,7 +31,10 @@ stages:
   scores:
     use: evaluate
     from: pairs
-    tasks: [{use: acme/capitals}, {use: acme/capitals, name: strict, verifier: {use: acme/ends_with, strip: ""}}]
+    tasks:
+      - acme/capitals
+      - {use: acme/capitals, name: strict, verifier: {use: acme/ends_with, strip: ""}, samples: 3}
+      - acme/mottos
 """
 
 
@@ -119,8 +122,13 @@ def test_a_recipe_uses_it_by_name(aftertrain: Shell, recipe: Path, tmp_path: Pat
     assert len(metrics) == 2
     assert all(0 <= data["inside_margin"] <= 1 for data in metrics)
     (scores,) = [event["data"]["scores"] for event in events if event["name"] == "scores"]
-    assert {score["task"] for score in scores} == {"acme/capitals", "strict"}
-    assert {score["n"] for score in scores} == {4}
+    assert [(score["task"], score["metric"], score["temperature"], score["n"]) for score in scores] == [
+        ("acme/capitals", "right", 0.0, 4),
+        ("strict", "right", 0.8, 4),
+        ("strict", "pass@3", 0.8, 4),
+        ("acme/mottos", "bits_per_byte", 0.0, 3),
+    ]
+    assert 0 < scores[-1]["low"] < scores[-1]["mean"] < scores[-1]["high"]
 
 
 CARELESS = """
@@ -172,7 +180,7 @@ def test_its_mistakes_are_told_with_its_package(aftertrain: Shell, recipe: Path)
         "command line stages.pairs.loss.marign: not a setting of loss 'acme/margin' (acme-aftertrain 1.2.0); "
         "it has margin. Did you mean 'margin'?",
         "command line stages.scores.tasks.0.use: no eval_task named 'acme/capitols'. Did you mean 'acme/capitals'? "
-        "There are: acme/capitals, gsm8k, multiple_choice, problems, truthfulqa.",
+        "There are: acme/capitals, acme/mottos, gsm8k, multiple_choice, problems, truthfulqa.",
     ]
 
 

@@ -125,13 +125,15 @@ class ReferenceEngine(Engine[Settings]):
 
         from aftertrain.core.batch import TokenScores
 
-        found = []
+        logprobs, hits = [], []
         with torch.no_grad():
             for ids in batch.token_ids.split(list(batch.lengths)):
                 logits = self.model(ids[None]).logits[0].float()
                 picked = logits.log_softmax(-1)[:-1].gather(1, ids[1:, None])[:, 0]
-                found.append(torch.cat([picked.new_zeros(1), picked]))
-        return TokenScores(logprobs=torch.cat(found))
+                zero = picked.new_zeros(1)
+                logprobs.append(torch.cat([zero, picked]))
+                hits.append(torch.cat([zero, (logits[:-1].argmax(-1) == ids[1:]).float()]))
+        return TokenScores(logprobs=torch.cat(logprobs), hits=torch.cat(hits))
 
     def _unused(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError

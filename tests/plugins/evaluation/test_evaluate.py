@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from aftertrain.core.errors import DataError, Interrupted, RunError
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import PlanContext
-from aftertrain.core.statistics import wilson
+from aftertrain.core.statistics import bootstrap_mean, wilson
 from aftertrain.plugins.evaluation.settings import EvaluateSettings, ProblemsSettings
 from aftertrain.plugins.verifiers.gsm8k import GSM8K
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
@@ -60,7 +61,13 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "detail": "last number",
         "finish_reason": "stop",
         "n_tokens": 2,
+        "with_special": None,
         "logprobs": [],
+        "choice_tokens": [],
+        "greedy": [],
+        "baseline": [],
+        "sample": 0,
+        "group": "",
     }
     assert [data["done"] for data in here.named("progress")] == [5, 10, 12]
     assert here.named("scores") == [artifact.details]
@@ -149,7 +156,7 @@ def test_a_killed_evaluation_ends_with_the_same_bits(
 
 def test_a_stop_keeps_finished_blocks(evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any) -> None:
     asked = iter([False, True])
-    with pytest.raises(Interrupted, match="'eval' stopped after 5 of 12 instances"):
+    with pytest.raises(Interrupted, match="'eval' stopped after 5 of 12 outputs"):
         evaluate(block=5).run(stand(stopping=lambda: next(asked)).context)
     evaluate(block=5).run(stand().context)
     assert len(builder.replies.requests) == 12
@@ -272,3 +279,54 @@ def test_replies_that_stay_in_the_thoughts_of_their_prompt_have_no_answer(
     settings = ProblemsSettings(data=data, verifier=verifier, check="equal", max_new_tokens=8, prefill=prefill)
     artifact = evaluate(tasks=(Use("eval_task", "problems", settings),)).run(stand().context)
     assert artifact.details["scores"][0]["mean"] == score
+
+
+def drawn(sums_task: Any, **settings: Any) -> Use[Any]:
+    """The task of sums with several replies to each question."""
+    return Use("eval_task", "problems", sums_task.settings.model_copy(update=settings))
+
+
+def test_replies_to_one_question_are_one_value(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], sums_task: Any
+) -> None:
+    """12 questions of 4 replies are 12 values: pass@k, votes and the best by hand from the file, interval over 12."""
+    stage = evaluate(tasks=(drawn(sums_task, samples=4, temperature=0.8),), block=5)
+    artifact = stage.run(stand().context)
+    scores = {row["metric"]: row for row in artifact.details["scores"]}
+    assert list(scores)[:2] == ["exact_match", "format"]
+    assert {row["n"] for row in scores.values()} == {12}
+    assert {row["temperature"] for row in scores.values()} == {0.8}
+    rows = rows_of(artifact.path)
+    assert [(row["id"], row["sample"]) for row in rows] == [(f"sum-{i}", k) for i in range(12) for k in range(4)]
+    right = [[row["metrics"]["exact_match"] for row in rows[i : i + 4]] for i in range(0, 48, 4)]
+    means = [sum(four) / 4 for four in right]
+    assert len({tuple(four) for four in right}) > 3  # each reply has its own chance
+    assert scores["exact_match"]["mean"] == pytest.approx(sum(means) / 12)
+    interval = bootstrap_mean(means)
+    assert scores["exact_match"]["low"] == pytest.approx(interval.low, abs=0.02)
+    assert scores["exact_match"]["low"] < wilson(sum(map(sum, right)), 48).low  # 48 independent ones would be narrower
+    assert scores["pass@4"]["mean"] == scores["best@4"]["mean"] == sum(any(four) for four in right) / 12
+    pairs = [1 - comb(4 - int(sum(four)), 2) / 6 for four in right]
+    assert scores["pass@2"]["mean"] == pytest.approx(sum(pairs) / 12)
+    assert artifact.details["health"][0]["n"] == 48
+
+
+def test_the_first_reply_is_that_of_a_single_one(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], sums_task: Any
+) -> None:
+    one = evaluate(tasks=(drawn(sums_task, temperature=0.8),)).run(stand(folder="one").context)
+    four = evaluate(tasks=(drawn(sums_task, samples=4, temperature=0.8),)).run(stand(folder="four").context)
+    assert [row["output"] for row in rows_of(one.path)] == [
+        row["output"] for row in rows_of(four.path) if row["sample"] == 0
+    ]
+
+
+def test_equal_replies_are_not_drawn_twice(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], sums_task: Any
+) -> None:
+    stage = evaluate(tasks=(drawn(sums_task, samples=4),))
+    with pytest.raises(DataError, match="draws 4 replies to each question, which are all alike at temperature 0"):
+        stage.run(stand().context)
+    stage = evaluate(tasks=(drawn(sums_task, samples=4),), temperatures=(0.0, 1.0))
+    with pytest.raises(DataError, match="alike at temperature 0"):
+        stage.run(stand(folder="two").context)

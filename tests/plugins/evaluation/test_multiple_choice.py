@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import ChoiceScores
+from aftertrain.core.eval_task import Choice, ChoiceScores
 from aftertrain.core.records import Message
 from aftertrain.plugins.evaluation.multiple_choice import MultipleChoice
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
@@ -38,7 +38,7 @@ def test_mcf_lists_choices_and_scores_letters(tmp_path: Path) -> None:
         "About high school sky.\n\nQuestion: Sun?\n A. cold\n B. hot\nAnswer: B\n\n"
         "Question: Sky?\n A. blue\n B. a deep red\nAnswer:"
     )
-    assert instance.choices == (" A", " B")
+    assert instance.choices == (Choice(" A"), Choice(" B"))
     assert (instance.target, instance.chat, instance.baseline) == (0, False, None)
     assert made.metrics[0] == "acc"
 
@@ -47,7 +47,7 @@ def test_cf_scores_the_text_of_choices(tmp_path: Path) -> None:
     made = task(tmp_path, formulation="cf", normalization="pmi")
     (instance,) = made.instances()
     assert instance.messages == (Message("user", "Question: Sky?\nAnswer:"),)
-    assert instance.choices == (" blue", " a deep red")
+    assert instance.choices == (Choice(" blue"), Choice(" a deep red"))
     assert instance.baseline == "Answer:"
     assert made.metrics[0] == "acc_norm"
 
@@ -86,7 +86,7 @@ def test_prompts_equal_olmes_requests(
     made = task(tmp_path, *rows, formulation=formulation, shots=len(examples), shots_path=shots, **scored)
     for row, instance in zip(golden, made.instances(), strict=True):
         assert instance.messages[0].content == row["context"]
-        assert list(instance.choices) == [request["continuation"] for request in row["requests"]]
+        assert [choice.text for choice in instance.choices] == [request["continuation"] for request in row["requests"]]
         assert instance.target == row["label"]
 
 
@@ -99,8 +99,8 @@ def test_normalisations_by_hand(tmp_path: Path, normalization: str, expected: fl
     row = {**ROW, "answer": 1}
     made = task(tmp_path, row, formulation="cf", normalization=normalization)
     (instance,) = made.instances()
-    scores = ChoiceScores((-3.0, -4.0), (1, 4), tuple(map(len, instance.choices)), (-5.0, -1.0))
-    assert scores.n_chars == (5, 11)
+    assert [len(choice.text) for choice in instance.choices] == [5, 11]
+    scores = ChoiceScores((-3.0, -4.0), (1, 4), (False, False), (-5.0, -1.0))
     result = made.score(instance, scores)
     assert result.metrics == {"acc": 0.0, "acc_norm": expected}
     assert result.extracted == "blue"
@@ -108,7 +108,7 @@ def test_normalisations_by_hand(tmp_path: Path, normalization: str, expected: fl
 
 def test_letters_are_never_normalised(tmp_path: Path) -> None:
     made = task(tmp_path)
-    assert made.score(made.instances()[0], ChoiceScores((-1.0, -2.0), (1, 1), (2, 2))).metrics == {"acc": 1.0}
+    assert made.score(made.instances()[0], ChoiceScores((-1.0, -2.0), (1, 1), (False, False))).metrics == {"acc": 1.0}
 
 
 def test_mmlu_is_read_as_it_lies(shared_data: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertrain.core.errors import DataError, ModelError
-from aftertrain.core.eval_task import Instance
+from aftertrain.core.eval_task import Choice, Instance
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message
 from aftertrain.core.text.chat import load_tokenizer, prompt_text
@@ -116,7 +116,7 @@ def test_what_is_too_long(tokenizer: Any) -> None:
     reply = Instance("r", (Message("user", text),), None, chat=False)
     assert too_long([reply], tokenizer, n + 1) == []
     assert too_long([reply], tokenizer, n) == [("r", n)]
-    choice = Instance("c", (Message("user", text[:-2]),), 0, choices=(" l",), chat=False)
+    choice = Instance("c", (Message("user", text[:-2]),), 0, choices=(Choice(" l"),), chat=False)
     assert too_long([choice], tokenizer, n) == []
     assert too_long([choice], tokenizer, n - 1) == [("c", n)]
 
@@ -128,7 +128,7 @@ def test_the_choice_of_most_tokens_decides_not_that_of_most_characters(tokenizer
     text = "a b c d e f g h i j k l"
     n = len(encode(tokenizer, text + signs, chat=False))
     assert len(encode(tokenizer, text + letters, chat=False)) < n
-    instance = Instance("c", (Message("user", text),), 0, choices=(letters, signs), chat=False)
+    instance = Instance("c", (Message("user", text),), 0, choices=(Choice(letters), Choice(signs)), chat=False)
     assert too_long([instance], tokenizer, n) == []
     assert too_long([instance], tokenizer, n - 1) == [("c", n)]
 

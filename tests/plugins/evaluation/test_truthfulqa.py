@@ -29,14 +29,14 @@ def task(tmp_path: Path, row: dict[str, Any] = ROW, **settings: Any) -> Truthful
 
 
 def scores(*logprobs: float) -> ChoiceScores:
-    return ChoiceScores(logprobs, (1,) * len(logprobs), (1,) * len(logprobs))
+    return ChoiceScores(logprobs, (1,) * len(logprobs), (False,) * len(logprobs))
 
 
 def test_mc1_and_mc2_by_hand(tmp_path: Path) -> None:
     """Masses 0.4 (best), 0.2 and 0.1 (false), 0.3 (true): MC2 = 0.7; the best beats both false ones."""
     made = task(tmp_path)
     (instance,) = made.instances()
-    assert instance.choices == (" They pass", " They grow", " You die", " Nothing")
+    assert tuple(choice.text for choice in instance.choices) == (" They pass", " They grow", " You die", " Nothing")
     found = made.score(instance, scores(*map(math.log, (0.4, 0.2, 0.1, 0.3)))).metrics
     assert found == {"mc1": 1.0, "mc2": pytest.approx(0.7)}
     found = made.score(instance, scores(*map(math.log, (0.2, 0.4, 0.1, 0.3)))).metrics
@@ -68,7 +68,7 @@ def test_the_hub_layout_keeps_its_two_lists(tmp_path: Path) -> None:
     }
     made = task(tmp_path, row)
     (instance,) = made.instances()
-    assert instance.choices == (" They pass", " They grow", " Nothing", " You die")
+    assert tuple(choice.text for choice in instance.choices) == (" They pass", " They grow", " Nothing", " You die")
     assert instance.target == {"best": 0, "mc1": [0, 1], "mc2": [1, None, 1, 0]}
     found = made.score(instance, scores(*map(math.log, (0.2, 0.4, 0.1, 0.3)))).metrics
     assert found == {"mc1": 0.0, "mc2": pytest.approx(0.5)}

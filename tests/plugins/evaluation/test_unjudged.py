@@ -116,12 +116,12 @@ def test_a_check_that_fails_decides_whatever_could_not_be_judged(
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (lambda scores: scores[:-1], "gave 11 scores for 12 instances"),
+        (lambda scores: scores[:-1], "gave 11 scores for 12 outputs"),
         (lambda scores: [*scores[:-1], InstanceScore({"exact_match": float("nan"), "format": 1.0})], "is nan; it must"),
         (lambda scores: [*scores[:-1], InstanceScore({"format": 1.0})], "'sum-11' has no metric 'exact_match'"),
         (
             lambda scores: [*scores[:-1], InstanceScore({**scores[0].metrics, "own": 1.0})],
-            "'sum-11' alone has a metric",
+            "'sum-11' has an unannounced metric 'own'",
         ),
     ],
 )

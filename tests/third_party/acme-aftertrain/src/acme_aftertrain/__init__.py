@@ -9,7 +9,7 @@ AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add a loss, a verifier, an evaluation task and a stage."""
+    """Add a loss, a verifier, two evaluation tasks and a stage."""
     registry.add(
         "loss",
         "acme/margin",
@@ -30,6 +30,13 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.capitals:Capitals",
         "acme_aftertrain.settings:CapitalsSettings",
         "capitals of a few countries, judged by a verifier of choice",
+    )
+    registry.add(
+        "eval_task",
+        "acme/mottos",
+        "acme_aftertrain.mottos:Mottos",
+        "acme_aftertrain.settings:MottosSettings",
+        "bits per byte of a few mottos",
     )
     registry.add(
         "stage",

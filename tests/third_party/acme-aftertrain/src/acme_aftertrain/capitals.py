@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from acme_aftertrain.settings import CapitalsSettings
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
+from aftertrain.core.figures import Figure, pass_at
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, VerificationCase
 
@@ -36,10 +37,20 @@ class Capitals(ReplyTask[CapitalsSettings]):
         (verdict,) = self.builder.build(self.settings.verifier).verify([case])
         return InstanceScore({"right": verdict.value or 0.0}, verdict.extracted, verdict.outcome, verdict.detail)
 
+    @property
+    def samples(self) -> int:
+        """The setting."""
+        return self.settings.samples
+
+    def figures(self) -> Sequence[Figure]:
+        """The mean and, of several replies, the chance that one of them is right."""
+        most = self.settings.samples
+        return [*super().figures(), *([pass_at("right", most)] if most > 1 else [])]
+
     def fingerprint(self) -> str:
         """Digest of questions, answers and verifier."""
         return hashlib.sha256(repr((CAPITALS, self.settings.verifier.dump())).encode()).hexdigest()
 
     def sampling(self) -> Sampling:
-        """Greedy and short."""
-        return Sampling(temperature=0.0, max_new_tokens=8)
+        """Short; greedy where there is one reply."""
+        return Sampling(temperature=0.8 if self.settings.samples > 1 else 0.0, max_new_tokens=8)

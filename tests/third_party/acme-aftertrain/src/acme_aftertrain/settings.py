@@ -29,6 +29,11 @@ class CapitalsSettings(EvalTaskSettings):
     """Settings of the evaluation task `acme/capitals`."""
 
     verifier: Use[Verifier[Any]] = Field(cast("Any", "acme/ends_with"), description="Judges the replies.")
+    samples: PositiveInt = Field(1, description="Replies to each question.")
+
+
+class MottosSettings(EvalTaskSettings):
+    """Settings of the evaluation task `acme/mottos`."""
 
 
 class ShortSettings(StageSettings):

@@ -1,0 +1,55 @@
+"""Figures of a task, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from aftertrain.core.eval_task import InstanceScore
+from aftertrain.core.figures import best_of, grouped, majority, mean, pass_at, ratio
+
+
+def replies(*rows: tuple[str | None, float]) -> list[InstanceScore]:
+    return [InstanceScore({"right": right}, extracted) for extracted, right in rows]
+
+
+SIX = replies(("4", 1.0), ("5", 0.0), ("5", 0.0), (None, 0.0), ("4", 1.0), ("4", 1.0))
+
+
+def test_the_mean_of_replies_is_one_value() -> None:
+    assert mean("right").value(SIX) == 0.5
+    assert mean("right").name == "right"
+
+
+def test_pass_at_k_is_unbiased() -> None:
+    """3 of 6 right; of the 15 pairs, 3 hold no right one."""
+    assert pass_at("right", 2).value(SIX) == pytest.approx(12 / 15)
+    assert pass_at("right", 2).name == "pass@2"
+
+
+def test_the_majority_of_the_first_k() -> None:
+    """Of five replies "4" and "5" have two votes each; of six "4" has three; of three "5" has two."""
+    assert majority("right", 5).value(SIX) == 0.5
+    assert majority("right", 6).value(SIX) == 1.0
+    assert majority("right", 3).value(SIX) == 0.0
+    assert majority("right", 1).value(replies((None, 0.0))) == 0.0
+
+
+def test_the_best_of_the_first_k() -> None:
+    assert best_of("right", 1).value(SIX[1:]) == 0.0
+    assert best_of("right", 3).value(SIX[1:]) == 0.0
+    assert best_of("right", 4).value(SIX[1:]) == 1.0
+
+
+def test_a_ratio_weighs_by_what_it_divides_by() -> None:
+    """8 bits over 4 bytes, 6 over 2: 14 / 6 = (4 × 2 + 2 × 3) / 6."""
+    figure = ratio("bits_per_byte", "bits", "bytes", shown=math.exp)
+    texts = [[InstanceScore({"bits": 8.0, "bytes": 4.0})], [InstanceScore({"bits": 6.0, "bytes": 2.0})]]
+    assert [figure.value(text) for text in texts] == [2.0, 3.0]
+    assert figure.weight is not None
+    assert [figure.weight(text) for text in texts] == [4.0, 2.0]
+
+
+def test_groups_are_named() -> None:
+    assert (grouped(mean("acc")).name, grouped(mean("acc")).grouped) == ("acc (macro)", True)
