@@ -7,16 +7,28 @@ Replies to one question are thus never counted as independent of each other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aftertrain.core.statistics import pass_at_k
 
-if TYPE_CHECKING:
-    from aftertrain.core.eval_task import InstanceScore
 
-Value = Callable[["Sequence[InstanceScore]"], float]
+class Scored(Protocol):
+    """What an output of a question is worth, such as an `InstanceScore`."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Every metric of the task, by name."""
+        ...
+
+    @property
+    def extracted(self) -> str | None:
+        """The answer that was read, None where there is none."""
+        ...
+
+
+Value = Callable[[Sequence[Scored]], float]
 """The scores of one question's outputs to the question's value."""
 
 
@@ -80,7 +92,7 @@ def grouped(figure: Figure) -> Figure:
     return replace(figure, name=f"{figure.name} (macro)", grouped=True)
 
 
-def _voted(metric: str, scores: Sequence[InstanceScore]) -> float:
+def _voted(metric: str, scores: Sequence[Scored]) -> float:
     votes = Counter(score.extracted for score in scores if score.extracted is not None)
     if not votes:
         return 0.0
