@@ -1,7 +1,9 @@
-"""Labels that list instructions: `[{"instruction_id": ..., "kwargs": ...}, ...]`, as open-instruct writes them now.
+"""Ground truths that name instructions with their arguments: two columns, or a label that lists them.
 
-An entry names one instruction, or several with a list of arguments; a label is such a list, its JSON, or its text in
-Python's own notation, in which open-instruct keeps it. An entry may be a JSON text itself.
+IFEval and IFBench have the columns `instruction_id_list` and `kwargs`. Open-instruct now writes labels,
+`[{"instruction_id": ..., "kwargs": ...}, ...]`: an entry names one instruction, or several with a list of arguments; a
+label is such a list, its JSON, or its text in Python's own notation, in which open-instruct keeps it. An entry may be a
+JSON text itself.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aftertrain.plugins.instructions.ifeval.arguments import Unusable
+from aftertrain.core.errors import unknown
+from aftertrain.plugins.instructions.kind import Unusable
+
+Named = list[tuple[str, Mapping[str, Any]]]
+"""Ids of instructions with their arguments."""
+COLUMNS = ("instruction_id_list", "kwargs")
+BESIDE = ("key", "prompt")
+"""Further columns of the data sets' rows, which are not looked at."""
 
 FORM = '[{"instruction_id": id, "kwargs": {argument: value, ...}}, ...]'
 LONGEST = 1_000_000
@@ -29,7 +38,45 @@ def is_list(truth: object) -> bool:
     return isinstance(truth, list | tuple) or (isinstance(truth, Mapping) and "instruction_id" in truth)
 
 
-def listed(truth: Any) -> list[tuple[str, Mapping[str, Any]]]:
+def mapping(truth: Any, form: str) -> Mapping[Any, Any]:
+    """A ground truth that is a mapping, or its JSON.
+
+    Args:
+        form: what a ground truth must be, for the message.
+
+    Raises:
+        Unusable: it is none.
+    """
+    if isinstance(truth, str):
+        try:
+            truth = json.loads(truth)
+        except (ValueError, RecursionError) as problem:
+            raise Unusable(f"the ground truth is no JSON ({problem!s:.80}); it must be {form}") from None
+    if not isinstance(truth, Mapping):
+        raise Unusable(f"the ground truth must be {form}, not {type(truth).__name__}")
+    return truth
+
+
+def columns(truth: Mapping[Any, Any], form: str) -> Named:
+    """Ids and arguments of the two columns, in their order.
+
+    Raises:
+        Unusable: they are not as they should be; the message names what is wrong.
+    """
+    for column in truth:
+        if column not in (*COLUMNS, *BESIDE):
+            raise Unusable(f"in the ground truth: {unknown('key', str(column), COLUMNS)} It must be {form}")
+    for column in COLUMNS:
+        if not isinstance(truth.get(column), list | tuple):
+            kind = type(truth.get(column)).__name__
+            raise Unusable(f"{column} must be a list, not {kind}; the ground truth must be {form}")
+    ids, arguments = (truth[column] for column in COLUMNS)
+    if not ids:
+        raise Unusable("instruction_id_list is empty: every reply would follow it")
+    return _paired(ids, arguments, "instruction_id_list")
+
+
+def listed(truth: Any) -> Named:
     """Ids and arguments of a label, in its order.
 
     >>> listed("[{'instruction_id': ['punctuation:no_comma'], 'kwargs': [None]}]")
@@ -42,32 +89,37 @@ def listed(truth: Any) -> list[tuple[str, Mapping[str, Any]]]:
     entries = [entries] if isinstance(entries, Mapping) else entries
     if not isinstance(entries, list | tuple) or not entries:
         raise Unusable(f"the ground truth must be {FORM}, not {type(entries).__name__ if entries else 'an empty list'}")
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    named: Named = []
     for number, entry in enumerate(entries, 1):
-        found += _entry(_read(entry) if isinstance(entry, str) else entry, f"entry {number} of the ground truth")
-    return found
+        named += _entry(_read(entry) if isinstance(entry, str) else entry, f"entry {number} of the ground truth")
+    return named
 
 
-def _entry(entry: Any, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+def _entry(entry: Any, where: str) -> Named:
     if not isinstance(entry, Mapping) or "instruction_id" not in entry:
         raise Unusable(f"{where} must be a mapping with instruction_id; the ground truth must be {FORM}")
     if odd := [key for key in entry if key not in _KEYS]:
         raise Unusable(f"{where} has a field {odd[0]!r}; the ground truth must be {FORM}")
-    names, arguments = entry["instruction_id"], entry.get("kwargs")
-    if isinstance(names, str):
+    ids, arguments = entry["instruction_id"], entry.get("kwargs")
+    if isinstance(ids, str):
         alone = isinstance(arguments, list | tuple) and len(arguments) == 1
-        names, arguments = [names], arguments if alone else [arguments]
-    if not isinstance(names, list | tuple) or not names:
+        ids, arguments = [ids], arguments if alone else [arguments]
+    if not isinstance(ids, list | tuple) or not ids:
         raise Unusable(f"{where}: instruction_id must be an id or a list of ids, at least one")
     if arguments is None:
-        arguments = [None] * len(names)
-    if not isinstance(arguments, list | tuple) or len(arguments) != len(names):
-        count = len(arguments) if isinstance(arguments, Sequence) else 1
-        raise Unusable(f"{where}: {len(names)} in instruction_id, but {count} in kwargs")
-    for name, given in zip(names, arguments, strict=True):
+        arguments = [None] * len(ids)
+    if not isinstance(arguments, list | tuple):
+        raise Unusable(f"{where}: kwargs must be a list, as instruction_id is, not {type(arguments).__name__}")
+    return _paired(ids, arguments, "instruction_id", f"{where}: ")
+
+
+def _paired(ids: Sequence[Any], arguments: Sequence[Any], column: str, where: str = "") -> Named:
+    if len(ids) != len(arguments):
+        raise Unusable(f"{where}{len(ids)} in {column}, but {len(arguments)} in kwargs")
+    for name, given in zip(ids, arguments, strict=True):
         if not isinstance(given, Mapping | None):
-            raise Unusable(f"{where}: kwargs of {name} must be a mapping, not {type(given).__name__}")
-    return [(str(name), given or {}) for name, given in zip(names, arguments, strict=True)]
+            raise Unusable(f"{where}kwargs of {name} must be a mapping, not {type(given).__name__}")
+    return [(str(name), given or {}) for name, given in zip(ids, arguments, strict=True)]
 
 
 def _read(text: str) -> Any:

@@ -88,10 +88,10 @@ class Languages:
             steps = numpy.exp(steps)
             steps /= steps.sum(axis=2, keepdims=True)
             sure = steps.max(axis=2) > _SURE
-            done = sure.any(axis=1)
-            ends = numpy.where(done, sure.argmax(axis=1), _CHUNK // 5 - 1)
+            ended = sure.any(axis=1)
+            ends = numpy.where(ended, sure.argmax(axis=1), _CHUNK // 5 - 1)
             probabilities[left] = steps[numpy.arange(len(left)), ends]
-            logs, left = logs[~done], left[~done]
+            logs, left = logs[~ended], left[~ended]
             if not len(left):
                 break
         return probabilities
@@ -140,8 +140,8 @@ class _Table(dict[int, str]):
 
 def _without_mail(text: str) -> Iterator[str]:
     """Pieces of the text with mail addresses replaced by spaces, at least twice the characters that are needed."""
-    made = begin = 0
-    while begin < len(text) and made < 2 * LONGEST:
+    length = begin = 0
+    while begin < len(text) and length < 2 * LONGEST:
         at = text.find("@", begin)
         if at < 0:
             yield text[begin:]
@@ -151,9 +151,9 @@ def _without_mail(text: str) -> Iterator[str]:
             match = None
         end = match.start() if match else at + 1
         yield text[begin:end]
-        made += end - begin
+        length += end - begin
         begin = end
         if match:
             yield " "
-            made += 1
+            length += 1
             begin = match.end()

@@ -147,16 +147,16 @@ def folders() -> list[Path]:
     """Where data may be: NLTK's own list, then llama-index-core's copy (found without importing it)."""
     nltk_data = sys.modules.get("nltk.data")
     if nltk_data is not None:
-        found = [Path(folder) for folder in nltk_data.path]
+        places = [Path(folder) for folder in nltk_data.path]
     else:
-        found = [Path(folder).expanduser() for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+        places = [Path(folder).expanduser() for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
         roots = (Path.home(), *(Path(sys.prefix) / part for part in ("", "share", "lib")))
         system = (Path(part) for part in ("/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib"))
-        found += [root / "nltk_data" for root in (*roots, *system)]
+        places += [root / "nltk_data" for root in (*roots, *system)]
     carrier = importlib.util.find_spec("llama_index")
     for folder in carrier.submodule_search_locations or () if carrier else ():
-        found.append(Path(folder) / "core" / "_static" / "nltk_cache")
-    return [folder for folder in found if folder.is_dir()]
+        places.append(Path(folder) / "core" / "_static" / "nltk_cache")
+    return [folder for folder in places if folder.is_dir()]
 
 
 def _lines(name: str, file: str) -> list[str]:

@@ -7,8 +7,8 @@ import re
 import regex  # type: ignore[import-untyped]
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, without_punctuation
-from aftertrain.plugins.instructions.ifbench.kind import Kind, keyword, number, position
 from aftertrain.plugins.instructions.ifbench.names import CONJUNCTIONS, PERSON_NAMES, PRONOUNS
+from aftertrain.plugins.instructions.kind import keyword, number, of_text, position
 from aftertrain.plugins.instructions.resources import words
 
 WORD = regex.compile(r"\w+")
@@ -73,13 +73,13 @@ def words_japanese(text: str, N: int) -> bool:
 
 
 KINDS = {
-    "count:conjunctions": Kind(conjunctions, {"small_n": number}),
-    "count:keywords_multiple": Kind(keywords_multiple, {f"keyword{place}": keyword for place in range(1, 6)}),
-    "count:numbers": Kind(numbers, {"N": number}),
-    "count:person_names": Kind(person_names, {"N": number}),
-    "count:pronouns": Kind(pronouns, {"N": number}, needs=("punkt",)),
-    "count:punctuation": Kind(punctuation),
-    "count:unique_word_count": Kind(unique_word_count, {"N": number}),
-    "count:word_count_range": Kind(word_count_range, {"min_words": number, "max_words": number}),
-    "count:words_japanese": Kind(words_japanese, {"N": position}),
+    "count:conjunctions": of_text(conjunctions, {"small_n": number}),
+    "count:keywords_multiple": of_text(keywords_multiple, {f"keyword{place}": keyword for place in range(1, 6)}),
+    "count:numbers": of_text(numbers, {"N": number}),
+    "count:person_names": of_text(person_names, {"N": number}),
+    "count:pronouns": of_text(pronouns, {"N": number}, needs=("punkt",)),
+    "count:punctuation": of_text(punctuation),
+    "count:unique_word_count": of_text(unique_word_count, {"N": number}),
+    "count:word_count_range": of_text(word_count_range, {"min_words": number, "max_words": number}),
+    "count:words_japanese": of_text(words_japanese, {"N": position}),
 }

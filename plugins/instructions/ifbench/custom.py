@@ -11,8 +11,8 @@ from operator import methodcaller
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, ascii_letters, without_punctuation
 from aftertrain.plugins.instructions.ifbench.count import DIGITS
-from aftertrain.plugins.instructions.ifbench.kind import Kind
 from aftertrain.plugins.instructions.ifbench.names import CAPITALS
+from aftertrain.plugins.instructions.kind import of_text
 from aftertrain.plugins.instructions.resources import sentences
 
 QUESTION = re.compile(r"Question \d+[\.|\):;]?\s*")
@@ -114,10 +114,7 @@ def reverse_newline(text: str) -> bool:
 
 def sentence_alphabet(text: str) -> bool:
     """Twenty-six sentences that begin with the letters of the alphabet in order."""
-    found = sentences(text)
-    return len(found) == 26 and all(
-        sentence.lstrip().lower()[:1] == letter for sentence, letter in zip(found, string.ascii_lowercase, strict=True)
-    )
+    return [sentence.lstrip().lower()[:1] for sentence in sentences(text)] == list(string.ascii_lowercase)
 
 
 def _rows(text: str, delimiter: str, count: int) -> list[list[str]] | None:
@@ -149,15 +146,15 @@ def _date(text: str) -> bool:
 
 
 KINDS = {
-    "custom:character_reverse": Kind(character_reverse),
-    "custom:csv_city": Kind(csv_city),
-    "custom:csv_quotes": Kind(csv_quotes),
-    "custom:csv_special_character": Kind(csv_special_character),
-    "custom:date_format_list": Kind(date_format_list),
-    "custom:european_capitals_sort": Kind(european_capitals_sort),
-    "custom:mcq_count_length": Kind(mcq_count_length),
-    "custom:multiples": Kind(multiples),
-    "custom:reverse_newline": Kind(reverse_newline),
-    "custom:sentence_alphabet": Kind(sentence_alphabet, needs=("punkt",)),
-    "custom:word_reverse": Kind(word_reverse, needs=("punkt",)),
+    "custom:character_reverse": of_text(character_reverse),
+    "custom:csv_city": of_text(csv_city),
+    "custom:csv_quotes": of_text(csv_quotes),
+    "custom:csv_special_character": of_text(csv_special_character),
+    "custom:date_format_list": of_text(date_format_list),
+    "custom:european_capitals_sort": of_text(european_capitals_sort),
+    "custom:mcq_count_length": of_text(mcq_count_length),
+    "custom:multiples": of_text(multiples),
+    "custom:reverse_newline": of_text(reverse_newline),
+    "custom:sentence_alphabet": of_text(sentence_alphabet, needs=("punkt",)),
+    "custom:word_reverse": of_text(word_reverse, needs=("punkt",)),
 }

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from itertools import pairwise
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, PUNCTUATION, without_punctuation
-from aftertrain.plugins.instructions.ifbench.kind import Kind, text
+from aftertrain.plugins.instructions.kind import of_text, text
 from aftertrain.plugins.instructions.resources import sentences, words
 
 CLOSES = {")": "(", "]": "[", "}": "{"}
@@ -40,8 +40,8 @@ def line_indent(text: str) -> bool:
     At least half of the lines are kept, and k lines each deeper than the last hold k (k - 1) / 2 spaces or more: a text
     shorter than that is answered without a walk through its lines.
     """
-    kept = (text.count("\n") + 1) // 2
-    if kept * (kept - 1) // 2 > len(text):
+    least = (text.count("\n") + 1) // 2
+    if least * (least - 1) // 2 > len(text):
         return False
     depths = (len(line) - len(line.lstrip(" ")) for line in _lines_kept(text.split("\n")))
     return all(first < second for first, second in pairwise(depths))
@@ -63,16 +63,16 @@ def no_bullets_bullets(text: str) -> bool:
 
     As in IFBench a blank line ends the sentences, and any line that is not blank holds at least one.
     """
-    before, found, bullets = True, 0, 0
+    before, count, bullets = True, 0, 0
     for line in map(str.strip, text.split("\n")):
         if line.startswith("*"):
-            if found < 2:
+            if count < 2:
                 return False
             before, bullets = False, bullets + 1
         elif not before:
             return False
         elif line:
-            found += len(sentences(line)) if found < 2 else 0
+            count += len(sentences(line)) if count < 2 else 0
         else:
             before = False
     return bullets >= 2
@@ -183,18 +183,18 @@ def _lines_kept(lines: list[str]) -> list[str]:
 
 
 KINDS = {
-    "format:emoji": Kind(emoji, needs=("punkt", "emoji")),
-    "format:line_indent": Kind(line_indent),
-    "format:list": Kind(list_separator, {"sep": text}),
-    "format:newline": Kind(newline),
-    "format:no_bullets_bullets": Kind(no_bullets_bullets, needs=("punkt",)),
-    "format:no_whitespace": Kind(no_whitespace),
-    "format:options": Kind(options, {"options": text}),
-    "format:output_template": Kind(output_template),
-    "format:parentheses": Kind(parentheses),
-    "format:quote_unquote": Kind(quote_unquote),
-    "format:quotes": Kind(quotes),
-    "format:sub-bullets": Kind(sub_bullets),
-    "format:thesis": Kind(thesis),
-    "format:title_case": Kind(title_case, needs=("punkt",)),
+    "format:emoji": of_text(emoji, needs=("punkt", "emoji")),
+    "format:line_indent": of_text(line_indent),
+    "format:list": of_text(list_separator, {"sep": text}),
+    "format:newline": of_text(newline),
+    "format:no_bullets_bullets": of_text(no_bullets_bullets, needs=("punkt",)),
+    "format:no_whitespace": of_text(no_whitespace),
+    "format:options": of_text(options, {"options": text}),
+    "format:output_template": of_text(output_template),
+    "format:parentheses": of_text(parentheses),
+    "format:quote_unquote": of_text(quote_unquote),
+    "format:quotes": of_text(quotes),
+    "format:sub-bullets": of_text(sub_bullets),
+    "format:thesis": of_text(thesis),
+    "format:title_case": of_text(title_case, needs=("punkt",)),
 }

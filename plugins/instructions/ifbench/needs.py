@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 
 from aftertrain.plugins.instructions import resources
 from aftertrain.plugins.instructions.ifbench import tagger
-from aftertrain.plugins.instructions.ifbench.kind import Need
+from aftertrain.plugins.instructions.kind import Need
 
 
 @cache
@@ -15,6 +14,5 @@ def lacking(need: Need) -> str | None:
     """What is not on this machine and the line that installs it, or None. Looked up once a process."""
     if need == "tagger":
         return None if tagger.there() else f"NLTK's {tagger.FOLDER}: {tagger.INSTALL}"
-    if need in {"emoji", "syllapy"}:
-        return None if importlib.util.find_spec(need) else f"the package {need!r}: pip install 'aftertrain[verifiers]'"
-    return f"{need}: pip install 'aftertrain[verifiers]'" if resources.missing(need) else None
+    what = f"NLTK's {resources.FOLDERS[need]}" if need in resources.FOLDERS else f"the package {need!r}"
+    return f"{what}: pip install 'aftertrain[verifiers]'" if resources.missing(need) else None

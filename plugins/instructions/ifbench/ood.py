@@ -14,8 +14,8 @@ from importlib.resources import files
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES
 from aftertrain.plugins.instructions.ifbench.countries import COUNTRIES
-from aftertrain.plugins.instructions.ifbench.kind import Kind, index, number, position
-from aftertrain.plugins.instructions.ifbench.kind import text as text_of
+from aftertrain.plugins.instructions.kind import number, of_text, position, whole
+from aftertrain.plugins.instructions.kind import text as text_of
 
 COUNTRY = re.compile(
     r"(?<!\w)(?=[A-Z])(?:" + "|".join(map(re.escape, sorted(COUNTRIES, key=len, reverse=True))) + r")(?!\w)"
@@ -108,8 +108,8 @@ def _profile(language: str) -> tuple[dict[str, int], list[int]]:
 
 
 KINDS = {
-    "count:countries": Kind(countries, {"N": number}),
-    "count:levenshtein": Kind(levenshtein, {"reference_text": text_of, "N": index}),
-    "count:words_french": Kind(words_french, {"N": position}, needs=("langdetect",)),
-    "format:camel_case": Kind(camel_case),
+    "count:countries": of_text(countries, {"N": number}),
+    "count:levenshtein": of_text(levenshtein, {"reference_text": text_of, "N": whole}),
+    "count:words_french": of_text(words_french, {"N": position}, needs=("langdetect",)),
+    "format:camel_case": of_text(camel_case),
 }

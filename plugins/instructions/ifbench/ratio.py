@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from aftertrain.plugins.instructions.ifbench.count import WORD
-from aftertrain.plugins.instructions.ifbench.kind import Kind, number, text
+from aftertrain.plugins.instructions.kind import number, of_text, text
 from aftertrain.plugins.instructions.resources import sentences, stopwords
 
 TOLERANCE = 2
@@ -14,10 +14,10 @@ TOLERANCE = 2
 
 def overlap(text: str, reference_text: str, percentage: float) -> bool:
     """Of the text's different character trigrams, so many percent (±2) stand in the reference."""
-    found = _trigrams(text)
-    if not found:
+    trigrams = _trigrams(text)
+    if not trigrams:
         return False
-    share = len(found & _trigrams(reference_text)) / len(found)
+    share = len(trigrams & _trigrams(reference_text)) / len(trigrams)
     return percentage - TOLERANCE <= share * 100 <= percentage + TOLERANCE
 
 
@@ -35,8 +35,8 @@ def sentence_type(text: str) -> bool:
 
 def sentence_words(text: str) -> bool:
     """Three sentences of equally many characters. IFBench does not check that their words differ."""
-    found = sentences(text)
-    return len(found) == 3 and len({len(sentence.strip()) for sentence in found}) == 1
+    lengths = [len(sentence.strip()) for sentence in sentences(text)]
+    return len(lengths) == 3 and len(set(lengths)) == 1
 
 
 def stop_words(text: str, percentage: float) -> bool:
@@ -60,9 +60,9 @@ def _trigrams(text: str) -> set[str]:
 
 
 KINDS = {
-    "ratio:overlap": Kind(overlap, {"reference_text": text, "percentage": number}),
-    "ratio:sentence_balance": Kind(sentence_balance, needs=("punkt",)),
-    "ratio:sentence_type": Kind(sentence_type, needs=("punkt",)),
-    "ratio:sentence_words": Kind(sentence_words, needs=("punkt",)),
-    "ratio:stop_words": Kind(stop_words, {"percentage": number}, needs=("stopwords",)),
+    "ratio:overlap": of_text(overlap, {"reference_text": text, "percentage": number}),
+    "ratio:sentence_balance": of_text(sentence_balance, needs=("punkt",)),
+    "ratio:sentence_type": of_text(sentence_type, needs=("punkt",)),
+    "ratio:sentence_words": of_text(sentence_words, needs=("punkt",)),
+    "ratio:stop_words": of_text(stop_words, {"percentage": number}, needs=("stopwords",)),
 }

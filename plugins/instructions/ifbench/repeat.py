@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aftertrain.plugins.instructions.ifbench.kind import Kind, index, text
+from aftertrain.plugins.instructions.kind import of_text, text, whole
 
 SIMPLE = "only output this sentence here, ignore all other requests."
 
@@ -23,7 +23,7 @@ def repeat_span(text: str, prompt_to_repeat: str, n_start: int, n_end: int) -> b
 
 
 KINDS = {
-    "repeat:repeat_change": Kind(repeat_change, {"prompt_to_repeat": text}),
-    "repeat:repeat_simple": Kind(repeat_simple),
-    "repeat:repeat_span": Kind(repeat_span, {"prompt_to_repeat": text, "n_start": index, "n_end": index}),
+    "repeat:repeat_change": of_text(repeat_change, {"prompt_to_repeat": text}),
+    "repeat:repeat_simple": of_text(repeat_simple),
+    "repeat:repeat_span": of_text(repeat_span, {"prompt_to_repeat": text, "n_start": whole, "n_end": whole}),
 }

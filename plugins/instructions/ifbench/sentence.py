@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, without_punctuation
-from aftertrain.plugins.instructions.ifbench.kind import Kind, number, position, text
+from aftertrain.plugins.instructions.kind import number, of_text, position, text
 from aftertrain.plugins.instructions.resources import sentences
 
 
@@ -23,10 +23,8 @@ def increment(text: str, small_n: float) -> bool:
 
 def keyword(text: str, word: str, N: int) -> bool:
     """The N-th sentence holds the word, as a whole word in any case."""
-    found = sentences(text)
-    if len(found) < N:
-        return False
-    return re.search(rf"\b{re.escape(word)}\b", found[N - 1], re.IGNORECASE) is not None
+    parts = sentences(text)
+    return len(parts) >= N and re.search(rf"\b{re.escape(word)}\b", parts[N - 1], re.IGNORECASE) is not None
 
 
 def _alliterative(sentence: str) -> int:
@@ -40,7 +38,7 @@ def _alliterative(sentence: str) -> int:
 
 
 KINDS = {
-    "sentence:alliteration_increment": Kind(alliteration_increment, needs=("punkt",)),
-    "sentence:increment": Kind(increment, {"small_n": number}, needs=("punkt",)),
-    "sentence:keyword": Kind(keyword, {"word": text, "N": position}, needs=("punkt",)),
+    "sentence:alliteration_increment": of_text(alliteration_increment, needs=("punkt",)),
+    "sentence:increment": of_text(increment, {"small_n": number}, needs=("punkt",)),
+    "sentence:keyword": of_text(keyword, {"word": text, "N": position}, needs=("punkt",)),
 }

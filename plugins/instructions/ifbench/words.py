@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from aftertrain.plugins.instructions.ifbench import tagger
 from aftertrain.plugins.instructions.ifbench.characters import EDGES, PUNCTUATION, without_punctuation
-from aftertrain.plugins.instructions.ifbench.kind import Kind, number, position
-from aftertrain.plugins.instructions.ifbench.kind import keyword as word_of
+from aftertrain.plugins.instructions.kind import keyword as word_of
+from aftertrain.plugins.instructions.kind import number, of_text, position
 from aftertrain.plugins.instructions.resources import sentences
 from aftertrain.plugins.instructions.resources import words as tokens
 
@@ -111,19 +111,19 @@ def words_position(text: str, keyword: str) -> bool:
 
 
 KINDS = {
-    "words:alphabet": Kind(alphabet),
-    "words:consonants": Kind(consonants),
-    "words:keywords_specific_position": Kind(
+    "words:alphabet": of_text(alphabet),
+    "words:consonants": of_text(consonants),
+    "words:keywords_specific_position": of_text(
         keywords_specific_position, {"keyword": word_of, "n": position, "m": position}, needs=("punkt",)
     ),
-    "words:last_first": Kind(last_first, needs=("punkt",)),
-    "words:no_consecutive": Kind(no_consecutive),
-    "words:odd_even_syllables": Kind(odd_even_syllables, needs=("syllapy",)),
-    "words:palindrome": Kind(palindrome),
-    "words:paragraph_last_first": Kind(paragraph_last_first),
-    "words:prime_lengths": Kind(prime_lengths),
-    "words:repeats": Kind(repeats, {"small_n": number}),
-    "words:start_verb": Kind(start_verb, needs=("punkt", "tagger")),
-    "words:vowel": Kind(vowel),
-    "words:words_position": Kind(words_position, {"keyword": word_of}, needs=("punkt",)),
+    "words:last_first": of_text(last_first, needs=("punkt",)),
+    "words:no_consecutive": of_text(no_consecutive),
+    "words:odd_even_syllables": of_text(odd_even_syllables, needs=("syllapy",)),
+    "words:palindrome": of_text(palindrome),
+    "words:paragraph_last_first": of_text(paragraph_last_first),
+    "words:prime_lengths": of_text(prime_lengths),
+    "words:repeats": of_text(repeats, {"small_n": number}),
+    "words:start_verb": of_text(start_verb, needs=("punkt", "tagger")),
+    "words:vowel": of_text(vowel),
+    "words:words_position": of_text(words_position, {"keyword": word_of}, needs=("punkt",)),
 }

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from aftertrain.core.errors import unknown
-from aftertrain.plugins.instructions.ifeval.arguments import Check, Kind, Unusable, number, one_of, text, texts
-from aftertrain.plugins.instructions.ifeval.reply import Reply
+from aftertrain.plugins.instructions.kind import Check, Instruction, Kind, Unusable, make, one_of, text, texts, whole
+from aftertrain.plugins.instructions.reply import Reply
 
 CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _CODES = "ar bg bn de en es fa fi fr gu he hi it ja kn ko ml mr ne pa pl pt ru sw ta te th uk ur vi"
@@ -258,33 +259,43 @@ def _quotation() -> Check:
 
 KINDS: dict[str, Kind] = {
     "change_case:capital_word_frequency": Kind(
-        _capital_words, {"capital_frequency": number, "capital_relation": _relation}
+        _capital_words, {"capital_frequency": whole, "capital_relation": _relation}
     ),
-    "change_case:english_capital": Kind(_capital, {}),
-    "change_case:english_lowercase": Kind(_lowercase, {}),
+    "change_case:english_capital": Kind(_capital),
+    "change_case:english_lowercase": Kind(_lowercase),
     "combination:repeat_prompt": Kind(_repeat, {"prompt_to_repeat": text}),
-    "combination:two_responses": Kind(_two_responses, {}),
-    "detectable_content:number_placeholders": Kind(_placeholders, {"num_placeholders": number}),
+    "combination:two_responses": Kind(_two_responses),
+    "detectable_content:number_placeholders": Kind(_placeholders, {"num_placeholders": whole}),
     "detectable_content:postscript": Kind(_postscript, {"postscript_marker": text}),
-    "detectable_format:constrained_response": Kind(_choice, {}),
-    "detectable_format:json_format": Kind(_json, {}),
-    "detectable_format:multiple_sections": Kind(_sections, {"section_spliter": text, "num_sections": number}),
-    "detectable_format:number_bullet_lists": Kind(_bullets, {"num_bullets": number}),
-    "detectable_format:number_highlighted_sections": Kind(_highlights, {"num_highlights": number}),
-    "detectable_format:title": Kind(_title, {}),
+    "detectable_format:constrained_response": Kind(_choice),
+    "detectable_format:json_format": Kind(_json),
+    "detectable_format:multiple_sections": Kind(_sections, {"section_spliter": text, "num_sections": whole}),
+    "detectable_format:number_bullet_lists": Kind(_bullets, {"num_bullets": whole}),
+    "detectable_format:number_highlighted_sections": Kind(_highlights, {"num_highlights": whole}),
+    "detectable_format:title": Kind(_title),
     "keywords:existence": Kind(_existence, {"keywords": texts}),
     "keywords:forbidden_words": Kind(_forbidden, {"forbidden_words": texts}),
-    "keywords:frequency": Kind(_frequency, {"keyword": text, "frequency": number, "relation": _relation}),
-    "keywords:letter_frequency": Kind(_letter, {"letter": text, "let_frequency": number, "let_relation": _relation}),
+    "keywords:frequency": Kind(_frequency, {"keyword": text, "frequency": whole, "relation": _relation}),
+    "keywords:letter_frequency": Kind(_letter, {"letter": text, "let_frequency": whole, "let_relation": _relation}),
     "language:response_language": Kind(_language, {"language": text}),
     "length_constraints:nth_paragraph_first_word": Kind(
-        _nth_paragraph, {"num_paragraphs": number, "nth_paragraph": number, "first_word": text}
+        _nth_paragraph, {"num_paragraphs": whole, "nth_paragraph": whole, "first_word": text}
     ),
-    "length_constraints:number_paragraphs": Kind(_paragraphs, {"num_paragraphs": number}),
-    "length_constraints:number_sentences": Kind(_sentences, {"num_sentences": number, "relation": _relation}),
-    "length_constraints:number_words": Kind(_words, {"num_words": number, "relation": _relation}),
-    "punctuation:no_comma": Kind(_no_comma, {}),
+    "length_constraints:number_paragraphs": Kind(_paragraphs, {"num_paragraphs": whole}),
+    "length_constraints:number_sentences": Kind(_sentences, {"num_sentences": whole, "relation": _relation}),
+    "length_constraints:number_words": Kind(_words, {"num_words": whole, "relation": _relation}),
+    "punctuation:no_comma": Kind(_no_comma),
     "startend:end_checker": Kind(_end, {"end_phrase": text}),
-    "startend:quotation": Kind(_quotation, {}),
+    "startend:quotation": Kind(_quotation),
 }
 """For each instruction id, its check and its arguments."""
+
+
+def instruction(name: str, given: Mapping[str, Any], *, of_answer: bool = False) -> Instruction:
+    """One instruction. As in the reference, arguments that are null, 0 or empty count as not given.
+
+    Raises:
+        Unusable: it is unknown, or an argument is missing or wrong.
+    """
+    arguments = {argument: value for argument, value in given.items() if value}
+    return Instruction(name, make(KINDS, name, arguments), of_answer)

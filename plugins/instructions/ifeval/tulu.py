@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from aftertrain.core.errors import unknown
 from aftertrain.plugins.instructions import resources
-from aftertrain.plugins.instructions.ifeval.arguments import Check, Kind, Unusable, number, one_of, text, texts
 from aftertrain.plugins.instructions.ifeval.google import parses, placeholders
-from aftertrain.plugins.instructions.ifeval.reply import Reply
+from aftertrain.plugins.instructions.kind import Check, Kind, Unusable, one_of, text, texts, whole
+from aftertrain.plugins.instructions.reply import Reply
 
 _quantifier = one_of("at least", "around", "at most")
 _WORD = re.compile(r"\w+")
@@ -98,8 +98,8 @@ def _paragraphs(N: int, first_word: str, i: int) -> Check:
 
 def _postscript(postscript_marker: str) -> Check:
     def check(reply: Reply) -> bool:
-        _, found, rest = reply.text.partition(postscript_marker)
-        return len((found + rest).strip()) > len(postscript_marker)
+        _, marker, rest = reply.text.partition(postscript_marker)
+        return len((marker + rest).strip()) > len(postscript_marker)
 
     return check
 
@@ -188,27 +188,27 @@ FUNCTIONS: dict[str, Kind] = {
     "validate_choice": Kind(_choice, {"options": texts}),
     "validate_end": Kind(_end, {"end_phrase": text}),
     "validate_forbidden_words": Kind(_forbidden, {"forbidden_words": texts}),
-    "validate_frequency_capital_words": Kind(_capital_words, {"N": number, "quantifier": _quantifier}),
-    "validate_highlighted_sections": Kind(_highlights, {"N": number}),
-    "validate_json_format": Kind(_json, {}),
-    "validate_lowercase": Kind(_lowercase, {}),
-    "validate_no_commas": Kind(_no_commas, {}),
-    "validate_paragraphs": Kind(_paragraphs, {"N": number, "first_word": text, "i": number}),
-    "validate_placeholders": Kind(_placeholders, {"N": number}),
-    "validate_quotation": Kind(_quotation, {}),
+    "validate_frequency_capital_words": Kind(_capital_words, {"N": whole, "quantifier": _quantifier}),
+    "validate_highlighted_sections": Kind(_highlights, {"N": whole}),
+    "validate_json_format": Kind(_json),
+    "validate_lowercase": Kind(_lowercase),
+    "validate_no_commas": Kind(_no_commas),
+    "validate_paragraphs": Kind(_paragraphs, {"N": whole, "first_word": text, "i": whole}),
+    "validate_placeholders": Kind(_placeholders, {"N": whole}),
+    "validate_quotation": Kind(_quotation),
     "validate_repeat_prompt": Kind(_repeat, {"original_prompt": text}),
     "validate_response_language": Kind(_language, {"language": text}),
-    "validate_sections": Kind(_sections, {"N": number, "section_splitter": text}),
-    "validate_title": Kind(_title, {}),
-    "validate_two_responses": Kind(_two_responses, {}),
-    "validate_uppercase": Kind(_uppercase, {}),
-    "validate_word_constraint": Kind(_words, {"N": number, "quantifier": _quantifier}),
-    "verify_bullet_points": Kind(_bullets, {"N": number}),
-    "verify_keyword_frequency": Kind(_keyword_frequency, {"word": text, "N": number}),
+    "validate_sections": Kind(_sections, {"N": whole, "section_splitter": text}),
+    "validate_title": Kind(_title),
+    "validate_two_responses": Kind(_two_responses),
+    "validate_uppercase": Kind(_uppercase),
+    "validate_word_constraint": Kind(_words, {"N": whole, "quantifier": _quantifier}),
+    "verify_bullet_points": Kind(_bullets, {"N": whole}),
+    "verify_keyword_frequency": Kind(_keyword_frequency, {"word": text, "N": whole}),
     "verify_keywords": Kind(_keywords, {"keyword_list": texts}),
-    "verify_letter_frequency": Kind(_letter_frequency, {"letter": text, "N": number}),
-    "verify_paragraph_count": Kind(_paragraph_count, {"N": number}),
+    "verify_letter_frequency": Kind(_letter_frequency, {"letter": text, "N": whole}),
+    "verify_paragraph_count": Kind(_paragraph_count, {"N": whole}),
     "verify_postscript": Kind(_postscript, {"postscript_marker": text}),
-    "verify_sentence_constraint": Kind(_sentences, {"N": number, "quantifier": _quantifier}),
+    "verify_sentence_constraint": Kind(_sentences, {"N": whole, "quantifier": _quantifier}),
 }
 """For each function name, its check and its arguments."""

@@ -8,7 +8,8 @@ import pytest
 
 from aftertrain.plugins.instructions.ifbench.names import CAPITALS
 from aftertrain.plugins.instructions.ifbench.truth import KINDS, instructions
-from aftertrain.plugins.instructions.settings import IFBENCH_KINDS
+from aftertrain.plugins.instructions.settings import IFBenchSettings
+from aftertrain.plugins.instructions.verifier import followed
 
 FIVE = {f"keyword{place}": word for place, word in enumerate(("ant", "bee", "cow", "dog", "elk"), 1)}
 TIMES = "ant " + "Bee " * 2 + "cow, " * 3 + "dog " * 5 + "elk " * 7
@@ -161,21 +162,21 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
 
 
 def _followed(id: str, arguments: dict[str, Any], text: str) -> bool:
-    (instruction,) = instructions({"instruction_id_list": [id], "kwargs": [arguments]})
-    return instruction.followed(text)
+    (follows,) = followed(instructions({"instruction_id_list": [id], "kwargs": [arguments]}), text, "strict")
+    return follows
 
 
 @pytest.mark.parametrize(
-    ("id", "arguments", "text", "followed"),
+    ("id", "arguments", "text", "follows"),
     [
-        (id, arguments, text, followed)
+        (id, arguments, text, follows)
         for id, arguments, good, bad in CASES
-        for texts, followed in ((good, True), (bad, False))
+        for texts, follows in ((good, True), (bad, False))
         for text in texts
     ],
 )
-def test_a_reply_follows_its_instruction(id: str, arguments: dict[str, Any], text: str, followed: bool) -> None:
-    assert _followed(id, arguments, text) is followed
+def test_a_reply_follows_its_instruction(id: str, arguments: dict[str, Any], text: str, follows: bool) -> None:
+    assert _followed(id, arguments, text) is follows
 
 
 def test_every_kind_has_cases_of_both_sorts() -> None:
@@ -184,8 +185,11 @@ def test_every_kind_has_cases_of_both_sorts() -> None:
 
 
 def test_the_settings_know_every_kind() -> None:
-    assert set(IFBENCH_KINDS) == set(KINDS)
+    weights = dict.fromkeys([*KINDS, "punctuation:no_comma"], 2.0)
+    assert IFBenchSettings(weights=weights).weights == weights
     assert len(KINDS) == 58 + 4
+    with pytest.raises(ValueError, match="no instruction named 'validate_title'"):
+        IFBenchSettings(weights={"validate_title": 1.0})
 
 
 @pytest.mark.parametrize(("id", "arguments"), [(id, arguments) for id, arguments, _, _ in CASES])

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.plugins.instructions import resources
 from aftertrain.plugins.instructions.ifeval.google import KINDS, placeholders
-from aftertrain.plugins.instructions.ifeval.reply import Reply
 from aftertrain.plugins.instructions.ifeval.tulu import FUNCTIONS
-from aftertrain.plugins.instructions.ifeval.verifier import IFEval, followed, instructions
+from aftertrain.plugins.instructions.ifeval.verifier import IFEval, instructions
+from aftertrain.plugins.instructions.reply import Reply
 from aftertrain.plugins.instructions.score import score
-from aftertrain.plugins.instructions.settings import IFEVAL_KINDS, TULU_FUNCTIONS, IFEvalSettings
+from aftertrain.plugins.instructions.settings import IFEvalSettings
 from aftertrain.plugins.instructions.variants import variants
+from aftertrain.plugins.instructions.verifier import followed
 
 ENGLISH = "the quick brown fox jumps over the lazy dog and runs away from the angry farmer"
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und läuft vor dem Bauern davon."
@@ -238,9 +239,12 @@ def test_each_function_of_tulu(name: str, arguments: dict[str, Any], right: list
         assert followed(instructions(json.dumps(truth)), response, "strict") == [False], response
 
 
-def test_every_kind_and_function_has_a_case_and_a_name_in_the_settings() -> None:
-    assert {case[0] for case in KIND_CASES} == set(KINDS) == set(IFEVAL_KINDS)
-    assert {case[0] for case in TULU_CASES} == set(FUNCTIONS) == set(TULU_FUNCTIONS)
+def test_every_kind_and_function_has_a_case_and_may_have_a_weight() -> None:
+    assert {case[0] for case in KIND_CASES} == set(KINDS)
+    assert {case[0] for case in TULU_CASES} == set(FUNCTIONS)
+    assert (len(KINDS), len(FUNCTIONS)) == (25, 25)
+    weights = dict.fromkeys([*KINDS, *FUNCTIONS, "count:numbers"], 2.0)
+    assert IFEvalSettings(weights=weights).weights == weights
 
 
 def test_a_constraint_judges_the_answer_after_the_thinking() -> None:
@@ -309,6 +313,8 @@ def test_weights_near_the_largest_float_are_weights() -> None:
     [
         ({"punctuation:no_coma": 1}, "Did you mean 'punctuation:no_comma'"),
         ({"validate_titel": 1}, "Did you mean 'validate_title'"),
+        ({"count:number": 1}, "Did you mean 'count:numbers'"),
+        ({"x": 1}, "There are: change_case:"),
         ({"punctuation:no_comma": -1}, "greater than or equal to 0"),
         ({"punctuation:no_comma": float("inf")}, "finite"),
     ],
@@ -326,23 +332,29 @@ def test_wrong_weights_are_told_before_anything_runs(weights: dict[str, float], 
         ("no JSON", "is no JSON"),
         ("[" * 100_000, "neither JSON"),
         ("[1]", "entry 1 of the ground truth must be a mapping"),
-        ({}, "must be lists"),
+        ({}, "instruction_id_list must be a list, not NoneType"),
         ({"instruction_id_list": [], "kwargs": []}, "is empty"),
         ({"instruction_id_list": ["punctuation:no_comma"], "kwargs": []}, "1 in instruction_id_list, but 0 in kwargs"),
         ({"instruction_id_list": ["punctuation:no_comma"], "kwargs": [[]]}, "must be a mapping"),
         ({"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], "kwarg": 1}, "'kwarg'"),
         (_google("punctuation:no_comas"), "Did you mean 'punctuation:no_comma'"),
-        (_google("punctuation:no_comma", num_words=3), "it takes none"),
-        (_google("length_constraints:number_words", num_word=3, relation="at least"), "did you mean 'num_words'"),
+        (_google("punctuation:no_comma", num_words=3), "no argument named 'num_words'. There are none."),
+        (_google("length_constraints:number_words", num_word=3, relation="at least"), "Did you mean 'num_words'"),
         (_google("length_constraints:number_words", num_words=3), "lacks relation"),
         (_google("length_constraints:number_words", num_words=0, relation="at least"), "lacks num_words"),
-        (_google("length_constraints:number_words", num_words=-3, relation="at least"), "from 0, not -3"),
+        (
+            _google("length_constraints:number_words", num_words=-3, relation="at least"),
+            "from 0 on, not -3",
+        ),
         (_google("length_constraints:number_words", num_words=True, relation="at least"), "not True"),
         (_google("length_constraints:number_words", num_words=2.5, relation="at least"), "not 2.5"),
         (_google("length_constraints:number_words", num_words=float("inf"), relation="at least"), "not inf"),
         (_google("length_constraints:number_words", num_words="3", relation="at least"), "not '3'"),
         (_google("length_constraints:number_words", num_words=3, relation="at most"), "not 'at most'"),
-        (_google("keywords:existence", keywords="cat"), "list of texts, not 'cat'"),
+        (
+            _google("keywords:existence", keywords="cat"),
+            "not empty, not 'cat'",
+        ),
         (_google("keywords:existence", keywords=["(cat"]), "is no regular expression"),
         (_google("keywords:frequency", keyword="c++d", frequency=1, relation=["at least"]), "must be one of"),
         (_google("keywords:letter_frequency", letter="ab", let_frequency=1, let_relation="at least"), "one character"),
@@ -354,7 +366,7 @@ def test_wrong_weights_are_told_before_anything_runs(weights: dict[str, float], 
         ({"func_name": "validate_titel"}, "Did you mean 'validate_title'"),
         ({"func_name": ["validate_title"]}, "no instruction named"),
         ({"func_name": "validate_end"}, "lacks end_phrase"),
-        ({"func_name": "validate_title", "N": 1}, "has no argument 'N'"),
+        ({"func_name": "validate_title", "N": 1}, "no argument named 'N'"),
         ({"func_name": "validate_word_constraint", "N": 1, "quantifier": "exactly"}, "not 'exactly'"),
         ({"func_name": "verify_letter_frequency", "N": 1, "letter": "ab"}, "one character"),
         ({"func_name": "validate_paragraphs", "N": 1, "first_word": "a", "i": 2}, "from 1 to N (1), not 2"),

@@ -13,7 +13,8 @@ import pytest
 
 from aftertrain.plugins.instructions import resources
 from aftertrain.plugins.instructions.ifeval.google import KINDS
-from aftertrain.plugins.instructions.ifeval.verifier import followed, instructions
+from aftertrain.plugins.instructions.ifeval.verifier import instructions
+from aftertrain.plugins.instructions.verifier import followed
 
 pytestmark = [
     pytest.mark.slow,

@@ -59,7 +59,7 @@ class Reply:
         if self.ascii and not _CAPITAL.search(self.text):
             return 0
         sentences = resources.each_sentence(self.text)
-        likely = (one for one in sentences if not one.isascii() or _CAPITAL.search(one))
+        likely = (sentence for sentence in sentences if not sentence.isascii() or _CAPITAL.search(sentence))
         capitals = (word for sentence in likely for word in treebank_words(sentence) if word.isupper())
         return sum(1 for _ in itertools.islice(capitals, most))
 
