@@ -65,8 +65,8 @@ class Asker:
         if self.settings.transcript is not None:
             add_lines(self.settings.transcript, [])
 
-    def ask(self, questions: Sequence[Question], read: Callable[[str], str | None]) -> list[Answer | Verdict]:
-        """An answer to each question, or the verdict on a case that could not be asked about.
+    def ask(self, asked: Sequence[Question | Verdict], read: Callable[[str], str | None]) -> list[Answer | Verdict]:
+        """An answer to each question, or the verdict on a case that was not, or could not be, asked about.
 
         Args:
             read: what is looked for in a reply; None has it asked again, up to `retries` times.
@@ -75,25 +75,24 @@ class Asker:
             ModelError: the model cannot be loaded.
         """
         with self._lock:
-            answers: list[Answer | Verdict] = [Answer()] * len(questions)
+            answers: list[Answer | Verdict] = [entry if isinstance(entry, Verdict) else Answer() for entry in asked]
             for attempt in range(self.settings.retries + 1):
                 unanswered = [
-                    (n, answer)
-                    for n, answer in enumerate(answers)
-                    if isinstance(answer, Answer) and answer.found is None
+                    (place, question, answer)
+                    for place, (question, answer) in enumerate(zip(asked, answers, strict=True))
+                    if isinstance(question, Question) and isinstance(answer, Answer) and answer.usable is None
                 ]
-                if not unanswered:
-                    break
-                replies = self._replies([questions[n] for n, _ in unanswered], attempt)
-                for (n, before), reply in zip(unanswered, replies, strict=True):
-                    answers[n] = reply if isinstance(reply, Verdict) else self._added(before, reply, read(reply.text))
+                replies = self._replies([question for _, question, _ in unanswered], attempt)
+                for (place, _, before), reply in zip(unanswered, replies, strict=True):
+                    if isinstance(reply, Verdict):
+                        answers[place] = reply
+                    else:
+                        spent = before.spent.with_reply(reply, self.settings.prices)
+                        answers[place] = Answer(reply.text, read(reply.text), spent)
             return answers
 
     def record(
-        self,
-        asked: Sequence[Question | Verdict],
-        answers: Sequence[Answer | Verdict],
-        verdicts: Sequence[Verdict],
+        self, asked: Sequence[Question | Verdict], answers: Sequence[Answer | Verdict], verdicts: Sequence[Verdict]
     ) -> None:
         """Add what was asked, said and judged to the transcript, if one is kept; what was never asked is left out."""
         if self.settings.transcript is None:
@@ -177,28 +176,10 @@ class Asker:
         return replies
 
     def _keep(self, key: _Key, reply: Completion) -> None:
-        prompt, said = len(reply.prompt_ids), len(reply.token_ids)
-        self.spent = replace(
-            self.spent,
-            calls=self.spent.calls + 1,
-            prompt_tokens=self.spent.prompt_tokens + prompt,
-            reply_tokens=self.spent.reply_tokens + said,
-            cost=self.spent.cost + self._cost(prompt, said),
-        )
+        self.spent = self.spent.with_reply(reply, self.settings.prices)
         self._kept[key] = reply
-        while len(self._kept) > KEPT:
+        if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-
-    def _added(self, before: Answer, reply: Completion, parsed: str | None) -> Answer:
-        prompt, said = len(reply.prompt_ids), len(reply.token_ids)
-        return Answer(
-            reply.text,
-            parsed,
-            before.calls + 1,
-            before.prompt_tokens + prompt,
-            before.reply_tokens + said,
-            before.cost + self._cost(prompt, said),
-        )
 
     def _over_budget(self, waiting: int, tokens: int) -> Verdict | None:
         """An error where one more call could pass a limit, calls that are on their way counted at their longest."""
@@ -223,6 +204,3 @@ class Asker:
         name = clean(question.case_id) if sampling.temperature > 0 else ""
         seed = sub_seed(self.settings.seed, "ask", attempt, name, question.text)
         return question.text, question.add_special, seed
-
-    def _cost(self, prompt: int, reply: int) -> float:
-        return (prompt * self.settings.prices.prompt + reply * self.settings.prices.reply) / 1e6

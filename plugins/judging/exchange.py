@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aftertrain.core.records import Completion
+    from aftertrain.plugins.judging.settings import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +26,27 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said to one question, retries included.
+class Spent:
+    """What replies took. Those from the cache (`from_cache`) cost nothing."""
 
-    Attributes:
-        reply: the last reply's text.
-        found: what `read` made of it; None where it could use none of the replies.
-        calls: replies it took.
-        prompt_tokens: of all of them, as are `reply_tokens` and `cost`.
-    """
-
-    reply: str = ""
-    found: str | None = None
     calls: int = 0
     prompt_tokens: int = 0
     reply_tokens: int = 0
     cost: float = 0.0
+    from_cache: int = 0
 
-    @property
-    def told(self) -> str:
+    def with_reply(self, reply: Completion, prices: Prices) -> Spent:
+        """The same and one reply more."""
+        prompt, tokens = len(reply.prompt_ids), len(reply.token_ids)
+        return replace(
+            self,
+            calls=self.calls + 1,
+            prompt_tokens=self.prompt_tokens + prompt,
+            reply_tokens=self.reply_tokens + tokens,
+            cost=self.cost + (prompt * prices.prompt + tokens * prices.reply) / 1e6,
+        )
+
+    def __str__(self) -> str:
         """Calls, tokens and cost in words."""
         calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
         cost = f", cost {self.cost:.6g}" if self.cost else ""
@@ -47,11 +54,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What has been asked for so far. Replies from the cache (`from_cache`) cost nothing."""
+class Answer:
+    """What the model said to one question.
 
-    calls: int = 0
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    cost: float = 0.0
-    from_cache: int = 0
+    Attributes:
+        reply: the last reply's text.
+        usable: what was looked for in it; None where no reply holds it.
+        spent: on all replies, retries included.
+    """
+
+    reply: str = ""
+    usable: str | None = None
+    spent: Spent = Spent()

@@ -87,14 +87,13 @@ class AskingSettings(AnswerSettings):
 
     def without_use(self) -> dict[str, Unused]:
         """What is for drawn replies, where all are greedy; what is for greedy ones, where they are drawn."""
-        found = super().without_use()
+        idle = super().without_use()
         if self.sampling.temperature > 0:
-            found["retry_temperature"] = Unused(
-                "it is for greedy sampling, and sampling has a temperature", ("sampling",)
-            )
+            reason = "it is for greedy sampling, and sampling has a temperature"
+            idle["retry_temperature"] = Unused(reason, ("sampling",))
         elif self.retries == 0:
-            found["seed"] = Unused("all replies are greedy", ("sampling", "retries"))
-        return found
+            idle["seed"] = Unused("all replies are greedy", ("sampling", "retries"))
+        return idle
 
 
 class ParseSettings(Settings):
@@ -149,11 +148,16 @@ class JudgeSettings(AskingSettings):
 
     def without_use(self) -> dict[str, Unused]:
         """Further the chat template, where the template is the whole prompt."""
-        found = super().without_use()
+        idle = super().without_use()
+        if not self.in_chat:
+            idle["chat_template"] = Unused("the template is the whole prompt (chat: false)", ("chat", "template"))
+        return idle
+
+    @property
+    def in_chat(self) -> bool:
+        """Whether the template is a user's message, and not the whole prompt."""
         ready = templates.READY.get(self.template)
-        if not (self.chat if self.chat is not None else ready is None or ready.chat):
-            found["chat_template"] = Unused("the template is the whole prompt (chat: false)", ("chat", "template"))
-        return found
+        return self.chat if self.chat is not None else ready is None or ready.chat
 
     @model_validator(mode="after")
     def _template_and_parse_fit(self) -> Self:

@@ -147,24 +147,23 @@ def check(template: str) -> None:
     Raises:
         ValueError: its syntax is wrong, or it uses a variable that there is not; says which and where.
     """
-    from jinja2 import TemplateSyntaxError, meta
+    from jinja2 import TemplateSyntaxError
 
     try:
-        tree = _environment().parse(template)
+        variables = used(template)
     except TemplateSyntaxError as error:
         raise ValueError(f"the template's line {error.lineno}: {error.message}") from None
-    strange = sorted(meta.find_undeclared_variables(tree) - set(VARIABLES))
-    if strange:
+    if strange := sorted(variables - set(VARIABLES)):
         raise ValueError("; ".join(f"the template: {unknown('variable', name, VARIABLES)}" for name in strange))
-    if not {"response", "prompt"} & meta.find_undeclared_variables(tree):
+    if not {"response", "prompt"} & variables:
         raise ValueError("the template shows the judge neither {{ response }} nor {{ prompt }}")
 
 
-def uses(template: str, variable: str) -> bool:
-    """Whether a template looks at a variable."""
+def used(template: str) -> set[str]:
+    """The variables that a template looks at."""
     from jinja2 import meta
 
-    return variable in meta.find_undeclared_variables(_environment().parse(template))
+    return meta.find_undeclared_variables(_environment().parse(template))
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,6 @@ def add_lines(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 def line(question: Question, answer: Answer, verdict: Verdict) -> dict[str, Any]:
     """One question with its reply, what it took, and the verdict."""
-    return {
-        "id": question.case_id,
-        "prompt": question.text,
-        "reply": answer.reply,
-        "calls": answer.calls,
-        "prompt_tokens": answer.prompt_tokens,
-        "reply_tokens": answer.reply_tokens,
-        "cost": answer.cost,
-        "outcome": verdict.outcome,
-        "value": verdict.value,
-        "extracted": verdict.extracted,
-        "detail": verdict.detail,
-    }
+    spent = asdict(answer.spent)
+    del spent["from_cache"]
+    return {"id": question.case_id, "prompt": question.text, "reply": answer.reply, **spent, **asdict(verdict)}
