@@ -109,11 +109,6 @@ def language(text: str) -> str | None:
     return known_languages().detect(text)
 
 
-def languages() -> tuple[str, ...]:
-    """The codes that `language` knows."""
-    return tuple(known_languages().names)
-
-
 def read(name: str, file: str) -> str:
     """A data file's text.
 
@@ -179,6 +174,7 @@ def _punkt() -> Punkt:
 
 @cache
 def known_languages() -> Languages:
+    """langdetect's languages, read from its profiles."""
     import numpy
 
     require("langdetect", used_by="the language of a text")

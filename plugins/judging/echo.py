@@ -37,8 +37,8 @@ class Echo(Generator[Settings]):
 
     def collect(self, timeout: float | None = None) -> list[Completion]:
         """All of them."""
-        done, self._queue = [self._completion(request) for request in self._queue], []
-        return done
+        completions, self._queue = [self._completion(request) for request in self._queue], []
+        return completions
 
     def cancel(self, ids: Iterable[str] | None = None) -> None:
         """Drop requests from the queue."""

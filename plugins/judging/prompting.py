@@ -85,8 +85,8 @@ def _marks(tokenizer: Any) -> list[str]:
     """Texts that the tokenizer takes for special tokens, or for marks of its own in angle or square brackets."""
     added = {str(token.content): bool(token.special) for token in tokenizer.added_tokens_decoder.values()}
     bracketed = (("<", ">"), ("[", "]"))
-    found = [name for name, special in added.items() if special or (name[:1], name[-1:]) in bracketed]
-    return sorted((name for name in found if len(name) > 1 and name.strip()), key=lambda name: (-len(name), name))
+    marks = [name for name, special in added.items() if special or (name[:1], name[-1:]) in bracketed]
+    return sorted((name for name in marks if len(name) > 1 and name.strip()), key=lambda name: (-len(name), name))
 
 
 def _longest_prompt(folder: Path, settings: AskingSettings) -> int:

@@ -38,14 +38,7 @@ def boxed(text: str) -> str | None:
     if bare:
         return inside.partition("$")[0]
     _, box, inside = text.rpartition("\\boxed")
-    if not box or not inside.startswith("{"):
-        return None
-    depth = 0
-    for brace in _BRACE.finditer(inside):
-        depth += 1 if brace.group() == "{" else -1
-        if depth == 0:
-            return inside[1 : brace.start()]
-    return None
+    return _braced(inside[1:]) if box and inside.startswith("{") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +60,17 @@ class Box:
 def boxes(text: str) -> list[Box]:
     r"""The last `\boxed{…}` and those before it that are parts of one list: only commas, "and", "or", names and layout
     stand between them."""
-    found: list[Box] = []
+    run: list[Box] = []
     at = text.rfind(_BOX)
-    while at >= 0 and len(found) < _MOST_BOXES and (box := _box_at(text, at)):
-        between = text[box.end : found[0].start] if found else ""
+    while at >= 0 and len(run) < _MOST_BOXES and (box := _box_at(text, at)):
+        between = text[box.end : run[0].start] if run else ""
         if len(between) > _LONGEST_BETWEEN or not _BETWEEN.fullmatch(between):
             break
         if between.strip() and not _SEPARATOR.search(between):
             break
-        found.insert(0, box)
+        run.insert(0, box)
         at = text.rfind(_BOX, 0, at)
-    return found
+    return run
 
 
 def signed(text: str, box: Box) -> str:
@@ -91,13 +84,21 @@ def signed(text: str, box: Box) -> str:
 
 
 def _box_at(text: str, start: int) -> Box | None:
-    inside = text[start + len(_BOX) : start + len(_BOX) + _LONGEST_BOX]
+    first = start + len(_BOX)
+    inside = _braced(text[first : first + _LONGEST_BOX])
+    if inside is None:
+        return None
+    name = _NAME_BEFORE.search(text, max(0, start - 20), start)
+    return Box(start, first + len(inside) + 1, inside, name[1] if name else "")
+
+
+def _braced(text: str) -> str | None:
+    """What stands before the brace that closes one opened before the text."""
     depth = 1
-    for brace in _BRACE.finditer(inside):
+    for brace in _BRACE.finditer(text):
         depth += 1 if brace.group() == "{" else -1
         if depth == 0:
-            name = _NAME_BEFORE.search(text, max(0, start - 20), start)
-            return Box(start, start + len(_BOX) + brace.end(), inside[: brace.start()], name[1] if name else "")
+            return text[: brace.start()]
     return None
 
 
@@ -138,15 +139,15 @@ def final_line(text: str) -> str | None:
         last = line
     if last is None:
         return None
-    said = _plain(last[1])
-    if not said and (displayed := _NEXT_FORMULA.match(text, last.end())):
+    answer = _plain(last[1])
+    if not answer and (displayed := _NEXT_FORMULA.match(text, last.end())):
         return str(displayed[1] or displayed[2]).strip()
-    if not said and (following := _NEXT_LINE.match(text, last.end())):
-        said = _plain(following[1])
-    formulas = _FORMULAS.findall(said[:_LONGEST_LINE])
+    if not answer and (following := _NEXT_LINE.match(text, last.end())):
+        answer = _plain(following[1])
+    formulas = _FORMULAS.findall(answer[:_LONGEST_LINE])
     if len(formulas) == 1:
         return str(next(filter(None, formulas[0]))).strip()
-    return said or None
+    return answer or None
 
 
 _LONGEST_LINE = 1_000

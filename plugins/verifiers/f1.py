@@ -13,7 +13,7 @@ from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import F1Settings
-from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
+from aftertrain.plugins.verifiers.string import PREPARE, SHOWN, aliases, no_alias
 
 
 class TokenF1(Verifier[F1Settings]):
@@ -29,19 +29,17 @@ class TokenF1(Verifier[F1Settings]):
         truths = aliases(case.ground_truth)
         if truths is None:
             return no_alias(case.ground_truth)
-        words = self._words(case.response)
+        prepare = PREPARE[self.settings.normalize]
+        words = prepare(case.response).split()
         best, matched = -1.0, ""
         for truth in truths:
-            wanted = self._words(truth)
+            wanted = prepare(truth).split()
             value = overlap(words, wanted)
             if not words and not wanted:
                 value = float(not truth.strip() or truth.strip() == case.response.strip())
             if value > best:
                 best, matched = value, truth
         return Verdict.scored(best, " ".join(words)[:SHOWN], f"best with {matched[:SHOWN]!r}")
-
-    def _words(self, text: str) -> list[str]:
-        return (squad_normalise(text) if self.settings.normalize == "squad" else text).split()
 
 
 def overlap(words: Sequence[str], wanted: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ from aftertrain.core.records import Thoughts, Verdict, VerificationCase
 from aftertrain.core.text.answer import begun, marked
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.verifiers.settings import FormatSettings
-from aftertrain.plugins.verifiers.string import SHOWN
+from aftertrain.plugins.verifiers.string import SHOWN, not_json
 
 
 class Format(Verifier[FormatSettings]):
@@ -26,8 +26,8 @@ class Format(Verifier[FormatSettings]):
         return [self._verdict(case) for case in cases]
 
     def _verdict(self, case: VerificationCase) -> Verdict:
-        if not isinstance(case.ground_truth, str | int | float | list | dict | None):
-            return Verdict.error(f"the ground truth must be JSON, or null, not {type(case.ground_truth).__name__}")
+        if wrong := not_json(case.ground_truth):
+            return wrong
         settings, reply = self.settings, self._reply(case)
         demands: dict[str, bool] = {}
         contents = None

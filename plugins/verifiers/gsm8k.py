@@ -55,7 +55,7 @@ class GSM8K(Verifier[GSM8KSettings]):
     def _same_text(self, case: VerificationCase) -> Verdict:
         truth = _reference(case.ground_truth)
         if truth is None or _value(truth) is None:
-            return _no_reference(case.ground_truth)
+            return no_reference(case.ground_truth)
         match = self._match(case.response)
         if match is None:
             return self._no_answer()
@@ -66,7 +66,7 @@ class GSM8K(Verifier[GSM8KSettings]):
     def _same_value(self, case: VerificationCase) -> Verdict:
         wanted = wanted_value(case.ground_truth)
         if wanted is None:
-            return _no_reference(case.ground_truth)
+            return no_reference(case.ground_truth)
         response = latex(case.response)
         match = self._match(response)
         if match is None:
@@ -106,7 +106,8 @@ def _last(pattern: re.Pattern[str], text: str, commas: bool = True) -> re.Match[
     return None
 
 
-def _no_reference(truth: JSON) -> Verdict:
+def no_reference(truth: JSON) -> Verdict:
+    """The verdict on a case whose ground truth has no value (see `wanted_value`)."""
     shown = repr(truth[:SHOWN]) if isinstance(truth, str) else type(truth).__name__
     return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
 

@@ -141,7 +141,7 @@ def _without(units: Sequence[str], text: str) -> str:
 
 def _indexed_roots(text: str) -> str:
     r"""`\sqrt[3]8` as `\sqrt[3]{8}`. Each bracket is looked for once, however many roots stand before it."""
-    kept, at, end = [], 0, -1
+    pieces, at, end = [], 0, -1
     for root in _ROOT_WITH_INDEX.finditer(text):
         if root.start() < at:
             continue
@@ -151,9 +151,9 @@ def _indexed_roots(text: str) -> str:
             break
         sign = text[end + 1 : end + 2]
         if sign.isalnum() or sign == "_":
-            kept += [text[at : end + 1], "{", sign, "}"]
+            pieces += [text[at : end + 1], "{", sign, "}"]
             at = end + 2
-    return "".join(kept) + text[at:]
+    return "".join(pieces) + text[at:]
 
 
 def _each_line(rule: Callable[[str], str], text: str) -> str:
@@ -168,11 +168,11 @@ def _in_dollars(line: str) -> str:
 
 def _unwrap(line: str, command: str) -> str:
     r"""Without each `\command{` and the next `}`. Searched by hand: a pattern takes quadratic time without a `}`."""
-    kept, at = [], 0
+    pieces, at = [], 0
     while (start := line.find(command, at)) >= 0 and (end := line.find("}", start + len(command))) >= 0:
-        kept += [line[at:start], line[start + len(command) : end]]
+        pieces += [line[at:start], line[start + len(command) : end]]
         at = end + 1
-    return "".join(kept) + line[at:]
+    return "".join(pieces) + line[at:]
 
 
 def _unbox(line: str) -> str:

@@ -7,7 +7,7 @@ sets, intervals, tuples, matrices, relations, and as factors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _NOTHING = 1e-300
@@ -17,7 +17,7 @@ _NOTHING = 1e-300
 def apart_by_rounding(truth: Any, answer: Any, precision: int) -> bool:
     """Whether two SymPy objects that are equal to `precision` places hold a small number that the other does not."""
     small = 10.0 ** -max(precision / 2, precision - 3)
-    mine, theirs = (list(_values(one)) for one in (truth, answer))
+    mine, theirs = (list(_values(side)) for side in (truth, answer))
     for values, others in ((mine, theirs), (theirs, mine)):
         for value in values:
             if _NOTHING < abs(value) < small and not any(_close(value, other, precision) for other in others):
@@ -37,12 +37,19 @@ def _values(expression: Any) -> Iterator[complex]:
         for entry in expression:
             yield from _values(entry)
     elif isinstance(expression, sympy.Expr) and not isinstance(expression, sympy.MatrixExpr):
-        names = sorted(expression.free_symbols, key=str)
-        point = {name: sympy.Rational(113 + 30 * place, 97) for place, name in enumerate(names)}
-        try:
-            yield complex(expression.doit().subs(point).evalf())
-        except (TypeError, ValueError, ArithmeticError, AttributeError):
-            return  # infinite, undefined, or a function without a value
+        if (number := at_a_point(expression, expression.free_symbols)) is not None:
+            yield number
     else:
         for part in getattr(expression, "args", ()):
             yield from _values(part)
+
+
+def at_a_point(expression: Any, variables: Iterable[Any]) -> complex | None:
+    """The value for certain values of the variables; None where it is infinite or undefined, or a function has none."""
+    import sympy
+
+    point = {name: sympy.Rational(113 + 30 * place, 97) for place, name in enumerate(sorted(variables, key=str))}
+    try:
+        return complex(expression.doit().subs(point).evalf())
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        return None

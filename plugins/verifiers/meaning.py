@@ -43,19 +43,11 @@ _WORDS = {
     "kilograms": "kg kilogram",
     "litres": "liter litre",
     "gallons": "gallon gal",
-    "north": "north",
-    "south": "south",
-    "east": "east",
-    "west": "west",
-    "increase": "increase",
-    "decrease": "decrease",
-    "more": "more",
-    "less": "less",
-    "profit": "profit",
-    "loss": "loss",
 }
+_DIRECTIONS = ("north", "south", "east", "west", "increase", "decrease", "more", "less", "profit", "loss")
 _UNITS = {
     **{word: {name} for name, words in _WORDS.items() for word in words.split()},
+    **{word: {word} for word in _DIRECTIONS},
     "mph": {"miles", "hours"},
     **{word: {"kilometres", "hours"} for word in ("kmh", "kmph", "kph")},
 }
@@ -136,8 +128,8 @@ def trusted(answer: str, truth: str) -> bool:
 def leftover(skipped: str, read: str) -> bool:
     """Whether Math-Verify, unable to read `skipped`, went on with a part `read` of it and so lost a sign, a digit or an
     operation: `-(x = 4)` became `4`."""
-    before, found, after = skipped.rpartition(read)
-    return bool(found) and bool(_DROPPED_SIGN.search((before + after).replace("**", "")))
+    before, part, after = skipped.rpartition(read)
+    return bool(part) and bool(_DROPPED_SIGN.search((before + after).replace("**", "")))
 
 
 def unordered(answer: str, truth: str) -> list[tuple[str, str]]:
@@ -168,8 +160,8 @@ def _members(text: str) -> list[str]:
 
 
 def _units(text: str) -> set[str]:
-    found = set().union(*(_UNITS[unit.lower()] for unit in _UNIT.findall(text)))
-    return found | {name for name, symbol in _SYMBOLS if symbol.search(text)}
+    words = set().union(*(_UNITS[unit.lower()] for unit in _UNIT.findall(text)))
+    return words | {name for name, symbol in _SYMBOLS if symbol.search(text)}
 
 
 def _scales(text: str) -> set[str]:
@@ -211,7 +203,8 @@ def _same_percent(answer: str, truth: str) -> bool:
 
 def _list_and_number(answer: str, truth: str) -> bool:
     """`1, 234` is two numbers, `1234` one."""
-    return any(_SPACED_LIST.search(one) and "," not in other for one, other in ((answer, truth), (truth, answer)))
+    pairs = ((answer, truth), (truth, answer))
+    return any(_SPACED_LIST.search(listed) and "," not in other for listed, other in pairs)
 
 
 def _whole(text: str) -> bool:

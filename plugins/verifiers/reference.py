@@ -64,8 +64,8 @@ def _answer_of(truth: str) -> str:
     inside = next((part for part in wrapped.groups() if part is not None), "") if wrapped else truth
     if "boxed" in inside and _BOX.search(inside):
         return _boxed_answer(inside)
-    if (said := phrase(truth)) is not None and said.strip("$ "):
-        return said.strip("$ ")
+    if (sentence := phrase(truth)) is not None and sentence.strip("$ "):
+        return sentence.strip("$ ")
     if wrapped and inside.strip():
         return inside.strip()
     if _is_solution(truth):

@@ -17,9 +17,9 @@ from aftertrain.core.text import numeral
 from aftertrain.core.text.answer import judged
 from aftertrain.core.text.notation import latex
 from aftertrain.core.verifier import Verifier, with_special
-from aftertrain.plugins.verifiers.gsm8k import wanted_value
+from aftertrain.plugins.verifiers.gsm8k import no_reference, wanted_value
 from aftertrain.plugins.verifiers.settings import RegexSettings, compiled_pattern
-from aftertrain.plugins.verifiers.string import SHOWN, aliases, no_alias, squad_normalise
+from aftertrain.plugins.verifiers.string import PREPARE, SHOWN, aliases, no_alias, not_json
 
 _TAGGED = re.compile(r"[</?\[](?:seed:)?(?:think|thought|reason)", re.IGNORECASE)
 """In a pattern: it looks at the tags of thoughts itself, so that it gets the reply as it is."""
@@ -72,8 +72,9 @@ class Regex(Verifier[RegexSettings]):
             if value is None:
                 return Verdict.unparsable(f"{matched[:SHOWN]!r} is not a number")
             return Verdict.scored(float(wanted is not None and numeral.same(value, wanted)), matched[:SHOWN], "decimal")
-        answer = self._prepared(matched)
-        equal = any(self._prepared(alias) == answer for alias in aliases(case.ground_truth) or ())
+        prepare = PREPARE[self.settings.normalize]
+        answer = prepare(matched)
+        equal = any(prepare(alias) == answer for alias in aliases(case.ground_truth) or ())
         return Verdict.scored(float(equal), matched[:SHOWN], f"string, {self.settings.normalize}")
 
     def _find(self, response: str) -> str | None:
@@ -86,20 +87,8 @@ class Regex(Verifier[RegexSettings]):
         return None if last is None else last[self._group]
 
     def _wrong_truth(self, truth: JSON) -> Verdict | None:
-        kind = type(truth).__name__
         if self.settings.equality == "search":
-            fits = isinstance(truth, str | int | float | list | dict | None)
-            return None if fits else Verdict.error(f"the ground truth must be JSON, or null, not {kind}")
+            return not_json(truth)
         if self.settings.equality == "string":
             return no_alias(truth) if aliases(truth) is None else None
-        if wanted_value(truth) is None:
-            shown = repr(truth[:SHOWN]) if isinstance(truth, str) else kind
-            return Verdict.error(f"the ground truth must be a number or end in '#### N', not {shown}")
-        return None
-
-    def _prepared(self, text: str) -> str:
-        normalize = self.settings.normalize
-        if normalize == "squad":
-            return squad_normalise(text)
-        stripped = text if normalize == "none" else text.strip()
-        return stripped.lower() if normalize == "lower" else stripped
+        return no_reference(truth) if wanted_value(truth) is None else None

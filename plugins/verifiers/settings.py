@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from aftertrain.core.ground.usage import UsedIf
-from aftertrain.core.settings import Settings
+from aftertrain.core.settings import PositiveInt, Settings
 from aftertrain.core.text.answer import AnswerSettings
 
 
@@ -137,18 +137,16 @@ class FormatSettings(Settings):
         description="Whether the prompt has written the opening of the first of tags, so that the reply lacks it; "
         "null: where the case's prompt or chat template says so.",
     )
-    min_characters: Annotated[int, Field(ge=1)] | None = Field(
+    min_characters: PositiveInt | None = Field(
         None, description="Fewest characters of the whole reply, tags and white space included."
     )
-    max_characters: Annotated[int, Field(ge=1)] | None = Field(
+    max_characters: PositiveInt | None = Field(
         None, description="Most characters of the whole reply, tags and white space included."
     )
-    min_words: Annotated[int, Field(ge=1)] | None = Field(
+    min_words: PositiveInt | None = Field(
         None, description="Fewest words of the whole reply, as white space divides it."
     )
-    max_words: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Most words of the whole reply, as white space divides it."
-    )
+    max_words: PositiveInt | None = Field(None, description="Most words of the whole reply, as white space divides it.")
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="The reply ends with one of these texts, white space after it aside; []: no demand."
     )

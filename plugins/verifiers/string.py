@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.text.answer import judged
@@ -31,15 +31,11 @@ class String(Verifier[StringSettings]):
         truths = aliases(case.ground_truth)
         if truths is None:
             return no_alias(case.ground_truth)
-        reply = self._prepare(case.response)
-        matched = next((alias for alias in truths if self._prepare(alias) == reply), None)
+        prepare = PREPARE[self.settings.normalize]
+        reply = prepare(case.response)
+        matched = next((alias for alias in truths if prepare(alias) == reply), None)
         detail = "no alias matches" if matched is None else f"matches {matched[:SHOWN]!r}"
         return Verdict.scored(float(matched is not None), reply[:SHOWN], detail)
-
-    def _prepare(self, text: str) -> str:
-        if self.settings.normalize == "none":
-            return text
-        return text.strip() if self.settings.normalize == "strip" else squad_normalise(text)
 
 
 def squad_normalise(text: str) -> str:
@@ -49,6 +45,15 @@ def squad_normalise(text: str) -> str:
     'eiffeltower landmark'
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+PREPARE: Mapping[str, Callable[[str], str]] = {
+    "none": str,
+    "strip": str.strip,
+    "lower": lambda text: text.strip().lower(),
+    "squad": squad_normalise,
+}
+"""How texts are prepared before they are compared, by the setting `normalize`."""
 
 
 def aliases(truth: JSON) -> list[str] | None:
@@ -64,3 +69,10 @@ def no_alias(truth: JSON) -> Verdict:
     """The verdict on a case whose ground truth `aliases` cannot read."""
     kind = type(truth).__name__
     return Verdict.error(f"the ground truth must be a string or a list of strings, at least one, not {kind}")
+
+
+def not_json(truth: object) -> Verdict | None:
+    """The verdict on a case whose ground truth, which is not looked at, is not JSON; else None."""
+    if isinstance(truth, str | int | float | list | dict | None):
+        return None
+    return Verdict.error(f"the ground truth must be JSON, or null, not {type(truth).__name__}")

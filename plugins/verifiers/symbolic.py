@@ -32,7 +32,7 @@ from aftertrain.plugins.verifiers.expression import (
     value,
     written,
 )
-from aftertrain.plugins.verifiers.magnitude import apart_by_rounding
+from aftertrain.plugins.verifiers.magnitude import apart_by_rounding, at_a_point
 
 LONGEST_TEXT = 8_000
 MOST_DIGITS = 10_000
@@ -129,9 +129,10 @@ def verdict(truth: str, text: str, rules: Rules) -> bool | None:
     return equal(truth, find(text), rules)
 
 
+@lru_cache(maxsize=KEPT)
 def equal(truth: str, answer: Found | None, rules: Rules) -> bool:
     """Whether what was found equals the truth, by value or as text."""
-    return answer is not None and _equal(truth, answer.candidate, answer.written, rules)
+    return alike(_of_truth(truth), answer, rules)
 
 
 def equal_as_complex(truth: str, answer: Found, rules: Rules) -> bool:
@@ -178,11 +179,6 @@ def _as_numbers(wanted: Found, text: str) -> bool | None:
     return number.equal(wanted.candidate.texts[0], text)
 
 
-@lru_cache(maxsize=KEPT)
-def _equal(truth: str, candidate: Candidate | None, text: str, rules: Rules) -> bool:
-    return alike(_of_truth(truth), Found(candidate, text, "", ()), rules)
-
-
 def alike(truth: Found | None, answer: Found | None, rules: Rules) -> bool:
     """Math-Verify's `verify` of two parsed texts: equal values or equal texts."""
     if truth is None or answer is None:
@@ -220,11 +216,8 @@ def _apart(truth: Any, answer: Any, precision: int) -> bool:
         return False
     if any(side.has(sympy.UnevaluatedExpr) for side in (truth, answer)):
         return False
-    names = sorted(truth.free_symbols | answer.free_symbols, key=lambda name: name.name)
-    point = {name: sympy.Rational(113 + 30 * place, 97) for place, name in enumerate(names)}
-    try:
-        first, second = (complex(side.doit().subs(point).evalf()) for side in (truth, answer))
-    except (TypeError, ValueError, ArithmeticError, AttributeError):
+    first, second = (at_a_point(side, truth.free_symbols | answer.free_symbols) for side in (truth, answer))
+    if first is None or second is None:
         return False
     scale = max(1.0, abs(first), abs(second))
     return math.isfinite(scale) and abs(first - second) > max(1e-6, 2 * 10.0**-precision) * scale

@@ -29,11 +29,12 @@ class TriviaQA(Verifier[TriviaQASettings]):
         if not truths:
             kind = type(case.ground_truth).__name__
             return Verdict.error(f"the ground truth must be a string or a list of strings, one not blank, not {kind}")
-        reply = case.response if self.settings.match == "contains" else comparable(case.response)
+        within = self.settings.match == "contains"
+        reply = case.response if within else comparable(case.response)
         for alias in truths:
-            found = _contained(alias, reply) if self.settings.match == "contains" else _equal(alias, reply)
-            if found is not None:
-                return Verdict.scored(1.0, found[:SHOWN], f"{self.settings.match}, {alias[:SHOWN]!r}")
+            for form in (alias, alias.lower(), alias.capitalize()) if within else (comparable(alias),):
+                if form == reply or (within and form in reply):
+                    return Verdict.scored(1.0, form[:SHOWN], f"{self.settings.match}, {alias[:SHOWN]!r}")
         return Verdict.scored(0.0, reply[:SHOWN], f"{self.settings.match}, no alias matches")
 
 
@@ -44,12 +45,3 @@ def comparable(text: str) -> str:
     ('beatles', '!!!')
     """
     return squad_normalise(text) or text.strip().lower()
-
-
-def _equal(alias: str, reply: str) -> str | None:
-    return reply if comparable(alias) == reply else None
-
-
-def _contained(alias: str, reply: str) -> str | None:
-    """The form of the alias that the reply holds, or None."""
-    return next((form for form in (alias, alias.lower(), alias.capitalize()) if form in reply), None)

@@ -61,8 +61,8 @@ def _letter_frequency(letter: str, N: int) -> Check:
 
 
 def _language(language: str) -> Check:
-    if language not in resources.languages():
-        raise Unusable(unknown("language", language, resources.languages()))
+    if language not in resources.known_languages().names:
+        raise Unusable(unknown("language", language, resources.known_languages().names))
     return lambda reply: reply.language == language
 
 
