@@ -24,13 +24,13 @@ FIELDS = frozenset({"Field", "unhashed"})
 """Functions that declare a setting."""
 
 
-def meaning(tree: ast.Module, *, documented: bool = False) -> str:
+def meaning(tree: ast.Module, *, documented: bool | None = None) -> str:
     """SHA-256 (hex) of a parsed module's meaning; the tree is left as it is.
 
     Args:
-        documented: docstrings and descriptions count, though this module does not read them.
+        documented: whether docstrings and descriptions count; None where this module reads some.
     """
-    form = _Form(documented=documented or reads_documents(tree))
+    form = _Form(documented=reads_documents(tree) if documented is None else documented)
     form.node(tree)
     return hashlib.sha256("".join(form.parts).encode()).hexdigest()
 

@@ -136,9 +136,10 @@ def source_of(path: Path, name: str, text: bytes) -> Source:
     module, _, thing = name.partition(":")
     tree = part(tree, thing) if thing else tree
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    digest = meaning(tree)
+    reads = reads_documents(tree)
+    digest = meaning(tree, documented=reads)
     told = digest if _package(name) == OURS else meaning(tree, documented=True)
-    return Source(digest, tuple(_names(tree.body, package)), tuple(_named(tree.body)), reads_documents(tree), told)
+    return Source(digest, tuple(_names(tree.body, package)), tuple(_named(tree.body)), reads, told)
 
 
 @lru_cache(maxsize=4)

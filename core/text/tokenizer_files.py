@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +28,39 @@ LARGEST = {
 """Bytes of a folder's files that a tokenizer is made of; the largest known tokenizer.json has some 40 million."""
 
 
+_READ: ContextVar[dict[str, PreTrainedTokenizerBase] | None] = ContextVar("tokenizers that were read", default=None)
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it a folder's tokenizer is read once: for what looks often at files that nobody changes meanwhile.
+
+    Who asks for it again is given a copy with settings of its own (its template, say) and the same vocabulary.
+    """
+    token = _READ.set({})
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
 def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model's folder; no code that stands there is run.
 
     Raises:
         ModelError: a file is missing, broken or too large; names it.
     """
+    tokenizers = _READ.get()
+    if tokenizers is None:
+        return _read(folder)
+    if folder not in tokenizers:
+        tokenizers[folder] = _read(folder)
+    tokenizer = copy(tokenizers[folder])
+    vars(tokenizer).update({name: copy(value) for name, value in vars(tokenizer).items() if isinstance(value, dict)})
+    return tokenizer
+
+
+def _read(folder: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     for name, most in LARGEST.items():

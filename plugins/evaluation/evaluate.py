@@ -128,7 +128,14 @@ class Evaluate(Stage[EvaluateSettings]):
             self.builder.build(self.settings.engine).preflight(context.model)
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
-        """Whether every prompt fits; instances, prompt and reply tokens per task."""
+        """Whether every prompt fits; instances, prompt and reply tokens per task; once for stages that ask alike."""
+        asked = self.settings.model_dump_json(exclude={"from_", "compare"})
+        key = f"evaluation by {asked} of {context.model}, {context.chat_template!r}, figures: {context.figures}"
+        if key not in context.found:
+            context.found[key] = self._planned(context)
+        return list(context.found[key])
+
+    def _planned(self, context: PlanContext) -> list[PlanItem]:
         tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
         items = self._too_long(tokenizer, context_window(context.model))
         if context.figures and not any(item.status == "error" for item in items):

@@ -10,10 +10,10 @@ from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.records import Message
 from aftertrain.plugins.training.columns import Fault
 
-SAMPLE = 4_000
+SAMPLE = 2_000
 """Rows that a plan tokenises; of more, every second, fourth, eighth … is kept."""
-CHARACTERS = 16_000_000
-"""Characters that it tokenises, some ten seconds' worth; of longer rows fewer are kept."""
+CHARACTERS = 8_000_000
+"""Characters that it tokenises, some five seconds' worth; of longer rows fewer are kept."""
 TOLD_EVERY = 50_000
 
 

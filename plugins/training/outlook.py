@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 ROWS = {"PreferencePair": "pairs", "Feedback": "replies", "Document": "texts"}
 
 
-def outlook(parts: Parts, context: PlanContext) -> list[PlanItem]:
+def outlook(parts: Parts, context: PlanContext, tokenizer: PreTrainedTokenizerBase) -> list[PlanItem]:
     """Rows, tokens, steps and micro-batches; what is dropped or cut.
 
     Raises:
         DataError: a row cannot be used.
-        ModelError: the tokenizer cannot be used, or does not fit the model.
+        ModelError: the tokenizer does not fit the model.
     """
-    tokenizer = parts.tokenizer(context.model, context.chat_template)
     try:
         look = (_first_window if parts.settings.stream is not None else _all_rows)(parts, context, tokenizer)
     except Unreachable as error:

@@ -84,7 +84,7 @@ class Train(Stage[TrainSettings]):
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         items += [PlanItem("engine", note, "warning") for note in parts.engine.notes()]
-        items += outlook.outlook(parts, context)
+        items += outlook.outlook(parts, context, tokenizer)
         if parts.held_out is not None:
             held_out = Supply(parts, tokenizer).held_out()
             items.append(outlook.validation_item(self.settings, len(held_out.atoms)))

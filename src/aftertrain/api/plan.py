@@ -22,6 +22,7 @@ from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.records import reasons
 from aftertrain.core.run.size import model_items
 from aftertrain.core.stage import BASE, PlanContext
+from aftertrain.core.text.tokenizer_files import read_once
 
 State = Literal["reuse", "resume", "run", "unknown"]
 
@@ -82,6 +83,11 @@ def plan_job(job: Job, told: Callable[[str, str], None] = lambda stage, words: N
     Raises:
         RecipeError: the stages do not form a graph.
     """
+    with read_once():
+        return _planned(job, told)
+
+
+def _planned(job: Job, told: Callable[[str, str], None]) -> PlanReport:
     nodes = build_graph(job.recipe.stages, job.builder, job.locate)
     recipe = job.recipe
     digests: dict[str, str] = {}

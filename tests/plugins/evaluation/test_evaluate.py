@@ -15,6 +15,7 @@ from aftertrain.core.errors import DataError, Interrupted, RunError
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import PlanContext
 from aftertrain.core.statistics import bootstrap_mean, wilson
+from aftertrain.plugins.evaluation import suite
 from aftertrain.plugins.evaluation.settings import EvaluateSettings, ProblemsSettings
 from aftertrain.plugins.verifiers.gsm8k import GSM8K
 from aftertrain.plugins.verifiers.settings import GSM8KSettings
@@ -222,6 +223,24 @@ def test_a_plan_counts_without_weights(evaluate: Callable[..., Any], tiny_model:
     assert items[0].value.startswith("12 instances, prompts of ")
     assert items[0].value.endswith("replies up to 8 at temperature 0, 1 (192 tokens at most)")
     assert not builder.replies.opened
+
+
+def test_stages_that_ask_alike_are_planned_once(
+    evaluate: Callable[..., Any], tiny_model: Path, builder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What compares with others, or would go on from another model that is not there yet, asks the same."""
+    looks: list[str] = []
+    count = suite.ReadyTask.instances.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(suite.ReadyTask, "instances", property(lambda self: looks.append(self.name) or count(self)))
+    context = PlanContext("eval", str(tiny_model), 0, builder)
+    first = evaluate().plan(context)
+    n = len(looks)
+    assert n
+    assert evaluate(compare="other", from_="other").plan(context) == first
+    assert len(looks) == n
+    limited = evaluate(limit=5).plan(context)
+    assert limited[0].value.startswith("5 instances")
+    assert evaluate(temperatures=(1.0,)).plan(context)[0].value.endswith("at temperature 1 (96 tokens at most)")
 
 
 def test_a_plan_tells_of_replies_without_room(evaluate: Callable[..., Any], tiny_model: Path, builder: Any) -> None:
