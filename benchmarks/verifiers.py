@@ -10,14 +10,18 @@ Everything is one thread; `pool` rows cross into other processes, `direct` rows 
 from __future__ import annotations
 
 import argparse
+import atexit
 import gzip
 import importlib.util
 import json
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +83,21 @@ def instructions(case: Case) -> dict[str, Any]:
     return {"instruction_id_list": case["instruction_id_list"], "kwargs": case["kwargs"]}
 
 
+@cache
 def give_nltk_its_data() -> None:
-    """The peer downloads NLTK's sentence model; here it finds the one that the extra `verifiers` brought."""
+    """The peer downloads NLTK's sentence model; here it finds a copy of the one that the extra `verifiers` brought.
+
+    A copy, because NLTK refuses files with several links, and uv installs every file as a link to its cache.
+    """
     import nltk
 
-    for package in filter(None, [importlib.util.find_spec("llama_index")]):
-        nltk.data.path += [
-            str(Path(place) / "core/_static/nltk_cache") for place in package.submodule_search_locations or ()
-        ]
+    package = importlib.util.find_spec("llama_index")
+    for place in package.submodule_search_locations or () if package else ():
+        folder = tempfile.mkdtemp(prefix="nltk-")
+        atexit.register(shutil.rmtree, folder)
+        model = "tokenizers/punkt_tab/english"
+        shutil.copytree(Path(place) / "core/_static/nltk_cache" / model, Path(folder) / model)
+        nltk.data.path.append(folder)
 
 
 def lm_eval_ifeval(cases: Sequence[Case]) -> list[tuple[bool, bool]]:
