@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from aftertrain.core.book import Book, states_of
+from aftertrain.core.errors import RunError
 from aftertrain.core.records import UNJUDGED
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
-CASE = "case"
+CASE, NO_OUTCOME = "case", "no outcome"
 
 
 def enter_cases(book: Book, tasks: Iterable[ReadyTask], rows: Sequence[ScoredInstance]) -> None:
@@ -26,7 +27,21 @@ def enter_cases(book: Book, tasks: Iterable[ReadyTask], rows: Sequence[ScoredIns
         if state in states_of(CASE):
             book.end(CASE, state, key, made=row.n_tokens)
         else:
-            book.drop(CASE, state or "no outcome", key, made=row.n_tokens)
+            book.drop(CASE, state or NO_OUTCOME, key, made=row.n_tokens)
+
+
+def check_outcomes(book: Book, rows: Iterable[ScoredInstance]) -> None:
+    """Refuse the outcome that a plugin's task has for itself where it is none to count by, before more is scored.
+
+    Raises:
+        RunError: names task and question.
+    """
+    for row in rows:
+        if (state := state_of(row)) not in states_of(CASE):
+            try:
+                book.drop(CASE, state or NO_OUTCOME, ())
+            except RunError as error:
+                raise RunError(f"task {row.task!r}: outcome of instance {row.id!r}: {error}") from error
 
 
 def state_of(row: ScoredInstance) -> str:

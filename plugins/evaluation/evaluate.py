@@ -21,7 +21,7 @@ from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import summary
-from aftertrain.plugins.evaluation.accounts import CASE, enter_cases
+from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
@@ -93,6 +93,7 @@ class Evaluate(Stage[EvaluateSettings]):
                 if context.stopping():
                     raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} outputs")
                 fresh = runner.run(block)
+                check_outcomes(context.book, fresh)
                 rows += fresh
                 context.book.read(CASE, **runner.tokens())
                 self._tell(context, number, block, fresh, (len(rows), total))

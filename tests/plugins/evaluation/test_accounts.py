@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -147,6 +148,22 @@ def test_what_a_resume_loses_or_repeats_is_found(
         evaluate(block=5).run(context)
     with pytest.raises(RunError, match=told):
         balance(context)
+
+
+def test_an_outcome_that_is_a_message_is_refused_when_it_first_comes(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], builder: Any
+) -> None:
+    """It was refused after the last question: all replies were made for nothing, again at each attempt."""
+    stage, Problems = evaluate(block=4), builder.classes["eval_task", "problems"]
+
+    class Wordy(Problems):  # type: ignore[misc, valid-type]
+        def score_all(self, instances: Any, outputs: Any) -> Any:
+            return [replace(score, outcome="why it\nfailed") for score in super().score_all(instances, outputs)]
+
+    builder.classes["eval_task", "problems"] = Wordy
+    with pytest.raises(RunError, match=r"task 'problems': outcome of instance 'sum-0': a case is dropped for a reason"):
+        stage.run(stand().context)
+    assert len(builder.replies.requests) == 4
 
 
 def test_a_block_that_is_run_twice_is_found(evaluate: Callable[..., Any], stand: Callable[..., Any]) -> None:
