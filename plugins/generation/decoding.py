@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
@@ -68,13 +70,8 @@ class Decoder:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{len(rows)} replies unfinished after {step} tokens")
             optional = {"position_ids": positions, "logits_to_keep": 1}
-            output = self.model(
-                input_ids=ids,
-                attention_mask=mask[:, : longest + step],
-                use_cache=True,
-                **{holder: cache},
-                **{name: value for name, value in optional.items() if name in accepted},
-            )
+            taken = {name: value for name, value in optional.items() if name in accepted} | {holder: cache}
+            output = self.model(input_ids=ids, attention_mask=mask[:, : longest + step], use_cache=True, **taken)
             token, logprob = sampler.choose(output.logits[:, -1], step)
             going = torch.nonzero(replies.add(rows, step, token, logprob)).squeeze(1)
             if len(going) == 0:
@@ -129,53 +126,48 @@ class _Replies:
                 f"{first!r}): its weights are broken"
             )
         tokens, logprobs = self._tokens.tolist(), self._logprobs.tolist()
-        lengths, stopped = self._lengths.tolist(), self._stopped.tolist()
-        done = []
-        for row, request in enumerate(self._requests):
-            reply = tuple(tokens[row][: lengths[row]])
-            text, text_with_special = self._stops.texts(row, reply)
-            done.append(
+        completions = []
+        for row, (length, stopped) in enumerate(zip(self._lengths.tolist(), self._stopped.tolist(), strict=True)):
+            request, token_ids = self._requests[row], tuple(tokens[row][:length])
+            text, text_with_special = self._stops.texts(row, token_ids)
+            completions.append(
                 Completion(
                     id=request.id,
                     prompt_ids=request.prompt_ids,
-                    token_ids=reply,
-                    logprobs=tuple(logprobs[row][: lengths[row]]),
-                    versions=(version,) * lengths[row],
-                    finish_reason="stop" if stopped[row] else "length",
+                    token_ids=token_ids,
+                    logprobs=tuple(logprobs[row][:length]),
+                    versions=(version,) * length,
+                    finish_reason="stop" if stopped else "length",
                     text=text,
                     text_with_special=text_with_special,
                 )
             )
-        return done
+        return completions
 
     def _string_stops(self, rows: Tensor, going: Tensor, step: int) -> Tensor:
         replies = self._tokens[:, : step + 1].tolist()
-        found = [
+        ended = [
             alive and self._stops.ended(row, replies[row])
             for row, alive in zip(rows.tolist(), going.tolist(), strict=True)
         ]
-        return torch.tensor(found, device=rows.device)
+        return torch.tensor(ended, device=rows.device)
 
 
 def _sampler(requests: Sequence[GenerationRequest], limits: Sequence[int], device: torch.device) -> Sampler:
-    uniforms = torch.zeros(len(requests), max(limits), dtype=torch.float64)
-    for row, (request, n) in enumerate(zip(requests, limits, strict=True)):
-        if request.sampling.temperature > 0:
-            uniforms[row, :n] = draws(request.seed, n)
+    uniforms = [draws(request.seed, n) for request, n in zip(requests, limits, strict=True)]
+    samplings = [request.sampling for request in requests]
     return Sampler(
-        [request.sampling.temperature for request in requests],
-        [request.sampling.top_p for request in requests],
-        uniforms,
+        [sampling.temperature for sampling in samplings],
+        [sampling.top_p for sampling in samplings],
+        pad_sequence(uniforms, batch_first=True),
         device,
     )
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], steps: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids `[rows, longest]`, and the attention mask `[rows, longest + steps]` of prompt and reply to be."""
-    longest = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), longest, dtype=torch.int64)
-    mask = torch.ones(len(prompts), longest + steps, dtype=torch.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, : longest - len(prompt)] = 0
-    return ids.to(device), mask.to(device)
+    rows = [torch.tensor(prompt) for prompt in prompts]
+    ids, mask = (
+        pad_sequence(tokens, batch_first=True, padding_side="left") for tokens in (rows, [*map(torch.ones_like, rows)])
+    )
+    return ids.to(device), pad(mask, (0, steps), value=1).to(device)

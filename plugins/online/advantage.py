@@ -6,7 +6,7 @@ token is then exactly 1, whatever the dtype.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,26 +20,9 @@ from aftertrain.core.errors import NumericsError
 from aftertrain.core.learning.rl import gae, group_advantages, kl_estimate, token_rewards, values_before, whiten
 from aftertrain.core.loss import Atom
 from aftertrain.core.packed.packing import pack
+from aftertrain.plugins.online.models import Models
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.settings import OnlineSettings
-
-ALWAYS = frozenset({"advantages", "generator_logprobs", "old_logprobs", "reference_logprobs"})
-SUPPLIED = {"gae": ALWAYS | {"old_values", "returns"}, "group": ALWAYS}
-"""Token columns that this stage gives to a loss, by the setting `advantages`."""
-
-
-@dataclass(frozen=True)
-class Scorers:
-    """The models that score rollouts.
-
-    Attributes:
-        critic: gives values; None where advantages come from groups.
-        reference: the model the stage started from; None when nothing asks for it.
-    """
-
-    policy: Engine[Any]
-    critic: Engine[Any] | None
-    reference: Engine[Any] | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +30,7 @@ class Experience:
     """One step's rollouts, ready to learn from.
 
     Attributes:
-        minibatches: micro-batches of each optimizer step, with the columns of `SUPPLIED`.
+        minibatches: micro-batches of each optimizer step, with the columns of `models.SUPPLIED`.
         metrics: figures over the whole step.
     """
 
@@ -73,7 +56,7 @@ def pack_minibatches(judged: Sequence[Judged], n: int, micro_tokens: int, atom: 
 
 
 def make_experience(
-    judged: Sequence[Judged], scorers: Scorers, settings: OnlineSettings, *, atom: Atom, step: int
+    judged: Sequence[Judged], models: Models, settings: OnlineSettings, *, atom: Atom, step: int
 ) -> Experience:
     """Score the rollouts with policy, reference and critic, spread rewards over tokens, estimate advantages.
 
@@ -84,32 +67,39 @@ def make_experience(
         NumericsError: a score is not finite; names the step and the samples.
     """
     minibatches = pack_minibatches(judged, settings.batch.minibatches, settings.batch.micro_tokens, atom)
-    batches = [_scored(batch, scorers, settings.sampling.temperature) for part in minibatches for batch in part]
+    batches = [_scored(batch, models, settings.sampling.temperature) for part in minibatches for batch in part]
     for batch in batches:
         _check_finite(batch, step)
-    metrics = _agreement(batches) | (_kl_metric(batches) if scorers.reference is not None else {})
     if settings.advantages == "group":
-        ready = _with_group_advantages(batches, judged)
+        batches = _with_group_advantages(batches, judged)
     else:
         rewards = {reply.rollout.id: reply.reward for reply in judged}
-        ready = [_with_advantages(batch, rewards, settings) for batch in batches]
-        ready, spread = _whitened(ready, scorers.policy, wanted=settings.whiten)
-        metrics |= spread | _explained(ready)
-    sizes = iter(ready)
-    return Experience([[next(sizes) for _ in part] for part in minibatches], metrics)
+        batches = [_with_advantages(batch, rewards, settings) for batch in batches]
+    columns = {name: torch.cat([batch.columns[name] for batch in batches]) for name in batches[0].columns}
+    mask = torch.cat([batch.targets for batch in batches])
+    metrics = _metrics({name: column[mask] for name, column in columns.items()}, len(judged))
+    if settings.advantages == "gae":
+        whitened, metrics["advantage_mean"], metrics["advantage_std"] = whiten(
+            columns["advantages"], mask, reduce=models.policy.ranks.sum
+        )
+        if settings.whiten:
+            parts = torch.split(whitened, [batch.n_tokens for batch in batches])
+            batches = [batch.with_columns(advantages=part) for batch, part in zip(batches, parts, strict=True)]
+    in_order = iter(batches)
+    return Experience([[next(in_order) for _ in part] for part in minibatches], metrics)
 
 
-def _scored(batch: PackedBatch, scorers: Scorers, temperature: float) -> PackedBatch:
+def _scored(batch: PackedBatch, models: Models, temperature: float) -> PackedBatch:
     def logprobs(engine: Engine[Any]) -> Tensor:
         scored = engine.score(batch, ("logprobs",), temperature=temperature, grad=False).logprobs
         assert scored is not None
         return scored.detach().cpu()
 
-    columns = {"old_logprobs": logprobs(scorers.policy)}
-    if scorers.reference is not None:
-        columns["reference_logprobs"] = logprobs(scorers.reference)
-    if scorers.critic is not None:
-        values = scorers.critic.score(batch, ("values",), grad=False).values
+    columns = {"old_logprobs": logprobs(models.policy)}
+    if models.reference is not None:
+        columns["reference_logprobs"] = logprobs(models.reference)
+    if models.critic is not None:
+        values = models.critic.score(batch, ("values",), grad=False).values
         assert values is not None
         columns["values"] = values.detach().cpu()
     return batch.with_columns(**columns)
@@ -117,9 +107,12 @@ def _scored(batch: PackedBatch, scorers: Scorers, temperature: float) -> PackedB
 
 def _with_advantages(batch: PackedBatch, rewards: dict[str, float], settings: OnlineSettings) -> PackedBatch:
     """Add `advantages` (raw), `returns` and `old_values` (V before the token)."""
-    mask, values = batch.targets, batch.columns["values"]
+    mask, values, old = batch.targets, batch.columns["values"], batch.columns["old_logprobs"]
     scores = torch.tensor([rewards[name] for name in batch.sample_ids])
-    earned = token_rewards(_kl(batch, settings), scores, mask, batch.segment_ids, _beta(settings))
+    # Without a reference, which nothing asked for, the penalty is 0.
+    kl = kl_estimate(old, batch.columns.get("reference_logprobs", old), settings.kl.estimator)
+    beta = settings.kl.beta if settings.kl.place == "reward" else 0.0
+    earned = token_rewards(kl, scores, mask, batch.segment_ids, beta)
     advantages, returns = gae(earned, values, mask, batch.lengths, gamma=settings.gamma, lam=settings.gae_lambda)
     return batch.with_columns(advantages=advantages, returns=returns, old_values=values_before(values))
 
@@ -136,64 +129,28 @@ def _with_group_advantages(batches: Sequence[PackedBatch], judged: Sequence[Judg
     ]
 
 
-def _kl(batch: PackedBatch, settings: OnlineSettings) -> Tensor:
-    """Per-token KL estimate; zeros where no reference was asked for."""
-    old = batch.columns["old_logprobs"]
-    return kl_estimate(old, batch.columns.get("reference_logprobs", old), settings.kl.estimator)
+def _metrics(columns: Mapping[str, Tensor], n_replies: int) -> dict[str, float]:
+    """Figures over all response tokens of the step.
 
-
-def _beta(settings: OnlineSettings) -> float:
-    return settings.kl.beta if settings.kl.place == "reward" else 0.0
-
-
-def _whitened(
-    batches: Sequence[PackedBatch], policy: Engine[Any], *, wanted: bool
-) -> tuple[list[PackedBatch], dict[str, float]]:
-    """Whiten the advantages over all response tokens of the step and all ranks; the returns stay as they are."""
-    advantages, mask = _joined(batches, "advantages")
-    whitened, mean, std = whiten(advantages, mask, reduce=policy.ranks.sum)
-    parts = torch.split(whitened, [batch.n_tokens for batch in batches])
-    metrics = {"advantage_mean": mean, "advantage_std": std}
-    if not wanted:
-        return list(batches), metrics
-    return [batch.with_columns(advantages=part) for batch, part in zip(batches, parts, strict=True)], metrics
-
-
-def _kl_metric(batches: Sequence[PackedBatch]) -> dict[str, float]:
-    """KL to the reference: k1 summed over a reply, averaged over replies."""
-    old, mask = _joined(batches, "old_logprobs")
-    reference, _ = _joined(batches, "reference_logprobs")
-    return {"kl": float((old - reference)[mask].double().sum()) / sum(batch.n_segments for batch in batches)}
-
-
-def _agreement(batches: Sequence[PackedBatch]) -> dict[str, float]:
-    """The policy's entropy as sampled, and how far the generator's log-probabilities are from the trainer's.
-
-    Both are means over response tokens: of −log π, and of the absolute difference.
+    `sampled_entropy` is the mean of −log π; `logprob_difference` how far the generator's log-probabilities are from the
+    trainer's, in absolute value; `kl` is that to the reference, k1 summed over a reply and averaged over replies;
+    `explained_variance` the share of the returns' variance that the critic knew, 1 − Var(R − V)/Var(R), absent where R
+    does not vary.
     """
-    old, mask = _joined(batches, "old_logprobs")
-    generator, _ = _joined(batches, "generator_logprobs")
-    return {
-        "sampled_entropy": -float(old[mask].double().mean()),
-        "logprob_difference": float((old - generator)[mask].abs().double().mean()),
+    old = columns["old_logprobs"]
+    metrics = {
+        "sampled_entropy": -float(old.double().mean()),
+        "logprob_difference": float((old - columns["generator_logprobs"]).abs().double().mean()),
     }
-
-
-def _explained(batches: Sequence[PackedBatch]) -> dict[str, float]:
-    """Share of the returns' variance that the critic knew: 1 − Var(R − V)/Var(R); absent where R does not vary."""
-    returns, mask = _joined(batches, "returns")
-    before, _ = _joined(batches, "old_values")
-    wanted, error = returns[mask].double(), (returns - before)[mask].double()
-    spread = float(wanted.var(correction=0))
-    metrics = {"return_mean": float(wanted.mean())}
-    return metrics if spread == 0 else {**metrics, "explained_variance": 1.0 - float(error.var(correction=0)) / spread}
-
-
-def _joined(batches: Sequence[PackedBatch], column: str) -> tuple[Tensor, Tensor]:
-    return (
-        torch.cat([batch.columns[column] for batch in batches]),
-        torch.cat([batch.targets for batch in batches]),
-    )
+    if "reference_logprobs" in columns:
+        metrics["kl"] = float((old - columns["reference_logprobs"]).double().sum()) / n_replies
+    if "returns" in columns:
+        returns, error = columns["returns"].double(), (columns["returns"] - columns["old_values"]).double()
+        variance = float(returns.var(correction=0))
+        metrics["return_mean"] = float(returns.mean())
+        if variance != 0:
+            metrics["explained_variance"] = 1.0 - float(error.var(correction=0)) / variance
+    return metrics
 
 
 def _check_finite(batch: PackedBatch, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from aftertrain.core.errors import DataError
@@ -29,16 +30,16 @@ def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], pol
     objections = _objections(prompts.kept, verifiers)
     if not objections:
         return prompts
-    shown = "; ".join(f"problem {name!r}: {reason}" for name, reason in list(objections.items())[:EXAMPLES])
-    told = f"data set {data!r}: {len(objections):,} of {len(prompts.kept):,} problems cannot be judged; {shown}"
+    examples = "; ".join(f"problem {name!r}: {reason}" for name, reason in islice(objections.items(), EXAMPLES))
+    fault = f"data set {data!r}: {len(objections):,} of {len(prompts.kept):,} problems cannot be judged; {examples}"
     if policy == "stop":
-        raise DataError(f"{told}. Mend what is named, or set 'unjudgeable' to drop (leave them out) or keep")
-    log.warning("%s (%s)", told, "dropped" if policy == "drop" else "kept; each reply to them will be an error")
+        raise DataError(f"{fault}. Mend what is named, or set 'unjudgeable' to drop (leave them out) or keep")
+    log.warning("%s (%s)", fault, "dropped" if policy == "drop" else "kept; each reply to them will be an error")
     if policy == "keep":
         return prompts
     kept = [prompt for prompt in prompts.kept if prompt.problem.id not in objections]
     if not kept:
-        raise DataError(f"{told}. None is left to train on")
+        raise DataError(f"{fault}. None is left to train on")
     return Prompts(kept, {**prompts.dropped, REASON: list(objections)}, prompts.ids)
 
 
@@ -47,7 +48,7 @@ def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]
     objections: dict[str, str] = {}
     for name, verifier in verifiers.items():
         cases = [
-            case_of(prompt.problem, check, prompt.problem.id, "")
+            case_of(prompt, check, prompt.problem.id)
             for prompt in prompts
             for check in prompt.problem.checks
             if check.verifier == name

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.engine import AdamW, Engine
+from aftertrain.core.engine import AdamW, Engine, Head
 from aftertrain.core.errors import RunError, unknown
 from aftertrain.core.generator import Generator
 from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.learning.seeding import sub_seed
-from aftertrain.core.loss import Loss, Needs
+from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Builder
-from aftertrain.plugins.online.advantage import SUPPLIED, Scorers
 from aftertrain.plugins.online.penalty import penalised
 from aftertrain.plugins.online.settings import OnlineSettings
+
+REWARD = "reward.base"
+"""Role of the reward model among the stage's inputs."""
+
+ALWAYS = frozenset({"advantages", "generator_logprobs", "old_logprobs", "reference_logprobs"})
+SUPPLIED = {"gae": ALWAYS | {"old_values", "returns"}, "group": ALWAYS}
+"""Token columns that this stage gives to a loss, by the setting `advantages`."""
 
 
 @dataclass(frozen=True)
@@ -24,32 +30,32 @@ class Models:
     """All that computes.
 
     Attributes:
+        policy: the model that replies and is trained.
+        critic: gives values, and is trained; None where advantages come from groups.
+        reference: the model the stage started from, never trained; None when nothing asks for it.
         reward: the reward model that gives R_base, never trained; None where there is none.
     """
 
-    scorers: Scorers
+    policy: Engine[Any]
+    critic: Engine[Any] | None
+    reference: Engine[Any] | None
     generator: Generator[Any]
-    reward: Engine[Any] | None = None
+    reward: Engine[Any] | None
 
     @property
-    def policy(self) -> Engine[Any]:
-        """The model that is trained."""
-        return self.scorers.policy
-
-    def engines(self, needs: Needs) -> Mapping[str, Engine[Any]]:
-        """The engines that a loss trains, by term."""
-        trained = self._trained()
-        return {term: trained[term] for term in needs.per}
+    def trained(self) -> dict[str, Engine[Any]]:
+        """By the term of the loss that trains them."""
+        return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
 
     def save(self, folder: Path) -> None:
         """Write the trained models' state; the reference is the input artifact and is not written."""
-        for name, engine in self._trained().items():
+        for name, engine in self.trained.items():
             (folder / name).mkdir()
             engine.save_state(folder / name)
 
     def restore(self, folder: Path, version: int) -> None:
         """Read what `save` wrote, and hand the policy's weights to the generator."""
-        for name, engine in self._trained().items():
+        for name, engine in self.trained.items():
             engine.load_state(folder / name)
         self.publish(version)
 
@@ -57,45 +63,30 @@ class Models:
         """Hand the policy's weights to the generator as `version`."""
         self.generator.update_weights(self.policy.weights(), version)
 
-    def _trained(self) -> dict[str, Engine[Any]]:
-        critic = self.scorers.critic
-        return {"policy": self.scorers.policy} | ({} if critic is None else {"value": critic})
 
-
-def load_models(
-    settings: OnlineSettings,
-    builder: Builder,
-    *,
-    model: str,
-    critic: str | None,
-    reward: str | None,
-    seed: int,
-) -> Models:
+def load_models(settings: OnlineSettings, builder: Builder, folders: Mapping[str, str], seed: int) -> Models:
     """Load everything anew from the input artifacts; `Models.restore` then brings the trained ones up to date.
 
     The reference is always the artifact the stage started from, after a resume too.
 
     Args:
-        critic: folder of the model the critic starts from; None takes `model` with a new head.
-        reward: folder of the reward model that gives R_base, if there is one.
+        folders: of the input artifacts, by role; without `critic` the critic is the `model` with a new head.
     """
 
-    def engine(folder: str, optimizer: AdamW | None, *, scalar: bool = False) -> Engine[Any]:
-        made = builder.build(settings.engine)
-        head_seed = sub_seed(seed, "critic head")
-        made.load(folder, head="scalar" if scalar else "lm", optimizer=optimizer, seed=head_seed)
-        return made
+    def load(folder: str, head: Head = "lm", optimizer: AdamW | None = None) -> Engine[Any]:
+        engine: Engine[Any] = builder.build(settings.engine)
+        engine.load(folder, head=head, optimizer=optimizer, seed=sub_seed(seed, "critic head"))
+        return engine
 
-    policy = engine(model, settings.optimizer)
-    value = None
+    model, critic, reference = folders["model"], None, None
+    policy = load(model, optimizer=settings.optimizer)
     if settings.advantages == "gae":
-        value = engine(critic or model, critic_optimizer(settings), scalar=True)
-    wants_reference = settings.kl.beta > 0 or "reference_logprobs" in build_loss(settings, builder).needs.columns
-    reference = engine(model, None) if wants_reference else None
+        critic = load(folders.get("critic", model), "scalar", critic_optimizer(settings))
+    if settings.kl.beta > 0 or "reference_logprobs" in build_loss(settings, builder).needs.columns:
+        reference = load(model)
     generator = builder.build(settings.generator)
     generator.open(model)
-    base = None if reward is None else engine(reward, None, scalar=True)
-    return Models(Scorers(policy, value, reference), generator, base)
+    return Models(policy, critic, reference, generator, load(folders[REWARD], "scalar") if REWARD in folders else None)
 
 
 def critic_optimizer(settings: OnlineSettings) -> Optimizer:

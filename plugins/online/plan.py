@@ -5,6 +5,7 @@ from __future__ import annotations
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.records import PlanItem
+from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings
 
@@ -49,6 +50,17 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
         PlanItem("dropped", f"{len(ids):,} problems: {reason}", "warning") for reason, ids in prompts.dropped.items()
     ]
     return items + _rewarded_above_wrong(settings.reward)
+
+
+def drawn_alike(settings: OnlineSettings, context: PlanContext) -> list[PlanItem]:
+    """Warn where an earlier stage of the plan has the same problems and seed: order and random numbers are its own."""
+    data = context.builder.build(settings.data).fingerprint()
+    other = context.found.setdefault(f"replies of seed {context.seed} to {data}", context.name)
+    if other == context.name:
+        return []
+    alike = f"{context.seed}, as stage {other!r} has: the same problems come in the same order, and replies are drawn"
+    cure = "by the same random numbers. Set 'seed' of one of them, unless it is to be compared with the other"
+    return [PlanItem("seed", f"{alike} {cure}", "warning")]
 
 
 def _partial(settings: OnlineSettings, n: int, rows: int) -> str:

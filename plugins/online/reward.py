@@ -9,8 +9,9 @@ from typing import Any
 
 from aftertrain.core.events import Sample, SampleVerdict
 from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
-from aftertrain.core.records import Check, Outcome, Problem, Thoughts, Verdict, VerificationCase
+from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier, verdicts_of
+from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import RewardSettings
 
@@ -70,10 +71,7 @@ def verdicts_on(
     cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
     for rollout in rollouts:
         for check in rollout.prompt.problem.checks:
-            problem, reply = rollout.prompt.problem, rollout.completion
-            marks = rollout.prompt.thoughts
-            case = case_of(problem, check, rollout.id, reply.text, reply.text_with_special, thoughts=marks)
-            cases[check.verifier].append(case)
+            cases[check.verifier].append(case_of(rollout.prompt, check, rollout.id, rollout.completion))
     verdicts = {name: iter(verdicts_of(verifiers[name], batch)) for name, batch in cases.items() if batch}
     return [
         tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
@@ -136,22 +134,15 @@ def _earned(verdict: Verdict, settings: RewardSettings) -> float:
     return by_outcome[verdict.outcome]
 
 
-def case_of(
-    problem: Problem,
-    check: Check,
-    id: str,
-    response: str,
-    with_special: str | None = None,
-    *,
-    thoughts: Thoughts | None = None,
-) -> VerificationCase:
-    """What a check's verifier is asked about a reply to the problem."""
+def case_of(prompt: Prompt, check: Check, id: str, reply: Completion | None = None) -> VerificationCase:
+    """What a check's verifier is asked about a reply to the prompt; an empty reply where there is none."""
+    problem = prompt.problem
     return VerificationCase(
         id=id,
         prompt="\n".join(message.content for message in problem.prompt if message.role == "user"),
-        response=response,
+        response="" if reply is None else reply.text,
         ground_truth=check.ground_truth,
         source=problem.source,
-        response_with_special=with_special,
-        thoughts=thoughts,
+        response_with_special=None if reply is None else reply.text_with_special,
+        thoughts=prompt.thoughts,
     )

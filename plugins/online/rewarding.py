@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import compress
 from typing import Any
 
 from aftertrain.core.engine import Engine
@@ -44,31 +45,27 @@ class Rewarding:
         Raises:
             NumericsError: the reward model's score is not finite; names step and samples.
         """
-        settings = self.settings
-        verdicts = verdicts_on(rollouts, verifiers)
-        bases = self._bases(rollouts, step)
-        weight = self.weight(step)
+        settings, weight = self.settings, self.weight(step)
+        verdicts, bases = verdicts_on(rollouts, verifiers), self._bases(rollouts, step)
         earned = [
-            earned_reward(verdict, settings, base=0.0 if base is None else settings.base_weight * base, weight=weight)
-            for verdict, base in zip(verdicts, bases, strict=True)
+            earned_reward(on_reply, settings, base=settings.base_weight * (base or 0.0), weight=weight)
+            for on_reply, base in zip(verdicts, bases, strict=True)
         ]
-        if settings.normalize is None:
-            scaled = earned
-        else:
-            counts = [rollout.ended or settings.missing_eos is None for rollout in rollouts]
-            self.running = self.running.add(reward for reward, counted in zip(earned, counts, strict=True) if counted)
-            scale, target = settings.normalize.scale, settings.normalize.target
-            scaled = [normalised_reward(reward, self.running, scale=scale, target=target) for reward in earned]
+        scaled = earned
+        if (rule := settings.normalize) is not None:
+            counted = [settings.missing_eos is None or rollout.ended for rollout in rollouts]
+            self.running = self.running.add(compress(earned, counted))
+            scaled = [normalised_reward(raw, self.running, scale=rule.scale, target=rule.target) for raw in earned]
         return [
             Judged(
                 rollout,
-                verdict,
-                ended_reward(value, rollout.ended, settings.missing_eos),
+                on_reply,
+                ended_reward(reward, rollout.ended, settings.missing_eos),
                 raw,
                 base,
                 settings.threshold,
             )
-            for rollout, verdict, value, base, raw in zip(rollouts, verdicts, scaled, bases, earned, strict=True)
+            for rollout, on_reply, reward, raw, base in zip(rollouts, verdicts, scaled, earned, bases, strict=True)
         ]
 
     def weight(self, step: int) -> float:

@@ -46,39 +46,34 @@ class Rollout:
         )
 
 
-def requests(
-    prompts: Sequence[Prompt], sampling: Sampling, samples: int, seed: int, names: tuple[object, ...]
-) -> list[GenerationRequest]:
-    """`samples` requests per prompt, those of one prompt together; seeds depend on `names` and the place alone."""
-    return [
-        GenerationRequest(
-            id=str(place * samples + number),
-            prompt_ids=prompt.token_ids,
-            sampling=sampling,
-            seed=sub_seed(seed, *names, place * samples + number),
-        )
-        for place, prompt in enumerate(prompts)
-        for number in range(samples)
-    ]
-
-
 def roll_out(
-    generator: Generator[Any], prompts: Sequence[Prompt], wanted: Sequence[GenerationRequest], timeout: float
+    generator: Generator[Any],
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    samples: int,
+    *,
+    seed: int,
+    step: int,
+    timeout: float,
 ) -> list[Rollout]:
-    """Generate; rollouts in the order of the requests.
+    """`samples` replies to each prompt, those to one prompt together; seeds depend on the step and the place alone.
 
     Raises:
         RunError: nothing finished in time.
     """
-    samples = len(wanted) // len(prompts)
+    places = [(group, number) for group in range(len(prompts)) for number in range(samples)]
+    requests = [
+        GenerationRequest(str(i), prompts[group].token_ids, sampling, sub_seed(seed, "reply", step, i))
+        for i, (group, _) in enumerate(places)
+    ]
     try:
-        completions = generator.generate(wanted, timeout)
+        completions = generator.generate(requests, timeout)
     except TimeoutError as error:
         raise RunError(
             f"the generator finished no reply in {timeout:g} s ({error}); raise the stage's timeout, "
             "or lower sampling.max_new_tokens"
         ) from error
     return [
-        Rollout(f"{prompts[i // samples].problem.id}/{i % samples}", i // samples, prompts[i // samples], completion)
-        for i, completion in enumerate(completions)
+        Rollout(f"{prompts[group].problem.id}/{number}", group, prompts[group], completion)
+        for (group, number), completion in zip(places, completions, strict=True)
     ]

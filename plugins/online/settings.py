@@ -217,14 +217,12 @@ class OnlineSettings(StageSettings):
         return self
 
     @model_validator(mode="after")
-    def _groups_have_members(self) -> Self:
-        if self.advantages == "group" and self.batch.samples_per_prompt < 2:
+    def _groups_compare(self) -> Self:
+        if self.advantages != "group":
+            return self
+        if self.batch.samples_per_prompt < 2:
             raise ValueError("advantages: group compares replies to one prompt: samples_per_prompt must be 2 or more")
-        return self
-
-    @model_validator(mode="after")
-    def _a_leash_that_holds(self) -> Self:
-        if self.advantages == "group" and self.kl.place == "reward" and self.kl.beta > 0:
+        if self.kl.place == "reward" and self.kl.beta > 0:
             raise refuse(
                 self,
                 "kl.place",
@@ -246,16 +244,11 @@ class OnlineSettings(StageSettings):
         return found
 
     @model_validator(mode="after")
-    def _distinct_rewards(self) -> Self:
+    def _rewards_and_checks(self) -> Self:
         names = [use.name for use in self.rewards]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"rewards: {', '.join(twice)} stands there more than once")
-        return self
-
-    @model_validator(mode="after")
-    def _checks_name_rewards(self) -> Self:
-        names = [use.name for use in self.rewards]
         for check, reward in self.checks.items():
             if reward not in names:
                 raise ValueError(f"checks: {check}: {unknown('reward', reward, names)}")

@@ -38,11 +38,11 @@ from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
-from aftertrain.plugins.online.models import Models, build_loss, critic_optimizer, load_models
+from aftertrain.plugins.online.models import REWARD, build_loss, critic_optimizer, load_models
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
-from aftertrain.plugins.online.rollout import requests, roll_out
+from aftertrain.plugins.online.rollout import roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ else:
     trial = aside("aftertrain.plugins.online.trial")
 
 STATE = "online.json"
-REWARD = "reward.base"
 
 
 class Online(Stage[OnlineSettings]):
@@ -96,12 +95,14 @@ class Online(Stage[OnlineSettings]):
         if misfits := engine.misfits(context.model):
             return [PlanItem("engine", misfit, "error") for misfit in misfits]
         items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
-        tokenizer = self._tokenizer(context)
+        tokenizer = load_tokenizer(context.model, context.chat_template)
         unnamed_ends(context.model, tokenizer)
         items += [PlanItem("template", fault, "warning") for fault in template_checks.template_faults(tokenizer)]
         if context.figures:
             items += [PlanItem("engine", note, "warning") for note in engine.notes()]
-            items += plan.plan_items(self.settings, self._prompts(context.model, tokenizer, self._verifiers()))
+            prompts = self._prompts(context.model, tokenizer, self._verifiers())
+            items += plan.plan_items(self.settings, prompts)
+            items += plan.drawn_alike(self.settings, context)
         return items
 
     def trial(self, context: PlanContext, rows: int) -> Trial:
@@ -111,7 +112,8 @@ class Online(Stage[OnlineSettings]):
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
-        prompts = self._prompts(context.model, self._tokenizer(context), self._verifiers())
+        tokenizer = load_tokenizer(context.model, context.chat_template)
+        prompts = self._prompts(context.model, tokenizer, self._verifiers())
         for item in plan.plan_items(self.settings, prompts):
             if item.status == "error":
                 raise RunError(f"stage {context.name!r}: {item.label}: {item.value}")
@@ -133,10 +135,6 @@ class Online(Stage[OnlineSettings]):
             verifier.preflight()
         pool = shared_pool(self.settings.verification)
         return {name: isolate(verifier, pool) for name, verifier in built.items()}
-
-    def _tokenizer(self, context: StageContext | PlanContext) -> PreTrainedTokenizerBase:
-        folder = context.model if isinstance(context, PlanContext) else context.inputs["model"].path
-        return load_tokenizer(folder, context.chat_template)
 
     def _prompts(
         self, model: str, tokenizer: PreTrainedTokenizerBase, verifiers: Mapping[str, Verifier[Any]]
@@ -160,34 +158,27 @@ class Training:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
         self.notes = stage.builder.build(stage.settings.engine).notes()
-        self.tokenizer = stage._tokenizer(context)
+        self.base = context.inputs["model"].path
+        self.tokenizer = load_tokenizer(self.base, context.chat_template)
         self.verifiers = stage._verifiers()
-        self.prompts = stage._prompts(context.inputs["model"].path, self.tokenizer, self.verifiers)
-        self.seed = context.seed
-        rows = min(self.settings.batch.prompts, len(self.prompts.kept))
-        self.steps = self.settings.steps
-        drop_last = self.settings.batch.incomplete == "drop"
-        one_epoch = BatchPlan(len(self.prompts.kept), rows, 1, sub_seed(self.seed, "problems"), drop_last)
-        self.plan = replace(one_epoch, epochs=-(-self.steps // one_epoch.steps_per_epoch))
-        self.models: Models = load_models(
-            self.settings,
-            stage.builder,
-            model=context.inputs["model"].path,
-            critic=context.inputs["critic"].path if "critic" in context.inputs else None,
-            reward=context.inputs[REWARD].path if REWARD in context.inputs else None,
-            seed=self.seed,
-        )
+        self.prompts = stage._prompts(self.base, self.tokenizer, self.verifiers)
+        batch, self.steps, n = self.settings.batch, self.settings.steps, len(self.prompts.kept)
+        seed = sub_seed(context.seed, "problems")
+        one_epoch = BatchPlan(n, min(batch.prompts, n), 1, seed, batch.incomplete == "drop")
+        self.order = replace(one_epoch, epochs=-(-self.steps // one_epoch.steps_per_epoch))
+        folders = {role: artifact.path for role, artifact in context.inputs.items()}
+        self.models = load_models(self.settings, stage.builder, folders, context.seed)
         self.warned: set[tuple[str, str]] = set()
-        self.rewarding = Rewarding(self.settings.reward, self.models.reward, self.settings.batch.micro_tokens)
-        samples, compares = self.settings.batch.samples_per_prompt, self.settings.advantages == "group"
-        self.accounts = Accounts(context.book, samples, compares=compares)
-        self.accounts.expect(self.prompts, self.plan, self.steps)
+        self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
+        compares = self.settings.advantages == "group"
+        self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
+        self.accounts.expect(self.prompts, self.order, self.steps)
 
     def run(self) -> Artifact:
         done = self._restore()
         if done == 0:
-            left = untrained(read_config(self.context.inputs["model"].path))
-            for message in (*template_checks.template_faults(self.tokenizer), *self.notes, *left):
+            faults = template_checks.template_faults(self.tokenizer)
+            for message in (*faults, *self.notes, *untrained(read_config(self.base))):
                 self.context.emit(Warned(message), 0)
             if self.prompts.dropped:
                 self.context.emit(self.prompts.dropped_event(), 0)
@@ -208,27 +199,35 @@ class Training:
     def _step(self, step: int) -> None:
         """One online step, counted from 1."""
         settings, watch = self.settings, Stopwatch()
-        prompts = [self.prompts.kept[row] for row in self.plan.rows(step - 1)]
+        prompts = [self.prompts.kept[row] for row in self.order.rows(step - 1)]
         with watch.part("generate"):
-            wanted = requests(prompts, settings.sampling, settings.batch.samples_per_prompt, self.seed, ("reply", step))
-            rollouts = roll_out(self.models.generator, prompts, wanted, settings.timeout)
+            rollouts = roll_out(
+                self.models.generator,
+                prompts,
+                settings.sampling,
+                settings.batch.samples_per_prompt,
+                seed=self.context.seed,
+                step=step,
+                timeout=settings.timeout,
+            )
         with watch.part("verify"):
             judged = self.rewarding.judge(rollouts, self.verifiers, step)
         with watch.part("update"):
-            experience = make_experience(judged, self.models.scorers, settings, atom=self.loss.needs.atom, step=step)
+            experience = make_experience(judged, self.models, settings, atom=self.loss.needs.atom, step=step)
             results = self._update(step, experience)
             self.accounts.step(step, judged, experience.minibatches)
             self.models.publish(step)
-        rewarded = self.rewarding.metrics(judged, step)
-        metrics = {**reply_metrics(judged), **rewarded, **experience.metrics, **update_metrics(results)}
-        timing = watch.timing(len(judged), metrics["response_length"])
-        self._tell(step, judged, metrics, timing)
+        metrics = {
+            **reply_metrics(judged),
+            **self.rewarding.metrics(judged, step),
+            **experience.metrics,
+            **update_metrics(results),
+        }
+        self._tell(step, judged, Metrics(metrics, watch.timing(len(judged), metrics["response_length"])))
 
     def _update(self, step: int, experience: Experience) -> list[StepResult]:
-        settings, needs = self.settings, self.loss.needs
-        engines = self.models.engines(needs)
-        known = {"policy": settings.optimizer, "value": critic_optimizer(settings)}
-        optimizers = {term: known[term] for term in engines}
+        settings = self.settings
+        optimizers = {"policy": settings.optimizer, "value": critic_optimizer(settings)}
         results: list[StepResult] = []
         for _ in range(settings.batch.updates):
             for batches in experience.minibatches:
@@ -238,8 +237,8 @@ class Training:
                     sum(batch.count("segment") for batch in batches) / settings.batch.replies_per_update,
                     settings.optimizer_steps,
                 )
-                done = train_step(
-                    engines,
+                result = train_step(
+                    self.models.trained,
                     self.loss,
                     batches,
                     pace.rates(optimizers),
@@ -247,17 +246,14 @@ class Training:
                     progress=pace.progress,
                     temperature=settings.sampling.temperature,
                 )
-                results.append(done)
+                results.append(result)
         return results
 
-    def _tell(
-        self, step: int, judged: Sequence[Judged], metrics: Mapping[str, float], timing: Mapping[str, float]
-    ) -> None:
-        samples = [reply.sample() for reply in judged]
-        _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", [one.facts() for one in samples])
-        emit = self.context.emit
-        emit(Metrics(metrics, timing), step)
-        counts = outcome_counts(judged)
+    def _tell(self, step: int, judged: Sequence[Judged], metrics: Metrics) -> None:
+        """Write all replies of a step, and show some; its verdicts are counted, and failures warned of once."""
+        emit, samples, counts = self.context.emit, [reply.sample() for reply in judged], outcome_counts(judged)
+        _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", [sample.facts() for sample in samples])
+        emit(metrics, step)
         emit(VerdictCounts(counts), step)
         for key, message in failures(judged, counts).items():
             if key not in self.warned:
@@ -287,9 +283,8 @@ class Training:
     def _finish(self, done: int) -> Artifact:
         folder = self.context.folder / "model"
         rows = (prompt.token_ids for prompt in self.prompts.kept)
-        base = self.context.inputs["model"].path
         try:
-            saved = save_checked(self.models.policy, folder, head="lm", base=base, rows=rows)
+            saved = save_checked(self.models.policy, folder, head="lm", base=self.base, rows=rows)
         except ModelError:
             # What was learnt is not at fault, and a later attempt has only to save it.
             if done < self.steps:
@@ -298,7 +293,7 @@ class Training:
         self.accounts.close(self.prompts)
         self.context.emit(saved, self.steps)
         self.tokenizer.save_pretrained(folder)
-        name_ends(folder, self.tokenizer, self.context.inputs["model"].path)
+        name_ends(folder, self.tokenizer, self.base)
         return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})
 
 

@@ -140,7 +140,7 @@ def test_a_stage_that_forgets_a_step_is_found(bench: Callable[..., Any]) -> None
     saved = SimpleNamespace(event="saved", facts=dict)
 
     def step(self: Any, number: int) -> None:
-        judged = judged_step([[("right", "stop", 2)] * 2 for _ in self.plan.rows(number - 1)])
+        judged = judged_step([[("right", "stop", 2)] * 2 for _ in self.order.rows(number - 1)])
         if number != 3:
             self.accounts.step(number, judged, pack_minibatches(judged, 1, 64, "segment"))
 

@@ -15,7 +15,8 @@ from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.ranks import ALONE
 from aftertrain.core.records import Completion, Message, Problem
-from aftertrain.plugins.online.advantage import Scorers, make_experience, pack_minibatches
+from aftertrain.plugins.online.advantage import make_experience, pack_minibatches
+from aftertrain.plugins.online.models import Models
 from aftertrain.plugins.online.penalty import KLPenalised, penalised
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged
@@ -106,8 +107,8 @@ def test_columns_are_those_of_naive_loops_however_packed(micro_tokens: int, mini
     judged, engines = _judged(), [Lookup(seed) for seed in (1, 2, 3)]
     batch = _settings().batch.model_copy(update={"micro_tokens": micro_tokens, "minibatches": minibatches})
     policy, reference, critic = engines
-    scorers: Any = Scorers(policy=policy, critic=critic, reference=reference)  # type: ignore[arg-type]
-    experience = make_experience(judged, scorers, _settings(batch=batch), atom="segment", step=1)
+    models: Any = Models(policy, critic, reference, None, None)  # type: ignore[arg-type]
+    experience = make_experience(judged, models, _settings(batch=batch), atom="segment", step=1)
     assert len(experience.minibatches) == minibatches
     for name, expected in _naive(judged, policy, reference, critic).items():
         found = _columns(experience.minibatches, name)
@@ -128,8 +129,8 @@ def test_minibatches_keep_the_replies_to_one_problem_together() -> None:
 def test_group_advantages_compare_replies_to_one_problem() -> None:
     """Rewards (10, 0) and (−10, 10): the better is +1, the worse −1; a lone reply has nothing to be compared with."""
     settings = _settings(advantages="group", kl=KLSettings(beta=0.0))
-    scorers: Any = Scorers(policy=Lookup(1), critic=None, reference=None)  # type: ignore[arg-type]
-    experience = make_experience(_judged(), scorers, settings, atom="segment", step=1)
+    models: Any = Models(Lookup(1), None, None, None, None)  # type: ignore[arg-type]
+    experience = make_experience(_judged(), models, settings, atom="segment", step=1)
     found = _columns(experience.minibatches, "advantages")
     expected = {"p0/0": [1.0] * 4, "p0/1": [-1.0], "p1/2": [-1.0] * 3, "p1/3": [1.0] * 6, "p2/4": [0.0] * 2}
     assert {key: pytest.approx(values, abs=1e-6) for key, values in found.items()} == expected

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.errors import DataError, Interrupted, ModelError, NumericsError, RunError
+from aftertrain.core.stage import PlanContext
 
 Bench = Any
 Make = Callable[..., Bench]
@@ -294,6 +295,23 @@ def test_the_plan_warns_where_no_answer_earns_more_than_a_wrong_one(bench: Make)
     """With negative: -1 and the other defaults, a policy learns not to answer; only on_error was warned of."""
     items = bench(changes={"reward": {"negative": -1.0, "on_timeout": -1.0}}).plan()
     assert [item.label for item in items if item.status == "warning"] == ["reward.on_error", "reward.on_unparsable"]
+
+
+def test_the_plan_warns_of_two_stages_that_draw_alike(bench: Make) -> None:
+    """Of one seed and the same problems; another seed, or other problems, draw other replies."""
+    run, other, seen = bench(), bench("other", {"data": {"rows": 11}}), dict[str, Any]()
+
+    def warned(made: Bench, name: str, seed: int) -> list[str]:
+        items = made.stage.plan(PlanContext(name, str(made.model), seed, made.builder, found=seen))
+        return [item.value for item in items if item.label == "seed"]
+
+    assert warned(run, "first", 0) == []
+    assert warned(run, "reseeded", 1) == []
+    assert warned(other, "elsewhere", 0) == []
+    assert warned(run, "again", 0) == [
+        "0, as stage 'first' has: the same problems come in the same order, and replies are drawn by the same random "
+        "numbers. Set 'seed' of one of them, unless it is to be compared with the other"
+    ]
 
 
 @pytest.mark.slow
