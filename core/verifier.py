@@ -112,23 +112,30 @@ def verdicts_of(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> l
     """One verdict per case, in order, from a verifier that is asked in this process, in the view that it wants.
 
     What it raises, or returns in place of verdicts, costs the case that it does so for and no other: all are then asked
-    one by one.
+    one by one. About no case at all it is not asked.
 
     Raises:
         AftertrainError: what a user can mend, and no case is to blame for.
     """
-    given = shown(verifier, cases)
+    if not cases:
+        return []
+    cases = shown(verifier, cases)
     try:
-        return _checked(verifier.verify(given), len(given))
+        return checked(verifier.verify(cases), len(cases))
     except AftertrainError:
         raise
     except Exception as error:  # noqa: BLE001 - a stranger's verifier; the verdict says what it raised
-        if len(given) == 1:
+        if len(cases) == 1:
             return [Verdict.error(f"the verifier raised {described(error)}")]
-    return [verdict for case in given for verdict in verdicts_of(verifier, [case])]
+    return [verdict for case in cases for verdict in verdicts_of(verifier, [case])]
 
 
-def _checked(verdicts: Any, count: int) -> list[Verdict]:
+def checked(verdicts: Any, count: int) -> list[Verdict]:
+    """What `verify` returned, made anew: a verdict may have got round its own checks, or been changed since.
+
+    Raises:
+        TypeError: it is not a list of so many verdicts. ValueError: one says what no verdict says.
+    """
     if not isinstance(verdicts, list) or len(verdicts) != count or not all(isinstance(v, Verdict) for v in verdicts):
         raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
     return [Verdict(v.outcome, v.value, v.extracted, v.detail) for v in verdicts]

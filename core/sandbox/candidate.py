@@ -6,10 +6,12 @@ believes nothing but the values that come back.
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from aftertrain.core.sandbox import wire
@@ -22,6 +24,21 @@ SLICE = 0.02
 MODULE = "candidate"
 CO_COROUTINE = 0x80
 """Flag of the code of an async function (`inspect.CO_COROUTINE`, whose module takes long to import)."""
+_ASKED: dict[str, Callable[..., Any]] = {
+    "value": lambda target: target,
+    "get": getattr,
+    "set": setattr,
+    "item": operator.getitem,
+    "length": len,
+    # An iterator that is kept here, whatever it is, and goes on after an exception as a generator would not.
+    "iterate": lambda target: map(lambda item: item, target),  # noqa: C417
+    "next": next,
+    "text": str,
+    "has": operator.contains,
+    "result": lambda task: task.result(),
+    "cancel": lambda task: task.cancel(),
+}
+"""What is done with an object that the tests ask about, and the arguments that they give."""
 
 
 def run(program: int, line: int) -> NoReturn:
@@ -115,42 +132,13 @@ class Desk:
         match request["do"]:
             case "call":
                 return target(*arguments, **wire.decode(request["keywords"], self.kept.__getitem__))
-            case "value":
-                return target
-            case "get":
-                return getattr(target, *arguments)
-            case "set":
-                return setattr(target, *arguments)
-            case "item":
-                return target[arguments[0]]
-            case "length":
-                return len(target)
-            case "iterate":
-                return Kept(iter(target))
-            case "next":
-                return next(target)
-            case "text":
-                return str(target)
-            case "repr":
-                return repr(target)
-            case "has":
-                return arguments[0] in target
-        return self._do_awaited(request["do"], target)
-
-    def _do_awaited(self, do: str, target: Any) -> Any:
-        """What a test's `await` asks for: of an awaitable or iterator, or of the task that runs it."""
-        match do:
             case "start":
                 return self._start(target)
             case "anext":
                 return self._start(target.__anext__())
             case "advance":
                 return self._advance(target)
-            case "result":
-                return target.result()
-            case "cancel":
-                return target.cancel()
-        raise ValueError(do)
+        return _ASKED[request["do"]](target, *arguments)
 
     def _start(self, awaitable: Any) -> Any:
         """A task of the loop in which everything that tests await runs."""
@@ -180,16 +168,3 @@ class Desk:
             return self.numbers.get(id(value), -1)
 
         return None if wire.encode(argument, number) == given else wire.encode(argument, self.keep)
-
-
-class Kept:
-    """Wraps an iterator so that it is kept here, whatever it is."""
-
-    def __init__(self, values: Any) -> None:
-        self.values = values
-
-    def __iter__(self) -> Kept:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self.values)

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import candidate, examiner, landlock, program
+from aftertrain.core.sandbox import candidate, examiner, landlock, linux, program
 from aftertrain.core.sandbox.limits import environment
 from aftertrain.core.sandbox.seccomp import Neighbours, filter_program
-
-if sys.platform == "linux":
-    from aftertrain.core.sandbox import linux
 
 Handlers = dict[int, Any]
 """What each signal does, by its number."""

@@ -82,7 +82,7 @@ class Examiner:
         space = Namespace(self, tests)
         preamble, statements = codes[: tests["preamble"]], codes[tests["preamble"] :]
         attempts: list[Callable[[], None]] = [lambda: self._load(space, preamble, tests["first"])]
-        attempts += [partial(_execute, statement, space) for statement in statements]
+        attempts += [partial(exec, statement, space) for statement in statements]
         attempts += [partial(self._compare, tests["entry"], given, wanted) for given, *wanted in tests["calls"]]
         for number, attempt in enumerate(attempts):
             alarm(tests["seconds"])
@@ -147,16 +147,12 @@ class Examiner:
 
     def _answer(self, request: dict[str, Any]) -> Any:
         """The candidate's answer, already under way if this is the next of the calls that were sent ahead."""
-        expected = self.ahead.popleft() if self.ahead else None
-        if expected == request:
-            return wire.receive(self.line)
-        if expected is not None:
+        while self.ahead:
+            sent = self.ahead.popleft()
+            answer = wire.receive(self.line)
+            if sent == request:
+                return answer
             # An earlier test ended before its last call: what was asked for it is passed over.
-            while expected != request and expected is not None:
-                wire.receive(self.line)
-                expected = self.ahead.popleft() if self.ahead else None
-            if expected is not None:
-                return wire.receive(self.line)
         wire.send(self.line, request)
         return wire.receive(self.line)
 
@@ -207,7 +203,7 @@ class Examiner:
         self.names = frozenset(map(str, answer["names"]))
         self.coroutines = frozenset(map(str, answer.get("coroutines", ())))
         for source in preamble:
-            _execute(source, space)
+            exec(source, space)
 
     def _attempt(self, test: Callable[[], None]) -> bool:
         error = ""
@@ -334,10 +330,6 @@ class RemoteFunction(Remote):
 def alarm(seconds: float) -> None:
     """End this process after that time, whatever it does; 0 calls it off."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _execute(code: types.CodeType, space: Namespace) -> None:
-    exec(code, space)
 
 
 def _own(value: Any) -> Any:

@@ -10,28 +10,16 @@ import sys
 import threading
 import traceback
 import types
+from _sitebuiltins import Quitter
 from typing import NoReturn
 
 NAME = "<program>"
 
 
-class Leave:
-    """`exit` and `quit`, as Python's `site` gives them to a program."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"Use {self.name}() or Ctrl-D (i.e. EOF) to exit"
-
-    def __call__(self, code: object = None) -> NoReturn:
-        raise SystemExit(code)
-
-
 def give_exits() -> None:
-    """Put `exit` and `quit` among the builtins: nothing has imported `site` here."""
+    """Put `exit` and `quit` among the builtins, as `site` does, which nothing has imported here."""
     for name in ("exit", "quit"):
-        setattr(builtins, name, Leave(name))
+        setattr(builtins, name, Quitter(name, "Ctrl-D (i.e. EOF)"))
 
 
 def run(program: int, stdin: int, stdout: int, stderr: int) -> NoReturn:

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
 
 from aftertrain.core.sandbox.calls import Machine, Verdict, table
 
@@ -106,13 +105,11 @@ class Neighbours:
         alone: whether it can reach no process but the keeper and its own. Where it can, it may name its first process
             only: a filter cannot tell its children from others.
         network: whether its network namespace is the sandbox's own, so that its sockets lead nowhere.
-        counted: whether a control group counts the memory, also what is shared without a file.
     """
 
     keeper: int
     alone: bool
     network: bool
-    counted: bool = False
 
 
 def filter_program(neighbours: Neighbours, own: int) -> bytes | None:
@@ -122,14 +119,13 @@ def filter_program(neighbours: Neighbours, own: int) -> bytes | None:
         neighbours: who else is there.
         own: the program's first process.
     """
-    if platform.machine() not in ARCHITECTURES:
-        return None
-    return assemble(cast(Machine, platform.machine()), neighbours, own)
+    machine = platform.machine()
+    return assemble(machine, neighbours, own) if machine in ARCHITECTURES else None
 
 
 def assemble(machine: Machine, neighbours: Neighbours, own: int) -> bytes:
     """The filter's packed instructions for a machine."""
-    packed, slots = _template(machine, neighbours.alone, neighbours.network, neighbours.counted)
+    packed, slots = _template(machine, neighbours.alone, neighbours.network)
     named = {_OWN: own, _OWN_GROUP: -own, _KEEPER: neighbours.keeper, _KEEPER_GROUP: -neighbours.keeper}
     code = bytearray(packed)
     for offset, name in slots:
@@ -138,9 +134,9 @@ def assemble(machine: Machine, neighbours: Neighbours, own: int) -> bytes:
 
 
 @cache
-def _template(machine: Machine, alone: bool, network: bool, counted: bool) -> tuple[bytes, tuple[tuple[int, str], ...]]:
+def _template(machine: Machine, alone: bool, network: bool) -> tuple[bytes, tuple[tuple[int, str], ...]]:
     """The packed instructions, and where in them which process is still to be filled in."""
-    bodies = _bodies(alone, network, counted)
+    bodies = _bodies(alone, network)
     leaves: list[tuple[int, Body]] = [(0, bodies["absent"])]
     numbered = sorted((number, call.verdict) for call in table() if (number := call.number(machine)) is not None)
     after = 0
@@ -178,7 +174,7 @@ def _search(leaves: Sequence[tuple[int, Body]]) -> Body:
     return [(_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(lower)), *lower, *upper]
 
 
-def _bodies(alone: bool, network: bool, counted: bool) -> dict[Verdict, Body]:
+def _bodies(alone: bool, network: bool) -> dict[Verdict, Body]:
     """The instructions of each verdict; each body ends by itself."""
     allow: Body = [(_RETURN, 0, 0, ALLOW)]
     own = _only(0, (0, _OWN, _OWN_GROUP), EPERM)
@@ -197,7 +193,7 @@ def _bodies(alone: bool, network: bool, counted: bool) -> dict[Verdict, Body]:
         "prctl": _only(0, tuple(PRCTL.values()), EINVAL),
         "fcntl": _only(1, tuple(FCNTL.values()), EINVAL),
         "ioctl": _only(1, tuple(IOCTL.values()), ENOTTY),
-        "mmap": allow if counted else [*shared, *allow],
+        "mmap": [*shared, *allow],
         "socket": _only(0, (UNIX, INET, INET6), EAFNOSUPPORT) if network else _error(EAFNOSUPPORT),
         "socketpair": [
             *pair,

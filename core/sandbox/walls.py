@@ -13,6 +13,7 @@ Root first becomes a user that owns nothing, because limits on processes do not 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,8 +21,7 @@ import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-if sys.platform == "linux":
-    from aftertrain.core.sandbox import linux
+from aftertrain.core.sandbox import linux
 
 NOBODY = 65534
 SCRATCH = "/tmp"
@@ -32,8 +32,13 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix
 _FILES = ("/etc/ld.so.cache", "/etc/localtime")
 _DEVICES = ("null", "full", "random", "urandom")
 """Not `zero`: memory mapped from it is shared without a file that is counted."""
-_LINKS = (("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc/self/fd/1", "dev/stdout"))
-_MORE_LINKS = (("/proc/self/fd/2", "dev/stderr"), (SCRATCH, "dev/shm"))
+_LINKS = (
+    ("/proc/self/fd", "dev/fd"),
+    ("/proc/self/fd/0", "dev/stdin"),
+    ("/proc/self/fd/1", "dev/stdout"),
+    ("/proc/self/fd/2", "dev/stderr"),
+    (SCRATCH, "dev/shm"),
+)
 _PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
 DEVICES = tuple(f"/dev/{name}" for name in _DEVICES)
 """Devices that a program may read."""
@@ -99,30 +104,25 @@ def leave_root(readable: Sequence[str]) -> bool:
     """As root, become another user, still able to read `readable`; whether it is one that nobody else is."""
     if os.geteuid() != 0:
         return False
-    keep_reading = only_ours = False
-    if sys.platform == "linux":
-        closed = [(path, gate) for path in readable if (gate := _closed_folder(path))]
-        try:
-            if closed:
-                linux.unshare(linux.NEWNS)
-                linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-                _open_up(closed)
-        except OSError:
-            keep_reading = True
-        for user in (_OWN_USERS + os.getpid(), NOBODY):
-            try:
-                linux.become(user, keep_reading)
-            except OSError:
-                if user == NOBODY:
-                    raise
-            else:
-                only_ours = user != NOBODY
-                break
-    else:
+    if sys.platform != "linux":
         os.setgroups([])
         os.setregid(NOBODY, NOBODY)
         os.setreuid(NOBODY, NOBODY)
-    return only_ours
+        return False
+    keep_reading = False
+    try:
+        if closed := [(path, gate) for path in readable if (gate := _closed_folder(path))]:
+            linux.unshare(linux.NEWNS)
+            linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+            _open_up(closed)
+    except OSError:
+        keep_reading = True
+    try:
+        linux.become(_OWN_USERS + os.getpid(), keep_reading)
+    except OSError:
+        linux.become(NOBODY, keep_reading)
+        return False
+    return True
 
 
 def _closed_folder(path: str) -> str | None:
@@ -167,10 +167,8 @@ def enter_namespaces(seen: Mapping[str, str], command: Sequence[str], owner: int
     user, group = os.geteuid(), os.getegid()
     both = linux.NEWUSER | linux.NEWNS | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWPID | linux.NEWCGROUP
     linux.unshare(both)
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{NOBODY} {user} 1")
-    _write("/proc/self/gid_map", f"{NOBODY} {group} 1")
-    child_only(owner, lambda: None)
+    _be_nobody(user, group)
+    child_only(owner)
     linux.name_host(HOST)
     _build_root(seen)
     linux.keep_mounting()
@@ -200,10 +198,11 @@ def enter_bubblewrap(
     words += ["--proc", "/proc", "--dir", "/dev", "--size", str(scratch_bytes), "--tmpfs", SCRATCH]
     for device in DEVICES:
         words += ["--dev-bind", device, device]
-    for target, name in _LINKS + _MORE_LINKS:
+    for target, name in _LINKS:
         words += ["--symlink", target, f"/{name}"]
     words += ["--remount-ro", "/", "--chdir", SCRATCH, "--", *command]
-    child_only(owner, lambda: os.execv(program, words))
+    child_only(owner)
+    os.execv(program, words)
 
 
 def _readable(text: str) -> int:
@@ -217,30 +216,26 @@ def _readable(text: str) -> int:
 
 def own_mounts() -> None:
     """Inside: get a view of the files in which scratch folders can be mounted, if the system allows it."""
-    try:
-        linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4k")
-    except OSError:
-        pass
-    else:
-        linux.unmount(SCRATCH)
-        return
-    try:
-        linux.unshare(linux.NEWUSER | linux.NEWNS)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{NOBODY} {NOBODY} 1")
-        _write("/proc/self/gid_map", f"{NOBODY} {NOBODY} 1")
-    except OSError:
-        return
+    if not may_mount():
+        with contextlib.suppress(OSError):
+            linux.unshare(linux.NEWUSER | linux.NEWNS)
+            _be_nobody(NOBODY, NOBODY)
 
 
-def child_only(owner: int, then: Callable[[], Any]) -> None:
-    """Fork: the child, which dies with this process, does `then` and returns; this process never returns."""
+def _be_nobody(user: int, group: int) -> None:
+    """In a new user namespace: show these, outside it this process's own, as nobody."""
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{NOBODY} {user} 1")
+    _write("/proc/self/gid_map", f"{NOBODY} {group} 1")
+
+
+def child_only(owner: int) -> None:
+    """Fork: the child, which dies with this process, returns; this process never returns."""
     watch_owner(owner, lambda: os._exit(0))
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         linux.die_with_parent(signal.SIGKILL)
-        then()
         return
     os.closerange(0, 2)
     while True:
@@ -258,6 +253,16 @@ def fresh_scratch(limit: int) -> None:
     """
     options = f"size={limit},nr_inodes={SCRATCH_FILES},mode=700"
     linux.mount("tmpfs", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+
+
+def may_mount() -> bool:
+    """Whether scratch folders can be mounted in this process's view of the files."""
+    try:
+        fresh_scratch(4096)
+        linux.unmount(SCRATCH)
+    except OSError:
+        return False
+    return True
 
 
 def _build_root(seen: Mapping[str, str]) -> None:
@@ -284,7 +289,7 @@ def _build_root(seen: Mapping[str, str]) -> None:
         os.makedirs(f"/new/{folder}", exist_ok=True)
     for name in _DEVICES:
         _bind(f"/old/dev/{name}", f"/new/dev/{name}", False, linux.RDONLY | linux.NOSUID)
-    for target, name in _LINKS + _MORE_LINKS:
+    for target, name in _LINKS:
         os.symlink(target, f"/new/{name}")
     _write("/new/etc/passwd", _PASSWD)
     if preload:

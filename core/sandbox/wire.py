@@ -13,6 +13,8 @@ import numbers
 import os
 import struct
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 LARGEST = 64 * 2**20
@@ -65,19 +67,24 @@ def _encode_more(value: Any, keep: Callable[[Any], Any]) -> Any:
         return {"r": items((value.start, value.stop, value.step))}
     if isinstance(value, complex):
         return {"c": [complex(value).real, complex(value).imag]}
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    if kind == "decimal.Decimal":
+    if type(value) is Decimal:
         return {"n": str(value)}
-    if kind == "fractions.Fraction":
+    if type(value) is Fraction:
         return {"f": items((value.numerator, value.denominator))}
-    if kind.startswith("numpy.") and hasattr(value, "tolist"):
+    if str(type(value).__module__).partition(".")[0] == "numpy" and hasattr(value, "tolist"):
         return encode(value.tolist(), keep)
     if isinstance(value, numbers.Integral):
         return encode(int(value), keep)
     return {"o": keep(value)}
 
 
-_MAKE: dict[str, Callable[[list[Any]], Any]] = {
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "i": lambda text: int(text, 16),
+    "b": bytes.fromhex,
+    "a": bytearray.fromhex,
+    "n": Decimal,
+}
+_FROM_PARTS: dict[str, Callable[[list[Any]], Any]] = {
     "t": tuple,
     "d": dict,
     "s": set,
@@ -85,7 +92,7 @@ _MAKE: dict[str, Callable[[list[Any]], Any]] = {
     "q": collections.deque,
     "r": lambda parts: range(*parts),
     "c": lambda parts: complex(*parts),
-    "f": lambda parts: _fraction(*parts),
+    "f": lambda parts: Fraction(*parts),
 }
 
 
@@ -102,25 +109,11 @@ def decode(data: Any, find: Callable[[Any], Any]) -> Any:
     ((tag, content),) = data.items()
     if tag == "o":
         return find(content)
-    if tag == "i":
-        return int(content, 16)
-    if tag == "b":
-        return bytes.fromhex(content)
-    if tag == "a":
-        return bytearray.fromhex(content)
-    if tag == "n":
-        from decimal import Decimal
-
-        return Decimal(content)
-    if tag not in _MAKE:
+    if tag in _FROM_TEXT:
+        return _FROM_TEXT[tag](content)
+    if tag not in _FROM_PARTS:
         raise ValueError(f"no value is written {tag!r}")
-    return _MAKE[tag]([decode(item, find) for item in content])
-
-
-def _fraction(numerator: int, denominator: int) -> Any:
-    from fractions import Fraction
-
-    return Fraction(numerator, denominator)
+    return _FROM_PARTS[tag]([decode(item, find) for item in content])
 
 
 def send(descriptor: int, message: Any) -> None:

@@ -22,13 +22,10 @@ import tempfile
 import time
 from typing import Any, NoReturn
 
-from aftertrain.core.sandbox import case, keeper, landlock, orders, scratch, walls
+from aftertrain.core.sandbox import case, keeper, landlock, linux, orders, scratch, walls
 from aftertrain.core.sandbox.cgroup import Door
 from aftertrain.core.sandbox.limits import LOOK
 from aftertrain.core.sandbox.seccomp import Neighbours
-
-if sys.platform == "linux":
-    from aftertrain.core.sandbox import linux
 
 _HELD = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s*([0-9]+) kB", re.MULTILINE)
 """Lines of /proc/PID/status that count as memory: private, shared (also anonymous mappings), swapped out."""
@@ -104,7 +101,7 @@ class Zygote:
         self.alone = config["level"] != "rlimits"
         """Whether a process namespace holds us and nobody else."""
         self.own_user = config.get("own_user", False)
-        self.mounts = self.alone and _may_mount()
+        self.mounts = self.alone and walls.may_mount()
         self.folder = walls.SCRATCH
         self.wake, wake_end = os.pipe()
         os.set_blocking(self.wake, False)
@@ -350,15 +347,6 @@ def _root_without_processes() -> list[str]:
 
 def _kernel() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", os.uname().release)[:2])
-
-
-def _may_mount() -> bool:
-    try:
-        walls.fresh_scratch(4096)
-    except OSError:
-        return False
-    linux.unmount(walls.SCRATCH)
-    return True
 
 
 def _reap(child: int) -> int | None:

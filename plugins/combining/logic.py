@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aftertrain.core.records import Verdict
 from aftertrain.plugins.combining.parts import PartsInOrder, worst, zeroed
-from aftertrain.plugins.combining.settings import AllSettings, AnySettings, FirstSettings, PartSettings
+from aftertrain.plugins.combining.settings import AllSettings, AnySettings, FirstSettings
 
 
 class All(PartsInOrder[AllSettings]):
@@ -21,10 +21,6 @@ class All(PartsInOrder[AllSettings]):
 
     Config = AllSettings
     hands_on = True
-
-    @property
-    def _written(self) -> Sequence[PartSettings]:
-        return self.settings.parts
 
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
         return any(verdict.value == 0.0 for verdict in zeroed(verdicts, self.settings.zero))
@@ -46,10 +42,6 @@ class AnyOf(PartsInOrder[AnySettings]):
 
     Config = AnySettings
 
-    @property
-    def _written(self) -> Sequence[PartSettings]:
-        return self.settings.parts
-
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
         return any(verdict.value == 1.0 for verdict in verdicts)
 
@@ -69,10 +61,6 @@ class First(PartsInOrder[FirstSettings]):
     """
 
     Config = FirstSettings
-
-    @property
-    def _written(self) -> Sequence[PartSettings]:
-        return self.settings.parts
 
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
         return bool(verdicts) and verdicts[-1].outcome not in self.settings.pass_over

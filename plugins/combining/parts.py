@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import Outcome, Verdict, VerificationCase
 from aftertrain.core.settings import Builder, Settings, Use
 from aftertrain.core.verifier import Verifier, verdicts_of
-from aftertrain.plugins.combining.settings import PartSettings
+from aftertrain.plugins.combining.settings import PartsSettings
 
 S = TypeVar("S", bound=Settings)
+P = TypeVar("P", bound=PartsSettings)
+T = TypeVar("T")
 SHOWN = 160
 """Characters of a part's detail that the whole's detail repeats."""
 WORST: tuple[Outcome, ...] = ("error", "timeout", "unparsable")
@@ -58,28 +61,24 @@ class Combination(Verifier[S]):
         return sum(part.deadline for part in self._parts)
 
 
-class PartsInOrder(Combination[S]):
+class PartsInOrder(Combination[P]):
     """Asks part after part, each in one batch, about the cases that the parts before it left open."""
 
     hands_on: ClassVar[bool] = False
     """Whether a part that finds the answer's block (`format`) hands it on to the parts after it."""
 
-    @property
-    @abstractmethod
-    def _written(self) -> Sequence[PartSettings]:
-        """The parts as they stand in the settings."""
-
     def _uses(self) -> Sequence[Use[Verifier[Any]]]:
-        return [part.verifier for part in self._written]
+        return [part.verifier for part in self.settings.parts]
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case; its detail tells each part's, and which were not asked."""
         by_case: list[list[Verdict]] = [[] for _ in cases]
         cases = list(cases)
-        for part, written in zip(self._parts, self._written, strict=True):
+        for part, written in zip(self._parts, self.settings.parts, strict=True):
             waiting = [number for number, verdicts in enumerate(by_case) if not self._decided(verdicts)]
-            asked = _ask(part, written.truth, [cases[number] for number in waiting])
-            for number, verdict in zip(waiting, asked, strict=True):
+            asked = [cases[number] for number in waiting]
+            answers = _by_key(asked, written.truth, partial(verdicts_of, part), lambda error: error)
+            for number, verdict in zip(waiting, answers, strict=True):
                 by_case[number].append(verdict)
                 if self.hands_on and verdict.outcome == "scored":
                     cases[number] = part.handed_on(cases[number])
@@ -88,11 +87,9 @@ class PartsInOrder(Combination[S]):
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
         """The first of the parts', also of parts that a blank response would spare."""
         reasons: list[str | None] = [None] * len(cases)
-        for name, part, written in zip(self._names, self._parts, self._written, strict=True):
-            picked = [_picked(case, written.truth) for case in cases]
-            objections = iter(part.objections([case for case in picked if isinstance(case, VerificationCase)]))
-            for number, case in enumerate(picked):
-                reason = case.detail if isinstance(case, Verdict) else next(objections)
+        for name, part, written in zip(self._names, self._parts, self.settings.parts, strict=True):
+            objections = _by_key(cases, written.truth, part.objections, lambda error: error.detail)
+            for number, reason in enumerate(objections):
                 if reason is not None and reasons[number] is None:
                     reasons[number] = f"{name}: {reason}"
         return reasons
@@ -106,9 +103,10 @@ class PartsInOrder(Combination[S]):
         """The whole's verdict from those of the parts asked, in order; its detail is written over."""
 
     def _told(self, verdicts: Sequence[Verdict]) -> str:
-        told = [f"{name} {_short(verdict)}" for name, verdict in zip(self._names, verdicts, strict=False)]
-        spared = self._names[len(verdicts) :]
-        return "; ".join([*told, *([f"not asked: {', '.join(spared)}"] if spared else [])])
+        details = [f"{name} {_short(verdict)}" for name, verdict in zip(self._names, verdicts, strict=False)]
+        if spared := self._names[len(verdicts) :]:
+            details.append(f"not asked: {', '.join(spared)}")
+        return "; ".join(details)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -121,15 +119,18 @@ def zeroed(verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]) -> list[Ver
     return [Verdict.scored(0.0) if verdict.outcome in outcomes else verdict for verdict in verdicts]
 
 
-def _ask(part: Verifier[Any], key: str | None, cases: Sequence[VerificationCase]) -> list[Verdict]:
-    """The part's verdicts; an error where the ground truth has no such key. One batch, none when nothing is asked."""
+def _by_key(
+    cases: Sequence[VerificationCase],
+    key: str | None,
+    ask: Callable[[Sequence[VerificationCase]], Sequence[T]],
+    refused: Callable[[Verdict], T],
+) -> list[T]:
+    """What `ask` says of the cases, in one batch, with what their ground truths hold under `key`; of a case without
+    that key what `refused` makes of the error.
+    """
     picked = [_picked(case, key) for case in cases]
-    batch = [case for case in picked if isinstance(case, VerificationCase)]
-    verdicts = iter(verdicts_of(part, batch) if batch else [])
-    complete = [case if isinstance(case, Verdict) else next(verdicts) for case in picked]
-    if next(verdicts, None) is not None:
-        raise ValueError(f"{part!r} gave more verdicts than the {len(batch)} cases it was asked about")
-    return complete
+    answers = iter(ask([case for case in picked if isinstance(case, VerificationCase)]))
+    return [refused(case) if isinstance(case, Verdict) else next(answers) for case in picked]
 
 
 def _picked(case: VerificationCase, key: str | None) -> VerificationCase | Verdict:
@@ -144,11 +145,9 @@ def _picked(case: VerificationCase, key: str | None) -> VerificationCase | Verdi
 
 
 def _short(verdict: Verdict) -> str:
-    said = verdict.outcome if verdict.value is None else f"{verdict.value:g}"
-    if not verdict.detail:
-        return said
-    cut = verdict.detail if len(verdict.detail) <= SHOWN else verdict.detail[: SHOWN - 1] + "…"
-    return f"{said} ({cut})"
+    score = verdict.outcome if verdict.value is None else f"{verdict.value:g}"
+    detail = verdict.detail if len(verdict.detail) <= SHOWN else verdict.detail[: SHOWN - 1] + "…"
+    return f"{score} ({detail})" if detail else score
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -157,9 +156,5 @@ def _distinct(names: Sequence[str]) -> list[str]:
     >>> _distinct(["gsm8k", "format", "gsm8k"])
     ['gsm8k', 'format', 'gsm8k#2']
     """
-    seen: dict[str, int] = {}
-    told = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        told.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return told
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from aftertrain.core.errors import unknown
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Use
 from aftertrain.core.verifier import Verifier, verdicts_of
-from aftertrain.plugins.combining.parts import Combination
+from aftertrain.plugins.combining.parts import Combination, T
 from aftertrain.plugins.combining.settings import BySourceSettings
 
 
@@ -25,40 +25,40 @@ class BySource(Combination[BySourceSettings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         """The verdict of each case's own verifier, which is asked in one batch; its detail begins with the route."""
-        routes, chosen = self.settings.routes, self._chosen(cases)
-        verdicts = {number: iter(self._batch(part, number, cases, chosen)) for number, part in enumerate(self.parts)}
-        return [
-            _no_route(case, routes) if number is None else next(verdicts[number])
-            for case, number in zip(cases, chosen, strict=True)
-        ]
+
+        def ask(number: int, batch: Sequence[VerificationCase]) -> list[Verdict]:
+            verdicts = verdicts_of(self.parts[number], batch)
+            return [replace(verdict, detail=f"{self._names[number]}: {verdict.detail}") for verdict in verdicts]
+
+        return self._by_route(cases, ask, lambda error: error)
 
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
         """Those of each case's own verifier; a case without a route is one."""
-        routes, chosen = self.settings.routes, self._chosen(cases)
-        told = {
-            number: iter(part.objections([case for case, where in zip(cases, chosen, strict=True) if where == number]))
-            for number, part in enumerate(self.parts)
-        }
-        return [
-            _no_route(case, routes).detail if number is None else next(told[number])
-            for case, number in zip(cases, chosen, strict=True)
-        ]
+        return self._by_route(
+            cases, lambda number, batch: self.parts[number].objections(batch), lambda error: error.detail
+        )
 
-    def _chosen(self, cases: Sequence[VerificationCase]) -> list[int | None]:
-        """The number of each case's part; None where there is no route."""
+    def _by_route(
+        self,
+        cases: Sequence[VerificationCase],
+        ask: Callable[[int, Sequence[VerificationCase]], Sequence[T]],
+        refused: Callable[[Verdict], T],
+    ) -> list[T]:
+        """What `ask` says of each part's cases, in one batch; of a case without a route what `refused` makes of the
+        error.
+        """
         routes = {source: number for number, source in enumerate(self.settings.routes)}
         default = None if self.settings.default is None else len(routes)
-        return [routes.get(case.source, default) for case in cases]
-
-    def _batch(
-        self, part: Verifier[Any], number: int, cases: Sequence[VerificationCase], chosen: Sequence[int | None]
-    ) -> list[Verdict]:
-        batch = [case for case, where in zip(cases, chosen, strict=True) if where == number]
-        verdicts = verdicts_of(part, batch) if batch else []
-        if len(verdicts) != len(batch):
-            raise ValueError(f"{part!r} gave {len(verdicts)} verdicts on {len(batch)} cases")
-        name = self._names[number]
-        return [replace(verdict, detail=f"{name}: {verdict.detail}") for verdict in verdicts]
+        chosen = [routes.get(case.source, default) for case in cases]
+        batches: list[list[VerificationCase]] = [[] for _ in self.parts]
+        for case, number in zip(cases, chosen, strict=True):
+            if number is not None:
+                batches[number].append(case)
+        answers = [iter(ask(number, batch)) for number, batch in enumerate(batches)]
+        return [
+            refused(_no_route(case, routes)) if number is None else next(answers[number])
+            for case, number in zip(cases, chosen, strict=True)
+        ]
 
 
 def _no_route(case: VerificationCase, routes: Collection[str]) -> Verdict:

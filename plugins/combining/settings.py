@@ -37,27 +37,33 @@ ZERO = (
 )
 
 
-class WeightedSettings(Settings):
+class PartsSettings(Settings):
+    """Verifiers that are asked one after the other."""
+
+    parts: Parts = Field(description="The verifiers.")
+
+
+class WeightedSettings(PartsSettings):
     """The verifiers and their weights."""
 
     parts: Annotated[tuple[WeightedPart, ...], Field(min_length=1)] = Field(description="The verifiers.")
     zero: Zero = Field((), description=ZERO)
 
 
-class AllSettings(Settings):
+class AllSettings(PartsSettings):
     """The verifiers that must all hold."""
 
     parts: Parts = Field(description="The verifiers, cheap ones first: one that scores 0 spares the others.")
     zero: Zero = Field((), description=ZERO)
 
 
-class AnySettings(Settings):
+class AnySettings(PartsSettings):
     """The verifiers of which one is enough."""
 
     parts: Parts = Field(description="The verifiers, cheap ones first: one that scores 1 spares the others.")
 
 
-class FirstSettings(Settings):
+class FirstSettings(PartsSettings):
     """The verifiers in order."""
 
     parts: Parts = Field(description="The verifiers, tried in this order.")

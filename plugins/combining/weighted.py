@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aftertrain.core.records import Verdict
 from aftertrain.plugins.combining.parts import PartsInOrder, worst, zeroed
-from aftertrain.plugins.combining.settings import WeightedPart, WeightedSettings
+from aftertrain.plugins.combining.settings import WeightedSettings
 
 
 class Weighted(PartsInOrder[WeightedSettings]):
@@ -18,10 +18,6 @@ class Weighted(PartsInOrder[WeightedSettings]):
 
     Config = WeightedSettings
     hands_on = True
-
-    @property
-    def _written(self) -> Sequence[WeightedPart]:
-        return self.settings.parts
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
         verdicts = zeroed(verdicts, self.settings.zero)
