@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation, Overflow
 
-from aftertrain.core.records import JSON, Verdict, VerificationCase
-from aftertrain.core.sandbox.limits import MEGA, Limits, UnitResult
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.sandbox.limits import MEGA, Limits, Outcome, UnitOutcome, UnitResult
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import judged
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.code.fence import program
 from aftertrain.plugins.code.settings import CodeSettings
+from aftertrain.plugins.code.suite import parsed
 from aftertrain.plugins.code.truth import Functions, Streams, read, suite
 
 START = 10.0
@@ -30,6 +31,8 @@ START = 10.0
 SHOWN = 200
 LARGEST = 4 * MEGA
 """Characters of a program; what is longer is not run."""
+_UNFINISHED: dict[Outcome, UnitOutcome] = {"timeout": "timeout", "error": "error"}
+"""Outcomes of a script that say nothing of its output; all others but `ok` are the program's failures."""
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,3})?")
 
 
@@ -87,7 +90,8 @@ class Code(Verifier[CodeSettings]):
 
     def _run(self, case: VerificationCase) -> Verdict:
         try:
-            truth = self._tests(case.ground_truth)
+            auto = self.settings.tests == "auto"
+            truth = read(case.ground_truth) if auto else suite(case.ground_truth, self.settings.module)
         except (ValueError, RecursionError) as error:
             return Verdict.error(str(error)[: 3 * SHOWN])
         source, where = program(case.response, self.settings.extract)
@@ -103,62 +107,54 @@ class Code(Verifier[CodeSettings]):
             return self._scored(source, where, results, len(truth.tests))
         return self._scored(source, where, self._stream(source, truth), len(truth))
 
-    def _tests(self, truth: JSON) -> Functions | Streams:
-        return read(truth) if self.settings.tests == "auto" else suite(truth, self.settings.module)
-
     def _stream(self, source: str, truth: Streams) -> list[UnitResult]:
-        found: list[UnitResult] = []
-        end = time.monotonic() + self.settings.case_timeout
-        for given, wanted in truth.pairs:
-            if time.monotonic() + self.settings.timeout > end and found:
-                found.append(UnitResult("timeout", "no time was left"))
+        results: list[UnitResult] = []
+        deadline = time.monotonic() + self.settings.case_timeout
+        for stdin, wanted in truth:
+            if time.monotonic() + self.settings.timeout > deadline and results:
+                results.append(UnitResult("timeout", "no time was left"))
             else:
-                result = self._open().run(source, given, lambda output, wanted=wanted: not difference(output, wanted))  # type: ignore[misc]
-                if result.outcome == "ok":
-                    wrong = difference(result.stdout, wanted, self.settings.tolerance)
-                    found.append(UnitResult("failed", wrong) if wrong else UnitResult("passed"))
-                elif result.outcome in ("timeout", "error"):
-                    found.append(UnitResult("timeout" if result.outcome == "timeout" else "error", result.detail))
-                else:
-                    found.append(UnitResult("failed", result.detail))
-            if found[-1].outcome != "passed" and self.settings.score == "all_pass":
+                results.append(self._one_stream(source, stdin, wanted))
+            if results[-1].outcome != "passed" and self.settings.score == "all_pass":
                 break
-        return found
+        return results
+
+    def _one_stream(self, source: str, stdin: str, wanted: str) -> UnitResult:
+        result = self._open().run(source, stdin, lambda output: not difference(output, wanted))
+        if result.outcome == "ok":
+            wrong = difference(result.stdout, wanted, self.settings.tolerance)
+            return UnitResult("failed", wrong) if wrong else UnitResult("passed")
+        return UnitResult(_UNFINISHED.get(result.outcome, "failed"), result.detail)
 
     def _scored(self, source: str, where: str, results: Sequence[UnitResult], total: int) -> Verdict:
         passed = sum(result.outcome == "passed" for result in results)
-        shown = source[:SHOWN]
-        first = next(((n, result) for n, result in enumerate(results, 1) if result.outcome != "passed"), None)
-        if first is None:
-            return Verdict.scored(1.0, shown, f"{where}, {total} of {total} tests pass")
-        number, result = first
-        told = f"{where}, test {number} of {total}: {result.detail[:SHOWN]}"
+        extracted = source[:SHOWN]
         if broken := next((result for result in results if result.outcome == "error"), None):
             return Verdict.error(f"{where}, {broken.detail[:SHOWN]}")
+        if passed == len(results):
+            return Verdict.scored(1.0, extracted, f"{where}, {total} of {total} tests pass")
+        number, first = next((n, result) for n, result in enumerate(results, 1) if result.outcome != "passed")
+        detail = f"{where}, test {number} of {total}: {first.detail[:SHOWN]}"
         if self.settings.score == "pass_rate" and passed:
-            return Verdict.scored(passed / total, shown, f"{passed} of {total} tests pass; {told}")
-        return Verdict.timeout(told) if result.outcome == "timeout" else Verdict.scored(0.0, shown, told)
+            return Verdict.scored(passed / total, extracted, f"{passed} of {total} tests pass; {detail}")
+        return Verdict.timeout(detail) if first.outcome == "timeout" else Verdict.scored(0.0, extracted, detail)
 
 
 def complete(source: str, truth: Functions) -> str:
     """The whole program: the prompt goes before a reply that continues it, and its imports before one that does not."""
     prompt, entry = truth.prompt, truth.tests.entry
-    if not prompt:
-        return source
     if source.startswith(prompt):
         return source
     if entry and _defines(source, entry):
         # A reply that writes the function anew may rely on what the prompt imports and defines.
-        if "from __future__" in source:
-            return source
-        return "\n".join([*truth.tests.preamble[:-1], source])
+        return source if "from __future__" in source else "\n".join([*truth.tests.preamble[:-1], source])
     return prompt + source
 
 
 def _defines(source: str, name: str) -> bool:
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parsed(source, "the program")
+    except ValueError:
         return re.search(rf"^(?:async )?def {re.escape(name)}\b", source, re.MULTILINE) is not None
     return any(getattr(node, "name", None) == name or _assigns(node, name) for node in tree.body)
 
@@ -188,8 +184,8 @@ def difference(output: str, wanted: str, tolerance: float = 0.0) -> str:
 
 
 def _same_words(ours: list[str], theirs: list[str], tolerance: float) -> bool:
-    pairs = zip(ours, theirs, strict=True) if len(ours) == len(theirs) else ()
-    return len(ours) == len(theirs) and all(a == b or _same_number(a, b, tolerance) for a, b in pairs)
+    same = (a == b or _same_number(a, b, tolerance) for a, b in zip(ours, theirs, strict=False))
+    return len(ours) == len(theirs) and all(same)
 
 
 def _same_number(ours: str, theirs: str, tolerance: float) -> bool:

@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 
@@ -81,17 +82,12 @@ class Param:
         self.values = values
 
 
-class Mark:
-    """A mark; all but `parametrize` change nothing."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        if self.name == "parametrize":
-            names, values = (*given, *named.values())[:2]
-            return lambda test: marked(test, names, values)
-        return given[0] if len(given) == 1 and callable(given[0]) and not named else lambda test: test
+def mark(kind: str, *given: Any, **named: Any) -> Any:
+    """Mark a test, or give what does; all marks but `parametrize` change nothing."""
+    if kind == "parametrize":
+        names, values = (*given, *named.values())[:2]
+        return lambda test: marked(test, names, values)
+    return given[0] if len(given) == 1 and callable(given[0]) and not named else lambda test: test
 
 
 def marked(test: Any, names: Any, values: Any) -> Any:
@@ -105,8 +101,8 @@ def marked(test: Any, names: Any, values: Any) -> Any:
 class Marks:
     """`pytest.mark`."""
 
-    def __getattr__(self, name: str) -> Mark:
-        return Mark(name)
+    def __getattr__(self, name: str) -> Any:
+        return partial(mark, name)
 
 
 def raising(expected: Any, *call: Any, match: str | None = None, **named: Any) -> Any:

@@ -62,8 +62,6 @@ class CodeSettings(AnswerSettings):
 
     @model_validator(mode="after")
     def _time_for_one(self) -> Self:
-        if self.tests != "pytest" and self.module != "solution":
-            raise ValueError("module is of tests pytest")
         if self.case_timeout < self.timeout:
             raise ValueError(
                 f"case_timeout ({self.case_timeout:g}) is less than timeout ({self.timeout:g}), of one test"

@@ -27,6 +27,18 @@ NO_MARKS = frozenset({"skipif", "xfail", "usefixtures"})
 """Marks that change what a pass is."""
 
 
+def parsed(source: str, name: str) -> ast.Module:
+    """The source as a tree.
+
+    Raises:
+        ValueError: it is no Python; the message begins with `name`.
+    """
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{name} is no Python: {error}") from error
+
+
 def read(source: str, module: str) -> UnitTests:
     """The tests of a module, one for each function or method of that kind, whatever its parametrized values.
 
@@ -36,10 +48,7 @@ def read(source: str, module: str) -> UnitTests:
     Raises:
         ValueError: it is no Python, holds no test, or needs what is not there; the message names it.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"the test module is no Python: {error}") from error
+    tree = parsed(source, "the test module")
     tree.body = [node for node in tree.body if not _asks_for_main(node)]
     imports = _Imports(module)
     tree = ast.fix_missing_locations(imports.visit(tree))

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aftertrain.core.errors import unknown
 from aftertrain.core.records import JSON
 from aftertrain.core.sandbox.limits import UnitTests
+from aftertrain.plugins.code.suite import parsed
 from aftertrain.plugins.code.suite import read as _read_suite
 
 FORMS = (
@@ -35,14 +37,8 @@ class Functions:
     prompt: str = ""
 
 
-@dataclass(frozen=True)
-class Streams:
-    """Standard inputs and the outputs that they should give."""
-
-    pairs: tuple[tuple[str, str], ...]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
+Streams = tuple[tuple[str, str], ...]
+"""Standard inputs and the outputs that they should give."""
 
 
 def read(truth: JSON) -> Functions | Streams:
@@ -64,13 +60,14 @@ def read(truth: JSON) -> Functions | Streams:
                 _known(item, _PAIR)
             if any(item.get("testtype", "stdin") != "stdin" for item in truth):
                 return _calls(truth)
-            return Streams(tuple((_text(item["input"]), _text(item["output"])) for item in truth))
+            return tuple((_text(item["input"]), _text(item["output"])) for item in truth)
     if isinstance(truth, Mapping):
         return _mapping(truth)
-    shown = (
-        "an empty list" if truth == [] else f"a list of {_kinds(truth)}" if isinstance(truth, list) else _kind(truth)
-    )
-    raise ValueError(f"the ground truth is {shown}; it should be {FORMS}")
+    kind = _kind(truth)
+    if isinstance(truth, list):
+        kinds = sorted({type(item).__name__ for item in truth})
+        kind = f"a list of {', '.join(kinds)}" if kinds else "an empty list"
+    raise ValueError(f"the ground truth is {kind}; it should be {FORMS}")
 
 
 def suite(truth: JSON, module: str) -> Functions:
@@ -105,27 +102,25 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
         entry, test, prompt = (_string(truth, key) for key in ("entry_point", "test", "prompt"))
         if not entry.isidentifier():
             raise ValueError(f"entry_point should be the name of a function, not {entry[:100]!r}")
-        _parsed(test, "test")
+        parsed(test, "test of the ground truth")
         preamble = tuple(source for source in (helpers(prompt, entry), test) if source)
         return Functions(UnitTests((f"check({entry})",), preamble, entry), prompt)
     if forms == ["test_list"]:
         _known(truth, _ASSERTS)
-        imports = truth.get("test_imports") or []
-        setup = truth.get("test_setup_code") or ""
-        before = [*_strings(imports, "test_imports"), _parsed(str(setup), "test_setup_code")]
-        tests = [
-            *_strings(truth["test_list"], "test_list"),
-            *_strings(truth.get("challenge_test_list") or [], "challenge_test_list"),
-        ]
+        setup = str(truth.get("test_setup_code") or "")
+        parsed(setup, "test_setup_code of the ground truth")
+        imports = _strings(truth.get("test_imports") or [], "test_imports")
+        challenge = _strings(truth.get("challenge_test_list") or [], "challenge_test_list")
+        tests = _strings(truth["test_list"], "test_list") + challenge
         named = truth.get("entry_point")
-        return Functions(_asserts(tests, before, named if isinstance(named, str) else None))
+        return Functions(_asserts(tests, [*imports, setup], named if isinstance(named, str) else None))
     _known(truth, _STREAMS)
     inputs, outputs = truth["inputs"], truth.get("outputs")
     if not (isinstance(inputs, list) and isinstance(outputs, list) and len(inputs) == len(outputs) and inputs):
         raise ValueError("inputs and outputs should be lists of one length, not empty")
     name = truth.get("fn_name")
     if name is None:
-        return Streams(tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True)))
+        return tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"fn_name should be the name of a function, not {str(name)[:100]!r}")
     calls = tuple(
@@ -142,8 +137,8 @@ def helpers(prompt: str, entry: str) -> str:
     'import math\\n\\ndef one():\\n    return 1'
     """
     try:
-        tree = ast.parse(prompt)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parsed(prompt, "the prompt")
+    except ValueError:
         return ""
     kept = [node for node in tree.body if getattr(node, "name", None) != entry]
     return ast.unparse(ast.Module(kept, []))
@@ -152,10 +147,10 @@ def helpers(prompt: str, entry: str) -> str:
 def _asserts(tests: Sequence[str], before: Sequence[str], entry: str | None = None) -> UnitTests:
     if not tests:
         raise ValueError("the ground truth holds no tests")
-    told = [test for test in tests if ast.parse(_parsed(test, "a test")).body]
-    if not told:
+    statements = tuple(test for test in tests if parsed(test, "a test of the ground truth").body)
+    if not statements:
         raise ValueError("the ground truth holds no tests, only blank ones")
-    return UnitTests(tuple(told), tuple(source for source in before if source.strip()), entry)
+    return UnitTests(statements, tuple(source for source in before if source.strip()), entry)
 
 
 def _calls(items: Sequence[Mapping[str, Any]]) -> Functions:
@@ -188,17 +183,12 @@ def _results(wanted: Any, *, literal: bool) -> list[Any]:
     Args:
         literal: a text may be the result itself, as beside a list of arguments; else it is JSON, as beside their text.
     """
+    if isinstance(wanted, str) and not literal:
+        return [_value(wanted)]
     if isinstance(wanted, str):
-        return [wanted, *([_value(wanted)] if _is_json(wanted) else [])] if literal else [_value(wanted)]
+        with suppress(ValueError, RecursionError):
+            return [wanted, json.loads(wanted)]
     return [wanted, wanted[0]] if isinstance(wanted, list) and len(wanted) == 1 else [wanted]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _value(text: str) -> Any:
@@ -206,14 +196,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValueError(f"an argument or result of a functional test is no JSON: {text[:100]!r}") from error
-
-
-def _parsed(source: str, name: str) -> str:
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{name} of the ground truth is no Python: {error}") from error
-    return source
 
 
 def _text(value: Any) -> str:
@@ -248,7 +230,3 @@ def _known(truth: Mapping[str, Any], keys: set[str]) -> None:
 
 def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-def _kinds(values: list[Any]) -> str:
-    return ", ".join(sorted({type(value).__name__ for value in values}))

@@ -22,7 +22,7 @@ from aftertrain.core.sandbox.worker import SandboxError
 from aftertrain.plugins.code.code import Code, complete, difference
 from aftertrain.plugins.code.fence import program
 from aftertrain.plugins.code.settings import CodeSettings
-from aftertrain.plugins.code.truth import Functions, Streams, helpers, read
+from aftertrain.plugins.code.truth import Functions, helpers, read
 
 WHOLE = "AFTERTRAIN_WHOLE_TABLE" in os.environ
 PROMPT = "import math\n\n\ndef area(r):\n    '''Area of a circle.'''\n"
@@ -210,7 +210,7 @@ def test_a_prompt_is_put_before_what_continues_it() -> None:
 
 
 def test_pairs_in_any_spelling() -> None:
-    assert read({"inputs": ["1", ["2", "3"]], "outputs": ["4", 5]}) == Streams((("1", "4"), ("2\n3", "5")))
+    assert read({"inputs": ["1", ["2", "3"]], "outputs": ["4", 5]}) == (("1", "4"), ("2\n3", "5"))
 
 
 @pytest.mark.parametrize(
