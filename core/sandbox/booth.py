@@ -27,17 +27,20 @@ class Exam:
 
     Attributes:
         lines: the examiner's report, the first line on loading the program, then one for each test.
-        gone: whether the program's process ended before the tests did.
         complete: whether the examiner came to an end by itself.
         examiner: how it ended otherwise: its status, None where it was ended for lack of time.
         program: how the program's process ended.
     """
 
     lines: tuple[dict[str, Any], ...]
-    gone: bool
     complete: bool
     examiner: int | None
     program: Raw
+
+    @property
+    def changed(self) -> str:
+        """As `Raw.changed`."""
+        return self.program.changed
 
 
 class Booth:
@@ -119,7 +122,7 @@ class Booth:
             if died is None:
                 self._drop("tests")
         gone = any(line["gone"] for line in lines)
-        return Exam(tuple(lines), gone, complete, status, self._part(programs, gone, started))
+        return Exam(tuple(lines), complete, status, self._part(programs, gone, started))
 
     def _part(self, programs: Worker, gone: bool, started: float) -> Raw:
         """Have the program end, or wait for it where it is about to."""

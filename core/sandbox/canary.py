@@ -44,7 +44,7 @@ def tests_are_judged_right(booth: Booth) -> bool:
     except SandboxError:
         return False
     passed = [line["passed"] for line in exam.lines]
-    return exam.complete and passed == [True, True, False] and not exam.program.changed
+    return exam.complete and passed == [True, True, False] and not exam.changed
 
 
 @cache

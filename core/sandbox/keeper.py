@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 import signal
+from functools import partial
 from typing import Any
 
 _LIMITS = {
@@ -42,9 +43,7 @@ def state(proc: int | None) -> dict[str, Any]:
     if hasattr(os, "sched_getaffinity"):
         seen["cores"] = os.sched_getaffinity(0)
         seen["scheduling"] = (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)
-    if proc is not None:
-        seen |= {name: text for name in _OWN_FILES if (text := _read(proc, f"self/{name}")) is not None}
-    return seen
+    return seen | {name: text for name in _OWN_FILES if (text := read(proc, f"self/{name}")) is not None}
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -61,11 +60,9 @@ def _has_children() -> bool:
     return True
 
 
-def _read(proc: int, name: str) -> bytes | None:
-    with contextlib.suppress(OSError):
-        opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-        try:
-            return os.read(opened, 4096)
-        finally:
-            os.close(opened)
+def read(proc: int | None, name: str) -> bytes | None:
+    """A file of /proc; None where there is none, or it or its process is gone."""
+    if proc is not None:
+        with contextlib.suppress(OSError), open(name, "rb", opener=partial(os.open, dir_fd=proc)) as file:
+            return file.read()
     return None

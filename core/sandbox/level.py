@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from aftertrain.core.sandbox import landlock
 from aftertrain.core.sandbox.calls import table
 from aftertrain.core.sandbox.limits import LOOK, Limits, environment
 from aftertrain.core.sandbox.seccomp import ARCHITECTURES
@@ -80,47 +81,40 @@ class Level:
         return self.name != "rlimits"
 
     def describe(self) -> str:
-        """One line for people: the level, what it closes, and why no better one is had."""
-        reasons = "".join(f"; not {name}: {reason}" for name, reason in self.refused if not self.isolated)
-        return "; ".join([f"{self.name}: {CLOSED[self.name]}", *self._open()]) + reasons
-
-    def _open(self) -> list[str]:
-        """What this machine leaves open, and what it closes by other means than the level's."""
-        told = []
-        if not self.isolated:
-            told.append("Landlock closes other programs' files and memory" if landlocked() else OPEN)
-            told += [] if platform.machine() in ARCHITECTURES and sys.platform == "linux" else [UNFILTERED]
-        return told
+        """One line for people: the level, what it closes, what is open or closed by other means, and why no better one
+        is had.
+        """
+        closed = f"{self.name}: {CLOSED[self.name]}"
+        if self.isolated:
+            return closed
+        files = "Landlock closes other programs' files and memory" if landlock.version() else OPEN
+        processes = "" if _filtered() else f"; {UNFILTERED}"
+        reasons = "".join(f"; not {name}: {reason}" for name, reason in self.refused)
+        return f"{closed}; {files}{processes}{reasons}"
 
     @property
     def memory(self) -> str:
         """How the memory of a program is limited, for people."""
-        counted = f"counted in /proc every {LOOK:g} s" if self.name not in _uncounted else ""
-        reason = _ungrouped.get(self.name, "not tried")
+        counted, reason = self.name not in _uncounted, _ungrouped.get(self.name, "not tried")
+        how = f"counted in /proc every {LOOK:g} s"
         if not reason:
             kernel = "of each process, and of all together by the kernel (control group)"
-            return f"{kernel}, and {counted}" if counted else kernel
-        told = f"of each process, and of all together, {counted}"
-        if not counted:
-            told = "of each process, not of all together: there is no /proc inside to count them by"
-        return f"{told}; control groups: no ({reason})"
+            return f"{kernel}, and {how}" if counted else kernel
+        uncounted = "not of all together: there is no /proc inside to count them by"
+        together = f"and of all together, {how}" if counted else uncounted
+        return f"of each process, {together}; control groups: no ({reason})"
 
     @property
     def calls(self) -> str:
         """What keeps a program from the kernel, for people."""
-        if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
+        if not _filtered():
             return f"not filtered: there is no filter for {sys.platform} on {platform.machine()}"
         allowed = sum(call.verdict not in ("refuse", "absent") for call in table())
         return f"{allowed} allowed, some by their arguments, all others refused (seccomp, {platform.machine()})"
 
 
-def landlocked() -> bool:
-    """Whether this kernel has Landlock."""
-    if sys.platform != "linux":
-        return False
-    from aftertrain.core.sandbox import landlock
-
-    return landlock.version() > 0
+def _filtered() -> bool:
+    return sys.platform == "linux" and platform.machine() in ARCHITECTURES
 
 
 _uncounted: set[LevelName] = set()

@@ -6,20 +6,21 @@ import errno
 import hashlib
 import os
 import signal
-import sys
 import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Self, TypeVar
 
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.sandbox import canary, plan
 from aftertrain.core.sandbox.booth import Booth, Exam
 from aftertrain.core.sandbox.level import Level, bubblewrap, level
 from aftertrain.core.sandbox.limits import Limits, Outcome, Result, UnitResult, UnitTests
 from aftertrain.core.sandbox.worker import LevelName, Raw, SandboxError, Worker, log
 
-R = TypeVar("R")
+R = TypeVar("R", Raw, Exam)
 SHOWN = 500
 """Characters of an error that a result's detail keeps."""
 _BROKEN = (SandboxError, SyntaxError, ValueError, KeyError, TypeError, OSError, RecursionError)
@@ -60,7 +61,7 @@ class Sandbox:
         if not self.level.isolated and not _warned.is_set():
             _warned.set()
             log.warning("programs run WITHOUT isolation. %s. %s", self.level.describe(), CURE)
-        self.workers = workers or _cores()
+        self.workers = workers or usable_cores()
         self._fresh()
 
     def _fresh(self) -> None:
@@ -71,7 +72,8 @@ class Sandbox:
         self._closed = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.limits, self.require, self.level, self.workers, self.packages)
+        copy = partial(Sandbox, require=self.require, use=self.level.name, workers=self.workers, packages=self.packages)
+        return copy, (self.limits,)
 
     def run(self, program: str, stdin: str = "", accept: Callable[[str], bool] | None = None) -> Result:
         """Run a script; never raises on any program.
@@ -173,12 +175,9 @@ class Sandbox:
             failure = SandboxError("a program whose verdict is known is judged wrongly, in fresh processes, too")
             try:
                 result, well = work(booth)
-                if changed := _changed(result):
-                    log.warning(
-                        "while the program %s ran, the process that keeps programs changed: %s. It is replaced",
-                        _named(program),
-                        changed,
-                    )
+                if result.changed:
+                    changed = "while the program %s ran, the process that keeps programs changed: %s. It is replaced"
+                    log.warning(changed, _named(program), result.changed)
                 if well or sound(booth):
                     return result
             except SandboxError as error:
@@ -208,11 +207,9 @@ class Sandbox:
                 return work(booth)
             finally:
                 with self._lock:
-                    keep = not self._closed
-                    if keep:
-                        self._idle.append(booth)
-                if not keep:
-                    booth.close()
+                    self._idle.append(booth)
+                if self._closed:
+                    self.close()
 
     def _start(self, role: str) -> Worker:
         folders = list(dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib")))
@@ -234,21 +231,6 @@ class Sandbox:
 
 
 CURE = "Install bubblewrap (apt install bubblewrap), or allow unprivileged user namespaces"
-
-
-def _restore(
-    limits: Limits, require: Literal["isolated"] | None, chosen: Level, workers: int, packages: bool
-) -> Sandbox:
-    return Sandbox(limits, require=require, use=chosen.name, workers=workers, packages=packages)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _changed(result: object) -> str:
-    raw = result.program if isinstance(result, Exam) else result
-    return raw.changed if isinstance(raw, Raw) else ""
 
 
 def _named(program: str) -> str:

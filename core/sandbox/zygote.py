@@ -80,16 +80,19 @@ def _build_walls(config: dict[str, Any], owner: int) -> None:
     seen = walls.places(paths, config["code"], own_names=config["own_names"])
     walls.refuse_hidden(seen.values())
     walls.leave_root(list(seen))
-    others = case.tasks_of_user() if _kernel() < case.COUNTS_BY_NAMESPACE else 0
-    packages = [walls.inside(path, seen) for path in config["packages"]]
-    kept = {name: config[name] for name in ("role", "limits")}
-    told = json.dumps({**kept, "level": "inside", "packages": packages, "others": others})
+    inside = {
+        "level": "inside",
+        "role": config["role"],
+        "limits": config["limits"],
+        "packages": [walls.inside(path, seen) for path in config["packages"]],
+        "others": case.tasks_of_user() if _kernel() < case.COUNTS_BY_NAMESPACE else 0,
+    }
     python, *options, _ = config["python"]
-    command = [walls.inside(os.path.realpath(python), seen), *options, walls.CODE, told]
+    command = [walls.inside(os.path.realpath(python), seen), *options, walls.CODE, json.dumps(inside)]
     if config["level"] == "namespaces":
         walls.enter_namespaces(seen, command, owner)
-    scratch = config["limits"]["file_bytes"]
-    walls.enter_bubblewrap(config["bwrap"], seen, command, scratch_bytes=scratch, owner=owner)
+    scratch_bytes = config["limits"]["file_bytes"]
+    walls.enter_bubblewrap(config["bwrap"], seen, command, scratch_bytes=scratch_bytes, owner=owner)
 
 
 class Zygote:
@@ -186,9 +189,7 @@ class Zygote:
             while status is None:
                 ready = [descriptor for descriptor, _ in waiting.poll()]
                 if self.wake in ready:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self.wake, 4096)
-                    status = _reap(child)
+                    status = self._reap(child)
                 else:
                     self._end()
             self._kill_all(child)
@@ -206,11 +207,18 @@ class Zygote:
             descriptors = [*descriptors, line]
         else:
             os.close(line)
-        given: dict[str, Any] = {"private": self.private, "handlers": self.handlers, "limits": self.limits}
         shared = [_SHARED_MEMORY] if self.own_user else []
         doors = landlock.Doors(self.readable, [self.folder, "/dev/null", "/dev/full", *shared], self.alone)
-        given |= {"neighbours": self.neighbours, "doors": doors if self.keeps_doors else None}
-        case.run(order, descriptors, folder=self.folder, **given)
+        case.run(
+            order,
+            descriptors,
+            private=self.private,
+            handlers=self.handlers,
+            limits=self.limits,
+            folder=self.folder,
+            neighbours=self.neighbours,
+            doors=doors if self.keeps_doors else None,
+        )
 
     def _wait(self, child: int, seconds: float) -> dict[str, Any]:
         """Wait for the child's end; None as status where something else ended it."""
@@ -221,9 +229,7 @@ class Zygote:
         while (left := end - time.monotonic()) > 0:
             ready = [descriptor for descriptor, _ in waiting.poll(min(left, LOOK) * 1000 + 1)]
             if self.wake in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self.wake, 4096)
-                if (status := _reap(child)) is not None:
+                if (status := self._reap(child)) is not None:
                     return {"status": status}
             elif self.control.fileno() in ready:
                 if not self.control.recv(4096):
@@ -235,20 +241,22 @@ class Zygote:
                 return {"status": None, "why": "files"}
         return {"status": None, "why": "timeout"}
 
+    def _reap(self, child: int) -> int | None:
+        """Once woken, take in every process that has ended; the child's status if it was among them."""
+        status = None
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == child:
+                    status = os.waitstatus_to_exitcode(ended[1])
+        return status
+
     def _memory(self) -> int:
         """Bytes of all processes of the program, in memory and swapped out; mapped files of the disk left out."""
-        total = 0
-        for pid in self._descendants():
-            total += sum(map(int, _HELD.findall(self._read(f"{pid}/status")))) * 1024
-        return total + sum(size for _, size in self._left_in_shared_memory())
-
-    def _read(self, name: str) -> bytes:
-        """A file of /proc; nothing where it, or the process, is gone."""
-        with contextlib.suppress(OSError):
-            opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
-            with open(opened, "rb") as file:
-                return file.read()
-        return b""
+        statuses = [keeper.read(self.proc, f"{pid}/status") or b"" for pid in self._descendants()]
+        held = sum(int(size) * 1024 for status in statuses for size in _HELD.findall(status))
+        return held + sum(size for _, size in self._left_in_shared_memory())
 
     def _descendants(self) -> list[int]:
         """All processes that descend from this one, by /proc; none where there is no /proc."""
@@ -256,20 +264,20 @@ class Zygote:
             return []
         parents: dict[int, int] = {}
         for name in os.listdir(self.proc):
-            if name.isdigit() and (told := self._read(f"{name}/stat")):
-                parents[int(name)] = int(told.rpartition(b")")[2].split()[1])
-        found: list[int] = []
+            if name.isdigit() and (stat := keeper.read(self.proc, f"{name}/stat")):
+                parents[int(name)] = int(stat.rpartition(b")")[2].split()[1])
+        descendants: list[int] = []
         level = {os.getpid()}
-        while level := {pid for pid, parent in parents.items() if parent in level and pid not in found}:
-            found += level
-        return found
+        while level := {pid for pid, parent in parents.items() if parent in level and pid not in descendants}:
+            descendants += level
+        return descendants
 
     def _files(self) -> int:
         """Files in the scratch folder, where its file system counts them and does not limit them itself."""
         if self.mounts or not self.alone:
             return 0
-        told = os.statvfs(self.folder)
-        return told.f_files - told.f_ffree
+        counts = os.statvfs(self.folder)
+        return counts.f_files - counts.f_ffree
 
     def _kill_all(self, child: int) -> None:
         """Kill every process of the program and wait until none is left."""
@@ -320,7 +328,7 @@ class Zygote:
             return []
         with os.scandir(_SHARED_MEMORY) as entries:
             stats = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
-        return [(path, told.st_blocks * 512) for path, told in stats if told.st_uid == os.geteuid()]
+        return [(path, stat.st_blocks * 512) for path, stat in stats if stat.st_uid == os.geteuid()]
 
     def _end(self) -> NoReturn:
         """End with all that is left of a program."""
@@ -347,16 +355,6 @@ def _root_without_processes() -> list[str]:
 
 def _kernel() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", os.uname().release)[:2])
-
-
-def _reap(child: int) -> int | None:
-    """Take in every process that has ended; the child's status if it was among them."""
-    found = None
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == child:
-                found = os.waitstatus_to_exitcode(ended[1])
-    return found
 
 
 def _kill_group(child: int) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 from pydantic import Field
 
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.settings import PositiveInt, Settings, unhashed
-
-
-def usable_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class PoolSettings(Settings):

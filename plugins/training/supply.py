@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import Interrupted
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.run.disk import disk_refusal
 from aftertrain.core.run.sources import source_digests
 from aftertrain.core.settings import Use, components
@@ -19,7 +20,7 @@ from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, refuse_unusable, select
 from aftertrain.plugins.training.store import Store
-from aftertrain.plugins.training.tokenising import available_cores, tokenised
+from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,7 +110,7 @@ class Supply:
                 said = rows
                 self.told(rows)
 
-        workers = self.parts.settings.data_workers or available_cores()
+        workers = self.parts.settings.data_workers or usable_cores()
         yield from tokenised(self.tokenizer, data.entries(), rules, workers=workers, between=between)
 
     def _checked(self, batches: Iterable[pa.RecordBatch], where: Where) -> Iterator[pa.RecordBatch]:

@@ -38,11 +38,6 @@ _LENGTH = struct.Struct("<Q")
 _PROGRAM = "from aftertrain.plugins.training.tokenising import serve; serve()"
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def tokenised(
     tokenizer: PreTrainedTokenizerBase,
     records: Iterable[TrainingRecord | BadRow],

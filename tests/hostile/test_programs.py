@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.core.sandbox.level import LEVELS, landlocked, why_not
+from aftertrain.core.sandbox import landlock
+from aftertrain.core.sandbox.level import LEVELS, why_not
 from aftertrain.core.sandbox.limits import MEGA, Limits
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.plugins.code.code import Code
@@ -101,7 +102,7 @@ def descendants(root: int) -> set[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_program(room: Room, program: Program) -> None:
-    if room.level == "rlimits" and (program.mounts or (program.walls and not landlocked())):
+    if room.level == "rlimits" and (program.mounts or (program.walls and not landlock.version())):
         pytest.skip("rlimits do not promise it here")
     (before,) = room.verifier.verify([RIGHT])
     quiet = len(descendants(os.getpid()))

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from aftertrain.cli.table import echo_safely, echo_table
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.registry.discovery import installed, machine_facts
 from aftertrain.registry.tables import Registry
 
@@ -52,8 +53,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _machine() -> list[tuple[str, str]]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    rows = [("system", platform.platform()), ("cpu cores", f"{usable} usable of {os.cpu_count()}")]
+    rows = [("system", platform.platform()), ("cpu cores", f"{usable_cores()} usable of {os.cpu_count()}")]
     rows += [("memory", _memory()), *_torch()]
     return rows
 

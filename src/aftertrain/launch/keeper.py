@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.run.launched import Failure
-from aftertrain.launch.process import Process, cores
+from aftertrain.launch.process import Process
 
 DRAIN = 2.0
 """Seconds in which an ended rank's last output is read; a process that it left behind may hold the pipe open."""
@@ -72,7 +73,7 @@ class Keeper:
         ray = importlib.import_module("ray")
         context = ray.get_runtime_context()
         gpus = tuple(str(gpu) for gpu in ray.get_gpu_ids())
-        return Place(context.get_node_id(), ray.util.get_node_ip_address(), cores(), gpus)
+        return Place(context.get_node_id(), ray.util.get_node_ip_address(), usable_cores(), gpus)
 
     def listen(self, host: str, size: int) -> int:
         """Open the port at which rank 0 is to meet the others."""

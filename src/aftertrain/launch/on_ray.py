@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import MissingExtra, RunError
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.learning.deadline import waiting
 from aftertrain.core.learning.meeting import patience
 from aftertrain.core.run.launched import WHERE, Failure
 from aftertrain.launch.keeper import Keeper, News, Place
-from aftertrain.launch.process import LOOPBACK, cores, rank_environment
+from aftertrain.launch.process import LOOPBACK, rank_environment
 from aftertrain.launch.rank import Rank
 
 ROOM = 300.0
@@ -179,7 +180,7 @@ def _cluster(size: int) -> Iterator[Any]:
     if address and address != "local":
         options: dict[str, Any] = {"address": address}
     else:
-        room = max(size, cores())
+        room = max(size, usable_cores())
         options = {"address": "local", "num_cpus": room, "include_dashboard": False, "object_store_memory": STORE}
     name = f"the Ray cluster at {address or 'this machine'}"
     if "num_cpus" not in options:

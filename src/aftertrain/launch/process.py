@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.learning.meeting import LISTENER
 from aftertrain.core.run.launched import PIPE, Failure
 from aftertrain.launch.rank import Rank
@@ -136,7 +137,7 @@ def processes(arguments: Sequence[str], size: int, logs: Path) -> Iterator[list[
         port = listener.getsockname()[1]
         ranks: list[Process] = []
         for number in range(size):
-            environment = rank_environment(number, size, (LOOPBACK, port), number, size, cores())
+            environment = rank_environment(number, size, (LOOPBACK, port), number, size, usable_cores())
             log = logs / f"rank-{number}.log"
             ranks.append(Process(number, arguments, environment, log, listener=None if number else listener))
             stack.callback(ranks[-1].close)
@@ -166,10 +167,3 @@ def rank_environment(  # noqa: PLR0917
     if host == LOOPBACK and "GLOO_SOCKET_IFNAME" not in os.environ:
         environment["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     return environment
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
