@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from itertools import islice
+from contextlib import ExitStack
+from itertools import chain, count, islice
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aftertrain.core.dataset import BadRow
 from aftertrain.core.errors import RunError
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
+Chunk = tuple[list[TrainingRecord | BadRow], int]
+"""Rows, and the number of the first."""
 CHUNK = 500
 """Rows of a batch."""
 ALONE = 4_000
 """Rows that this process tokenises before it starts others, whose imports take seconds."""
 AHEAD = 4
 """Batches in work or waiting for each process."""
-_LENGTH = struct.Struct("<Q")
 _PROGRAM = "from aftertrain.plugins.training.tokenising import serve; serve()"
 
 
@@ -59,74 +61,45 @@ def tokenised(
         RunError: a process died.
     """
     rows = iter(records)
+    chunks: Iterator[Chunk] = zip(iter(lambda: list(islice(rows, CHUNK)), []), count(first, CHUNK), strict=False)
+    near = islice(chunks, None if workers == 1 else -(-alone // CHUNK))
+    here = ((encode(tokenizer, chunk, number, rules), len(chunk)) for chunk, number in near)
     done = 0
-
-    def chunks(limit: int | None) -> Iterator[tuple[list[TrainingRecord | BadRow], int]]:
-        start = done
-        while limit is None or start < limit:
-            if not (chunk := list(islice(rows, CHUNK))):
-                return
-            yield chunk, start
-            start += len(chunk)
-
-    for chunk, start in chunks(alone if workers > 1 else None):
-        yield encode(tokenizer, chunk, first + start, rules)
-        done = start + len(chunk)
+    for batch, n_rows in chain(here, _spread(chunks, tokenizer, rules, workers)):
+        yield batch
+        done += n_rows
         between(done)
-    if workers == 1 or done < alone:
+
+
+def _spread(
+    chunks: Iterator[Chunk], tokenizer: PreTrainedTokenizerBase, rules: Rules, workers: int
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Batches of what is left, each with its rows, made by child processes; a thread speaks with each."""
+    if (ahead := next(chunks, None)) is None:
         return
     with ExitStack() as stack:
-        pool = stack.enter_context(_Pool(workers, tokenizer, rules))
+        threads = ThreadPoolExecutor(workers, thread_name_prefix="tokenising")
+        stack.callback(threads.shutdown, cancel_futures=True)
+        idle: SimpleQueue[_Child] = SimpleQueue()
+        for _ in range(workers):
+            idle.put(child := _Child(tokenizer, rules))
+            stack.callback(child.end)
+
+        def work(chunk: Chunk) -> pa.RecordBatch:
+            child = idle.get()
+            try:
+                return child.encode(chunk)
+            finally:
+                idle.put(child)
+
         waiting: deque[tuple[Future[pa.RecordBatch], int]] = deque()
-        for chunk, start in chunks(None):
-            waiting.append((pool.submit(chunk, first + start), start + len(chunk)))
+        for chunk in chain([ahead], chunks):
+            waiting.append((threads.submit(work, chunk), len(chunk[0])))
             if len(waiting) >= AHEAD * workers:
-                batch, done = _next(waiting)
-                yield batch
-                between(done)
-        while waiting:
-            batch, done = _next(waiting)
-            yield batch
-            between(done)
-
-
-def _next(waiting: deque[tuple[Future[pa.RecordBatch], int]]) -> tuple[pa.RecordBatch, int]:
-    batch, done = waiting.popleft()
-    return batch.result(), done
-
-
-class _Pool:
-    """Child processes, a thread for each that speaks with it."""
-
-    def __init__(self, size: int, tokenizer: PreTrainedTokenizerBase, rules: Rules) -> None:
-        self._idle: SimpleQueue[_Child] = SimpleQueue()
-        self._children: list[_Child] = []
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="tokenising")
-        try:
-            for _ in range(size):
-                self._children.append(_Child(tokenizer, rules))
-                self._idle.put(self._children[-1])
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for child in self._children:
-            child.end()
-        self._threads.shutdown(cancel_futures=True)
-
-    def submit(self, chunk: list[TrainingRecord | BadRow], first: int) -> Future[pa.RecordBatch]:
-        return self._threads.submit(self._work, chunk, first)
-
-    def _work(self, chunk: list[TrainingRecord | BadRow], first: int) -> pa.RecordBatch:
-        child = self._idle.get()
-        try:
-            return child.encode(chunk, first)
-        finally:
-            self._idle.put(child)
+                future, n_rows = waiting.popleft()
+                yield future.result(), n_rows
+        for future, n_rows in waiting:
+            yield future.result(), n_rows
 
 
 class _Child:
@@ -135,62 +108,57 @@ class _Child:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, rules: Rules) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         environment = os.environ | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for this process, which ends its children
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._to, self._from = self._process.stdin, self._process.stdout
-        self._hello = pickle.dumps((tokenizer, rules))
+        self._pipe, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # whatever a library prints is nothing that is asked for
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for this process, which ends its children
+            )
+        self._questions: list[object] = [(tokenizer, rules)]
 
-    def encode(self, chunk: list[TrainingRecord | BadRow], first: int) -> pa.RecordBatch:
+    def encode(self, chunk: Chunk) -> pa.RecordBatch:
         import pyarrow as pa
 
+        rows, first = chunk
+        self._questions.append(chunk)
         try:
-            if self._hello:
-                _put(self._to, self._hello)
-                self._hello = b""
-            _put(self._to, pickle.dumps((chunk, first)))
-            kind, answer = pickle.loads(_get(self._from))
+            while self._questions:
+                self._pipe.send(self._questions.pop(0))
+            answer = self._pipe.recv()
         except (OSError, EOFError) as error:
             raise RunError(
-                f"a process that tokenises rows {first} to {first + len(chunk) - 1} died (status "
+                f"a process that tokenises rows {first} to {first + len(rows) - 1} died (status "
                 f"{self._process.wait()}); set data_workers: 1 to do without"
             ) from error
-        if kind == "raised":
+        if isinstance(answer, Exception):
             raise answer
         return pa.ipc.read_record_batch(pa.py_buffer(answer), schema())
 
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
-        with suppress(OSError):  # what is still to be written to it goes nowhere
-            self._to.close()
-        self._from.close()
+        self._pipe.close()
 
 
 def serve() -> None:
     """The life of a child: a tokenizer and rules, then rows until the pipe closes."""
-    # What a library prints must not get between the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    questions = sys.stdin.buffer
-    tokenizer, rules = pickle.loads(_get(questions))
-    while True:
-        try:
-            chunk, first = pickle.loads(_get(questions))
-        except EOFError:
-            return
-        answer: tuple[str, Any]
-        try:
-            answer = "batch", encode(tokenizer, chunk, first, rules).serialize().to_pybytes()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is raised again in the parent
-            answer = "raised", _portable(error)
-        _put(answers, pickle.dumps(answer))
+    with Connection(int(sys.argv[1])) as pipe:
+        tokenizer, rules = pipe.recv()
+        while True:
+            try:
+                rows, first = pipe.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            answer: bytes | Exception
+            try:
+                answer = encode(tokenizer, rows, first, rules).serialize().to_pybytes()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is raised again in the parent
+                answer = _portable(error)
+            pipe.send(answer)
 
 
 def _portable(error: Exception) -> Exception:
@@ -200,20 +168,3 @@ def _portable(error: Exception) -> Exception:
     except Exception:  # noqa: BLE001  third parties' exceptions fail in their own ways
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _put(pipe: IO[bytes], body: bytes) -> None:
-    pipe.write(_LENGTH.pack(len(body)))
-    pipe.write(body)
-    pipe.flush()
-
-
-def _get(pipe: IO[bytes]) -> bytes:
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    body = pipe.read(length)
-    if len(body) < length:
-        raise EOFError
-    return body
