@@ -28,7 +28,7 @@ from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.composed import Composed
 from aftertrain.plugins.training.feed import Feed, Planned, Streamed
 from aftertrain.plugins.training.parts import Parts
-from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
+from aftertrain.plugins.training.reference import referenced
 from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.supply import Supply
 from aftertrain.plugins.training.validation import PREFIX, Validation
@@ -132,18 +132,8 @@ class Attempt:
         return Validation(chosen, self._referenced(used, budget, folder), budget, self.context.ranks)
 
     def _referenced(self, samples: Samples, budget: int, folder: Path) -> Atoms:
-        """The atoms, with the reference's log-probs where the loss needs them."""
-        if COLUMN not in self.parts.loss.needs.columns:
-            return samples.atoms
-
-        def reference() -> Engine[Any]:
-            engine = self.parts.new_engine()
-            engine.load(self.model, ranks=self.context.ranks)
-            return engine
-
-        key = reference_key(Path(self.model), self.parts.engine, samples.atoms, budget)
         ranks = self.context.ranks
-        return with_reference(samples.atoms, folder, key, budget, reference, ranks=ranks, warn=self._warn)
+        return referenced(samples.atoms, self.parts, self.model, folder, budget, ranks=ranks, warn=self._warn)
 
     def _load(self, engine: Engine[Any], feed: Feed) -> int:
         """Load the model, and the last checkpoint into it and the feed; returns the steps that are done.

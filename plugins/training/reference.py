@@ -29,9 +29,26 @@ from aftertrain.core.run.checkpoint import fsync
 from aftertrain.core.run.sources import source_digests
 from aftertrain.core.settings import nested
 from aftertrain.plugins.training.atoms import Atoms
+from aftertrain.plugins.training.parts import Parts
 
 COLUMN = "reference_logprobs"
 FILE = "reference.safetensors"
+
+
+def referenced(
+    atoms: Atoms, parts: Parts, model: str, folder: Path, budget: int, *, ranks: Ranks, warn: Callable[[str], None]
+) -> Atoms:
+    """The atoms as the loss needs them: with the log-probs of a model folder's model where it wants a reference."""
+    if COLUMN not in parts.loss.needs.columns:
+        return atoms
+
+    def load() -> Engine[Any]:
+        engine = parts.new_engine()
+        engine.load(model, ranks=ranks)
+        return engine
+
+    key = reference_key(Path(model), parts.engine, atoms, budget)
+    return with_reference(atoms, folder, key, budget, load, ranks=ranks, warn=warn)
 
 
 def with_reference(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.engine import Engine
 from aftertrain.core.errors import RunError
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.trial import END, Trial
@@ -19,7 +18,7 @@ from aftertrain.core.stage import PlanContext, Stage
 from aftertrain.plugins.training.atoms import Atoms
 from aftertrain.plugins.training.fit import check_fit
 from aftertrain.plugins.training.parts import Parts
-from aftertrain.plugins.training.reference import COLUMN, reference_key, with_reference
+from aftertrain.plugins.training.reference import COLUMN, referenced
 from aftertrain.plugins.training.samples import prepare
 from aftertrain.plugins.training.settings import TrainSettings
 
@@ -49,6 +48,9 @@ def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[A
     def trial(atoms: Atoms) -> Trial:
         numbers = sorted({segment.group for atom in atoms for segment in atom})
 
+        def reference(folder: Path, ranks: Ranks) -> Atoms:
+            return referenced(atoms, parts, context.model, folder, budget, ranks=ranks, warn=_refuse)
+
         def rehearsal() -> Stage[Any]:
             short = stage(_shortened(settings, len(atoms)), builder)
             short.parts.data = SomeRows(parts.data, numbers)
@@ -63,7 +65,7 @@ def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[A
             builder=builder,
             models={parts.term: context.model},
             seed=sub_seed(context.seed, "head"),
-            reference=_reference(Path(context.model), parts, atoms, budget) if COLUMN in loss.needs.columns else None,
+            reference=reference if COLUMN in loss.needs.columns else None,
             rehearsal=rehearsal,
             chat_template=context.chat_template,
             only=lambda places: trial(atoms.take(places)),
@@ -120,17 +122,5 @@ def _shortened(settings: TrainSettings, rows: int) -> TrainSettings:
     )
 
 
-def _reference(model: Path, parts: Parts, atoms: Atoms, budget: int) -> Callable[[Path, Ranks], Atoms]:
-    def refuse(message: str) -> None:
-        raise RunError(f"the cached reference is not accepted again: {message}")
-
-    def referenced(folder: Path, ranks: Ranks) -> Atoms:
-        def loaded() -> Engine[Any]:
-            engine = parts.new_engine()
-            engine.load(str(model), ranks=ranks)
-            return engine
-
-        key = reference_key(model, parts.engine, atoms, budget)
-        return with_reference(atoms, folder, key, budget, loaded, ranks=ranks, warn=refuse)
-
-    return referenced
+def _refuse(message: str) -> None:
+    raise RunError(f"the cached reference is not accepted again: {message}")
