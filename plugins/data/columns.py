@@ -33,7 +33,7 @@ def check_columns(row: Row, settings: TableSettings) -> None:
     Raises:
         RowFault: it has not; lists those that it has and says which settings would read them.
     """
-    columns = {**FIELDS[settings.format], **settings.fields}
+    columns = settings.columns
     optional = OPTIONAL.get(settings.format, set())
     missing = [column for field, column in columns.items() if column not in row.values and field not in optional]
     if missing:

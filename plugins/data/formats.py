@@ -6,30 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from aftertrain.core.records import Check, Conversation, Document, Feedback, Message, PreferencePair, Problem, Record
 from aftertrain.plugins.data.columns import check_columns
 from aftertrain.plugins.data.row import Row, encodable
-from aftertrain.plugins.data.settings import FIELDS, TableSettings
+from aftertrain.plugins.data.settings import TableSettings
 from aftertrain.plugins.data.tools import parse_tools
 from aftertrain.plugins.data.turns import is_transcript, parse_transcript, parse_turn, parse_turns
 
 RATINGS = (("chosen_rating", "rejected_rating"), ("score_chosen", "score_rejected"))
 """Columns whose difference is a pair's margin."""
+SIDES = ("chosen", "rejected")
 FINAL_NUMBER = re.compile(r"####\s*(\S.*?)\s*$")
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What a converter is given beside the row: ids and columns."""
-
-    row: Row
-    columns: Mapping[str, str]
-    settings: TableSettings
-    id: str
-    source: str
+Columns = Mapping[str, str]
+Draft = tuple[type[Record], dict[str, Any]]
+"""A record's type, and the fields that it has beside id, source, licence and tools."""
 
 
 def record_of(row: Row, settings: TableSettings, source: str) -> Record:
@@ -42,15 +36,12 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
         row.refuse(*row.broken)
     row.check_unicode("", row.values)
     check_columns(row, settings)
-    columns = {**FIELDS[settings.format], **settings.fields}
-    context = _Context(row, columns, settings, row_id(row, source), source)
-    record = CONVERTERS[settings.format](context)
-    tools = parse_tools(row)
-    if not tools:
-        return record
-    if isinstance(record, Document):
-        row.fail("tools", "nothing: no chat template would show them beside a text", row.values.get("tools"))
-    return replace(record, tools=tools)
+    record_type, fields = CONVERTERS[settings.format](row, settings.columns, settings)
+    if tools := parse_tools(row):
+        if record_type is Document:
+            row.fail("tools", "nothing: no chat template would show them beside a text", row.values.get("tools"))
+        fields["tools"] = tools
+    return record_type(id=row_id(row, source), source=source, license=settings.license, **fields)
 
 
 def row_id(row: Row, source: str) -> str:
@@ -62,56 +53,49 @@ def row_id(row: Row, source: str) -> str:
     return own if own and encodable(own) == own else f"{source}-{_digest(row.values)}"
 
 
-def _conversation(context: _Context) -> Conversation:
-    column = context.columns["messages"]
-    turns = parse_turns(context.row, column, context.row.values.get(column))
+def _conversation(row: Row, columns: Columns, settings: TableSettings) -> Draft:
+    column = columns["messages"]
+    turns = parse_turns(row, column, row.values.get(column))
     if not any(turn.role == "assistant" for turn in turns):
-        context.row.fail(
-            column, "at least one turn of the assistant", context.row.values[column], reason="no_assistant_turn"
-        )
-    return Conversation(context.id, turns, context.source, context.settings.license)
+        row.fail(column, "at least one turn of the assistant", row.values[column], reason="no_assistant_turn")
+    return Conversation, {"messages": turns}
 
 
-def _prompt_response(context: _Context) -> Conversation:
-    turns = (
-        Message("user", context.row.text(context.columns["prompt"])),
-        Message("assistant", context.row.text(context.columns["response"])),
-    )
-    return Conversation(context.id, turns, context.source, context.settings.license)
+def _exchange(question: str, answer: str) -> Draft:
+    return Conversation, {"messages": (Message("user", question), Message("assistant", answer))}
 
 
-def _alpaca(context: _Context) -> Conversation:
+def _prompt_response(row: Row, columns: Columns, settings: TableSettings) -> Draft:
+    return _exchange(row.text(columns["prompt"]), row.text(columns["response"]))
+
+
+def _alpaca(row: Row, columns: Columns, settings: TableSettings) -> Draft:
     """Instruction and input are one turn of the user, an empty line between them."""
-    column = context.columns["input"]
-    more = "" if context.row.values.get(column) is None else context.row.text(column)
-    asked = context.row.text(context.columns["instruction"])
-    turns = (
-        Message("user", f"{asked}\n\n{more}" if more.strip() else asked),
-        Message("assistant", context.row.text(context.columns["output"])),
-    )
-    return Conversation(context.id, turns, context.source, context.settings.license)
+    more = "" if row.values.get(columns["input"]) is None else row.text(columns["input"])
+    instruction = row.text(columns["instruction"])
+    asked = f"{instruction}\n\n{more}" if more.strip() else instruction
+    return _exchange(asked, row.text(columns["output"]))
 
 
-def _text(context: _Context) -> Document:
-    text = context.row.text(context.columns["text"])
-    return Document(context.id, text, context.source, context.settings.license)
+def _text(row: Row, columns: Columns, settings: TableSettings) -> Draft:
+    return Document, {"text": row.text(columns["text"])}
 
 
-def _gsm8k(context: _Context) -> Conversation | Problem:
-    question = Message("user", context.row.text(context.columns["question"]))
-    answer = context.row.text(context.columns["answer"])
-    if context.settings.as_ != "problem":
-        turns = (question, Message("assistant", answer))
-        return Conversation(context.id, turns, context.source, context.settings.license)
-    found = FINAL_NUMBER.search(answer)
-    if found is None:
-        context.row.fail(context.columns["answer"], "a last line '#### number'", answer[-60:])
-    check = Check("gsm8k", found.group(1).replace(",", ""))
-    return Problem(context.id, (question,), (check,), context.source, context.settings.license)
+def _gsm8k(row: Row, columns: Columns, settings: TableSettings) -> Draft:
+    question, answer = row.text(columns["question"]), row.text(columns["answer"])
+    if settings.as_ != "problem":
+        return _exchange(question, answer)
+    number = FINAL_NUMBER.search(answer)
+    if number is None:
+        row.fail(columns["answer"], "a last line '#### number'", answer[-60:])
+    return _problem((Message("user", question),), Check("gsm8k", number.group(1).replace(",", "")))
 
 
-def _rlvr(context: _Context) -> Problem:
-    columns, row = context.columns, context.row
+def _problem(prompt: tuple[Message, ...], check: Check) -> Draft:
+    return Problem, {"prompt": prompt, "checks": (check,)}
+
+
+def _rlvr(row: Row, columns: Columns, settings: TableSettings) -> Draft:
     prompt = parse_turns(row, columns["messages"], row.values.get(columns["messages"]))
     while prompt and prompt[-1].role == "assistant":
         prompt = prompt[:-1]
@@ -121,52 +105,51 @@ def _rlvr(context: _Context) -> Problem:
     if truth is None:
         row.fail(columns["ground_truth"], "a ground truth", truth)
     tag = row.text(columns["dataset"])
-    verifier = context.settings.verifiers.get(tag)
+    verifier = settings.verifiers.get(tag)
     if verifier is None:
-        known = ", ".join(sorted(context.settings.verifiers))
+        known = ", ".join(sorted(settings.verifiers))
         row.fail(columns["dataset"], f"one of {known} (others are named in the setting verifiers)", tag)
-    return Problem(context.id, prompt, (Check(verifier, truth),), context.source, context.settings.license)
+    return _problem(prompt, Check(verifier, truth))
 
 
-def _preference(context: _Context) -> PreferencePair:
-    row, columns = context.row, context.columns
-    sides = [row.values.get(columns[side]) for side in ("chosen", "rejected")]
+def _preference(row: Row, columns: Columns, settings: TableSettings) -> Draft:
+    sides = [row.values.get(columns[side]) for side in SIDES]
     given = row.values.get(columns["prompt"])
     if given is None and columns["prompt"] not in row.values and not (isinstance(sides[0], list) and len(sides[0]) > 1):
         given = row.values.get("conversations", row.values.get("messages"))
     # Without a prompt a text can only be a transcript, and where one side is one, both are.
     prompted = given is not None and (given != "" or row.has(columns["prompt"]))
-    told = not prompted and any(isinstance(side, str) and is_transcript(side) for side in sides)
-    chosen, rejected = (_reply(context, columns[side], given, transcript=told) for side in ("chosen", "rejected"))
-    whole = len(chosen) > 1 or len(rejected) > 1
-    prompt = () if whole and not given else _prompt(context, columns["prompt"], given)
-    if whole:
+    transcript = not prompted and any(isinstance(side, str) and is_transcript(side) for side in sides)
+    chosen, rejected = (
+        _reply(row, columns[side], given, settings.transcripts, transcript=transcript)
+        for side in ("chosen", "rejected")
+    )
+    conversations = len(chosen) > 1 or len(rejected) > 1
+    prompt = () if conversations and not given else _prompt(row, columns["prompt"], given, settings.transcripts)
+    if conversations:
         chosen = _after(row, columns["chosen"], prompt, chosen)
         rejected = _after(row, columns["rejected"], prompt, rejected)
         prompt, chosen, rejected = _split(row, columns["chosen"], chosen, rejected)
-    for side, reply in (("chosen", chosen), ("rejected", rejected)):
+    for side, reply in zip(SIDES, (chosen, rejected), strict=True):
         if reply[-1].role != "assistant":
             row.fail(columns[side], "turns that end with the assistant's", reply[-1].role)
-    return PreferencePair(
-        context.id, prompt, chosen, rejected, context.source, _margin(row), license=context.settings.license
-    )
+    return PreferencePair, {"prompt": prompt, "chosen": chosen, "rejected": rejected, "margin": _margin(row)}
 
 
-def _feedback(context: _Context) -> Feedback:
-    row, columns = context.row, context.columns
+def _feedback(row: Row, columns: Columns, settings: TableSettings) -> Draft:
     given = row.values.get(columns["prompt"])
-    reply = _reply(context, columns["completion"], given)
-    prompt = _prompt(context, columns["prompt"], given)
+    reply = _reply(row, columns["completion"], given, settings.transcripts)
+    prompt = _prompt(row, columns["prompt"], given, settings.transcripts)
     if reply[-1].role != "assistant":
         row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
-    if context.settings.transcripts and reply[0].role == "user":
-        whole = _after(row, columns["completion"], prompt, reply)
-        prompt, reply = whole[:-1], whole[-1:]
+    if settings.transcripts and reply[0].role == "user":
+        turns = _after(row, columns["completion"], prompt, reply)
+        prompt, reply = turns[:-1], turns[-1:]
     label = row.truth(columns["label"], "true (desirable) or false (undesirable)")
-    return Feedback(context.id, prompt, reply, label, context.source, context.settings.license)
+    return Feedback, {"prompt": prompt, "reply": reply, "desirable": label}
 
 
-CONVERTERS: dict[str, Callable[[_Context], Record]] = {
+CONVERTERS: dict[str, Callable[[Row, Columns, TableSettings], Draft]] = {
     "messages": _conversation,
     "prompt_response": _prompt_response,
     "alpaca": _alpaca,
@@ -178,13 +161,13 @@ CONVERTERS: dict[str, Callable[[_Context], Record]] = {
 }
 
 
-def _prompt(context: _Context, field: str, given: Any) -> tuple[Message, ...]:
+def _prompt(row: Row, field: str, given: Any, transcripts: bool | None) -> tuple[Message, ...]:
     """A text is one turn of the user, or with `transcripts` a transcript up to the assistant's turn."""
     if not isinstance(given, str):
-        return parse_turns(context.row, field, given)
-    if not (context.settings.transcripts and is_transcript(given)):
+        return parse_turns(row, field, given)
+    if not (transcripts and is_transcript(given)):
         return (Message("user", given),)
-    turns = parse_transcript(context.row, field, given)
+    turns = parse_transcript(row, field, given)
     begun = turns[-1].role == "assistant" and not turns[-1].content
     return turns[:-1] if begun and len(turns) > 1 else turns
 
@@ -202,24 +185,26 @@ def _after(row: Row, field: str, prompt: Sequence[Message], turns: tuple[Message
     row.fail(field, "turns that have the row's prompt in them or go on from it with the assistant", turns[0].content)
 
 
-def _reply(context: _Context, field: str, given: Any, *, transcript: bool = False) -> tuple[Message, ...]:
+def _reply(
+    row: Row, field: str, given: Any, transcripts: bool | None, *, transcript: bool = False
+) -> tuple[Message, ...]:
     """A reply, or a conversation that ends with it.
 
     Args:
         given: the row's prompt.
+        transcripts: the setting.
         transcript: a text can be nothing else.
     """
-    row, value = context.row, context.row.values.get(field)
+    value = row.values.get(field)
     if isinstance(value, dict):
         return (parse_turn(row, field, value),)
     if not isinstance(value, str):
         return parse_turns(row, field, value)
-    told = context.settings.transcripts
-    if (transcript and told is None) or (told and is_transcript(value)):
+    if (transcript and transcripts is None) or (transcripts and is_transcript(value)):
         return parse_transcript(row, field, value)
-    if told is None and isinstance(given, str) and given.strip() and is_transcript(value):
+    if transcripts is None and isinstance(given, str) and given.strip() and is_transcript(value):
         _check_plain(row, field, given, value)
-    return (Message("assistant", value.strip() if told else value),)
+    return (Message("assistant", value.strip() if transcripts else value),)
 
 
 def _check_plain(row: Row, field: str, prompt: str, text: str) -> None:

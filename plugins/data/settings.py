@@ -61,6 +61,11 @@ class TableSettings(Settings):
     source: str | None = Field(None, description="Name of the data set in metrics; null takes the file's name.")
     license: str | None = unhashed(None, description="Licence of the data, kept with every record.")
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Column of each field of the format."""
+        return {**FIELDS[self.format], **self.fields}
+
     @model_validator(mode="after")
     def _fits_format(self) -> Self:
         known = FIELDS[self.format]

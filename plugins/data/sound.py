@@ -10,7 +10,7 @@ from typing import Any
 
 from aftertrain.core.records import Role
 from aftertrain.plugins.data.formats import RATINGS
-from aftertrain.plugins.data.settings import FIELDS, TableSettings
+from aftertrain.plugins.data.settings import TableSettings
 from aftertrain.plugins.data.tools import NOTHING, TOOLS
 from aftertrain.plugins.data.turns import ROLES
 
@@ -21,7 +21,7 @@ LARGEST = 2**53
 
 def sound_rows(settings: TableSettings) -> Callable[[Values], bool]:
     """Whether a row whose texts and depth are known to be good makes a record of the settings' format."""
-    columns = {**FIELDS[settings.format], **settings.fields}
+    columns = settings.columns
     checks: dict[str, Callable[[Values], bool]] = {
         "messages": lambda values: "assistant" in _roles(values.get(columns["messages"])),
         "preference": lambda values: not settings.transcripts and _pair(values, columns),

@@ -95,20 +95,14 @@ class Table(Dataset[T]):
 
     def where(self, ids: Collection[str]) -> dict[str, str]:
         """File and line of rows, by reading the file again up to the last of them."""
-        wanted, found, place = set(ids), {}, ""
-
-        def entries() -> Iterator[Record | BadRow]:
-            nonlocal place
-            for row in self._limited():
-                place = row.where
-                yield self._entry(row)
-
-        for entry in unique(entries()):
+        names, wanted, places = Names(), set(ids), dict[str, str]()
+        for row in self._limited():
+            entry = names.named(self._entry(row))
             if entry.id in wanted:
-                found[entry.id] = place
-                if len(found) == len(wanted):
+                places[entry.id] = row.where
+                if len(places) == len(wanted):
                     break
-        return found
+        return places
 
     def _entry(self, row: Row) -> Record | BadRow:
         try:

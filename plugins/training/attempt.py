@@ -101,8 +101,8 @@ class Attempt:
             self._tell_left_out(samples, None, data.where)
             self.context.emit(picture.picture(settings, samples, budget, seed))
         atoms = self._referenced(samples, budget, self.context.folder)
-        planned = Planned(settings, atoms, budget, seed, samples.intake)
-        return planned if settings.compose is None else Composed(planned, settings.compose, engine)
+        planned = (settings, atoms, budget, seed, samples.intake)
+        return Planned(*planned) if settings.compose is None else Composed(*planned, engine=engine)
 
     def _begun(self, samples: Samples, step: int) -> None:
         """A stream begins a window."""

@@ -76,28 +76,29 @@ def record_batch(entries: Iterable[Fault | Atom]) -> pa.RecordBatch:
     """Atoms and rows that make none, in the order of their rows; an atom's row is its segments' group."""
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {name: [] for name in schema().names}
+    rows: list[dict[str, Any]] = []
     for entry in entries:
         if isinstance(entry, Fault):
-            _add(columns, row=entry.row, sample_id=entry.id, reason=entry.reason, message=entry.message)
+            rows.append({"row": entry.row, "sample_id": entry.id, "reason": entry.reason, "message": entry.message})
             continue
         differs = _differs(entry)
-        for place, segment in enumerate(entry):
-            _add(
-                columns,
-                row=segment.group,
-                starts=place == 0,
-                sample_id=segment.sample_id,
-                source=segment.source,
-                token_ids=segment.token_ids,
-                targets=runs_of(segment.loss_mask),
-                role=segment.role,
-                label=segment.label,
-                margin=segment.margin,
-                differs=differs,
-                largest_id=max(segment.token_ids),
-            )
-    return pa.RecordBatch.from_pydict(columns, schema=schema())
+        rows += (
+            {
+                "row": segment.group,
+                "starts": place == 0,
+                "sample_id": segment.sample_id,
+                "source": segment.source,
+                "token_ids": segment.token_ids,
+                "targets": runs_of(segment.loss_mask),
+                "role": segment.role,
+                "label": segment.label,
+                "margin": segment.margin,
+                "differs": differs,
+                "largest_id": max(segment.token_ids),
+            }
+            for place, segment in enumerate(entry)
+        )
+    return pa.RecordBatch.from_pylist(rows, schema())
 
 
 def faults_of(batch: pa.RecordBatch) -> Iterator[Fault]:
@@ -116,11 +117,6 @@ def write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-def _add(columns: dict[str, list[Any]], **values: Any) -> None:
-    for name, column in columns.items():
-        column.append(values.get(name))
 
 
 def _differs(atom: Atom) -> int:

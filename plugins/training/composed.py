@@ -18,9 +18,10 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
 from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.plugins.training.accounts import Intake
 from aftertrain.plugins.training.composition import compose, entropy
-from aftertrain.plugins.training.feed import Feed, Planned
-from aftertrain.plugins.training.settings import Compose
+from aftertrain.plugins.training.feed import Planned
+from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.spans import Ints
 
 FILE = "composition.json"
@@ -35,17 +36,26 @@ class Composition:
     logprobs: list[list[float]]
 
 
-class Composed(Feed):
+class Composed(Planned):
     """Steps in pools: a pool's rows are scored by the weights it begins with and divided into its steps' batches.
 
     A pool's rows are those that its steps would have had anyway, so that an epoch still sees each row once. A
     checkpoint keeps the division, which a resume cannot find again: the weights have moved on.
     """
 
-    def __init__(self, planned: Planned, compose: Compose, engine: Engine[Any]) -> None:
-        self.total, self.budget, self._planned = planned.total, planned.budget, planned
-        self.intake, self.passes = planned.intake, planned.passes
-        self._compose, self._engine = compose, engine
+    def __init__(
+        self,
+        settings: TrainSettings,
+        atoms: Sequence[Atom],
+        budget: int,
+        seed: int,
+        intake: Intake | None,
+        *,
+        engine: Engine[Any],
+    ) -> None:
+        assert settings.compose is not None
+        super().__init__(settings, atoms, budget, seed, intake)
+        self._compose, self._engine = settings.compose, engine
         self._steps: range = range(0)
         self._batches: list[list[int]] = []
         self._logprobs: list[list[float]] = []
@@ -58,25 +68,19 @@ class Composed(Feed):
         """
         if step not in self._steps:
             self._begin(step)
-        return [self._planned.rows[row] for row in self._batches[self._steps.index(step)]]
-
-    def numbers(self, step: int, atoms: Sequence[Atom]) -> list[int]:
-        return self._planned.numbers(step, atoms)
+        return [self.rows[row] for row in self._batches[self._steps.index(step)]]
 
     def unreached(self) -> Iterator[tuple[int, Ints]]:
         """The batches of the last pool that no step took, and what lies behind the pool."""
         last = self._steps.stop - 1
         if left := [row for batch in self._batches[self.total - last :] for row in batch] if last > self.total else []:
-            yield (last - 1) // self._planned.plan.steps_per_epoch, np.array(left, np.int64)
-        yield from self._planned.rest(max(last, self.total))
-
-    def epoch(self, step: int) -> float:
-        return self._planned.epoch(step)
+            yield (last - 1) // self.plan.steps_per_epoch, np.array(left, np.int64)
+        yield from self.rest(max(last, self.total))
 
     def figures(self, step: int) -> dict[str, float]:
         """Mean log-probability of the step's rows when their pool began, and the entropy of their sources, in nats."""
         place = self._steps.index(step)
-        sources = Counter(self._planned.rows[row][0].source for row in self._batches[place])
+        sources = Counter(self.rows[row][0].source for row in self._batches[place])
         scores = self._logprobs[place]
         return {"batch_logprob": sum(scores) / len(scores), "batch_source_entropy": entropy(sources)}
 
@@ -91,15 +95,14 @@ class Composed(Feed):
         self._batches, self._logprobs = content.batches, content.logprobs
 
     def _begin(self, step: int) -> None:
-        plan, pool = self._planned.plan, self._compose.pool
-        per_epoch = plan.steps_per_epoch
+        pool, per_epoch = self._compose.pool, self.plan.steps_per_epoch
         epoch, within = divmod(step - 1, per_epoch)
         first = epoch * per_epoch + within // pool * pool
         self._steps = range(first + 1, min(first + pool, (epoch + 1) * per_epoch) + 1)
-        planned = [plan.rows(number - 1) for number in self._steps]
+        planned = [self.plan.rows(number - 1) for number in self._steps]
         rows = [row for batch in planned for row in batch]
-        scores = self._score([self._planned.rows[row] for row in rows])
-        sources = [self._planned.rows[row][0].source for row in rows]
+        scores = self._score([self.rows[row] for row in rows])
+        sources = [self.rows[row][0].source for row in rows]
         chosen = compose(scores, sources, [len(batch) for batch in planned], self._compose.weight)
         self._batches = [[rows[i] for i in batch] for batch in chosen]
         self._logprobs = [[scores[i] for i in batch] for batch in chosen]

@@ -15,7 +15,6 @@ from aftertrain.core.errors import CheckpointError, Interrupted, RunError
 from aftertrain.core.packed.packing import Segment
 from aftertrain.plugins.training.attempt import Attempt
 from aftertrain.plugins.training.composed import Composed, reply_logprobs
-from aftertrain.plugins.training.feed import Planned
 from aftertrain.plugins.training.settings import Batch, Compose, TrainSettings
 
 SFT = {"use": "sft"}
@@ -116,8 +115,8 @@ def test_what_does_not_go_together_is_refused(bench: Callable[..., Any], convers
 
 
 def test_a_position_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    planned = Planned(TrainSettings.model_construct(batch=Batch(sequences=2), epochs=1, max_steps=None), [], 1, 0)
-    feed = Composed(planned, Compose(), None)  # type: ignore[arg-type]
+    settings = TrainSettings.model_construct(batch=Batch(sequences=2), epochs=1, max_steps=None, compose=Compose())
+    feed = Composed(settings, [], 1, 0, None, engine=None)  # type: ignore[arg-type]
     for content in (None, "{", '{"steps": [1, 3]}'):
         if content is not None:
             (tmp_path / "composition.json").write_text(content)
