@@ -1,4 +1,4 @@
-"""Decoding one batch: left-padded prompts, one forward a token, finished rows taken out when that pays."""
+"""Decoding one batch: what prompts begin with once, the rest left-padded, one forward a token; finished rows leave."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.records import Completion
-from aftertrain.plugins.generation.cache import roomy_cache
+from aftertrain.plugins.generation.cache import RoomyLayer, roomy_cache
 from aftertrain.plugins.generation.sampling import Sampler, draws
 from aftertrain.plugins.generation.stopping import StopStrings
 
+WORTH_SHARING = 32
+"""Shortest beginning that is computed once for all prompts of a batch."""
 COMPACT_AT = 0.75
 """Finished rows leave the batch when at most this share is still going: leaving copies the cache once."""
 
@@ -56,23 +58,23 @@ class Decoder:
             NumericsError: the model's logits are not finite.
         """
         limits = [self.limit(request) for request in requests]
-        longest, steps = max(len(request.prompt_ids) for request in requests), max(limits)
+        prompts, steps = [request.prompt_ids for request in requests], max(limits)
         replies = _Replies(self, requests, limits)
         sampler = _sampler(requests, limits, self.device)
-        ids, mask = _left_padded([request.prompt_ids for request in requests], steps, self.device)
-        positions = (mask[:, :longest].cumsum(-1) - 1).clamp(min=0)
-        cache = roomy_cache(self.model.config, longest + steps)
+        begun = self._begun(prompts)
+        ids, mask = _left_padded([prompt[begun:] for prompt in prompts], begun, steps, self.device)
+        width = begun + ids.shape[1]
+        positions = (mask[:, :width].cumsum(-1) - 1).clamp(min=0)[:, begun:]
+        cache = roomy_cache(self.model.config, width + steps)
+        if begun:
+            self._forward(torch.tensor([prompts[0][:begun]], device=self.device), mask[:1, :begun], None, cache)
+            cache.batch_select_indices(torch.zeros(len(requests), dtype=torch.int64, device=self.device))
         rows = torch.arange(len(requests), device=self.device)  # which request each row of the batch belongs to
-        accepted = inspect.signature(self.model.forward).parameters
-        # transformers 5.24 calls `cache` what it called `past_key_values` before.
-        holder = "cache" if "cache" in accepted else "past_key_values"
         for step in range(steps):
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{len(rows)} replies unfinished after {step} tokens")
-            optional = {"position_ids": positions, "logits_to_keep": 1}
-            taken = {name: value for name, value in optional.items() if name in accepted} | {holder: cache}
-            output = self.model(input_ids=ids, attention_mask=mask[:, : longest + step], use_cache=True, **taken)
-            token, logprob = sampler.choose(output.logits[:, -1], step)
+            logits = self._forward(ids, mask[:, : width + step], positions, cache)
+            token, logprob = sampler.choose(logits, step)
             going = torch.nonzero(replies.add(rows, step, token, logprob)).squeeze(1)
             if len(going) == 0:
                 break
@@ -82,6 +84,41 @@ class Decoder:
                 sampler.keep(going)
                 ids, positions, mask, rows = ids[going], positions[going], mask[going], rows[going]
         return replies.completions(version)
+
+    def _begun(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Tokens with which all prompts begin and that are computed once for all; 0 where that is not worth it.
+
+        What differs is padded behind them. Layers that see only so many slots back would then see less of them, so a
+        model that has such layers computes every prompt whole, as does one that takes no positions.
+        """
+        shortest = min(map(len, prompts))
+        if len(prompts) == 1 or not self.splits:
+            return 0
+        first = prompts[0]
+        common = next((i for i in range(shortest) if any(prompt[i] != first[i] for prompt in prompts)), shortest)
+        begun = min(common, shortest - 1)
+        return begun if begun >= WORTH_SHARING else 0
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether tokens may stand anywhere in the cache: positions are told, and every layer sees all slots."""
+        layers = roomy_cache(self.model.config, 1).layers
+        return "position_ids" in self._accepted and all(isinstance(layer, RoomyLayer) for layer in layers)
+
+    @cached_property
+    def _accepted(self) -> frozenset[str]:
+        """What the model's forward takes."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor | None, cache: Any) -> Tensor:
+        """Logits `[rows, vocabulary]` of the token after the last."""
+        # transformers 5.24 calls `cache` what it called `past_key_values` before.
+        holder = "cache" if "cache" in self._accepted else "past_key_values"
+        optional = {"position_ids": positions, "logits_to_keep": 1}
+        taken = {name: value for name, value in optional.items() if name in self._accepted and value is not None}
+        output = self.model(input_ids=ids, attention_mask=mask, use_cache=True, **taken, **{holder: cache})
+        logits: Tensor = output.logits[:, -1]
+        return logits
 
 
 class _Replies:
@@ -164,10 +201,15 @@ def _sampler(requests: Sequence[GenerationRequest], limits: Sequence[int], devic
     )
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], steps: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids `[rows, longest]`, and the attention mask `[rows, longest + steps]` of prompt and reply to be."""
-    rows = [torch.tensor(prompt) for prompt in prompts]
-    ids, mask = (
-        pad_sequence(tokens, batch_first=True, padding_side="left") for tokens in (rows, [*map(torch.ones_like, rows)])
-    )
-    return ids.to(device), pad(mask, (0, steps), value=1).to(device)
+def _left_padded(
+    endings: Sequence[Sequence[int]], begun: int, steps: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Ids `[rows, longest]` of what prompts do not share, and the mask `[rows, begun + longest + steps]` of it all."""
+    longest = max(map(len, endings))
+    ids = torch.zeros(len(endings), longest, dtype=torch.int64)
+    mask = torch.ones(len(endings), begun + longest + steps, dtype=torch.int64)
+    for row, ending in enumerate(endings):
+        padding = longest - len(ending)
+        ids[row, padding:] = torch.tensor(ending)
+        mask[row, begun : begun + padding] = 0
+    return ids.to(device), mask.to(device)

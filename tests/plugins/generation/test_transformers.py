@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertrain.core.errors import ModelError, NumericsError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.records import Completion
+from aftertrain.plugins.generation.decoding import Decoder
 from aftertrain.plugins.generation.transformers import Transformers
 
 Make = Callable[..., Transformers]
@@ -61,6 +64,49 @@ def test_a_reply_does_not_depend_on_its_neighbours(make_generator: Make) -> None
     together = make_generator(batch=12).generate(requests)
     alone = [make_generator(batch=1).generate([request])[0] for request in reversed(requests)][::-1]
     assert [_without_logprobs(c) for c in together] == [_without_logprobs(c) for c in alone]
+
+
+@pytest.mark.parametrize("begun", [31, 32, 100])
+def test_prompts_that_begin_alike_reply_as_alone(make_generator: Make, network: torch.nn.Module, begun: int) -> None:
+    """Worked examples before questions of unlike length, one of them the beginning of another, and a twin."""
+    draw = torch.Generator().manual_seed(1)
+    shots = tuple(torch.randint(3, 300, (begun,), generator=draw).tolist())
+    sampling = Sampling(max_new_tokens=8, temperature=0.7)
+    endings = [(9,), (9, 10), (9, 10, 11, 12), *(request.prompt_ids for request in _requests(4, sampling)), (9, 10)]
+    requests = [GenerationRequest(f"r{i}", shots + ending, sampling, i) for i, ending in enumerate(endings)]
+    generator = make_generator()
+    assert generator._decoder is not None
+    counted: list[int] = []
+    inner = generator._decoder.model.forward
+
+    def counting(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
+        counted.append(input_ids.numel())
+        return inner(*args, input_ids=input_ids, **kwargs)
+
+    counting.__signature__ = inspect.signature(inner)  # type: ignore[attr-defined]
+    generator._decoder.model.forward = counting
+    together = generator.generate(requests)
+    alone = [make_generator(batch=1).generate([request])[0] for request in requests]
+    assert [_without_logprobs(c) for c in together] == [_without_logprobs(c) for c in alone]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+    longest = max(map(len, endings))
+    prefill = [begun, len(endings) * longest] if begun >= 32 else [len(endings) * (begun + longest)]
+    assert counted[: len(prefill)] == prefill
+
+
+def test_layers_that_see_few_tokens_share_no_beginning() -> None:
+    """Padding between the beginning and the rest would push the beginning out of a sliding window."""
+    from transformers import LlamaConfig, MistralConfig
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 50}
+    for config, splits in (
+        (LlamaConfig(**sizes), True),
+        (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=4), False),
+        (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=None), True),
+    ):
+        model = AutoModelForCausalLM.from_config(config)
+        assert Decoder(model, None, frozenset({1}), None, torch.device("cpu")).splits == splits
 
 
 def test_seeds_decide_the_reply(make_generator: Make) -> None:
