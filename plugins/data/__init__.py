@@ -4,27 +4,19 @@ from aftertrain.core.plugin import Registrar, hookimpl
 
 AFTERTRAIN_API = 2
 HERE = "aftertrain.plugins.data"
+DATASETS = {
+    "jsonl": ("jsonl:Jsonl", "a .jsonl or .jsonl.gz file"),
+    "parquet": ("parquet:Parquet", "a parquet file"),
+    "csv": ("delimited:Csv", "a CSV file"),
+    "json": ("json_array:JsonArray", "a JSON array"),
+    "hub": ("hub:Hub", "a data set of the Hugging Face hub, or a local folder of one"),
+    "mixture": ("mixture:Mixture", "several data sets in given shares (F2)"),
+}
+"""Component and summary by name; its settings are named after it."""
 
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    registry.add(
-        "dataset", "jsonl", f"{HERE}.jsonl:Jsonl", f"{HERE}.settings:JsonlSettings", "a .jsonl or .jsonl.gz file"
-    )
-    registry.add("dataset", "parquet", f"{HERE}.parquet:Parquet", f"{HERE}.settings:ParquetSettings", "a parquet file")
-    registry.add("dataset", "csv", f"{HERE}.delimited:Csv", f"{HERE}.settings:CsvSettings", "a CSV file")
-    registry.add("dataset", "json", f"{HERE}.json_array:JsonArray", f"{HERE}.settings:JsonSettings", "a JSON array")
-    registry.add(
-        "dataset",
-        "hub",
-        f"{HERE}.hub:Hub",
-        f"{HERE}.settings:HubSettings",
-        "a data set of the Hugging Face hub, or a local folder of one",
-    )
-    registry.add(
-        "dataset",
-        "mixture",
-        f"{HERE}.mixture:Mixture",
-        f"{HERE}.settings:MixtureSettings",
-        "several data sets in given shares (F2)",
-    )
+    for name, (component, summary) in DATASETS.items():
+        settings = f"{HERE}.settings:{name.capitalize()}Settings"
+        registry.add("dataset", name, f"{HERE}.{component}", settings, summary)

@@ -57,18 +57,18 @@ def _cure(values: Mapping[str, Any], own: str, columns: Mapping[str, str]) -> st
 
 def _renamed(name: str, columns: Mapping[str, str], values: Mapping[str, Any], *, guess: bool) -> dict[str, str]:
     """Columns of a format's fields under other names; nothing where a field that is needed stays without one."""
-    found: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for field, column in columns.items():
         if column in values:
             continue
-        free = [other for other in values if other not in {*found.values(), *columns.values()}]
+        free = [other for other in values if other not in {*renamed.values(), *columns.values()}]
         known = next((alias for alias in ALIASES.get(field, ()) if alias in free), None)
         other = known or (nearest(column, free) if guess else None)
         if other is not None:
-            found[field] = other
+            renamed[field] = other
         elif field not in OPTIONAL.get(name, set()):
             return {}
-    return found
+    return renamed
 
 
 def _mapping(renamed: Mapping[str, str]) -> str:

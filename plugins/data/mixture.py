@@ -67,13 +67,13 @@ class Mixture(Dataset[MixtureSettings]):
     def where(self, ids: Collection[str]) -> dict[str, str]:
         """Where the parts' rows stand; the second and third of an id (`#2`) where the first does."""
         plain = {name: name.rpartition("#")[0] if "#" in name else name for name in ids}
-        found: dict[str, str] = {}
-        wanted = {*plain, *plain.values()}
+        places: dict[str, str] = {}
         for part in self._parts:
-            found |= part.where(wanted)
-            if found.keys() >= plain.keys():
+            places |= part.where({*plain, *plain.values()})
+            if places.keys() >= plain.keys():
                 break
-        return {name: found.get(name, found.get(plain[name], "")) for name in ids if {name, plain[name]} & found.keys()}
+        first = {name: places[other] for name, other in plain.items() if other in places}
+        return first | {name: places[name] for name in ids if name in places}
 
     def fingerprint(self) -> str:
         """SHA-256 over the parts' fingerprints and the mixture's settings."""

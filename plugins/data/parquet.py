@@ -66,7 +66,7 @@ class Parquet(FileTable[ParquetSettings]):
             raise DataError(
                 f"{path}: a folder without .parquet files; one that datasets.save_to_disk wrote is read by `use: hub`"
             )
-        splits = {found[1] for file in files if (found := SPLIT.search(inside[file]))}
+        splits = {split for file in files for split in SPLIT.findall(inside[file])[:1]}
         if len(splits) > 1:
             raise DataError(
                 f"{path}: the folder holds files of several splits ({', '.join(sorted(splits))}); write `use: hub` "

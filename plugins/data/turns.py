@@ -81,14 +81,13 @@ def parse_turn(row: Row, field: str, turn: Any) -> Message:
 
 def _reasoning(row: Row, field: str, turn: Mapping[str, Any]) -> str:
     """Thoughts that do not stand in the content."""
-    said = {name: turn[name] for name in THOUGHTS if turn.get(name) not in NOTHING}
-    for name, value in said.items():
-        if not isinstance(value, str):
-            row.fail(f"{field}.{name}", "a text", value)
-    if len(set(said.values())) > 1:
-        first, second = list(said)[:2]
-        row.fail(f"{field}.{second}", f"what {first} says too", said[second])
-    return next(iter(said.values()), "")
+    thoughts = {name: turn[name] for name in THOUGHTS if turn.get(name) not in NOTHING}
+    for name in thoughts:
+        _optional(row, field, turn, name)
+    if len(set(thoughts.values())) > 1:
+        first, second = list(thoughts)[:2]
+        row.fail(f"{field}.{second}", f"what {first} says too", thoughts[second])
+    return next(iter(thoughts.values()), "")
 
 
 def _optional(row: Row, field: str, turn: Mapping[str, Any], name: str) -> str | None:
@@ -100,13 +99,13 @@ def _optional(row: Row, field: str, turn: Mapping[str, Any], name: str) -> str |
 
 def _learn(row: Row, field: str, turn: Mapping[str, Any], role: Role) -> bool:
     """Whether a turn of the assistant is a target: it is, unless its weight is 0."""
-    said = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
-    for name, value in said.items():
+    weights = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
+    for name, value in weights.items():
         if value not in (0, 1):
             row.fail(f"{field}.{name}", "1 (learnt) or 0 (context); turns cannot be weighted otherwise", value)
         if value and role != "assistant":
             row.fail(f"{field}.{name}", f"0 or nothing: turns of the role {role} are never learnt", value)
-    if len({bool(value) for value in said.values()}) > 1:
+    if len({bool(value) for value in weights.values()}) > 1:
         other = json.dumps(turn[WEIGHTS[1]])
         row.fail(f"{field}.{WEIGHTS[0]}", f"what {WEIGHTS[1]} says too ({other})", turn[WEIGHTS[0]])
-    return all(said.values())
+    return all(weights.values())

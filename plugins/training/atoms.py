@@ -103,10 +103,10 @@ class Atoms(Sequence[Atom]):
         # A probe stands as many places behind its segment as the atom has segments, after those of earlier atoms.
         counts = np.diff(self._firsts) // 2
         places = np.repeat(self._firsts[:-1] // 2, counts) + np.arange(len(own))
-        whole = np.zeros(2 * len(own), np.int64)
-        whole[places] = lengths
-        whole[places + np.repeat(counts, counts)] = np.minimum(starts[own] + replies, self._limit)
-        return whole
+        both = np.zeros(2 * len(own), np.int64)
+        both[places] = lengths
+        both[places + np.repeat(counts, counts)] = np.minimum(starts[own] + replies, self._limit)
+        return both
 
     @cached_property
     def sizes(self) -> Ints:

@@ -31,7 +31,7 @@ from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.reference import referenced
 from aftertrain.plugins.training.samples import Samples, Where, named
 from aftertrain.plugins.training.supply import Supply
-from aftertrain.plugins.training.validation import PREFIX, Validation
+from aftertrain.plugins.training.validation import Validation
 
 if TYPE_CHECKING:
     from aftertrain.plugins.training import fit, misfits, picture
@@ -93,12 +93,9 @@ class Attempt:
             stopping=self.context.stopping,
         )
         samples = supply.samples()
-        unknown = fit.check_fit(self.model, self.tokenizer, samples, self.parts.head)
+        self._look(samples, data.where)
         budget = samples.micro_tokens(settings.batch)
         if self.first:
-            for message in unknown.values():
-                self._warn(message)
-            self._tell_left_out(samples, None, data.where)
             self.context.emit(picture.picture(settings, samples, budget, seed))
         atoms = self._referenced(samples, budget, self.context.folder)
         planned = (settings, atoms, budget, seed, samples.intake)
@@ -106,12 +103,9 @@ class Attempt:
 
     def _begun(self, samples: Samples, step: int) -> None:
         """A stream begins a window."""
-        unknown = fit.check_fit(self.model, self.tokenizer, samples, self.parts.head)
-        for message in unknown.values() if step == 1 else ():
-            self._warn(message)
         self.accounts.window(samples.intake)
         # Places are looked for from the start of the data: for the windows of a stream that would be far each time.
-        self._tell_left_out(samples, step, self.parts.data.where if step == 1 else lambda ids: {})
+        self._look(samples, self.parts.data.where if step == 1 else lambda ids: {}, step)
 
     def _validation(self) -> Validation | None:
         """The held-out rows, with a reference where the loss needs one."""
@@ -120,11 +114,7 @@ class Attempt:
             return None
         supply = Supply(self.parts, self.tokenizer, folder=self.context.folder, stopping=self.context.stopping)
         samples = supply.held_out()
-        unknown = fit.check_fit(self.model, self.tokenizer, samples)
-        if self.first:
-            for message in unknown.values():
-                self._warn(f"validation: {message}")
-            self._tell_left_out(samples, None, data.where, prefix=PREFIX)
+        self._look(samples, data.where, of="validation")
         used = samples.first(chosen.rows)
         budget = used.micro_tokens(self.settings.batch)
         folder = self.context.folder / "validation"
@@ -221,13 +211,21 @@ class Attempt:
     def _warn(self, message: str) -> None:
         self.context.emit(Warned(message))
 
-    def _tell_left_out(self, samples: Samples, step: int | None, where: Where, *, prefix: str = "") -> None:
+    def _look(self, samples: Samples, where: Where, step: int | None = None, *, of: str = "") -> None:
+        """Refuse samples that the model cannot take; tell what to know of them, and of each window what is left out.
+
+        Args:
+            of: begins what is told of rows that are not trained on.
+        """
+        warnings = fit.check_fit(self.model, self.tokenizer, samples, "lm" if of else self.parts.head)
+        for message in warnings.values() if self.first and step in (None, 1) else ():
+            self._warn(f"{of}: {message}" if of else message)
         counts = {reason: len(ids) for reason, ids in samples.dropped.items()}
         if samples.truncated:
             counts["truncated"] = len(samples.truncated)
-        if counts:
+        if counts and (self.first or step is not None):
             ids = [name for names in (*samples.dropped.values(), samples.truncated) for name in names]
-            prefixed = {prefix + reason: count for reason, count in counts.items()}
+            prefixed = {f"{of}_{reason}" if of else reason: count for reason, count in counts.items()}
             self.context.emit(Dropped(prefixed, tuple(named(ids[:5], where))), step)
 
 

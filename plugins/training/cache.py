@@ -39,8 +39,8 @@ _POLL = 0.1
 
 def cache_folder() -> Path:
     """Where tokenised rows are kept."""
-    given = os.environ.get("AFTERTRAIN_CACHE")
-    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aftertrain"
+    named = os.environ.get("AFTERTRAIN_CACHE")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aftertrain"
     return base.expanduser() / "tokens"
 
 
@@ -100,8 +100,8 @@ def _load(entry: Path, key: str, warn: Callable[[str], None]) -> Store | None:
         return None
     try:
         about: dict[str, str] = read_json(entry / ABOUT, dict[str, str])
-        found = digest(entry / ROWS)
-        if about["key"] == key and about["sha256"] == found:
+        sha256 = digest(entry / ROWS)
+        if about["key"] == key and about["sha256"] == sha256:
             return read(entry / ROWS)
         damage = "its checksum differs"
     except FileNotFoundError:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.ground.model_folder import read_config
@@ -72,15 +70,12 @@ def _padding(model: str, tokenizer: PreTrainedTokenizerBase, samples: Samples) -
 
 
 def _check_length(config: PretrainedConfig, samples: Samples) -> None:
-    limit = length_limit(config)
-    longest = int(samples.lengths.argmax()) if len(samples.lengths) else None
-    if limit is None or longest is None or samples.lengths[longest] <= limit[0]:
+    limit, lengths = length_limit(config), samples.atoms.lengths
+    if limit is None or not len(lengths) or lengths.max() <= limit[0]:
         return
-    start = samples.lengths[:longest].sum()
-    atom = int(np.searchsorted(samples.sizes.cumsum(), start, side="right"))
-    over = int((samples.lengths > limit[0]).sum())
-    name = samples.atoms[atom][0].sample_id
+    longest = int(lengths.argmax())
+    name = samples.atoms.segment(longest).sample_id.removesuffix("/probe")
     raise DataError(
-        f"sample {name!r} has {samples.lengths[longest]} tokens, the model takes {limit[0]} "
-        f"({limit[1]}); {over:,} of {len(samples.lengths):,} segments are longer: lower batch.max_tokens to {limit[0]}"
+        f"sample {name!r} has {lengths[longest]} tokens, the model takes {limit[0]} ({limit[1]}); "
+        f"{(lengths > limit[0]).sum():,} of {len(lengths):,} segments are longer: lower batch.max_tokens to {limit[0]}"
     )

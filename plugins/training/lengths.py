@@ -27,12 +27,12 @@ def lengths_told(store: Store, batch: Batch, noun: str, *, sampled: bool) -> Ite
     if not len(store):
         return
     longest = np.maximum.reduceat(store.lengths, store.atom_starts)
-    told = [
+    shares = [
         f"{share} % have at most {length:,}"
         for share, length in zip(SHARES, np.percentile(longest, SHARES, method="inverted_cdf"), strict=True)
     ]
     unit = "a piece" if batch.overlong == "split" else UNITS.get(noun, f"a {noun.removesuffix('s')}")
-    yield PlanItem("lengths", f"tokens of {unit}: {', '.join(told)}, the longest has {longest.max():,}")
+    yield PlanItem("lengths", f"tokens of {unit}: {', '.join(shares)}, the longest has {longest.max():,}")
     if batch.overlong == "split":
         return
     over = longest > batch.max_tokens

@@ -122,7 +122,7 @@ def _items(
         tokens = f"{about}{scale * samples.n_tokens:,.0f} an epoch{_margin(samples, look.stride or 1)}"
         yield PlanItem("tokens", f"{tokens}, {scale * samples.n_targets:,.0f} of them targets")
     in_step = f"{_counted(per_step, noun)} ≈ {per_step * samples.n_tokens / len(samples.atoms):,.0f} tokens"
-    n = len(group_by_budget(samples.sizes[:per_step].tolist(), budget))
+    n = len(group_by_budget(samples.atoms.sizes[:per_step].tolist(), budget))
     micro_batches = "1 micro-batch" if n == 1 else f"about {n} micro-batches"
     yield PlanItem("1 step", f"{in_step} in {micro_batches} of at most {budget:,} tokens")
     yield from _memory(parts, context, samples, budget)
@@ -190,11 +190,11 @@ def validation_item(settings: TrainSettings, rows: int) -> PlanItem:
 
 def _margin(samples: Samples, stride: int) -> str:
     """How far off a total is that is drawn from one atom in `stride`: half its interval of 95 %."""
-    n = len(samples.sizes)
+    n = len(samples.atoms.sizes)
     if stride == 1 or n < 2:
         return ""
-    error = 1.96 * samples.sizes.std(ddof=1) * math.sqrt((1 - 1 / stride) / n)
-    return f" (± {error / samples.sizes.mean():.1%}, 95 % sure)"
+    error = 1.96 * samples.atoms.sizes.std(ddof=1) * math.sqrt((1 - 1 / stride) / n)
+    return f" (± {error / samples.atoms.sizes.mean():.1%}, 95 % sure)"
 
 
 def _counted(n: int, nouns: str) -> str:

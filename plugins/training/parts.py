@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine, Head
 from aftertrain.core.loss import Loss
+from aftertrain.core.records import Document
 from aftertrain.core.settings import Builder
-from aftertrain.plugins.training.rows import tokenizer_for
+from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -58,5 +59,5 @@ class Parts:
         return self.builder.build(self.settings.engine)
 
     def tokenizer(self, model: str, chat_template: str | None) -> PreTrainedTokenizerBase:
-        """A model folder's, for these data."""
-        return tokenizer_for(self.data, model, chat_template)
+        """A model folder's; plain texts need none that has a chat template."""
+        return load_tokenizer(model, chat_template, needs_template=self.data.record_type is not Document)

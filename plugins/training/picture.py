@@ -21,11 +21,11 @@ def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int) -
     return RowsTrained(
         rows=samples.n_rows,
         kept=len(samples.atoms),
-        segments=len(samples.lengths),
+        segments=len(samples.atoms.lengths),
         tokens=samples.n_tokens,
         targets=samples.n_targets,
         sources={name: SourceRows(**counts) for name, counts in samples.sources.items()},
-        lengths=histogram(samples.lengths),
+        lengths=histogram(samples.atoms.lengths),
         packing=packing(settings, samples, budget, seed),
     )
 
@@ -33,8 +33,8 @@ def picture(settings: TrainSettings, samples: Samples, budget: int, seed: int) -
 def histogram(lengths: Ints) -> Lengths:
     """Segments by tokens: bar i counts those in `[i * width, (i + 1) * width)`; and mean and quantiles.
 
-    >>> found = histogram(np.array([1, 5, 9, 30]))
-    >>> found.width, found.counts, found.median
+    >>> bars = histogram(np.array([1, 5, 9, 30]))
+    >>> bars.width, bars.counts, bars.median
     (2, (1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), 5)
     """
     width = 1 + int(lengths.max()) // BINS

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
-from aftertrain.core.dataset import Dataset
 from aftertrain.core.loss import Needs
 from aftertrain.core.packed.packing import Atom, Segment
 from aftertrain.core.records import Conversation, Document, Feedback, Message, PreferencePair
-from aftertrain.core.text.chat import UnusableRow, load_tokenizer
+from aftertrain.core.text.chat import UnusableRow
 from aftertrain.core.text.tokens import Learn, learnt_turns, tokenise, tokenise_text
 
 if TYPE_CHECKING:
@@ -46,11 +45,6 @@ class Rules:
         if needs is None:
             return cls(learn=batch.learn, split=split)
         return cls(needs.atom == "pair", needs.margins, batch.learn, split)
-
-
-def tokenizer_for(data: Dataset[Any], folder: str, chat_template: str | None) -> PreTrainedTokenizerBase:
-    """A model folder's tokenizer; plain texts need none that has a chat template."""
-    return load_tokenizer(folder, chat_template, needs_template=data.record_type is not Document)
 
 
 def atoms_of(tokenizer: PreTrainedTokenizerBase, record: TrainingRecord, number: int, rules: Rules) -> list[Atom]:

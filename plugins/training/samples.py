@@ -58,19 +58,9 @@ class Samples:
     intake: Intake = field(default_factory=Intake)
 
     @property
-    def lengths(self) -> Ints:
-        """Tokens of each segment, probes included, in the order of the atoms."""
-        return self.atoms.lengths
-
-    @property
-    def sizes(self) -> Ints:
-        """Tokens of each atom, probes included."""
-        return self.atoms.sizes
-
-    @property
     def n_tokens(self) -> int:
         """Tokens of one pass, prompts and probes included."""
-        return int(self.sizes.sum())
+        return int(self.atoms.sizes.sum())
 
     def first(self, count: int | None) -> Samples:
         """The first atoms alone; what was found of the others is kept."""
@@ -82,8 +72,8 @@ class Samples:
         Raises:
             DataError: an atom does not fit the budget that was asked for.
         """
-        at = int(self.sizes.argmax())
-        largest = int(self.sizes[at])
+        at = int(self.atoms.sizes.argmax())
+        largest = int(self.atoms.sizes[at])
         if batch.micro_tokens is None:
             return max(DEFAULT_MICRO_TOKENS, largest)
         if largest > batch.micro_tokens:
@@ -126,11 +116,10 @@ def select(
         DataError: a row cannot be used or is too long where that is an error, or none is left and that may not be.
     """
     refuse_unusable(store.faults, store.n_rows, batch, where)
-    dropped: dict[str, list[str]] = {}
-    faults: dict[str, list[int]] = {}
+    faults: dict[str, list[Fault]] = {}
     for fault in store.faults:
-        dropped.setdefault(fault.reason, []).append(fault.id)
-        faults.setdefault(fault.reason, []).append(fault.row)
+        faults.setdefault(fault.reason, []).append(fault)
+    dropped = {reason: [fault.id for fault in those] for reason, those in faults.items()}
     limit = batch.max_tokens
     longest = _by_atom(np.maximum, store.lengths, store)
     kept = fits = longest <= limit
@@ -159,7 +148,7 @@ def select(
         _by_atom(np.add, store.lengths, store),
         kept,
         left_out,
-        {reason: np.array(rows, np.int64) for reason, rows in faults.items()},
+        {reason: np.array([fault.row for fault in those], np.int64) for reason, those in faults.items()},
         store.first,
         store.n_rows,
     )
@@ -203,10 +192,13 @@ def refuse_unusable(faults: Sequence[Fault], n_rows: int, batch: Batch, where: W
 def _fault_lines(faults: Sequence[Fault], where: Where) -> list[str]:
     """What is wrong with each row, file and line before it; what was said of the row before is not said again."""
     places = where([fault.id for fault in faults]) if faults else {}
-    before = ["", *(fault.message for fault in faults)]
-    told = ["the same" if fault.message == last else fault.message for fault, last in zip(faults, before, strict=False)]
-    starts = [places.get(fault.id, "" if repr(fault.id) in fault.message else fault.id) for fault in faults]
-    return [f"{start}: {words}" if start else words for start, words in zip(starts, told, strict=True)]
+    lines, last = [], ""
+    for fault in faults:
+        start = places.get(fault.id, "" if repr(fault.id) in fault.message else fault.id)
+        words = "the same" if fault.message == last else fault.message
+        lines.append(f"{start}: {words}" if start else words)
+        last = fault.message
+    return lines
 
 
 def named(ids: Sequence[str], where: Where) -> list[str]:

@@ -35,5 +35,5 @@ def runs_of(mask: Sequence[bool]) -> list[int]:
     marks = np.zeros(len(mask) + 2, np.int8)
     marks[1:-1] = mask
     marks[1] = 0
-    found: list[int] = np.flatnonzero(np.diff(marks)).tolist()
-    return found
+    bounds: list[int] = np.flatnonzero(np.diff(marks)).tolist()
+    return bounds

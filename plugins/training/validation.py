@@ -12,8 +12,6 @@ from aftertrain.core.packed.packing import Atom, pack_share
 from aftertrain.core.ranks import Ranks
 from aftertrain.plugins.training.settings import ValidationSettings
 
-PREFIX = "validation_"
-
 
 class Validation:
     """Held-out rows, packed once.
@@ -34,5 +32,5 @@ class Validation:
         """The loss and its metrics over all rows, by names that begin with `validation_`, and how many rows."""
         (term,) = loss.needs.per
         losses, metrics = measure({term: engine}, loss, self._batches, progress=progress)
-        found = {"loss": losses[term], **metrics, "rows": float(self.rows)}
-        return {PREFIX + name: value for name, value in found.items()}
+        figures = {"loss": losses[term], **metrics, "rows": float(self.rows)}
+        return {f"validation_{name}": value for name, value in figures.items()}

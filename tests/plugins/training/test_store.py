@@ -178,7 +178,7 @@ def test_a_cut_sample_has_the_limit_and_no_more(tokenizer: Any) -> None:
     (uncut,) = Atoms(Store([whole]), np.array([1]), 10**6)[0]
     assert long.token_ids == uncut.token_ids[:15]
     assert long.loss_mask == uncut.loss_mask[:15]
-    assert samples.sizes.tolist() == samples.lengths.tolist() == [len(short.token_ids), 15]
+    assert samples.atoms.sizes.tolist() == samples.atoms.lengths.tolist() == [len(short.token_ids), 15]
     assert samples.n_tokens == len(short.token_ids) + 15
     assert samples.n_targets == sum(short.loss_mask) + sum(long.loss_mask) < sum(short.loss_mask) + sum(uncut.loss_mask)
     assert samples.truncated == ["long"]
