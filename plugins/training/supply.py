@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from aftertrain.plugins.training.cache import cache_folder, cached, key_of
 from aftertrain.plugins.training.columns import Fault, faults_of
 from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.rows import Rules
-from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, refuse_unusable, select
+from aftertrain.plugins.training.samples import ENOUGH, Samples, refuse_unusable, select
 from aftertrain.plugins.training.store import Store
 from aftertrain.plugins.training.tokenising import tokenised
 
@@ -73,10 +74,7 @@ class Supply:
 
     def _store(self, use: Use[Dataset[Any]], data: Dataset[Any]) -> Store:
         rules = Rules.of(self.parts.loss.needs, self.parts.settings.batch)
-        key = self._key(use, data, rules)
-
-        def make() -> Iterable[pa.RecordBatch]:
-            return self._checked(self._batches(data, rules), data.where)
+        key, make = self._key(use, data, rules), partial(self._tokenise, data, rules)
 
         try:
             return cached(cache_folder(), key, make, warn=self.warn, pause=self._pause)
@@ -100,27 +98,21 @@ class Supply:
             code=source_digests([Store, Rules, tokenised, fingerprint, *classes]),
         )
 
-    def _batches(self, data: Dataset[Any], rules: Rules) -> Iterator[pa.RecordBatch]:
-        said = 0
-
-        def between(rows: int) -> None:
-            nonlocal said
-            self._pause()
-            if rows - said >= TOLD_EVERY:
-                said = rows
-                self.told(rows)
-
+    def _tokenise(self, data: Dataset[Any], rules: Rules) -> Iterator[pa.RecordBatch]:
+        """The rows' batches; a data set that is mostly unusable is refused before all of it is tokenised."""
         workers = self.parts.settings.data_workers or usable_cores()
-        yield from tokenised(self.tokenizer, data.entries(), rules, workers=workers, between=between)
-
-    def _checked(self, batches: Iterable[pa.RecordBatch], where: Where) -> Iterator[pa.RecordBatch]:
-        """The batches; a data set that is mostly unusable is refused before all of it is tokenised."""
         faults: list[Fault] = []
-        for batch in batches:
+        reported = 0
+        for batch in tokenised(self.tokenizer, data.entries(), rules, workers=workers):
+            rows = batch["row"][-1].as_py() + 1
             faults += faults_of(batch)
             if len(faults) >= ENOUGH:
-                refuse_unusable(faults, batch.column("row")[-1].as_py() + 1, self.parts.settings.batch, where)
+                refuse_unusable(faults, rows, self.parts.settings.batch, data.where)
             yield batch
+            self._pause()
+            if rows - reported >= TOLD_EVERY:
+                reported = rows
+                self.told(rows)
 
     def _pause(self) -> None:
         if self.stopping():

@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, count, islice
@@ -48,14 +48,12 @@ def tokenised(
     workers: int = 1,
     alone: int = ALONE,
     first: int = 0,
-    between: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of tokenised rows.
 
     Args:
         workers: processes for data sets of more than `alone` rows; 1 starts none.
         first: number of the first row.
-        between: called with the number of rows done, after each batch.
 
     Raises:
         RunError: a process died.
@@ -63,18 +61,15 @@ def tokenised(
     rows = iter(records)
     chunks: Iterator[Chunk] = zip(iter(lambda: list(islice(rows, CHUNK)), []), count(first, CHUNK), strict=False)
     near = islice(chunks, None if workers == 1 else -(-alone // CHUNK))
-    here = ((encode(tokenizer, chunk, number, rules), len(chunk)) for chunk, number in near)
-    done = 0
-    for batch, n_rows in chain(here, _spread(chunks, tokenizer, rules, workers)):
-        yield batch
-        done += n_rows
-        between(done)
+    for chunk, number in near:
+        yield encode(tokenizer, chunk, number, rules)
+    yield from _spread(chunks, tokenizer, rules, workers)
 
 
 def _spread(
     chunks: Iterator[Chunk], tokenizer: PreTrainedTokenizerBase, rules: Rules, workers: int
-) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Batches of what is left, each with its rows, made by child processes; a thread speaks with each."""
+) -> Iterator[pa.RecordBatch]:
+    """Batches of what is left, made by child processes; a thread speaks with each."""
     if (ahead := next(chunks, None)) is None:
         return
     with ExitStack() as stack:
@@ -92,14 +87,13 @@ def _spread(
             finally:
                 idle.put(child)
 
-        waiting: deque[tuple[Future[pa.RecordBatch], int]] = deque()
+        waiting: deque[Future[pa.RecordBatch]] = deque()
         for chunk in chain([ahead], chunks):
-            waiting.append((threads.submit(work, chunk), len(chunk[0])))
+            waiting.append(threads.submit(work, chunk))
             if len(waiting) >= AHEAD * workers:
-                future, n_rows = waiting.popleft()
-                yield future.result(), n_rows
-        for future, n_rows in waiting:
-            yield future.result(), n_rows
+                yield waiting.popleft().result()
+        for batch in waiting:
+            yield batch.result()
 
 
 class _Child:
