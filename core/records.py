@@ -240,8 +240,8 @@ class Verdict:
         if self.value is not None and type(self.value) is not float:
             object.__setattr__(self, "value", float(self.value))
         for name, words in (("extracted", self.extracted), ("detail", self.detail)):
-            if words is not None and (kept := worded(words, WORDS)) is not words:
-                object.__setattr__(self, name, kept)
+            if words is not None and (short := worded(words, WORDS)) is not words:
+                object.__setattr__(self, name, short)
         if self.detail is None:
             object.__setattr__(self, "detail", "")
 

@@ -46,10 +46,10 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
 
 def row_id(row: Row, source: str) -> str:
     """The row's own id, or one made of the data set's name and the row's content; one that UTF-8 can hold."""
-    given = row.values.get("id")
-    if row.plain and type(given) is str and given:
-        return given
-    own = str(given) if isinstance(given, str | int) else ""
+    value = row.values.get("id")
+    if row.plain and type(value) is str and value:
+        return value
+    own = str(value) if isinstance(value, str | int) else ""
     return own if own and encodable(own) == own else f"{source}-{_digest(row.values)}"
 
 
@@ -114,18 +114,18 @@ def _rlvr(row: Row, columns: Columns, settings: TableSettings) -> Draft:
 
 def _preference(row: Row, columns: Columns, settings: TableSettings) -> Draft:
     sides = [row.values.get(columns[side]) for side in SIDES]
-    given = row.values.get(columns["prompt"])
-    if given is None and columns["prompt"] not in row.values and not (isinstance(sides[0], list) and len(sides[0]) > 1):
-        given = row.values.get("conversations", row.values.get("messages"))
+    asked = row.values.get(columns["prompt"])
+    if asked is None and columns["prompt"] not in row.values and not (isinstance(sides[0], list) and len(sides[0]) > 1):
+        asked = row.values.get("conversations", row.values.get("messages"))
     # Without a prompt a text can only be a transcript, and where one side is one, both are.
-    prompted = given is not None and (given != "" or row.has(columns["prompt"]))
+    prompted = asked is not None and (asked != "" or row.has(columns["prompt"]))
     transcript = not prompted and any(isinstance(side, str) and is_transcript(side) for side in sides)
     chosen, rejected = (
-        _reply(row, columns[side], given, settings.transcripts, transcript=transcript)
+        _reply(row, columns[side], asked, settings.transcripts, transcript=transcript)
         for side in ("chosen", "rejected")
     )
     conversations = len(chosen) > 1 or len(rejected) > 1
-    prompt = () if conversations and not given else _prompt(row, columns["prompt"], given, settings.transcripts)
+    prompt = () if conversations and not asked else _prompt(row, columns["prompt"], asked, settings.transcripts)
     if conversations:
         chosen = _after(row, columns["chosen"], prompt, chosen)
         rejected = _after(row, columns["rejected"], prompt, rejected)
@@ -137,9 +137,9 @@ def _preference(row: Row, columns: Columns, settings: TableSettings) -> Draft:
 
 
 def _feedback(row: Row, columns: Columns, settings: TableSettings) -> Draft:
-    given = row.values.get(columns["prompt"])
-    reply = _reply(row, columns["completion"], given, settings.transcripts)
-    prompt = _prompt(row, columns["prompt"], given, settings.transcripts)
+    asked = row.values.get(columns["prompt"])
+    reply = _reply(row, columns["completion"], asked, settings.transcripts)
+    prompt = _prompt(row, columns["prompt"], asked, settings.transcripts)
     if reply[-1].role != "assistant":
         row.fail(columns["completion"], "a completion that ends with the assistant's turn", reply[-1].role)
     if settings.transcripts and reply[0].role == "user":
@@ -161,13 +161,13 @@ CONVERTERS: dict[str, Callable[[Row, Columns, TableSettings], Draft]] = {
 }
 
 
-def _prompt(row: Row, field: str, given: Any, transcripts: bool | None) -> tuple[Message, ...]:
+def _prompt(row: Row, field: str, asked: Any, transcripts: bool | None) -> tuple[Message, ...]:
     """A text is one turn of the user, or with `transcripts` a transcript up to the assistant's turn."""
-    if not isinstance(given, str):
-        return parse_turns(row, field, given)
-    if not (transcripts and is_transcript(given)):
-        return (Message("user", given),)
-    turns = parse_transcript(row, field, given)
+    if not isinstance(asked, str):
+        return parse_turns(row, field, asked)
+    if not (transcripts and is_transcript(asked)):
+        return (Message("user", asked),)
+    turns = parse_transcript(row, field, asked)
     begun = turns[-1].role == "assistant" and not turns[-1].content
     return turns[:-1] if begun and len(turns) > 1 else turns
 
@@ -186,12 +186,12 @@ def _after(row: Row, field: str, prompt: Sequence[Message], turns: tuple[Message
 
 
 def _reply(
-    row: Row, field: str, given: Any, transcripts: bool | None, *, transcript: bool = False
+    row: Row, field: str, asked: Any, transcripts: bool | None, *, transcript: bool = False
 ) -> tuple[Message, ...]:
     """A reply, or a conversation that ends with it.
 
     Args:
-        given: the row's prompt.
+        asked: the row's prompt, as it stands there.
         transcripts: the setting.
         transcript: a text can be nothing else.
     """
@@ -202,8 +202,8 @@ def _reply(
         return parse_turns(row, field, value)
     if (transcript and transcripts is None) or (transcripts and is_transcript(value)):
         return parse_transcript(row, field, value)
-    if transcripts is None and isinstance(given, str) and given.strip() and is_transcript(value):
-        _check_plain(row, field, given, value)
+    if transcripts is None and isinstance(asked, str) and asked.strip() and is_transcript(value):
+        _check_plain(row, field, asked, value)
     return (Message("assistant", value.strip() if transcripts else value),)
 
 
@@ -244,8 +244,8 @@ def _split(
 
 def _margin(row: Row) -> float | None:
     """The row's margin, or its rating of chosen minus that of rejected (F19), where it has them."""
-    if (given := row.number("margin")) is not None:
-        return given
+    if (margin := row.number("margin")) is not None:
+        return margin
     for better, worse in RATINGS:
         if row.has(better) and row.has(worse):
             return (row.number(better) or 0.0) - (row.number(worse) or 0.0)

@@ -126,7 +126,5 @@ class Accounts:
 def tokens_of(batch: PackedBatch) -> tuple[int, int]:
     """Targets, and all tokens, of the samples of a micro-batch: filler and probes are none."""
     own = batch.counted & (batch.segments["role"] != PROBE)
-    if bool(own.all()):
-        return int(batch.loss_mask.sum()), batch.n_tokens
     read = sum(length for length, counts in zip(batch.lengths, own.tolist(), strict=True) if counts)
     return int((batch.loss_mask & own[batch.segment_ids]).sum()), read

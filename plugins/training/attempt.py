@@ -69,10 +69,10 @@ class Attempt:
         engine = self.parts.new_engine()
         feed = self._feed(engine)
         validation = self._validation()
-        done = self._load(engine, feed)
+        steps_done = self._load(engine, feed)
         self.accounts.expect(feed.intake, feed.passes)
-        last = self._steps(engine, feed, validation, done)
-        saved = self._save(engine, feed, done, last)
+        last = self._steps(engine, feed, validation, steps_done)
+        saved = self._save(engine, feed, steps_done, last)
         self.accounts.close(feed.intake, feed.passes, feed.unreached())
         self.context.emit(saved, feed.total)
         return saved
@@ -141,19 +141,19 @@ class Attempt:
             )
         if self.latest is None:
             return 0
-        done, state = self.latest
+        steps_done, state = self.latest
         engine.load_state(state)
         feed.restore(state)
-        return done
+        return steps_done
 
-    def _steps(self, engine: Engine[Any], feed: Feed, validation: Validation | None, done: int) -> Sequence[Atom]:
+    def _steps(self, engine: Engine[Any], feed: Feed, validation: Validation | None, steps_done: int) -> Sequence[Atom]:
         """Every step that is not done; the rows of the last one."""
         settings, context, total = self.settings, self.context, feed.total
         term, loss, ranks = self.parts.term, self.parts.loss, context.ranks
         skipped = 0
         rows: Sequence[Atom] = ()
 
-        for step in range(done + 1, total + 1):
+        for step in range(steps_done + 1, total + 1):
             started = time.perf_counter()
             rows = feed.atoms(step)
             batches = pack_share(rows, feed.budget, rank=ranks.rank, ranks=ranks.size)
@@ -189,14 +189,14 @@ class Attempt:
                 raise Interrupted(f"stage {context.name!r} stopped after step {step} of {total}; run it again to go on")
         return rows
 
-    def _save(self, engine: Engine[Any], feed: Feed, done: int, last: Sequence[Atom]) -> Saved:
+    def _save(self, engine: Engine[Any], feed: Feed, steps_done: int, last: Sequence[Atom]) -> Saved:
         """Write the model and its tokenizer, and check what was written by some rows of the last step."""
         folder, head = self.context.folder / "model", self.parts.head
         rows = (segment.token_ids for atom in last for segment in atom)
         try:
             saved = save_checked(engine, folder, head=head, base=self.model, rows=rows)
         except ModelError:
-            if done < feed.total:
+            if steps_done < feed.total:
                 # What was learnt is not at fault, and a later attempt has only to save it.
                 self.context.checkpoints.save(feed.total, partial(_save, engine, feed))
             raise

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = {"Conversation": "messages", "Document": "text", "PreferencePair": "preference", "Feedback": "feedback"}
 """Which `format` of the built-in data sets makes which records."""
+TRAINED = "the data set"
 ONLY: tuple[tuple[str, str, type[Record], str, str], ...] = (
     ("learn", "each", Conversation, "makes samples of a conversation's replies", "all or last"),
     ("overlong", "split", Document, "cuts plain texts", "drop, truncate or stop"),
@@ -71,25 +72,22 @@ def template_warnings(parts: Parts, tokenizer: PreTrainedTokenizerBase, model: s
 
 def _records(parts: Parts) -> Iterator[tuple[str, type[Record]]]:
     """What is trained on and what is measured on, with the records of each."""
-    yield "the data set", parts.data.record_type
+    yield TRAINED, parts.data.record_type
     if parts.held_out is not None:
         yield "validation", parts.held_out.record_type
 
 
 def _wrong_records(parts: Parts) -> Iterator[str]:
     """Data whose records the loss does not learn from."""
-    needs, data, name = parts.loss.needs, parts.data, parts.settings.loss.name
-    wanted = " or ".join(sorted(needs.records))
-    if data.record_type.__name__ not in needs.records:
-        formats = " or ".join(f"`format: {word}`" for kind, word in FORMATS.items() if kind in needs.records)
-        # Data sets of other plugins may know no formats.
-        tabular = type(parts.settings.data.settings).model_fields.keys() & {"format", "parts"}
-        cure = f"; set {formats} of the data, if its rows are such" if formats and tabular else ""
-        yield f"loss {name!r} learns from {wanted}, the data set yields {data.record_type.__name__}{cure}"
-    if parts.held_out is not None:
-        held_out = parts.held_out.record_type.__name__
-        if held_out not in needs.records:
-            yield f"loss {name!r} learns from {wanted}, validation yields {held_out}"
+    needs, name = parts.loss.needs, parts.settings.loss.name
+    formats = " or ".join(f"`format: {word}`" for kind, word in FORMATS.items() if kind in needs.records)
+    # Data sets of other plugins may know no formats.
+    tabular = type(parts.settings.data.settings).model_fields.keys() & {"format", "parts"}
+    cures = {TRAINED: f"; set {formats} of the data, if its rows are such" if formats and tabular else ""}
+    for what, record in _records(parts):
+        if record.__name__ not in needs.records:
+            wanted = " or ".join(sorted(needs.records))
+            yield f"loss {name!r} learns from {wanted}, {what} yields {record.__name__}{cures.get(what, '')}"
 
 
 def _wrong_stage(settings: TrainSettings, loss: Loss[Any]) -> Iterator[str]:

@@ -116,8 +116,8 @@ def _items(
     else:
         budget = samples.micro_tokens(settings.batch)
         per_step = min(settings.batch.sequences, len(samples.atoms))
-    kept = round(look.n_rows * len(samples.atoms) / samples.n_rows)
-    about, scale = "" if look.stride == 1 else "about ", kept / len(samples.atoms)
+    n_kept = round(look.n_rows * len(samples.atoms) / samples.n_rows)
+    about, scale = "" if look.stride == 1 else "about ", n_kept / len(samples.atoms)
     if not streamed:
         tokens = f"{about}{scale * samples.n_tokens:,.0f} an epoch{_margin(samples, look.stride or 1)}"
         yield PlanItem("tokens", f"{tokens}, {scale * samples.n_targets:,.0f} of them targets")
@@ -130,7 +130,7 @@ def _items(
     if streamed:
         yield PlanItem("all", _counted(total, "steps"))
     else:
-        plan = batch_plan(settings, kept, context.seed)
+        plan = batch_plan(settings, n_kept, context.seed)
         total = total_steps(settings, plan)
         capped = f", cut short by max_steps (of {plan.n_steps:,})" if total < plan.n_steps else ""
         yield PlanItem("1 epoch", f"{about}{_counted(plan.steps_per_epoch, 'steps')}")
