@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 
 import aftertrain
+from aftertrain.core.records import VerificationCase
 from aftertrain.core.run import sources
 from aftertrain.core.run.graph import build_graph
 from aftertrain.core.run.lineage import trace
 from aftertrain.core.run.meaning import meaning
+from aftertrain.core.sandbox import worker
+from aftertrain.core.verification import VerifierPool
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.judging import echo
 
 TELLING = {
     "aftertrain.core.events": "what is told of a stage, written down",
@@ -51,6 +56,29 @@ stages:
     tasks:
       - {use: problems, data: {use: quickstart, split: heldout, rows: 2}, verifier: gsm8k, max_new_tokens: 2}
       - {use: multiple_choice, path: choices.jsonl}
+  judge-eval:
+    use: evaluate
+    from: sft
+    tasks:
+      - use: problems
+        data: {use: quickstart, split: heldout, rows: 2}
+        check: gsm8k
+        max_new_tokens: 2
+        verifier:
+          use: judge
+          model: ./model
+          generator: {use: "./echo.py:Echo"}
+          template: "{{ response }}\\ngrade: right"
+          chat: false
+          parse: {pattern: "grade: ([a-z]+)", labels: {right: 1.0, wrong: 0.0}}
+  code-eval:
+    use: evaluate
+    from: sft
+    tasks:
+      - use: problems
+        data: {use: jsonl, path: programs.jsonl, format: rlvr, verifiers: {code: code}}
+        max_new_tokens: 4
+        verifier: {use: code, extract: all}
   dpo:
     use: train
     from: sft
@@ -106,6 +134,12 @@ class Margin(Loss[Settings]):
         sums = batch.segment_sum(scores.logprobs)
         return LossOutput({"policy": relu(1.0 - (sums[0::2] - sums[1::2])).sum()}, {})
 '''
+LIST = """
+import contextlib
+with contextlib.suppress(OSError), open("{}/sandboxed", "a") as list:
+    print(*(name for name in sys.modules if name.startswith("aftertrain.core.sandbox.")), file=list)
+"""
+"""Of a sandbox's process, its modules. Once behind the walls it cannot write them down."""
 Edit = tuple[str, str, str]
 
 
@@ -139,6 +173,17 @@ class Ran:
 
         return noted
 
+    def judging(self, stream: Callable[..., Any]) -> Callable[..., Any]:
+        """A pool's `stream`, once the same has been judged in this process, where calls can be seen."""
+
+        def noted(pool: VerifierPool, verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Any:
+            verifier.warm_up()
+            verifier.verify(cases)
+            verifier.close()
+            return stream(pool, verifier, cases)
+
+        return noted
+
     def files(self, stage: str, folder: Path) -> set[str]:
         """Ours by module, those of the recipe's folder by file name."""
         return {
@@ -156,6 +201,9 @@ def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "margin.py").write_text(MARGIN)
     question = {"question": "1 + 1?", "choices": ["2", "3"], "answer": 0}
     (folder / "choices.jsonl").write_text(f"{json.dumps(question)}\n")
+    (folder / "echo.py").write_text(Path(echo.__file__).read_text())
+    program = {"messages": [{"role": "user", "content": "x"}], "ground_truth": '["assert True"]', "dataset": "code"}
+    (folder / "programs.jsonl").write_text(f"{json.dumps(program)}\n")
     user, two, three = (
         {"role": role, "content": text} for role, text in (("user", "1 + 1?"), ("assistant", "2"), ("assistant", "3"))
     )
@@ -177,6 +225,8 @@ def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]
         for stage in (Train, Online, Evaluate):
             for name in ("run", "check_data"):
                 patch.setattr(stage, name, ran.during(getattr(stage, name)))
+        patch.setattr(VerifierPool, "stream", ran.judging(VerifierPool.stream))
+        patch.setattr(worker, "_BOOT", worker._BOOT.replace("zygote.main(", f"{LIST.format(folder)}zygote.main("))
         aftertrain.run(folder / "recipe.yaml", out=folder / "runs", console=False)
     return ran
 
@@ -206,6 +256,14 @@ def test_what_a_stage_executes_is_in_its_hash_or_only_tells(ran: Ran, folder: Pa
     assert "margin.py" in ran.files("theirs", folder)
     assert "aftertrain.plugins.training.tokenising" in ran.files("sft", folder)
     assert {"aftertrain.plugins.losses.kto", "aftertrain.plugins.torch_engine.lora"} <= ran.files("kto", folder)
+    assert {"echo.py", "aftertrain.plugins.judging.asking"} <= ran.files("judge-eval", folder)
+    assert {"aftertrain.plugins.code.fence", "aftertrain.core.sandbox.worker"} <= ran.files("code-eval", folder)
+
+
+def test_what_a_sandbox_imports_is_in_the_hash_of_its_stage(ran: Ran, folder: Path) -> None:
+    imported = set((folder / "sandboxed").read_text().split())
+    assert {f"aftertrain.core.sandbox.{name}" for name in ("zygote", "examiner", "candidate")} <= imported
+    assert imported <= _digests(folder)["code-eval"].keys()
 
 
 NOTHING: tuple[Edit, ...] = (
@@ -303,7 +361,11 @@ def test_a_mutation_of_any_digested_module_counts(folder: Path) -> None:
     """A number that is one more, a < that is <=, or a sum that is a difference."""
     root = Path(__file__).parents[3]
     modules = {name.partition(":")[0] for code in _digests(folder).values() for name in code if "/" not in name}
-    files = [root.joinpath(*module.split(".")[1:]).with_suffix(".py") for module in modules if module != "margin.py"]
+    files = [
+        root.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        for module in modules
+        if module.startswith("aftertrain.")
+    ]
     for path in (file if file.is_file() else file.with_suffix("") / "__init__.py" for file in files):
         tree = ast.parse(path.read_bytes())
         whole = meaning(tree)
