@@ -19,7 +19,7 @@ from aftertrain.testing import settings as settings_promises
 from aftertrain.testing import verifier as verifier_promises
 from aftertrain.testing.claim import promises
 from aftertrain.testing.fresh import in_child, modules_after
-from aftertrain.testing.promise import Promise
+from aftertrain.testing.promise import Promise, promises_in
 from tests.testing import offenders
 
 HERE = offenders.__name__
@@ -53,10 +53,8 @@ def subject(kind: str, component: str, folder: Path, settings: str = "Nothing") 
     ],
 )
 def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_path: Path) -> None:
-    about_processes = {plugin_promises.registering_is_light, plugin_promises.settings_import_no_torch}
-    for promise in promises(kind):
-        if promise not in about_processes:
-            promise(subject(kind, component, tmp_path))
+    for promise in promises(kind, packaged=False):
+        promise(subject(kind, component, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +157,7 @@ def test_a_heavy_registering_module_is_caught(tmp_path: Path, monkeypatch: pytes
 
 def test_a_kernel_that_refuses_this_machine_is_unchecked(tmp_path: Path) -> None:
     distant = subject("head_kernel", "DistantKernel", tmp_path)
-    for promise in kernel_promises.PROMISES:
+    for promise in promises_in(kernel_promises):
         finding = Claim(distant.row, distant.registry, promise).finding()
         assert (finding.state, finding.message) == ("unchecked", "it needs a device that nobody has")
 

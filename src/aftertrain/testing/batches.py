@@ -61,10 +61,10 @@ def lay(atoms: Atoms, needs: Needs, *, probes: bool = False) -> tuple[PackedBatc
 
 @dataclass(frozen=True)
 class Outcome:
-    """A loss's output with the gradients of each term, by sample id and score."""
+    """A loss's output with the gradients by term, score and sample id."""
 
     output: LossOutput
-    gradients: dict[str, dict[str, dict[str, Tensor]]]
+    gradients: dict[tuple[str, str, str], Tensor]
 
 
 def apply(loss: Loss[Any], parts: Sequence[Atoms]) -> list[Outcome]:
@@ -89,21 +89,15 @@ def statistics(loss: Loss[Any], parts: Sequence[Atoms]) -> dict[str, Tensor]:
 
 def _outcome(loss: Loss[Any], batch: PackedBatch, scores: TokenScores) -> Outcome:
     output = loss(batch, scores)
-    leaves = {name: value for name, value in vars(scores).items() if value is not None}
-    gradients: dict[str, dict[str, dict[str, Tensor]]] = {}
+    gradients: dict[tuple[str, str, str], Tensor] = {}
     for term, value in output.terms.items():
-        found: Sequence[Tensor | None] = [None] * len(leaves)
-        if value.requires_grad:
-            found = torch.autograd.grad(value.sum(), list(leaves.values()), retain_graph=True, allow_unused=True)
-        for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
-            whole = torch.zeros_like(leaf) if gradient is None else gradient
-            pieces = dict(zip(batch.sample_ids, _pieces(whole, batch.lengths), strict=True))
-            gradients.setdefault(term, {})[name] = pieces
+        for name, leaf in scores.filled().items():
+            gradient = None
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(value.sum(), [leaf], retain_graph=True, allow_unused=True)
+            of_samples = torch.split(torch.zeros_like(leaf) if gradient is None else gradient, list(batch.lengths))
+            gradients |= {(term, name, id_): part for id_, part in zip(batch.sample_ids, of_samples, strict=True)}
     return Outcome(output, gradients)
-
-
-def _pieces(whole: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-    return list(torch.split(whole, list(lengths)))
 
 
 def _scored(needs: Needs, rng: random.Random, atom: int, place: int) -> Scored:
@@ -111,7 +105,7 @@ def _scored(needs: Needs, rng: random.Random, atom: int, place: int) -> Scored:
     prompt = rng.randint(1, length - 2)
     mask = [index >= prompt for index in range(length)]
     scored = [index > 0 for index in range(length)] if needs.masks else mask
-    logprobs = [-rng.expovariate(1.0) - 0.01 if kept else 0.0 for kept in scored]
+    logprobs = [-rng.expovariate(1.0) - 0.01 if counts else 0.0 for counts in scored]
     role = SINGLE if needs.atom != "pair" else (CHOSEN, REJECTED)[place]
     segment = Segment(
         sample_id=f"{atom}.{place}",
@@ -124,19 +118,20 @@ def _scored(needs: Needs, rng: random.Random, atom: int, place: int) -> Scored:
         margin=float(atom % 3) if needs.margins else 0.0,
         columns={name: _column(name, rng, logprobs, scored) for name in sorted(needs.columns)},
     )
-    made = {
+    scores = {
         "logprobs": logprobs,
-        "entropy": [rng.uniform(0.1, 3.0) if kept else 0.0 for kept in scored],
-        "log_sum_p2": [-rng.uniform(0.1, 3.0) if kept else 0.0 for kept in scored],
+        "entropy": [rng.uniform(0.1, 3.0) if counts else 0.0 for counts in scored],
+        "log_sum_p2": [-rng.uniform(0.1, 3.0) if counts else 0.0 for counts in scored],
         "values": [rng.gauss(0, 1) for _ in range(length)],
     }
-    return Scored(segment, {name: made[name] for name in sorted(needs.scores)})
+    return Scored(segment, {name: scores[name] for name in sorted(needs.scores)})
 
 
 def _column(name: str, rng: random.Random, logprobs: Sequence[float], mask: Sequence[bool]) -> list[float]:
     """Log-probabilities of another model are near the scores'; every other column is a standard normal."""
     if name.endswith("logprobs"):
         return [
-            min(-1e-3, value + rng.gauss(0, 0.3)) if kept else 0.0 for value, kept in zip(logprobs, mask, strict=True)
+            min(-1e-3, value + rng.gauss(0, 0.3)) if counts else 0.0
+            for value, counts in zip(logprobs, mask, strict=True)
         ]
-    return [rng.gauss(0, 1) if kept else 0.0 for kept in mask]
+    return [rng.gauss(0, 1) if counts else 0.0 for counts in mask]

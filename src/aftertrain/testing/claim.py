@@ -21,7 +21,7 @@ from aftertrain.testing import plugin as plugin_promises
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing.examples import cases, example
 from aftertrain.testing.local import local_row
-from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked
+from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked, promises_in
 
 State = Literal["kept", "broken", "unchecked"]
 
@@ -110,7 +110,8 @@ def claims(plugin: str | None = None, *, registry: Registry | None = None) -> li
     if local is not None:
         return [Claim(local, registry, promise) for promise in promises(local.kind, packaged=False)]
     chosen = [_named(registry, plugin)] if plugin is not None else [p for p in registry.plugins if p.usable]
-    return [Claim(row, registry, promise) for each in chosen for row in each.rows for promise in promises(row.kind)]
+    rows = [row for usable in chosen for row in usable.rows]
+    return [Claim(row, registry, promise) for row in rows for promise in promises(row.kind)]
 
 
 def findings(plugin: str, *, registry: Registry | None = None) -> Iterator[Finding]:
@@ -119,22 +120,21 @@ def findings(plugin: str, *, registry: Registry | None = None) -> Iterator[Findi
         yield claim.finding()
 
 
-def promises(kind: str, *, packaged: bool = True) -> tuple[Promise, ...]:
+def promises(kind: str, *, packaged: bool = True) -> list[Promise]:
     """What a component of that kind promises.
 
     Args:
         packaged: with what only a package can promise, which registers its components; a local file does not.
     """
-    own: tuple[Promise, ...] = importlib.import_module(f"aftertrain.testing.{kind}").PROMISES
-    every = plugin_promises.PROMISES if packaged else plugin_promises.OF_A_CLASS
-    return (*every, *settings_promises.PROMISES, *own)
+    modules = (plugin_promises, settings_promises, importlib.import_module(f"aftertrain.testing.{kind}"))
+    every = [promise for module in modules for promise in promises_in(module)]
+    return [promise for promise in every if packaged or promise not in plugin_promises.OF_A_PACKAGE]
 
 
 def _named(registry: Registry, name: str) -> Plugin:
-    found = [p for p in registry.plugins if name in (p.origin.plugin, p.origin.distribution)]
-    if not found:
+    plugin = next((p for p in registry.plugins if name in (p.origin.plugin, p.origin.distribution)), None)
+    if plugin is None:
         raise UnknownName("plugin", name, {p.origin.plugin for p in registry.plugins})
-    plugin = found[0]
     if not plugin.usable:
         raise PluginError(f"plugin {name!r} ({plugin.origin.full()}) is {plugin.state}: {plugin.note}")
     if not plugin.rows:

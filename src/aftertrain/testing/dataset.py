@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aftertrain.core.dataset import Dataset
 from aftertrain.testing.fresh import in_child
-from aftertrain.testing.promise import Promise, Subject, require
-
-if TYPE_CHECKING:
-    from aftertrain.core.dataset import Dataset
+from aftertrain.testing.promise import Subject, require
 
 LIMIT = 2_000
 """Records looked at; a larger data set is judged by its first."""
@@ -20,16 +18,16 @@ PATIENCE = 120.0
 
 def iterating_twice_gives_equal_records(subject: Subject) -> None:
     """Two passes, and a pass over a new instance, give equal records in the same order."""
-    dataset = _dataset(subject)
+    dataset: Dataset[Any] = subject.component()
     first = _head(dataset)
     require(first, "it yields no record")
     require(_head(dataset) == first, "a second pass gives other records")
-    require(_head(_dataset(subject)) == first, "a new instance gives other records")
+    require(_head(subject.component()) == first, "a new instance gives other records")
 
 
 def records_are_of_the_stated_type(subject: Subject) -> None:
     """Every record is a `record_type`, with turns of non-empty role, a source, and no empty prompt."""
-    dataset = _dataset(subject)
+    dataset: Dataset[Any] = subject.component()
     for record in _head(dataset):
         require(isinstance(record, dataset.record_type), f"{record!r} is no {dataset.record_type.__name__}")
         require(record.source, f"record {record.id!r} has no source")
@@ -40,7 +38,7 @@ def records_are_of_the_stated_type(subject: Subject) -> None:
 def ids_are_unique(subject: Subject) -> None:
     """No two records share an id, and none is empty."""
     seen: set[str] = set()
-    for record in _head(_dataset(subject)):
+    for record in _head(subject.component()):
         require(isinstance(record.id, str) and record.id, f"a record's id is {record.id!r}")
         require(record.id not in seen, f"two records have the id {record.id!r}")
         seen.add(record.id)
@@ -48,17 +46,17 @@ def ids_are_unique(subject: Subject) -> None:
 
 def length_is_the_number_of_records(subject: Subject) -> None:
     """`len` counts what iteration yields."""
-    dataset = _dataset(subject)
+    dataset: Dataset[Any] = subject.component()
     count = sum(1 for _ in dataset)
     require(len(dataset) == count, f"len is {len(dataset)}, iteration yields {count}")
 
 
 def it_is_the_same_in_another_process(subject: Subject) -> None:
     """A new process, with another hash seed, finds equal ids, order and fingerprint."""
-    dataset = _dataset(subject)
+    dataset: Dataset[Any] = subject.component()
     print_ = dataset.fingerprint()
     require(re.fullmatch(r"[0-9a-f]{16,}", print_), f"the fingerprint {print_!r} is no hex digest")
-    require(print_ == _dataset(subject).fingerprint(), "a new instance has another fingerprint")
+    require(print_ == subject.component().fingerprint(), "a new instance has another fingerprint")
     ids, theirs, content = in_child(identify, dataset, patience=PATIENCE, doing="reading it in a new process")
     require(ids == [record.id for record in _head(dataset)], "a new process finds other ids or another order")
     require(theirs == print_, f"a new process finds the fingerprint {theirs}, this one {print_}")
@@ -73,20 +71,3 @@ def identify(dataset: Dataset[Any], tell: Callable[[str], None]) -> tuple[list[s
 
 def _head(dataset: Dataset[Any]) -> list[Any]:
     return list(islice(dataset, LIMIT))
-
-
-def _dataset(subject: Subject) -> Dataset[Any]:
-    from aftertrain.core.dataset import Dataset
-
-    component = subject.component()
-    require(isinstance(component, Dataset), f"{subject.row.component} is no Dataset")
-    return component  # type: ignore[return-value]
-
-
-PROMISES: tuple[Promise, ...] = (
-    iterating_twice_gives_equal_records,
-    records_are_of_the_stated_type,
-    ids_are_unique,
-    length_is_the_number_of_records,
-    it_is_the_same_in_another_process,
-)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aftertrain.testing.promise import BrokenPromise, Promise, Subject, require
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from aftertrain.core.batch import PackedBatch
-    from aftertrain.core.engine import Engine
+from aftertrain.core.batch import PackedBatch
+from aftertrain.core.engine import AdamW, Engine
+from aftertrain.core.errors import NumericsError
+from aftertrain.core.packed.packing import Segment, collate
+from aftertrain.testing.model import plain_logits, tiny_model
+from aftertrain.testing.promise import BrokenPromise, Subject, require
 
 LENGTHS = (5, 17, 9, 3, 12)
 CLOSE = 1e-3
@@ -21,20 +24,13 @@ CLOSE = 1e-3
 
 def scores_are_the_models(subject: Subject) -> None:
     """Packed log-probabilities agree with transformers' own, sample by sample and without packing."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     engine, folder = _loaded(subject)
     batch = _batch()
-    ours = _pieces(_logprobs(engine, batch))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    for place, ids in enumerate(_pieces(batch.token_ids)):
-        with torch.no_grad():
-            theirs = torch.log_softmax(model(ids.unsqueeze(0)).logits[0].float(), -1)
-        expected = theirs[:-1].gather(1, ids[1:].unsqueeze(1)).squeeze(1)
-        off = float((ours[place][1:].cpu() - expected).abs().max())
+    samples = zip(_pieces(batch.token_ids), _pieces(_logprobs(engine, batch)), strict=True)
+    for place, (ids, ours) in enumerate(samples):
+        off = float((ours[1:].cpu() - _expected(folder, ids)).abs().max())
         require(off < CLOSE, f"sample {place} of {len(ids)} tokens differs by {off:.2g} from transformers")
-        require(float(ours[place][0]) == 0.0, "the first token of a sample, which nothing predicts, has a score")
+        require(float(ours[0]) == 0.0, "the first token of a sample, which nothing predicts, has a score")
 
 
 def packing_changes_no_score(subject: Subject) -> None:
@@ -48,17 +44,10 @@ def packing_changes_no_score(subject: Subject) -> None:
 
 def temperature_divides_logits(subject: Subject) -> None:
     """A temperature of 2 gives the log-softmax of halved logits."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     engine, folder = _loaded(subject)
     batch = _batch([1])
     ours = _given(engine.score(batch, temperature=2.0, grad=False).logprobs)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    with torch.no_grad():
-        theirs = torch.log_softmax(model(batch.token_ids.unsqueeze(0)).logits[0].float() / 2, -1)
-    expected = theirs[:-1].gather(1, batch.token_ids[1:].unsqueeze(1)).squeeze(1)
-    off = float((ours[1:].cpu() - expected).abs().max())
+    off = float((ours[1:].cpu() - _expected(folder, batch.token_ids, temperature=2.0)).abs().max())
     require(off < CLOSE, f"differs by {off:.2g}")
 
 
@@ -86,8 +75,6 @@ def steps_lower_a_loss(subject: Subject) -> None:
 
 def state_comes_back_to_the_bit(subject: Subject) -> None:
     """After `save_state`, a new engine with `load_state` takes the same next steps to the same bits."""
-    import torch
-
     first, _ = _loaded(subject, train=True)
     for _ in range(2):
         _backward(first, [_batch()])
@@ -108,10 +95,6 @@ def state_comes_back_to_the_bit(subject: Subject) -> None:
 
 def a_bad_gradient_is_refused(subject: Subject) -> None:
     """A gradient that is not finite raises `NumericsError` and leaves the weights as they were."""
-    import torch
-
-    from aftertrain.core.errors import NumericsError
-
     engine, _ = _loaded(subject, train=True)
     before = _weights(engine)
     engine.backward(_given(engine.score(_batch()).logprobs).sum() * float("nan"), 1.0)
@@ -126,9 +109,6 @@ def a_bad_gradient_is_refused(subject: Subject) -> None:
 
 def saved_models_are_plain_folders(subject: Subject) -> None:
     """What `save_model` writes, transformers loads, with the same weights under the names that `weights` gives."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     engine, _ = _loaded(subject, train=True)
     _backward(engine, [_batch()])
     engine.step(1e-2)
@@ -143,12 +123,9 @@ def saved_models_are_plain_folders(subject: Subject) -> None:
 
 def a_scalar_head_gives_values(subject: Subject) -> None:
     """With a scalar head, each token has a finite value that the seed decides."""
-    import torch
-
     draws = []
     for seed in (0, 0, 1):
-        engine, folder = _engine(subject)
-        engine.load(folder, head="scalar", seed=seed)
+        engine, _ = _loaded(subject, head="scalar", seed=seed)
         values = _given(engine.score(_batch(), ("values",), grad=False).values)
         require(values.shape == (sum(LENGTHS),), f"values have shape {tuple(values.shape)}")
         require(bool(torch.isfinite(values).all()), "a value is not finite")
@@ -157,28 +134,23 @@ def a_scalar_head_gives_values(subject: Subject) -> None:
     require(not torch.equal(draws[0], draws[2]), "other seeds start from equal heads")
 
 
-def _engine(subject: Subject) -> tuple[Engine[Any], str]:
-    from aftertrain.core.engine import Engine
-    from aftertrain.testing.model import tiny_model
-
-    component = subject.component()
-    require(isinstance(component, Engine), f"{subject.row.component} is no Engine")
-    folder = subject.folder / "model"
-    return component, str(folder) if folder.is_dir() else tiny_model(folder)  # type: ignore[return-value]
-
-
-def _loaded(subject: Subject, *, train: bool = False) -> tuple[Engine[Any], str]:
-    from aftertrain.core.engine import AdamW
-
-    engine, folder = _engine(subject)
-    engine.load(folder, optimizer=AdamW() if train else None)
+def _loaded(subject: Subject, *, train: bool = False, **options: Any) -> tuple[Engine[Any], str]:
+    """A new engine with the tiny model, and the model's folder."""
+    engine: Engine[Any] = subject.component()
+    model = subject.folder / "model"
+    folder = str(model) if model.is_dir() else tiny_model(model)  # others may have it mapped
+    engine.load(folder, optimizer=AdamW() if train else None, **options)
     return engine, folder
+
+
+def _expected(folder: str, ids: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Log-probabilities of a sample's tokens after the first."""
+    theirs = torch.log_softmax(plain_logits(folder, ids) / temperature, -1)
+    return theirs[:-1].gather(1, ids[1:].unsqueeze(1)).squeeze(1)
 
 
 def _batch(places: Sequence[int] | None = None) -> PackedBatch:
     """Random samples of `LENGTHS` tokens, or those at `places`; all but the first token are targets."""
-    from aftertrain.core.packed.packing import Segment, collate
-
     rng = random.Random(0)
     ids = [[rng.randrange(4, 90) for _ in range(length)] for length in LENGTHS]
     chosen = range(len(LENGTHS)) if places is None else places
@@ -197,11 +169,9 @@ def _given(scores: Tensor | None) -> Tensor:
     return scores
 
 
-def _pieces(whole: Tensor) -> list[Tensor]:
+def _pieces(values: Tensor) -> list[Tensor]:
     """One tensor for each of `LENGTHS`."""
-    import torch
-
-    return list(torch.split(whole, list(LENGTHS)))
+    return list(torch.split(values, list(LENGTHS)))
 
 
 def _backward(engine: Engine[Any], batches: Sequence[PackedBatch]) -> None:
@@ -211,16 +181,3 @@ def _backward(engine: Engine[Any], batches: Sequence[PackedBatch]) -> None:
 
 def _weights(engine: Engine[Any]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in engine.weights()}
-
-
-PROMISES: tuple[Promise, ...] = (
-    scores_are_the_models,
-    packing_changes_no_score,
-    temperature_divides_logits,
-    micro_batches_add_up,
-    steps_lower_a_loss,
-    state_comes_back_to_the_bit,
-    a_bad_gradient_is_refused,
-    saved_models_are_plain_folders,
-    a_scalar_head_gives_values,
-)

@@ -6,14 +6,23 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aftertrain.core.eval_task import (
+    ChoiceScores,
+    ChoiceTask,
+    EvalTask,
+    Instance,
+    Output,
+    ReplyTask,
+    TextScores,
+    TextTask,
+)
+from aftertrain.core.generator import Sampling
+from aftertrain.core.records import Completion
 from aftertrain.testing.fresh import in_child
-from aftertrain.testing.promise import Promise, Subject, require
+from aftertrain.testing.promise import Subject, require
 from aftertrain.testing.verifier import HOSTILE
-
-if TYPE_CHECKING:
-    from aftertrain.core.eval_task import EvalTask, Instance, Output
 
 LIMIT = 20
 """Instances whose scoring is tried with every hostile output."""
@@ -22,8 +31,6 @@ PATIENCE = 120.0
 
 def instances_are_not_empty(subject: Subject) -> None:
     """There are instances, each with a unique id, a prompt with text, and choices if choices are scored."""
-    from aftertrain.core.eval_task import ChoiceTask
-
     task = _task(subject)
     instances = task.instances()
     require(len(instances) > 0, "it has no instances")
@@ -83,9 +90,6 @@ def figures_are_numbers(subject: Subject) -> None:
 
 def sampling_is_settings(subject: Subject) -> None:
     """`sampling` says how replies are drawn, and `samples` how many."""
-    from aftertrain.core.eval_task import ReplyTask
-    from aftertrain.core.generator import Sampling
-
     task = _task(subject)
     if isinstance(task, ReplyTask):
         require(isinstance(task.sampling(), Sampling), "sampling() gives no Sampling")
@@ -100,9 +104,6 @@ def identify(task: EvalTask[Any], tell: Callable[[str], None]) -> tuple[list[str
 
 def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Output]:
     """Hostile outputs of the task's kind."""
-    from aftertrain.core.eval_task import ChoiceScores, ChoiceTask, ReplyTask, TextScores
-    from aftertrain.core.records import Completion
-
     if isinstance(task, ReplyTask):
         for text in (text for text in HOSTILE if len(text) < 10_001):
             yield Completion(instance.id, (1,), (2,), (0.0,), (0,), "length", text)
@@ -116,18 +117,7 @@ def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Output]:
 
 
 def _task(subject: Subject) -> EvalTask[Any]:
-    from aftertrain.core.eval_task import ChoiceTask, ReplyTask, TextTask
-
-    component = subject.component()
-    known = (ReplyTask, ChoiceTask, TextTask)
-    require(isinstance(component, known), f"{subject.row.component} is no ReplyTask, ChoiceTask or TextTask")
-    return component  # type: ignore[return-value]
-
-
-PROMISES: tuple[Promise, ...] = (
-    instances_are_not_empty,
-    instances_are_stable,
-    scoring_is_total,
-    figures_are_numbers,
-    sampling_is_settings,
-)
+    component: EvalTask[Any] = subject.component()
+    known = isinstance(component, ReplyTask | ChoiceTask | TextTask)
+    require(known, f"{subject.row.component} is no ReplyTask, ChoiceTask or TextTask")
+    return component

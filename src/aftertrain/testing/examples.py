@@ -29,9 +29,8 @@ Example = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 
 def example(origin: Origin, kind: str, name: str, folder: Path) -> Mapping[str, Any]:
     """The plugin's example for one component, empty when it gives none."""
-    given: Mapping[tuple[str, str], Example] = _find(origin, "EXAMPLES")
-    found = given.get((kind, name), {})
-    return found(folder) if callable(found) else found
+    settings: Example = _find(origin, "EXAMPLES").get((kind, name), {})
+    return settings(folder) if callable(settings) else settings
 
 
 def cases(origin: Origin, name: str) -> Sequence[Case]:
@@ -42,8 +41,7 @@ def cases(origin: Origin, name: str) -> Sequence[Case]:
 def _find(origin: Origin, attribute: str) -> Mapping[Any, Any]:
     for name in (origin.module, _beside(origin.module)):
         if name and hasattr(module := importlib.import_module(name), attribute):
-            found: Mapping[Any, Any] = getattr(module, attribute)
-            return found
+            return cast("Mapping[Any, Any]", getattr(module, attribute))
     return {}
 
 

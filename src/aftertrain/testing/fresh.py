@@ -28,12 +28,12 @@ def modules_after(code: str) -> frozenset[str]:
         BrokenPromise: the code failed; the message ends with its traceback.
     """
     shown = f"{code}\nimport sys; print('\\n'.join(['', '--modules--', *sys.modules]))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", shown], capture_output=True, text=True, env=_environment(), check=False
     )
-    if done.returncode:
-        raise BrokenPromise(f"a new process that ran {code!r} failed:\n{done.stderr[-2000:]}")
-    return frozenset(done.stdout.partition("--modules--\n")[2].split())
+    if process.returncode:
+        raise BrokenPromise(f"a new process that ran {code!r} failed:\n{process.stderr[-2000:]}")
+    return frozenset(process.stdout.partition("--modules--\n")[2].split())
 
 
 def in_child(

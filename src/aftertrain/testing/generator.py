@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aftertrain.testing.promise import Promise, Subject, require
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-if TYPE_CHECKING:
-    from aftertrain.core.generator import GenerationRequest, Generator
-    from aftertrain.core.records import Completion
+from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.records import Completion
+from aftertrain.testing.model import plain_logits, tiny_model, tiny_tokenizer
+from aftertrain.testing.promise import Subject, require
 
 PROMPTS = ("a", "What is 3 + 4?\n", "Once upon a time there was a", "0123456789")
 NEW_TOKENS = 24
@@ -21,23 +24,23 @@ PATIENCE = 120.0
 def the_seed_decides(subject: Subject) -> None:
     """Equal seeds give equal replies, others differ; neighbours and order in a batch do not matter."""
     with _open(subject) as (generator, _):
-        requests = _requests(generator, range(4))
+        requests = _requests(range(4))
         first = _replies(generator, requests)
         require(_replies(generator, requests) == first, "the same requests give other replies")
         require(_replies(generator, requests[::-1]) == first, "in reversed order, replies differ")
         alone = {k: v for request in requests for k, v in _replies(generator, [request]).items()}
         require(alone == first, "alone and in a batch, replies differ")
-        other = _replies(generator, _requests(generator, range(4, 8)))
+        other = _replies(generator, _requests(range(4, 8)))
         require(any(other[key] != first[key] for key in first), "four other seeds give the same replies")
 
 
 def temperature_zero_takes_the_likeliest(subject: Subject) -> None:
     """At temperature 0 the seed does not matter, and each token is the model's argmax."""
     with _open(subject) as (generator, folder):
-        first = _replies(generator, _requests(generator, range(4), temperature=0.0))
-        other = _replies(generator, _requests(generator, range(4, 8), temperature=0.0))
+        first = _replies(generator, _requests(range(4), temperature=0.0))
+        other = _replies(generator, _requests(range(4, 8), temperature=0.0))
         require(first == other, "greedy replies depend on the seed")
-        for completion in _generate(generator, _requests(generator, range(1), temperature=0.0)):
+        for completion in _generate(generator, _requests(range(1), temperature=0.0)):
             logits = _logits(folder, completion)
             require(
                 tuple(logits.argmax(-1).tolist()) == completion.token_ids,
@@ -47,10 +50,10 @@ def temperature_zero_takes_the_likeliest(subject: Subject) -> None:
 
 def replies_end_at_the_stop_token(subject: Subject) -> None:
     """A reply ends with its first end token and reason `stop`, or at the limit with reason `length`."""
-    with _open(subject) as (generator, folder):
-        end = _tokenizer(folder).eos_token_id
+    with _open(subject) as (generator, _):
+        end = tiny_tokenizer().eos_token_id
         reasons = set()
-        for completion in _generate(generator, _requests(generator, range(40))):
+        for completion in _generate(generator, _requests(range(40))):
             reasons.add(completion.finish_reason)
             ids = completion.token_ids
             require(ids, f"{completion.id}: no token, not even the end token")
@@ -67,36 +70,38 @@ def replies_end_at_the_stop_token(subject: Subject) -> None:
 
 def stop_strings_end_a_reply(subject: Subject) -> None:
     """A stop string ends the reply where it first appears: kept in the ids, not in the text."""
-    with _open(subject) as (generator, folder):
-        tokenizer = _tokenizer(folder)
-        (free,) = _generate(generator, _requests(generator, range(1), temperature=0.0))
+    with _open(subject) as (generator, _):
+        tokenizer: Any = tiny_tokenizer()
+        (free,) = _generate(generator, _requests(range(1), temperature=0.0))
         text = tokenizer.decode(free.token_ids, skip_special_tokens=True)
         require(len(text) >= 4, f"the tiny model's greedy reply {text!r} is too short to try stop strings")
         stop = text[2:4]
-        (cut,) = _generate(generator, _requests(generator, range(1), temperature=0.0, stop=(stop,)))
+        (cut,) = _generate(generator, _requests(range(1), temperature=0.0, stop=(stop,)))
         require(cut.finish_reason == "stop", f"stop string {stop!r} in {text!r}: reason {cut.finish_reason!r}")
         require(cut.text == text[: text.index(stop)], f"stop string {stop!r}: text {cut.text!r} of {text!r}")
         require(cut.token_ids == free.token_ids[: len(cut.token_ids)], "the stop string changed the tokens before it")
-        kept = tokenizer.decode(cut.token_ids, skip_special_tokens=True)
-        require(kept.endswith(stop), f"the ids decode to {kept!r}, which does not end with the stop string {stop!r}")
+        decoded = tokenizer.decode(cut.token_ids, skip_special_tokens=True)
+        require(
+            decoded.endswith(stop), f"the ids decode to {decoded!r}, which does not end with the stop string {stop!r}"
+        )
 
 
 def special_tokens_are_seen(subject: Subject) -> None:
     """A stop string that is a special token ends a reply; `text_with_special` has those of a reply, `text` has not."""
-    with _open(subject) as (generator, folder):
-        tokenizer = _tokenizer(folder)
+    with _open(subject) as (generator, _):
+        tokenizer: Any = tiny_tokenizer()
         end = tokenizer.eos_token_id
         special = [i for i in tokenizer.all_special_ids if i != end]
-        held = [c for c in _generate(generator, _requests(generator, range(40))) if {*special} & {*c.token_ids}]
+        held = [c for c in _generate(generator, _requests(range(40))) if {*special} & {*c.token_ids}]
         require(held, "none of 40 replies of a model that likes special tokens holds one")
         for completion in held:
             spoken = completion.token_ids[:-1] if completion.token_ids[-1] == end else completion.token_ids
-            whole = tokenizer.decode(spoken)
+            decoded = tokenizer.decode(spoken)
             seen = completion.text_with_special
-            require(seen == whole, f"text_with_special is {seen!r}, the ids decode to {whole!r}")
+            require(seen == decoded, f"text_with_special is {seen!r}, the ids decode to {decoded!r}")
         first = next(i for i in held[0].token_ids if i in special)
         stop, place = tokenizer.decode([first]), int(held[0].id.removeprefix("request-"))
-        (cut,) = _generate(generator, _requests(generator, range(40), stop=(stop,))[place : place + 1])
+        (cut,) = _generate(generator, _requests(range(40), stop=(stop,))[place : place + 1])
         wanted = held[0].token_ids[: held[0].token_ids.index(first) + 1]
         require(cut.token_ids == wanted, f"stop string {stop!r}, a special token: {cut.token_ids}, should be {wanted}")
         require(cut.finish_reason == "stop", f"stop string {stop!r}: reason {cut.finish_reason!r}")
@@ -107,9 +112,9 @@ def special_tokens_are_seen(subject: Subject) -> None:
 
 def completions_are_whole(subject: Subject) -> None:
     """Ids, log-probabilities and versions are of one length; prompt ids and request ids come back; text is decoded."""
-    with _open(subject, version=7) as (generator, folder):
-        tokenizer = _tokenizer(folder)
-        requests = _requests(generator, range(4))
+    with _open(subject, version=7) as (generator, _):
+        tokenizer: Any = tiny_tokenizer()
+        requests = _requests(range(4))
         completions = _generate(generator, requests)
         require([c.id for c in completions] == [r.id for r in requests], "ids do not come back in order")
         for request, completion in zip(requests, completions, strict=True):
@@ -123,11 +128,9 @@ def completions_are_whole(subject: Subject) -> None:
 
 def logprobs_are_the_models(subject: Subject) -> None:
     """Each log-probability is the model's own, at the sampling temperature (mean difference below 1e-3)."""
-    import torch
-
     for temperature in (1.0, 0.7):
         with _open(subject) as (generator, folder):
-            for completion in _generate(generator, _requests(generator, range(2), temperature=temperature)):
+            for completion in _generate(generator, _requests(range(2), temperature=temperature)):
                 logits = _logits(folder, completion) / temperature
                 ids = torch.tensor(completion.token_ids)
                 ours = torch.log_softmax(logits, -1).gather(1, ids.unsqueeze(1)).squeeze(1)
@@ -137,35 +140,24 @@ def logprobs_are_the_models(subject: Subject) -> None:
 
 def new_weights_are_used_and_stamped(subject: Subject) -> None:
     """After `update_weights` replies come from the new weights and carry the new version."""
-    from transformers import AutoModelForCausalLM
-
-    from aftertrain.testing.model import tiny_model
-
+    with _open(subject, seed=1) as (other, folder):
+        requests = _requests(range(4))
+        expected = _replies(other, requests)
+    weights = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False).state_dict()
     with _open(subject) as (generator, _):
-        requests = _requests(generator, range(4))
         before = _replies(generator, requests)
-        other = tiny_model(subject.folder / "other", seed=1)
-        generator.update_weights(
-            AutoModelForCausalLM.from_pretrained(other, trust_remote_code=False).state_dict().items(), 3
-        )
+        generator.update_weights(weights.items(), 3)
         after = _generate(generator, requests)
-        require(all(set(c.versions) == {3} for c in after), f"versions {[c.versions for c in after]}, should be 3")
-    fresh = subject.component()
-    fresh.open(other)  # type: ignore[attr-defined]
-    try:
-        expected = {c.id: c.token_ids for c in _generate(fresh, requests)}
-    finally:
-        fresh.close()  # type: ignore[attr-defined]
-    require(
-        {c.id: c.token_ids for c in after} == expected, "replies differ from those of a model opened with the weights"
-    )
+    require(all(set(c.versions) == {3} for c in after), f"versions {[c.versions for c in after]}, should be 3")
+    ids = {completion.id: completion.token_ids for completion in after}
+    require(ids == expected, "replies differ from those of a model opened with the weights")
     require(expected != before, "the new weights give the old replies")
 
 
 def cancelled_requests_are_not_collected(subject: Subject) -> None:
     """What is cancelled never comes back; the others do."""
     with _open(subject) as (generator, _):
-        requests = _requests(generator, range(4))
+        requests = _requests(range(4))
         generator.submit(requests)
         generator.cancel([requests[1].id])
         collected: list[str] = []
@@ -179,27 +171,19 @@ def cancelled_requests_are_not_collected(subject: Subject) -> None:
 
 
 @contextmanager
-def _open(subject: Subject, version: int = 0) -> Iterator[tuple[Generator[Any], str]]:
-    from aftertrain.core.generator import Generator
-    from aftertrain.testing.model import tiny_model
-
-    generator = subject.component()
-    require(isinstance(generator, Generator), f"{subject.row.component} is no Generator")
-    folder = tiny_model(subject.folder / "model")
-    generator.open(folder, version)  # type: ignore[attr-defined]
+def _open(subject: Subject, version: int = 0, *, seed: int = 0) -> Iterator[tuple[Generator[Any], str]]:
+    """A generator with the tiny model of a seed, and the model's folder."""
+    generator: Generator[Any] = subject.component()
+    folder = tiny_model(subject.folder / f"model-{seed}", seed=seed)
+    generator.open(folder, version)
     try:
-        yield generator, folder  # type: ignore[misc]
+        yield generator, folder
     finally:
-        generator.close()  # type: ignore[attr-defined]
+        generator.close()
 
 
-def _requests(
-    generator: Generator[Any], seeds: Sequence[int], *, temperature: float = 1.0, stop: tuple[str, ...] = ()
-) -> list[GenerationRequest]:
-    from aftertrain.core.generator import GenerationRequest, Sampling
-    from aftertrain.testing.model import tiny_tokenizer
-
-    tokenizer = tiny_tokenizer()
+def _requests(seeds: Sequence[int], *, temperature: float = 1.0, stop: tuple[str, ...] = ()) -> list[GenerationRequest]:
+    tokenizer: Any = tiny_tokenizer()
     sampling = Sampling(max_new_tokens=NEW_TOKENS, temperature=temperature, stop=stop)
     return [
         GenerationRequest(
@@ -224,32 +208,7 @@ def _replies(generator: Any, requests: Sequence[GenerationRequest]) -> dict[str,
     return {completion.id: completion.token_ids for completion in _generate(generator, requests)}
 
 
-def _tokenizer(folder: str) -> Any:
-    from aftertrain.core.text.chat import load_tokenizer
-
-    return load_tokenizer(folder)
-
-
-def _logits(folder: str, completion: Completion) -> Any:
+def _logits(folder: str, completion: Completion) -> Tensor:
     """Float32 `[tokens, vocabulary]`: what the model predicts at each token of the reply, by transformers itself."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    ids = torch.tensor([[*completion.prompt_ids, *completion.token_ids]])
-    with torch.no_grad():
-        logits = model(ids).logits[0].float()
-    return logits[len(completion.prompt_ids) - 1 : -1]
-
-
-PROMISES: tuple[Promise, ...] = (
-    the_seed_decides,
-    temperature_zero_takes_the_likeliest,
-    replies_end_at_the_stop_token,
-    stop_strings_end_a_reply,
-    special_tokens_are_seen,
-    completions_are_whole,
-    logprobs_are_the_models,
-    new_weights_are_used_and_stamped,
-    cancelled_requests_are_not_collected,
-)
+    ids = torch.tensor([*completion.prompt_ids, *completion.token_ids])
+    return plain_logits(folder, ids)[len(completion.prompt_ids) - 1 : -1]

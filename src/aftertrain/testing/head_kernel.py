@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aftertrain.testing.promise import Promise, Subject, Unchecked, require
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from aftertrain.core.head_kernel import HeadKernel, LMHead
-    from aftertrain.core.loss import Score
+from aftertrain.core.errors import ModelError
+from aftertrain.core.head_kernel import HeadKernel, LMHead
+from aftertrain.core.loss import Score
+from aftertrain.core.packed.logprobs import OF_LOGITS, token_scores
+from aftertrain.testing.promise import Subject, Unchecked, require
 
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}
 """Largest difference from our head in float32, as a share of the largest entry, by the dtype of products."""
@@ -40,14 +40,10 @@ class Trial:
 
 def scores_are_those_of_our_head(subject: Subject) -> None:
     """Each of `scores`, at least `logprobs`, is float32 `[n]` and what `token_scores` gives."""
-    import torch
-
-    from aftertrain.core.packed.logprobs import OF_LOGITS
-
     for trial in _trials(subject):
-        made = trial.kernel.scores
-        require("logprobs" in made and made <= set(OF_LOGITS), f"scores is {set(made)}, of {', '.join(OF_LOGITS)}")
-        for name in sorted(made):
+        names = trial.kernel.scores
+        require("logprobs" in names and names <= set(OF_LOGITS), f"scores is {set(names)}, of {', '.join(OF_LOGITS)}")
+        for name in sorted(names):
             scores, expected = (_scores(trial, name, ours=ours).detach() for ours in (False, True))
             require(scores.dtype == torch.float32, f"{name} is {scores.dtype}")
             require(scores.shape == trial.ids.shape, f"{name} of {len(trial.ids)} ids has shape {tuple(scores.shape)}")
@@ -61,18 +57,16 @@ def scores_are_those_of_our_head(subject: Subject) -> None:
 
 def gradients_are_each_tokens_own(subject: Subject) -> None:
     """Gradients of states, weight and bias agree with `token_scores` under random factors for each token and score."""
-    import torch
-
     for trial in _trials(subject):
         for name in sorted(trial.kernel.scores - {"hits"}):
             factors = torch.randn(len(trial.ids), generator=torch.Generator().manual_seed(1)).to(trial.ids.device)
-            inputs = {"states": trial.hidden, "weight": trial.head.weight, "bias": trial.head.bias}
-            given = {what: tensor for what, tensor in inputs.items() if tensor is not None}
+            inputs = {"states": trial.hidden, "weight": trial.head.weight}
+            inputs |= {"bias": trial.head.bias} if trial.head.bias is not None else {}
             gradients, expected = (
-                torch.autograd.grad((_scores(trial, name, ours=ours) * factors).sum(), list(given.values()))
+                torch.autograd.grad((_scores(trial, name, ours=ours) * factors).sum(), list(inputs.values()))
                 for ours in (False, True)
             )
-            for what, gradient, wanted in zip(given, gradients, expected, strict=True):
+            for what, gradient, wanted in zip(inputs, gradients, expected, strict=True):
                 _require_close(gradient, wanted, trial, f"gradient of {what} by {name}")
 
 
@@ -82,12 +76,7 @@ def _trials(subject: Subject) -> Iterator[Trial]:
     Raises:
         Unchecked: it accepts nothing here; says why.
     """
-    import torch
-
-    from aftertrain.core.errors import ModelError
-    from aftertrain.core.head_kernel import LMHead
-
-    kernel: Any = subject.component()
+    kernel: HeadKernel[Any] = subject.component()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     draw = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(TOKENS, HIDDEN, generator=draw), torch.randn(VOCABULARY, HIDDEN, generator=draw) * 0.2
@@ -116,10 +105,6 @@ def _trials(subject: Subject) -> Iterator[Trial]:
 
 def _scores(trial: Trial, name: Score, *, ours: bool) -> Tensor:
     """`[n]`, by our head in float32 or by the kernel in the trial's dtype."""
-    import torch
-
-    from aftertrain.core.packed.logprobs import token_scores
-
     if not ours:
         hidden = trial.hidden.to(trial.dtype)
         return trial.kernel(hidden, trial.head, trial.ids, {name}, temperature=trial.temperature)[name]
@@ -134,9 +119,3 @@ def _scores(trial: Trial, name: Score, *, ours: bool) -> Tensor:
 def _require_close(values: Tensor, expected: Tensor, trial: Trial, what: str) -> None:
     off = float((values.double() - expected.double()).abs().max() / expected.double().abs().max())
     require(off <= trial.tolerance, f"{trial.words}: {what} differs by {off:.2g} of its largest entry")
-
-
-PROMISES: tuple[Promise, ...] = (
-    scores_are_those_of_our_head,
-    gradients_are_each_tokens_own,
-)

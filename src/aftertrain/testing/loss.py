@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aftertrain.testing.promise import Promise, Subject, require
+import torch
 
-if TYPE_CHECKING:
-    from aftertrain.core.loss import Loss
-    from aftertrain.testing.batches import Outcome
+from aftertrain.core.batch import TokenScores
+from aftertrain.core.loss import Loss
+from aftertrain.testing.batches import Outcome, apply, lay, make_atoms, statistics, weightless
+from aftertrain.testing.promise import Subject, require
 
 STEP = 1e-3
 """Of central differences."""
@@ -21,7 +22,7 @@ TOLERANCE = 2e-5
 
 def needs_are_well_formed(subject: Subject) -> None:
     """`needs` names known records and scores, and says of each term what divides it."""
-    needs = _loss(subject).needs
+    needs = subject.component().needs
     strange = needs.records - {"Conversation", "Document", "PreferencePair", "Feedback", "Problem"}
     require(needs.records and not strange, f"needs.records is {set(needs.records)}")
     unknown = needs.scores - {"logprobs", "entropy", "log_sum_p2", "values"}
@@ -36,10 +37,8 @@ def needs_are_well_formed(subject: Subject) -> None:
 
 def terms_are_finite_scalars(subject: Subject) -> None:
     """Each term of `needs.per` is a finite float32 scalar, each metric a finite (sum, count) without gradient."""
-    import torch
-
-    loss = _loss(subject)
-    (outcome,) = _apply(loss, [0])
+    loss: Loss[Any] = subject.component()
+    (outcome,) = apply(loss, [make_atoms(loss.needs)])
     terms, metrics = outcome.output.terms, outcome.output.metrics
     require(terms.keys() == loss.needs.per.keys(), f"terms {sorted(terms)}, needs.per {sorted(loss.needs.per)}")
     for name, term in terms.items():
@@ -55,17 +54,13 @@ def terms_are_finite_scalars(subject: Subject) -> None:
 
 def it_is_differentiable(subject: Subject) -> None:
     """Each term has a finite gradient that agrees with finite differences of the term."""
-    import torch
-
-    from aftertrain.testing.batches import make_atoms
-
-    loss = _loss(subject)
+    loss: Loss[Any] = subject.component()
     atoms = make_atoms(loss.needs)
-    (outcome,) = _apply(loss, [0])
-    for term, by_score in outcome.gradients.items():
-        flat = [g for pieces in by_score.values() for g in pieces.values()]
-        require(all(bool(torch.isfinite(g).all()) for g in flat), f"term {term!r} has a gradient that is not finite")
-        require(any(bool((g != 0).any()) for g in flat), f"term {term!r} does not depend on any score")
+    (outcome,) = apply(loss, [atoms])
+    for term in outcome.output.terms:
+        flat = torch.cat([gradient for (of, _, _), gradient in outcome.gradients.items() if of == term])
+        require(torch.isfinite(flat).all(), f"term {term!r} has a gradient that is not finite")
+        require(flat.any(), f"term {term!r} does not depend on any score")
         slope, expected = _slopes(loss, atoms, term, outcome)
         require(
             abs(slope - expected) <= 2e-2 * max(1.0, abs(expected)),
@@ -75,9 +70,7 @@ def it_is_differentiable(subject: Subject) -> None:
 
 def packing_changes_nothing(subject: Subject) -> None:
     """One micro-batch or one for each atom, in any order: equal sums, metrics and gradients."""
-    from aftertrain.testing.batches import apply, make_atoms
-
-    loss = _loss(subject)
+    loss: Loss[Any] = subject.component()
     atoms = make_atoms(loss.needs)
     whole = apply(loss, [atoms])
     single = apply(loss, [[atom] for atom in atoms])
@@ -89,19 +82,15 @@ def packing_changes_nothing(subject: Subject) -> None:
 
 def filler_counts_for_nothing(subject: Subject) -> None:
     """Segments of weight 0 change no term, no metric, and get no gradient."""
-    from aftertrain.core.batch import PROBE
-    from aftertrain.testing.batches import apply, make_atoms, weightless
-
-    loss = _loss(subject)
-    *kept, last = make_atoms(loss.needs)
+    loss: Loss[Any] = subject.component()
+    *atoms, last = make_atoms(loss.needs)
     filler = weightless(last)
-    padded = apply(loss, [[filler, *kept]])
-    _same(apply(loss, [kept]), padded, "without and with filler")
-    for term, by_score in padded[0].gradients.items():
-        for score, pieces in by_score.items():
-            for scored in (sample for sample in filler if sample.segment.role != PROBE):
-                touched = bool((pieces[scored.segment.sample_id] != 0).any())
-                require(not touched, f"term {term!r} sends gradient to {score} of a segment of weight 0")
+    padded = apply(loss, [[filler, *atoms]])
+    _same(apply(loss, [atoms]), padded, "without and with filler")
+    weightless_ids = {scored.segment.sample_id for scored in filler}
+    for (term, score, sample), gradient in padded[0].gradients.items():
+        touched = sample in weightless_ids and gradient.any()
+        require(not touched, f"term {term!r} sends gradient to {score} of a segment of weight 0")
     (alone,) = apply(loss, [[filler]])
     for name, value in alone.output.terms.items():
         require(value.item() == 0.0, f"term {name!r} of a micro-batch of filler alone is {value.item()}")
@@ -109,22 +98,13 @@ def filler_counts_for_nothing(subject: Subject) -> None:
 
 def it_is_pure(subject: Subject) -> None:
     """Called twice it gives the same bits, and it leaves batch and scores as they were."""
-    import torch
-
-    from aftertrain.testing.batches import apply, lay, make_atoms, statistics
-
-    loss = _loss(subject)
+    loss: Loss[Any] = subject.component()
     atoms = make_atoms(loss.needs)
     (first,), (second,) = apply(loss, [atoms]), apply(loss, [atoms])
     for name, term in first.output.terms.items():
         require(torch.equal(term, second.output.terms[name]), f"term {name!r} differs from call to call")
     batch, scores = lay(atoms, loss.needs)
-    tensors = {
-        **batch.columns,
-        **batch.masks,
-        **batch.segments,
-        **{k: v for k, v in vars(scores).items() if v is not None},
-    }
+    tensors = {**batch.columns, **batch.masks, **batch.segments, **scores.filled()}
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     loss(batch.with_statistics(statistics(loss, [atoms])), scores)
     for name, tensor in tensors.items():
@@ -133,54 +113,26 @@ def it_is_pure(subject: Subject) -> None:
 
 def extremes_stay_finite(subject: Subject) -> None:
     """Log-probabilities of -10,000, and segments without any target, give finite terms and gradients."""
-    import torch
-
-    from aftertrain.testing.batches import apply, make_atoms
-
-    loss = _loss(subject)
-    atoms = make_atoms(loss.needs)
+    loss: Loss[Any] = subject.component()
+    first, *others = make_atoms(loss.needs)
     far = [
-        [
-            replace(s, scores={k: [v * 1e4 for v in vs] if k == "logprobs" else vs for k, vs in s.scores.items()})
-            for s in atom
-        ]
-        for atom in atoms
+        replace(s, scores={k: [v * 1e4 for v in vs] if k == "logprobs" else vs for k, vs in s.scores.items()})
+        for s in first
     ]
-    bare = [
-        [replace(s, segment=replace(s.segment, loss_mask=[False] * len(s.segment.token_ids))) for s in atom]
-        for atom in atoms
-    ]
-    for what, changed in (
-        ("log-probabilities of -10,000", [far[0], *atoms[1:]]),
-        ("no targets", [bare[0], *atoms[1:]]),
-    ):
-        (outcome,) = apply(loss, [changed])
+    bare = [replace(s, segment=replace(s.segment, loss_mask=[False] * len(s.segment.token_ids))) for s in first]
+    for what, changed in (("log-probabilities of -10,000", far), ("no targets", bare)):
+        (outcome,) = apply(loss, [[changed, *others]])
         for name, term in outcome.output.terms.items():
             require(math.isfinite(term.item()), f"with {what}, term {name!r} is {term.item()}")
-            for pieces in outcome.gradients[name].values():
-                finite = all(bool(torch.isfinite(piece).all()) for piece in pieces.values())
-                require(finite, f"with {what}, term {name!r} has a gradient that is not finite")
-
-
-def _loss(subject: Subject) -> Loss[Any]:
-    from aftertrain.core.loss import Loss
-
-    component = subject.component()
-    require(isinstance(component, Loss), f"{subject.row.component} is no Loss")
-    return component  # type: ignore[return-value]
-
-
-def _apply(loss: Loss[Any], seeds: Sequence[int]) -> list[Outcome]:
-    from aftertrain.testing.batches import apply, make_atoms
-
-    return apply(loss, [make_atoms(loss.needs, seed) for seed in seeds])
+        for (name, _, _), gradient in outcome.gradients.items():
+            require(torch.isfinite(gradient).all(), f"with {what}, term {name!r} has a gradient that is not finite")
 
 
 def _sums(whole: Sequence[Outcome], single: Sequence[Outcome], atoms: str) -> None:
     """The likeliest mistake by its name: dividing by the size of the micro-batch, as trainers elsewhere ask for."""
     count = len(single)
     for name in whole[0].output.terms:
-        a, b = (sum(part.output.terms[name].item() for part in parts) for parts in (whole, single))
+        a, b = _summed(whole, name), _summed(single, name)
         averaged = not _close(a, b) and 0.5 * count <= b / a <= 2 * count if a else False
         require(
             not averaged,
@@ -191,10 +143,8 @@ def _sums(whole: Sequence[Outcome], single: Sequence[Outcome], atoms: str) -> No
 
 
 def _same(whole: Sequence[Outcome], parted: Sequence[Outcome], how: str) -> None:
-    import torch
-
     for name in whole[0].output.terms:
-        a, b = (sum(part.output.terms[name].item() for part in parts) for parts in (whole, parted))
+        a, b = _summed(whole, name), _summed(parted, name)
         require(_close(a, b), f"term {name!r} sums to {a:.7g} and {b:.7g} {how}")
     for name in {name for part in whole for name in part.output.metrics}:
         for which in ("sum", "count"):
@@ -203,20 +153,14 @@ def _same(whole: Sequence[Outcome], parted: Sequence[Outcome], how: str) -> None
                 for parts in (whole, parted)
             )
             require(_close(a, b), f"metric {name!r} has {which} {a:.7g} and {b:.7g} {how}")
-    left, right = _gathered(whole), _gathered(parted)
-    for key in left.keys() & right.keys():
-        close = torch.allclose(left[key], right[key], rtol=1e-4, atol=1e-6)
-        require(close, f"the gradient of term {key[0]!r} by {key[1]} of sample {key[2]} differs {how}")
+    left, right = ({k: v for part in parts for k, v in part.gradients.items()} for parts in (whole, parted))
+    for term, score, sample in left.keys() & right.keys():
+        close = torch.allclose(left[term, score, sample], right[term, score, sample], rtol=1e-4, atol=1e-6)
+        require(close, f"the gradient of term {term!r} by {score} of sample {sample} differs {how}")
 
 
-def _gathered(parts: Sequence[Outcome]) -> dict[tuple[str, str, str], Any]:
-    return {
-        (term, score, sample): gradient
-        for part in parts
-        for term, by_score in part.gradients.items()
-        for score, pieces in by_score.items()
-        for sample, gradient in pieces.items()
-    }
+def _summed(parts: Sequence[Outcome], term: str) -> float:
+    return sum(part.output.terms[term].item() for part in parts)
 
 
 def _close(a: float, b: float) -> bool:
@@ -228,33 +172,17 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[f
 
     Statistics are held: a loss gets them without gradient.
     """
-    import torch
-
-    from aftertrain.core.batch import TokenScores
-    from aftertrain.testing.batches import lay, statistics
-
     batch, scores = lay(atoms, loss.needs)
-    held = statistics(loss, [atoms])
+    sums = statistics(loss, [atoms])
     gradients = {
-        name: torch.cat([pieces[sample] for sample in batch.sample_ids])
-        for name, pieces in outcome.gradients[term].items()
+        name: torch.cat([outcome.gradients[term, name, sample] for sample in batch.sample_ids])
+        for name in scores.filled()
     }
 
     def value(sign: int) -> float:
         moved = {
             name: getattr(scores, name).detach() + sign * STEP * gradient.sign() for name, gradient in gradients.items()
         }
-        return float(loss(batch.with_statistics(held), TokenScores(**moved)).terms[term])
+        return float(loss(batch.with_statistics(sums), TokenScores(**moved)).terms[term])
 
     return (value(1) - value(-1)) / (2 * STEP), sum(float(gradient.abs().sum()) for gradient in gradients.values())
-
-
-PROMISES: tuple[Promise, ...] = (
-    needs_are_well_formed,
-    terms_are_finite_scalars,
-    it_is_differentiable,
-    packing_changes_nothing,
-    filler_counts_for_nothing,
-    it_is_pure,
-    extremes_stay_finite,
-)

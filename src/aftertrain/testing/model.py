@@ -9,6 +9,7 @@ from aftertrain.core.learning.seeding import global_seed
 from aftertrain.core.text.chat import TULU_TEMPLATE
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"+-*/=#$()[]{}<>|_\\\n"
@@ -47,6 +48,17 @@ def tiny_model(folder: Path, *, seed: int = 0) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def plain_logits(folder: str, ids: Tensor) -> Tensor:
+    """Float32 `[n, vocabulary]`: what transformers' own forward of one sample `ids` predicts after each token."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+    with torch.no_grad():
+        logits: Tensor = model(ids.unsqueeze(0)).logits[0].float()
+    return logits
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerBase:

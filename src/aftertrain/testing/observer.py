@@ -6,15 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aftertrain.core import events
 from aftertrain.core.events.diary import EventLog
+from aftertrain.core.observer import Observer
 from aftertrain.core.records import Artifact
-from aftertrain.testing.promise import Promise, Subject, require
-
-if TYPE_CHECKING:
-    from aftertrain.core.observer import Observer
+from aftertrain.testing.promise import Subject, require
 
 STAGE = "sft"
 
@@ -56,7 +54,7 @@ def it_closes_when_a_run_fails(subject: Subject) -> None:
 
 
 def _play(subject: Subject, entries: Sequence[events.Entry], last: events.Event) -> None:
-    observer = _observer(subject)
+    observer: Observer[Any] = subject.component()
     folder = Path(tempfile.mkdtemp(dir=subject.folder))
 
     def listen(entry: events.Entry) -> None:
@@ -69,14 +67,3 @@ def _play(subject: Subject, entries: Sequence[events.Entry], last: events.Event)
         for entry in (*entries, events.Entry(last)):
             log.emit(entry.event, entry.stage, entry.step)
     observer.close()
-
-
-def _observer(subject: Subject) -> Observer[Any]:
-    from aftertrain.core.observer import Observer
-
-    component = subject.component()
-    require(isinstance(component, Observer), f"{subject.row.component} is no Observer")
-    return component  # type: ignore[return-value]
-
-
-PROMISES: tuple[Promise, ...] = (it_takes_every_event, it_closes_when_a_run_fails)

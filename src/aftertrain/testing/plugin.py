@@ -6,7 +6,7 @@ import pickle
 
 from aftertrain.registry.discovery import HEAVY
 from aftertrain.testing.fresh import modules_after
-from aftertrain.testing.promise import Promise, Subject, require
+from aftertrain.testing.promise import Subject, require
 
 
 def registering_is_light(subject: Subject) -> None:
@@ -44,13 +44,5 @@ def construction_is_light_and_picklable(subject: Subject) -> None:
     require(copy.settings == component.settings, "out of pickle it has other settings")
 
 
-OF_A_CLASS: tuple[Promise, ...] = (
-    targets_resolve,
-    construction_is_light_and_picklable,
-)
-"""What a class promises wherever it stands."""
-PROMISES: tuple[Promise, ...] = (
-    registering_is_light,
-    settings_import_no_torch,
-    *OF_A_CLASS,
-)
+OF_A_PACKAGE = (registering_is_light, settings_import_no_torch)
+"""What only a package can promise, which registers its components; a local file does not."""

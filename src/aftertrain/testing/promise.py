@@ -5,11 +5,12 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import isfunction, signature
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aftertrain.core.component import Component
     from aftertrain.core.settings import Use
     from aftertrain.registry.builder import ComponentBuilder
     from aftertrain.registry.resolve import SettingsResolver
@@ -75,13 +76,19 @@ class Subject:
                 raise Unchecked(f"its defaults alone do not do, and EXAMPLES has no example of it ({wrong})") from None
             raise BrokenPromise(f"its example's settings do not fit: {wrong}") from error
 
-    def component(self) -> Component[Any]:
-        """A newly made component."""
+    def component(self) -> Any:
+        """A newly made component, of its kind's interface: a class of another is refused when it is loaded."""
         return self.builder.build(self.use())
 
 
 Promise = Callable[[Subject], None]
 """Returns when the promise is kept. The first line of its docstring says what is promised."""
+
+
+def promises_in(module: ModuleType) -> list[Promise]:
+    """The promises of a module: its own public functions of a `subject` and nothing else, in the order of the file."""
+    own = [f for f in vars(module).values() if isfunction(f) and f.__module__ == module.__name__]
+    return [f for f in own if not f.__name__.startswith("_") and [*signature(f).parameters] == ["subject"]]
 
 
 def require(condition: object, message: str) -> None:

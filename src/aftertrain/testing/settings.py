@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from aftertrain.registry.load import load_settings
-from aftertrain.testing.promise import BrokenPromise, Promise, Subject, require
+from aftertrain.testing.promise import BrokenPromise, Subject, require
 
 if TYPE_CHECKING:
     from aftertrain.core.settings import Settings
@@ -64,14 +64,14 @@ def settings_survive_yaml_both_ways(subject: Subject) -> None:
 def _models(model: type[Settings]) -> Iterator[type[Settings]]:
     """`model` and the settings classes of its fields; nested components have rows of their own."""
     seen: set[Any] = set()
-    waiting: list[Any] = [model]
+    waiting = [model]
     while waiting:
-        found = waiting.pop()
-        if found in seen:
+        model = waiting.pop()
+        if model in seen:
             continue
-        seen.add(found)
-        yield found
-        waiting += [inner for field in found.model_fields.values() for inner in _settings_in(field.annotation)]
+        seen.add(model)
+        yield model
+        waiting += [inner for field in model.model_fields.values() for inner in _settings_in(field.annotation)]
 
 
 def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
@@ -82,10 +82,3 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
     elif get_origin(annotation) is not Use:
         for part in get_args(annotation):
             yield from _settings_in(part)
-
-
-PROMISES: tuple[Promise, ...] = (
-    settings_forbid_unknown_keys,
-    settings_are_described,
-    settings_survive_yaml_both_ways,
-)

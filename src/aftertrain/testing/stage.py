@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked, require
-
-if TYPE_CHECKING:
-    from aftertrain.core.stage import Stage
+from aftertrain.core.book import Book
+from aftertrain.core.errors import AftertrainError, Interrupted, RunError
+from aftertrain.core.records import Artifact, PlanItem
+from aftertrain.core.run.checkpoint import Checkpoints
+from aftertrain.core.run.ledger import Ledger
+from aftertrain.core.stage import PlanContext, Stage, StageContext
+from aftertrain.testing.model import tiny_model
+from aftertrain.testing.promise import BrokenPromise, Subject, Unchecked, require
 
 
 def its_place_in_the_graph_is_clear(subject: Subject) -> None:
     """Inputs have different roles and say which artifacts fit; the output is a known type of artifact."""
-    stage, known = _stage(subject), _artifact_types()
+    stage: Stage[Any] = subject.component()
+    known = frozenset(get_args(get_type_hints(Artifact)["type"]))
     inputs = list(stage.inputs())
     roles = [parent.role for parent in inputs]
     require(len(set(roles)) == len(roles), f"roles {roles}")
@@ -28,26 +33,22 @@ def its_place_in_the_graph_is_clear(subject: Subject) -> None:
 
 def fingerprints_are_stable(subject: Subject) -> None:
     """A new instance finds equal content digests."""
-    first = dict(_stage(subject).fingerprints())
-    require(dict(_stage(subject).fingerprints()) == first, "a new instance finds other fingerprints")
+    first = dict(subject.component().fingerprints())
+    require(dict(subject.component().fingerprints()) == first, "a new instance finds other fingerprints")
     for name, digest in first.items():
         require(re.fullmatch(r"[0-9a-f]{16,}", digest), f"the fingerprint of {name!r} is {digest!r}, no hex digest")
 
 
 def it_plans_without_weights(subject: Subject) -> None:
     """`plan` says something about a model of which there is only configuration and tokenizer, and its checks pass."""
-    from aftertrain.core.records import PlanItem
-    from aftertrain.core.stage import PlanContext
-    from aftertrain.testing.model import tiny_model
-
     folder = subject.folder / "model"
     tiny_model(folder)
     for weights in folder.glob("*.safetensors"):
         weights.unlink()
     context = PlanContext(name="tried", model=str(folder), seed=0, builder=subject.builder)
-    items = _stage(subject).plan(context)
+    items = subject.component().plan(context)
     require(items, "the plan is empty")
-    items += _stage(subject).plan(replace(context, figures=False))
+    items += subject.component().plan(replace(context, figures=False))
     require(all(isinstance(item, PlanItem) for item in items), f"not all are plan items: {items!r}")
     errors = [f"{item.label}: {item.value}" for item in items if item.status == "error"]
     require(not errors, f"the plan of its example has errors: {'; '.join(errors)}")
@@ -55,15 +56,7 @@ def it_plans_without_weights(subject: Subject) -> None:
 
 def its_books_balance(subject: Subject) -> None:
     """Run on a tiny model, stopped and gone on with, it ends with what it owed (`StageContext.book`)."""
-    from aftertrain.core.book import Book
-    from aftertrain.core.errors import AftertrainError, Interrupted, RunError
-    from aftertrain.core.records import Artifact
-    from aftertrain.core.run.checkpoint import Checkpoints
-    from aftertrain.core.run.ledger import Ledger
-    from aftertrain.core.stage import StageContext
-    from aftertrain.testing.model import tiny_model
-
-    parents = _stage(subject).inputs()
+    parents = subject.component().inputs()
     if others := [parent.role for parent in parents if "model" not in parent.types]:
         raise Unchecked(f"it is run on models, and its inputs {', '.join(others)} are none")
     model, folder = subject.folder / "model", subject.folder / "run"
@@ -86,7 +79,7 @@ def its_books_balance(subject: Subject) -> None:
             book=ledger.book,
         )
         try:
-            _stage(subject).run(context)
+            subject.component().run(context)
         except Interrupted:
             require(stops, "it stopped though nobody asked")
             continue
@@ -103,25 +96,3 @@ def _after(times: int) -> Callable[[], bool]:
     """True from the time after so many on."""
     asked = iter(range(times))
     return lambda: next(asked, None) is None
-
-
-def _artifact_types() -> frozenset[str]:
-    from aftertrain.core.records import Artifact
-
-    return frozenset(get_args(get_type_hints(Artifact)["type"]))
-
-
-def _stage(subject: Subject) -> Stage[Any]:
-    from aftertrain.core.stage import Stage
-
-    component = subject.component()
-    require(isinstance(component, Stage), f"{subject.row.component} is no Stage")
-    return component  # type: ignore[return-value]
-
-
-PROMISES: tuple[Promise, ...] = (
-    its_place_in_the_graph_is_clear,
-    fingerprints_are_stable,
-    it_plans_without_weights,
-    its_books_balance,
-)

@@ -6,14 +6,12 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aftertrain.core.records import Verdict, VerificationCase
+from aftertrain.core.verifier import Verifier
 from aftertrain.testing.fresh import in_child
-from aftertrain.testing.promise import Promise, Subject, Unchecked, require
-
-if TYPE_CHECKING:
-    from aftertrain.core.records import Verdict, VerificationCase
-    from aftertrain.core.verifier import Verifier
+from aftertrain.testing.promise import Subject, Unchecked, require
 
 PATIENCE = 30.0
 """Seconds that one hostile text may take, generous for a busy machine."""
@@ -65,7 +63,7 @@ def known_cases_get_their_verdict(subject: Subject) -> None:
     """Each of the plugin's `CASES` gets the value or outcome it should; a true 0.0 is scored 0.0."""
     if not subject.cases:
         raise Unchecked(f"no CASES for {subject.row.name!r} beside the plugin: (response, ground truth, value) triples")
-    verdicts = _verifier(subject).verify(_cases(subject))
+    verdicts = subject.component().verify(_cases(subject))
     for (response, truth, expected), verdict in zip(subject.cases, verdicts, strict=True):
         outcome = verdict.value if verdict.outcome == "scored" else verdict.outcome
         require(outcome == expected, f"{response!r} against {truth!r} is {verdict}, should be {expected!r}")
@@ -78,10 +76,10 @@ def known_cases_get_their_verdict(subject: Subject) -> None:
 
 def it_is_pure(subject: Subject) -> None:
     """Equal cases get equal verdicts: again, in a new instance, alone or in a batch, in any order."""
-    verifier, cases = _verifier(subject), _plain_cases(subject)
+    verifier, cases = subject.component(), _plain_cases(subject)
     first = _verify(verifier, cases)
     require(first == _verify(verifier, cases), "judged twice, verdicts differ")
-    require(first == _verify(_verifier(subject), cases), "a new instance judges differently")
+    require(first == _verify(subject.component(), cases), "a new instance judges differently")
     require(first == [_verify(verifier, [case])[0] for case in cases], "alone and in a batch, verdicts differ")
     require(first == _verify(verifier, cases[::-1])[::-1], "in reversed order, verdicts differ")
     require(verifier.verify([]) == [], "an empty batch does not give an empty list")
@@ -89,14 +87,14 @@ def it_is_pure(subject: Subject) -> None:
 
 def it_is_picklable(subject: Subject) -> None:
     """Out of pickle it gives the same verdicts."""
-    verifier, cases = _verifier(subject), _plain_cases(subject)
+    verifier, cases = subject.component(), _plain_cases(subject)
     copy = pickle.loads(pickle.dumps(verifier))
     require(_verify(copy, cases) == _verify(verifier, cases), "out of pickle it judges differently")
 
 
 def it_is_thread_safe(subject: Subject) -> None:
     """Eight threads that share it get the verdicts that one gets; where the machine is busy, some may be time-outs."""
-    verifier, cases = _verifier(subject), _plain_cases(subject)
+    verifier, cases = subject.component(), _plain_cases(subject)
     alone = _verify(verifier, cases)
     together: list[list[Verdict]] = []
     started = time.monotonic()
@@ -113,14 +111,14 @@ def it_is_thread_safe(subject: Subject) -> None:
 
 def hostile_text_is_judged_in_time(subject: Subject) -> None:
     """No text makes it raise, hang or bring its process down (tried in a process that can be killed)."""
-    work = _verifier(subject), _truths(subject) or ["42"]
+    work = subject.component(), _truths(subject) or ["42"]
     verdicts = in_child(judge_hostile, work, patience=PATIENCE, doing="starting")
     require(len(verdicts) == len(HOSTILE) * len(work[1]), f"{len(verdicts)} verdicts")
 
 
 def wrong_ground_truth_is_an_error_verdict(subject: Subject) -> None:
     """A ground truth of a type that no data set has is an error verdict that says so."""
-    (verdict,) = _verify(_verifier(subject), [_case(0, "42", b"\x00 not JSON")])
+    (verdict,) = _verify(subject.component(), [_case(0, "42", b"\x00 not JSON")])
     require(verdict.outcome == "error", f"bytes as ground truth give {verdict}")
     require(verdict.detail, "the error verdict does not say what is wrong")
 
@@ -128,9 +126,9 @@ def wrong_ground_truth_is_an_error_verdict(subject: Subject) -> None:
 def good_cases_meet_no_objection(subject: Subject) -> None:
     """Asked before any response is there, it objects to no ground truth that a known case can be scored by."""
     cases = [case for case, (_, _, wanted) in zip(_cases(subject), subject.cases, strict=True) if wanted != "error"]
-    told = _verifier(subject).objections(cases)
-    require(len(told) == len(cases), f"{len(cases)} cases give {len(told)} objections")
-    for case, reason in zip(cases, told, strict=True):
+    objections = subject.component().objections(cases)
+    require(len(objections) == len(cases), f"{len(cases)} cases give {len(objections)} objections")
+    for case, reason in zip(cases, objections, strict=True):
         require(reason is None, f"objects to the ground truth {case.ground_truth!r}: {reason} (a blank response?)")
 
 
@@ -146,17 +144,7 @@ def judge_hostile(work: tuple[Any, Sequence[Any]], tell: Callable[[str], None]) 
     return outcomes
 
 
-def _verifier(subject: Subject) -> Verifier[Any]:
-    from aftertrain.core.verifier import Verifier
-
-    component = subject.component()
-    require(isinstance(component, Verifier), f"{subject.row.component} is no Verifier")
-    return component  # type: ignore[return-value]
-
-
 def _verify(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> list[Verdict]:
-    from aftertrain.core.records import Verdict
-
     verdicts = verifier.verify(cases)
     require(isinstance(verdicts, list) and len(verdicts) == len(cases), f"{len(cases)} cases give {verdicts!r}")
     require(all(isinstance(verdict, Verdict) for verdict in verdicts), f"not all are verdicts: {verdicts!r}")
@@ -164,8 +152,6 @@ def _verify(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> list[
 
 
 def _case(number: int, response: str, truth: Any) -> VerificationCase:
-    from aftertrain.core.records import VerificationCase
-
     return VerificationCase(f"case-{number}", "What is asked?", response, truth, "conformance")
 
 
@@ -191,14 +177,3 @@ def _truths(subject: Subject) -> list[Any]:
 
 def _short(text: str) -> str:
     return repr(text) if len(text) <= 40 else f"{text[:20]!r}…, {len(text)} characters"
-
-
-PROMISES: tuple[Promise, ...] = (
-    known_cases_get_their_verdict,
-    it_is_pure,
-    it_is_picklable,
-    it_is_thread_safe,
-    hostile_text_is_judged_in_time,
-    wrong_ground_truth_is_an_error_verdict,
-    good_cases_meet_no_objection,
-)

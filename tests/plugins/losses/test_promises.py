@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aftertrain.registry.discovery import installed
-from aftertrain.testing.loss import PROMISES
-from aftertrain.testing.promise import Promise, Subject
+from aftertrain.testing import loss
+from aftertrain.testing.promise import Promise, Subject, promises_in
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo by length, smoothed": ("dpo", {"normalize": "length", "label_smoothing": 0.1}),
@@ -34,7 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("promise", promises_in(loss), ids=lambda promise: promise.__name__)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant(variant: str, promise: Promise, tmp_path: Path) -> None:
     name, settings = VARIANTS[variant]

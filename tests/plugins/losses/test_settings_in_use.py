@@ -80,8 +80,7 @@ def outcome(row: Any, settings: Any) -> list[Any]:
     for found in apply(loss, [atoms[:2], atoms[2:]]):
         told += [float(term.detach()) for term in found.output.terms.values()]
         told += [(name, float(ratio.sum), float(ratio.count)) for name, ratio in found.output.metrics.items()]
-        for by_score in found.gradients.values():
-            told += [piece.tolist() for pieces in by_score.values() for piece in pieces.values()]
+        told += [gradient.tolist() for gradient in found.gradients.values()]
     return told
 
 
