@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aftertrain.cli import verify
+from aftertrain.cli import judging
 from aftertrain.core.errors import RunError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
@@ -31,11 +31,11 @@ class Fated(Verifier[Settings]):
         return [made.get(case.response, Verdict.error("why")) for case in cases]
 
 
-def judged(fates: Sequence[str]) -> verify.Tally:
+def judged(fates: Sequence[str]) -> judging.Tally:
     """What `verify` counts of lines with these fates."""
     others = {"bad line": b"{", "blank": b"  \n"}
     rows = [others.get(fate, json.dumps({"response": fate, "ground_truth": ""}).encode()) for fate in fates]
-    return verify.judge(Fated(Settings(), None), rows, verify.VerdictWriter(io.BytesIO()), verify.NoBar(), "cases")  # type: ignore[arg-type]
+    return judging.judge(Fated(Settings(), None), rows, io.BytesIO(), "cases")  # type: ignore[arg-type]
 
 
 @settings(max_examples=25)
@@ -50,10 +50,10 @@ def test_every_line_ends_once(fates: list[str]) -> None:
 
 @pytest.mark.parametrize(("change", "told"), [(slice(1), "4 owed, 1 ended"), (slice(0), "4 owed, 0 ended")])
 def test_a_line_without_a_verdict_is_found(change: slice, told: str) -> None:
-    whole = verify.in_order
+    whole = judging.in_order
 
     def forgetful(*given: Any) -> Iterator[Any]:
         yield from list(whole(*given))[change]
 
-    with patch.object(verify, "in_order", forgetful), pytest.raises(RunError, match=told):
+    with patch.object(judging, "in_order", forgetful), pytest.raises(RunError, match=told):
         judged(["scored", "scored", "error", "timeout"])

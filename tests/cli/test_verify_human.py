@@ -141,7 +141,7 @@ def test_without_labels_nothing_is_added(verify: Verify, capsys: pytest.CaptureF
 
 def test_no_score_no_figures(verify: Verify, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify([{"response": "?", "ground_truth": "a", "human": 1}]) == 0
-    assert "people's labels: none of 1 verdicts has a score to compare with them" in capsys.readouterr().err
+    assert "people's labels: no verdict of 1 has a score to compare with them" in capsys.readouterr().err
 
 
 def test_counts_do_not_overwrite_the_cases(verify: Verify, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,10 +32,11 @@ ELSEWHERE = {
     "plugins/evaluation/gsm8k.py": OWN,
     "plugins/instructions": "files of installed packages, and texts that a model wrote",
     "plugins/report/page.py": OWN,
+    "registry/moved.py": OWN,
     "registry/provenance.py": "metadata of an installed package; its JSON is parsed by the one reader",
     "src/aftertrain/cli/components.py": OWN,
     "src/aftertrain/cli/doctor.py": SYSTEM,
-    "src/aftertrain/cli/verify.py": "a line of the user's cases, told by its number there",
+    "src/aftertrain/cli/lines.py": "a line of the user's cases, told by its number there",
     "src/aftertrain/scaffold/__init__.py": OWN,
 }
 

@@ -76,7 +76,7 @@ class Agreement:
             return [f"note: people's labels are read from {COLUMN!r}, not {self.misspelt!r}"] if self.misspelt else []
         error = self.error()
         if error is None:
-            return [f"people's labels: none of {len(self.labels):,} verdicts has a score to compare with them"]
+            return [f"people's labels: no verdict of {len(self.labels):,} has a score to compare with them"]
         unscored = ""
         if error.unscored:
             right = sum(value is None and label == 1 for value, label in zip(self.values, self.labels, strict=True))

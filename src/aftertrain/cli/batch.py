@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aftertrain.core.ground.wording import counted
+
 if TYPE_CHECKING:
     from aftertrain.api.batches import StepBatches
     from aftertrain.api.stages import Shown
@@ -61,7 +63,7 @@ def summary(batches: Sequence[PackedBatch]) -> str:
     probes = sum(b.n_segments for b in batches) - segments
     return (
         f"{counted(segments, 'segment')}, {counted(tokens, 'token')}, {targets:,} of them learnt "
-        f"({targets / tokens:.1%}), in {counted(len(batches), 'micro-batch', 'es')}"
+        f"({targets / tokens:.1%}), in {counted(len(batches), 'micro-batch', 'micro-batches')}"
         + (f", beside {counted(probes, 'probe')}" if probes else "")
     )
 
@@ -91,15 +93,6 @@ def labelled(batches: Sequence[PackedBatch]) -> bool:
         or bool((batch.segments["label"][batch.segments["role"] == SINGLE] > 0).any())
         for batch in batches
     )
-
-
-def counted(count: int, noun: str, plural: str = "s") -> str:
-    """A count with its noun.
-
-    >>> counted(1, "token"), counted(1200, "token")
-    ('1 token', '1,200 tokens')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
 def segment_lines(

@@ -7,7 +7,8 @@ from collections import Counter
 
 import click
 
-from aftertrain.cli.table import counted, echo_safely
+from aftertrain.cli.table import echo_safely
+from aftertrain.core.ground.wording import counted
 
 
 @click.command("check-plugin")

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from aftertrain.cli.table import counted, echo_safely, echo_table
+from aftertrain.cli.table import echo_safely, echo_table
+from aftertrain.core.ground.wording import counted
 
 
 @click.command()

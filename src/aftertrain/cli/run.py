@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aftertrain.cli.table import counted, echo_safely
+from aftertrain.cli.table import echo_safely
 from aftertrain.core.errors import Interrupted
+from aftertrain.core.ground.wording import counted
 
 if TYPE_CHECKING:
     from aftertrain.launch.crew import Where
@@ -75,10 +77,10 @@ def run(
 
         again = click.get_current_context().command_path
         ranks = os.environ.get("WORLD_SIZE", "1")
-        words = [again, recipe, *(_quoted(word) for word in overrides), *(["--out", out] if out != "runs" else [])]
+        words = [recipe, *overrides, *(["--out", out] if out != "runs" else [])]
         words += ["--nproc", ranks] if PIPE in os.environ else []
         words += ["--on", os.environ[WHERE]] if WHERE in os.environ else []
-        raise Interrupted(f"{error}. Go on with: {' '.join(words)}") from error
+        raise Interrupted(f"{error}. Go on with: {again} {shlex.join(words)}") from error
     if not first:
         return
     report = result.folder / "report.html"
@@ -97,9 +99,3 @@ def _launch(  # noqa: PLR0917
     name = load_recipe(recipe, overrides).recipe.name
     status = launch(["run", "--out", out, *flags, "--", recipe, *overrides], nproc, Path(out) / name, where)
     click.get_current_context().exit(status)
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)

@@ -30,12 +30,3 @@ def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Non
 def echo_safely(text: str) -> None:
     """Print a line of which others wrote a part: nothing in it commands the terminal, and any terminal takes it."""
     click.echo(printable(text, sys.stdout.encoding))
-
-
-def counted(n: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "promise"), counted(1200, "promise")
-    ('1 promise', '1,200 promises')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

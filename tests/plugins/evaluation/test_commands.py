@@ -55,7 +55,7 @@ def test_verify_judges_what_it_can(cases: Path, tmp_path: Path, capsys: pytest.C
     assert told.out == ""
     first, last = told.err.splitlines()
     assert first.startswith(f"{cases}:2: not JSON: ")
-    assert last.startswith("3 verdicts: 2 scored (mean 0.500), 1 unparsable; 1 bad lines left out; ")
+    assert last.startswith("3 verdicts: 2 scored (mean 0.500), 1 unparsable; 1 bad line left out; ")
     assert last.endswith(" verdicts/s")
 
 
@@ -106,14 +106,14 @@ def test_verify_refuses(
 )
 def test_bad_lines_say_why(line: bytes, message: str) -> None:
     from aftertrain.api.cases import case_of
-    from aftertrain.cli.verify import read_row
+    from aftertrain.cli.lines import read_row
 
     with pytest.raises((ValueError, TypeError), match=message):
         case_of(read_row(line, 1), 1)
 
 
 def test_a_byte_order_mark_begins_the_first_line_only() -> None:
-    from aftertrain.cli.verify import read_row
+    from aftertrain.cli.lines import read_row
 
     line = b'\xef\xbb\xbf{"response": "a", "ground_truth": 1}'
     assert read_row(line, 1)["response"] == "a"
@@ -131,14 +131,14 @@ def test_the_commonest_error_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_chunks_are_bounded_by_count_and_size() -> None:
-    from aftertrain.cli import verify
+    from aftertrain.cli import lines
 
-    assert [len(chunk) for chunk in verify.chunks_of([b"{}"] * 70, 32)] == [32, 32, 6]
-    long = b"x" * (verify.CHARACTERS // 2)
-    chunks = list(verify.chunks_of([long, long, b"a"], 32))
+    assert [len(chunk) for chunk in lines.chunks_of([b"{}"] * 70, 32)] == [32, 32, 6]
+    long = b"x" * (lines.CHARACTERS // 2)
+    chunks = list(lines.chunks_of([long, long, b"a"], 32))
     assert [[number for number, _ in chunk] for chunk in chunks] == [[1, 2], [3]]
-    assert not list(verify.chunks_of([], 32))
-    assert [len(chunk) for chunk in verify.chunks_of([b"a", b"b", None, None, b"c"], 32)] == [2, 1]
+    assert not list(lines.chunks_of([], 32))
+    assert [len(chunk) for chunk in lines.chunks_of([b"a", b"b", None, None, b"c"], 32)] == [2, 1]
 
 
 HOLDS_A_MODEL = """
@@ -206,7 +206,7 @@ def test_a_case_on_a_pipe_is_judged_before_the_next_one_comes(tmp_path: Path) ->
 
 @pytest.mark.parametrize("size", [1, 7, 2**16])
 def test_lines_of_a_pipe_are_the_lines_that_were_written(size: int) -> None:
-    from aftertrain.cli import verify
+    from aftertrain.cli import lines
 
     written = b"one\n\n" + b"x" * 200_000 + b"\r\nlast"
     reader, writer = os.pipe()
@@ -220,7 +220,7 @@ def test_lines_of_a_pipe_are_the_lines_that_were_written(size: int) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    found = [line for line in verify.as_they_come(reader) if line is not None]
+    found = [line for line in lines.as_they_come(reader) if line is not None]
     thread.join()
     os.close(reader)
     assert found == [b"one", b"", b"x" * 200_000 + b"\r", b"last"]
