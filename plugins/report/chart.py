@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aftertrain.plugins.report.numbers import count, nice_ticks, number, percent
+from aftertrain.plugins.report.numbers import count, counted, nice_ticks, number, percent
 
 WIDTH, HEIGHT = 360.0, 190.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 10.0, 26.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, WIDTH - 12.0, 10.0, HEIGHT - 26.0
+"""The view box, and where the axes stand in it."""
+BOX = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM}
+"""The same for the template."""
 MOST_POINTS = 120
 
 
@@ -30,6 +33,12 @@ class Series:
     steps: tuple[int, ...]
     values: tuple[float, ...]
     not_finite: int = 0
+
+    @property
+    def recent(self) -> float:
+        """Mean of the last ten."""
+        last = self.values[-10:]
+        return sum(last) / len(last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +74,11 @@ class LineChart:
     unit: str
     summary: str
     note: str
-    lines: tuple[Drawn, ...]
+    lines: list[Drawn]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     hover: str
-    stacked: bool = False
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
+    stacked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,6 @@ class _Scale:
     high: float
     start: float
     end: float
-    step: float = field(default=0.0)
 
     def __call__(self, value: float) -> float:
         span = self.high - self.low
@@ -124,16 +126,7 @@ def line_chart(title: str, unit: str, series: Sequence[Series], *, from_zero: bo
         band = _area([(x(b.step), y(b.high)) for b in line], [(x(b.step), y(b.low)) for b in line]) if wide else ""
         end = line[-1]
         drawn.append(Drawn(curve.label, index, path, band, (x(end.step), y(end.mean)), write(curve.values[-1])))
-    return LineChart(
-        title=title,
-        unit=unit,
-        summary=" ".join(_describe(curve, write, unit, alone=len(series) == 1) for curve in series),
-        note=_note(series),
-        lines=tuple(drawn),
-        x_ticks=_x_ticks(x),
-        y_ticks=_y_ticks(y, unit),
-        hover=_hover(x, list(zip([curve.label for curve in series], buckets, strict=True)), write),
-    )
+    return _chart(title, unit, series, drawn, x, y)
 
 
 def stacked_chart(title: str, unit: str, series: Sequence[Series]) -> LineChart:
@@ -151,16 +144,23 @@ def stacked_chart(title: str, unit: str, series: Sequence[Series]) -> LineChart:
         mean = sum(curve.values) / len(curve.values)
         drawn.append(Drawn(curve.label, index, _path(upper), _area(upper, lower), upper[-1], f"{write(mean)} mean"))
         floor = roof
+    return _chart(title, unit, series, drawn, x, y, stacked=True)
+
+
+def _chart(  # noqa: PLR0917
+    title: str, unit: str, series: Sequence[Series], drawn: list[Drawn], x: _Scale, y: _Scale, *, stacked: bool = False
+) -> LineChart:
+    write = writer(unit)
     return LineChart(
         title=title,
         unit=unit,
-        summary=" ".join(_describe(curve, write, unit, alone=False) for curve in series),
+        summary=" ".join(_describe(curve, write, unit, alone=len(series) == 1) for curve in series),
         note=_note(series),
-        lines=tuple(drawn),
+        lines=drawn,
         x_ticks=_x_ticks(x),
         y_ticks=_y_ticks(y, unit),
-        hover=_hover(x, list(zip([curve.label for curve in series], buckets, strict=True)), write),
-        stacked=True,
+        hover=_hover(x, series, write),
+        stacked=stacked,
     )
 
 
@@ -181,7 +181,7 @@ def _buckets(series: Series) -> list[_Bucket]:
 
 def _x_scale(series: Sequence[Series]) -> _Scale:
     steps = [step for curve in series for step in (curve.steps[0], curve.steps[-1])]
-    return _Scale(min(steps), max(steps), LEFT, WIDTH - RIGHT)
+    return _Scale(min(steps), max(steps), LEFT, RIGHT)
 
 
 def _y_scale(values: Sequence[float], from_zero: bool, unit: str) -> _Scale:
@@ -196,15 +196,15 @@ def _y_scale(values: Sequence[float], from_zero: bool, unit: str) -> _Scale:
         # A quantity that is never negative gets no negative axis from mere padding.
         low = low if from_zero else (max(0.0, low - pad) if low >= 0 else low - pad)
         high += pad
-    return _Scale(low, min(high, 1.0) if unit == "%" and max(values) <= 1.0 else high, HEIGHT - BOTTOM, TOP)
+    return _Scale(low, min(high, 1.0) if unit == "%" and max(values) <= 1.0 else high, BOTTOM, TOP)
 
 
 def _x_ticks(x: _Scale) -> tuple[Tick, ...]:
     low, high = int(x.low), int(x.high)
     inner = [value for value in nice_ticks(low, high, 4) if value == int(value)]
     near = 0.12 * (high - low)
-    kept = [low, *(value for value in inner if value - low > 2 * near and high - value > near), high]
-    return tuple(Tick(x(value), count(value)) for value in dict.fromkeys(kept))
+    values = [low, *(value for value in inner if value - low > 2 * near and high - value > near), high]
+    return tuple(Tick(x(value), count(value)) for value in dict.fromkeys(values))
 
 
 def _y_ticks(y: _Scale, unit: str) -> tuple[Tick, ...]:
@@ -223,16 +223,16 @@ def _area(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, flo
     return _path([*upper, *reversed(lower)]) + "Z"
 
 
-def _hover(x: _Scale, lines: Sequence[tuple[str, Sequence[_Bucket]]], write: Callable[[float], str]) -> str:
+def _hover(x: _Scale, series: Sequence[Series], write: Callable[[float], str]) -> str:
     """JSON for the script that shows values under the pointer: per series, positions, steps and written values."""
     data = [
         {
-            "name": label,
-            "x": [x(bucket.step) for bucket in line],
-            "step": [str(b.first) if b.first == b.last else f"{b.first}–{b.last}" for b in line],
-            "value": [write(bucket.mean) for bucket in line],
+            "name": curve.label,
+            "x": [x(bucket.step) for bucket in buckets],
+            "step": [str(b.first) if b.first == b.last else f"{b.first}–{b.last}" for b in buckets],
+            "value": [write(bucket.mean) for bucket in buckets],
         }
-        for label, line in lines
+        for curve, buckets in ((curve, _buckets(curve)) for curve in series)
     ]
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
@@ -258,5 +258,5 @@ def _note(series: Sequence[Series]) -> str:
         notes.append(f"Each point is the mean of {size} values; the band runs from least to greatest.")
     lost = sum(curve.not_finite for curve in series)
     if lost:
-        notes.append(f"Not drawn, because not finite: {lost} {'value' if lost == 1 else 'values'}.")
+        notes.append(f"Not drawn, because not finite: {counted(lost, 'value')}.")
     return " ".join(notes)

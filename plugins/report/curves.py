@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from aftertrain.core.loss import TARGETS_PER_UNIT
-from aftertrain.plugins.report.chart import LineChart, Series, line_chart, stacked_chart, writer
+from aftertrain.plugins.report.chart import LineChart, Series, line_chart, stacked_chart
 from aftertrain.plugins.report.facts import Stage
-from aftertrain.plugins.report.numbers import count
 
 PARTS = ("generate", "verify", "score", "update", "sync")
 """Activities that a step's time is split into, in the order in which they are stacked."""
@@ -53,27 +53,14 @@ _LOOKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One metric in figures."""
-
-    name: str
-    first: str
-    last: str
-    recent: str
-    low: str
-    high: str
-    n: str
-
-
-@dataclass(frozen=True, slots=True)
 class Curves:
-    """A stage's charts by family, and its metrics in figures."""
+    """A stage's charts by family, and all its metrics, of which some may be undrawn."""
 
-    course: tuple[LineChart, ...]
-    speed: tuple[LineChart, ...]
-    optimizer: tuple[LineChart, ...]
-    other: tuple[LineChart, ...]
-    rows: tuple[MetricRow, ...]
+    course: list[LineChart]
+    speed: list[LineChart]
+    optimizer: list[LineChart]
+    other: list[LineChart]
+    series: list[Series]
     undrawn: int
 
 
@@ -84,27 +71,20 @@ def curves(stage: Stage) -> Curves:
         drawn = [series for name in names if (series := stage.series(name, label=_label(name, names)))]
         if not drawn:
             continue
-        place, title, unit, family, from_zero = _look(names[0], drawn)
-        title = (
-            _titles(stage).get(names[0], title) if len(names) == 1 else title.replace("chosen", "chosen and rejected")
-        )
-        if names[0] != "loss" and _same(drawn[0], stage.series("loss")):
-            family = "other"
-        families[family].append((place, line_chart(title, unit, drawn, from_zero=from_zero)))
-    ordered = {key: [chart for _, chart in sorted(rows, key=lambda row: row[0])] for key, rows in families.items()}
-    course, optimizer, other = ordered["course"], ordered["optimizer"], ordered["other"]
+        place, look = _look(names[0], drawn)
+        single = _titles(stage).get(names[0], look.title)
+        title = single if len(names) == 1 else look.title.replace("chosen", "chosen and rejected")
+        family = "other" if names[0] != "loss" and _same(drawn[0], stage.series("loss")) else look.family
+        families[family].append((place, line_chart(title, look.unit, drawn, from_zero=look.from_zero)))
+    course, optimizer, other = (
+        [chart for _, chart in sorted(charts, key=itemgetter(0))] for charts in families.values()
+    )
     speed = _speed(stage)
     room = max(0, MOST_CHARTS - len(speed) - len(optimizer))
     shown = course[:room]
     rest = other[: room - len(shown)]
-    return Curves(
-        tuple(shown),
-        tuple(speed),
-        tuple(optimizer),
-        tuple(rest),
-        tuple(_row(series) for name in stage.metrics if (series := stage.series(name))),
-        len(course) - len(shown) + len(other) - len(rest),
-    )
+    every = [series for name in stage.metrics if (series := stage.series(name))]
+    return Curves(shown, speed, optimizer, rest, every, len(course) - len(shown) + len(other) - len(rest))
 
 
 def _same(first: Series, second: Series | None) -> bool:
@@ -116,7 +96,8 @@ def _same(first: Series, second: Series | None) -> bool:
     )
 
 
-def _look(name: str, series: Iterable[Series]) -> tuple[int, str, str, str, bool]:
+def _look(name: str, series: Iterable[Series]) -> tuple[int, _Look]:
+    """Place among the charts and look of a metric, its title filled in."""
     values = [value for curve in series for value in curve.values]
     for place, look in enumerate(_LOOKS):
         match = re.fullmatch(look.pattern, name.lower())
@@ -126,8 +107,8 @@ def _look(name: str, series: Iterable[Series]) -> tuple[int, str, str, str, bool
             continue
         whose = next((text for text in match.groupdict().values() if text), "")
         title = look.title.format(_words(whose)) if look.title else _words(name)
-        return place, title, look.unit, look.family, look.from_zero and min(values) >= 0
-    return len(_LOOKS), _words(name), "", "other", False
+        return place, replace(look, title=title, from_zero=look.from_zero and min(values) >= 0)
+    return len(_LOOKS), _Look("", _words(name), "", "other")
 
 
 def _titles(stage: Stage) -> dict[str, str]:
@@ -172,18 +153,3 @@ def _speed(stage: Stage) -> list[LineChart]:
     elif whole:
         charts.append(line_chart("Time of a step", "s", [whole], from_zero=True))
     return charts
-
-
-def _row(series: Series) -> MetricRow:
-    write = writer("")
-    values = series.values
-    recent = values[-10:]
-    return MetricRow(
-        series.label,
-        write(values[0]),
-        write(values[-1]),
-        write(sum(recent) / len(recent)),
-        write(min(values)),
-        write(max(values)),
-        count(len(values)) + (f" + {series.not_finite} not finite" if series.not_finite else ""),
-    )

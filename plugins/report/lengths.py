@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aftertrain.core import events
 from aftertrain.core.events import RowsTrained, SourceRows
-from aftertrain.plugins.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
-from aftertrain.plugins.report.numbers import count, nice_ticks, number, percent
+from aftertrain.plugins.report.chart import BOTTOM, LEFT, RIGHT, TOP, Tick
+from aftertrain.plugins.report.numbers import count, counted, nice_ticks, number, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,6 @@ class Histogram:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     summary: str
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    bottom: float = HEIGHT - BOTTOM
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What one data set gave."""
-
-    name: str
-    atoms: str
-    tokens: str
-    targets: str
-    share: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +38,14 @@ class Lengths:
 
     Attributes:
         facts: (label, value) pairs.
-        sources: one row a data set; empty where there is only one.
+        sources: what each data set gave; empty where there is only one.
+        tokens: of all of them.
     """
 
-    facts: tuple[tuple[str, str], ...]
+    facts: list[tuple[str, str]]
     histogram: Histogram | None
-    sources: tuple[Source, ...]
+    sources: Mapping[str, SourceRows]
+    tokens: int
 
 
 def lengths(rows: RowsTrained | None) -> Lengths | None:
@@ -72,29 +58,28 @@ def lengths(rows: RowsTrained | None) -> Lengths | None:
         ("of them learnt", f"{count(rows.targets)} ({percent(rows.targets / rows.tokens)})"),
     ]
     if packing := rows.packing:
-        of = f"{count(packing.micro_batches)} micro-batches of {count(packing.budget)} tokens"
+        micro = counted(packing.micro_batches, "micro-batch", "micro-batches")
+        of = f"{micro} of {counted(packing.budget, 'token')}"
         facts.append(("packing", f"{percent(packing.filled)} of {of} filled, no padding"))
         facts.append(("padded instead", f"{percent(packing.padding)} of all positions would be padding"))
-    return Lengths(
-        tuple(facts), _histogram(rows.lengths) if rows.lengths else None, _sources(rows.sources, rows.tokens)
-    )
+    histogram = _histogram(rows.lengths) if rows.lengths else None
+    return Lengths(facts, histogram, rows.sources if len(rows.sources) > 1 else {}, rows.tokens)
 
 
 def _histogram(lengths: events.Lengths) -> Histogram | None:
     counts, width = lengths.counts, lengths.width
     if not any(counts) or not width:
         return None
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     most, last = max(counts), width * len(counts)
-    step = (right - LEFT) / len(counts)
+    step = (RIGHT - LEFT) / len(counts)
 
     def height(value: float) -> float:
-        return round((bottom - TOP) * value / most, 1)
+        return round((BOTTOM - TOP) * value / most, 1)
 
     bars = tuple(
         Bar(
             round(LEFT + i * step + 0.5, 1),
-            round(bottom - height(n), 1),
+            round(BOTTOM - height(n), 1),
             round(max(step - 1, 0.5), 1),
             height(n),
             f"{count(i * width)} to {count((i + 1) * width - 1)} tokens: {count(n)}",
@@ -102,9 +87,9 @@ def _histogram(lengths: events.Lengths) -> Histogram | None:
         for i, n in enumerate(counts)
         if n
     )
-    x_ticks = tuple(Tick(round(LEFT + (right - LEFT) * x / last, 1), count(x)) for x in nice_ticks(0, last, 5))
+    x_ticks = tuple(Tick(round(LEFT + (RIGHT - LEFT) * x / last, 1), count(x)) for x in nice_ticks(0, last, 5))
     whole = [y for y in nice_ticks(0, most, 4) if y == int(y)]
-    y_ticks = tuple(Tick(round(bottom - height(y), 1), count(y)) for y in whole)
+    y_ticks = tuple(Tick(round(BOTTOM - height(y), 1), count(y)) for y in whole)
     return Histogram(bars, x_ticks, y_ticks, _summary(lengths))
 
 
@@ -117,19 +102,4 @@ def _summary(lengths: events.Lengths) -> str:
         ("greatest", lengths.greatest),
     )
     words = ", ".join(f"{label} {number(float(value), 4)}" for label, value in figures)
-    return f"{count(sum(lengths.counts))} segments; tokens: {words}."
-
-
-def _sources(sources: Mapping[str, SourceRows], tokens: int) -> tuple[Source, ...]:
-    if len(sources) < 2:
-        return ()
-    return tuple(
-        Source(
-            name,
-            atoms=count(source.atoms),
-            tokens=count(source.tokens),
-            targets=count(source.targets),
-            share=percent(source.tokens / tokens),
-        )
-        for name, source in sources.items()
-    )
+    return f"{counted(sum(lengths.counts), 'segment')}; tokens: {words}."

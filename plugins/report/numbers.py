@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from aftertrain.core.ground import wording
+
 SPACE = "\u202f"
 MINUS = "\u2212"
 
@@ -34,6 +36,11 @@ def number(value: float, digits: int = 3) -> str:
 def count(value: float) -> str:
     """A whole number with its thousands grouped."""
     return f"{value:,.0f}".replace(",", SPACE).replace("-", MINUS)
+
+
+def counted(value: int, noun: str, plural: str = "") -> str:
+    """A whole number and its noun, the thousands grouped."""
+    return wording.counted(value, noun, plural).replace(",", SPACE)
 
 
 def percent(fraction: float) -> str:

@@ -142,12 +142,15 @@ def comparisons(run: Run, series: ScoreSeries, instances: Instances) -> list[Com
     """Recorded paired differences of a series, then first against last evaluation if nobody recorded it."""
     same = (series.task, series.metric, series.temperature)
     recorded = [Comparison(d) for d in run.differences if (d.task, d.metric, d.temperature) == same]
-    overall = _overall(series, instances)
-    if overall is None or any(
-        (c.difference.stage, c.difference.against) == (overall.stage, overall.against) for c in recorded
-    ):
+    if overall(series, recorded) is not None or (difference := _computed(series, instances)) is None:
         return recorded
-    return [*recorded, Comparison(overall, computed=True)]
+    return [*recorded, Comparison(difference, computed=True)]
+
+
+def overall(series: ScoreSeries, compared: Sequence[Comparison]) -> Comparison | None:
+    """The comparison of a series' last evaluation with its first, if there is one."""
+    ends = series.scores[-1].stage, series.scores[0].stage
+    return next((c for c in compared if (c.difference.stage, c.difference.against) == ends), None)
 
 
 def model_of(run: Run, evaluation: str) -> str:
@@ -191,39 +194,38 @@ def steps(run: Run, series: Sequence[ScoreSeries], compared: dict[ScoreSeries, l
             if not comparison.computed:
                 pair = model_of(run, comparison.difference.stage), model_of(run, comparison.difference.against)
                 by_pair.setdefault(pair, []).append((curve, comparison))
-    told = [f"{after} against {before}: {_told(pairs)}" for (after, before), pairs in by_pair.items()]
-    return f"Stage by stage, {'; '.join(told)}." if told else ""
+    steps = [f"{after} against {before}: {_worded(pairs)}" for (after, before), pairs in by_pair.items()]
+    return f"Stage by stage, {'; '.join(steps)}." if steps else ""
 
 
 def _first_task(series: Sequence[ScoreSeries]) -> list[ScoreSeries]:
     return [curve for curve in series if curve.task == series[0].task and not curve.mixed]
 
 
-def _told(pairs: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
+def _worded(pairs: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
+    none = "no difference shown"
     if all(compared.direction == "none" for _, compared in pairs):
-        return "no difference shown"
-    parts = []
-    for series, compared in pairs:
-        if compared.direction == "none":
-            parts.append(f"no difference shown{_in(series)}")
-        else:
-            parts.append(f"{series.write_difference(compared.difference.mean)}{_in(series)}")
-    return _and(parts)
+        return none
+    differences = [
+        none if compared.direction == "none" else series.write_difference(compared.difference.mean)
+        for series, compared in pairs
+    ]
+    return _and([f"{words}{_in(series)}" for words, (series, _) in zip(differences, pairs, strict=True)])
 
 
 def _verb(series: ScoreSeries, comparisons: Sequence[Comparison]) -> str:
     first, last = series.scores[0], series.scores[-1]
-    ends = [c for c in comparisons if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
     if first.mean == last.mean:
         return "stayed the same,"
-    if not ends or ends[0].difference.adjusted is None:
+    whole = overall(series, comparisons)
+    if whole is None or whole.difference.adjusted is None:
         return "went"
-    if ends[0].direction == "none":
+    if whole.direction == "none":
         return "did not measurably change,"
     return "rose" if last.mean > first.mean else "fell"
 
 
-def _overall(series: ScoreSeries, instances: Instances) -> Difference | None:
+def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
     if len(series.scores) < 2 or series.mixed:
         return None
     first, last = series.scores[0], series.scores[-1]

@@ -18,6 +18,7 @@ import jinja2
 from aftertrain.core.events import Sample
 from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance
+from aftertrain.plugins.report.chart import BOX
 from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
@@ -30,6 +31,7 @@ from aftertrain.plugins.report.outcome import (
     all_comparisons,
     main_series,
     model_of,
+    overall,
     score_series,
     sentence,
     steps,
@@ -51,8 +53,6 @@ class Panel:
     scores: Forest
     differences: Forest | None
     overall: Comparison | None
-    first: str
-    last: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ def _environment(settings: HtmlSettings) -> jinja2.Environment:
     environment.filters |= {
         "number": numbers.number,
         "count": numbers.count,
+        "counted": numbers.counted,
         "percent": numbers.percent,
         "duration": numbers.duration,
         "visible": visible,
@@ -127,7 +128,7 @@ def _environment(settings: HtmlSettings) -> jinja2.Environment:
         "outline": outline,
         "when": provenance.when,
     }
-    environment.globals["model_of"] = model_of
+    environment.globals |= {"model_of": model_of, "box": BOX}
     return environment
 
 
@@ -137,14 +138,15 @@ def _asset(name: str) -> str:
 
 def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Panel:
     colour = tones(run)
+    scale = 100 if series.share else 1
     rows = [
         Row(
             label=model_of(run, score.stage),
             detail=score.stage,
             tone=colour.get(score.stage, "t0"),
-            mean=score.mean * (100 if series.share else 1),
-            low=score.low * (100 if series.share else 1),
-            high=score.high * (100 if series.share else 1),
+            mean=score.mean * scale,
+            low=score.low * scale,
+            high=score.high * scale,
             value=series.write(score.mean),
             interval=series.interval(score.low, score.high),
             n=numbers.count(score.n),
@@ -153,18 +155,12 @@ def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Pan
         for score in series.scores
     ]
     differences = [_difference_row(run, series, comparison) for comparison in compared]
-    first, last = series.scores[0], series.scores[-1]
-    ends = [c for c in compared if (c.difference.stage, c.difference.against) == (last.stage, first.stage)]
-    words = f"{series.task} · {series.metric.replace('_', ' ')}" + (
-        f" · {series.condition}" if series.condition else ""
-    )
+    words = " · ".join(filter(None, (series.task, series.metric.replace("_", " "), series.condition)))
     return Panel(
         series,
         forest(words, "%" if series.share else "", rows, bounds=(0.0, 100.0) if series.share else None, zero=False),
         forest(words, "points" if series.share else "", differences, bounds=None, zero=True) if differences else None,
-        ends[0] if ends else None,
-        model_of(run, first.stage),
-        model_of(run, last.stage),
+        overall(series, compared),
     )
 
 
@@ -202,15 +198,13 @@ def _flips(difference: Difference) -> str:
         return ""
     flips = f"{numbers.count(difference.better)} up, {numbers.count(difference.worse)} down"
     p = difference.adjusted
-    if p is None:
-        return flips
-    return flips + (", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}")
+    return flips + ("" if p is None else ", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}")
 
 
 def _choose(series: ScoreSeries, instances: Instances, number: int) -> Chosen | None:
-    stages = [score.stage for score in series.scores]
     if not series.share or series.mixed:
         return None
+    stages = [score.stage for score in series.scores]
     return instances.choose(stages, series.task, series.metric, series.temperature, number)
 
 

@@ -9,12 +9,10 @@ import pytest
 
 from aftertrain.plugins.report.chart import (
     BOTTOM,
-    HEIGHT,
     LEFT,
     MOST_POINTS,
     RIGHT,
     TOP,
-    WIDTH,
     Series,
     line_chart,
     stacked_chart,
@@ -33,16 +31,16 @@ def series(values: list[float], label: str = "loss", **options: int) -> Series:
 def test_steps_span_the_width_and_greater_is_higher() -> None:
     chart = line_chart("Loss", "", [series([3.0, 1.0, 2.0])])
     (x0, y0), (x1, y1), (x2, y2) = points(chart.lines[0].path)
-    assert (x0, x2) == (LEFT, WIDTH - RIGHT)
+    assert (x0, x2) == (LEFT, RIGHT)
     assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
-    assert TOP <= y0 < y2 < y1 <= HEIGHT - BOTTOM
+    assert TOP <= y0 < y2 < y1 <= BOTTOM
     assert y2 == pytest.approx((y0 + y1) / 2, abs=0.1)  # 2 lies midway between 1 and 3
 
 
 def test_an_axis_from_zero_puts_zero_at_the_bottom() -> None:
     chart = line_chart("Speed", "tokens/s", [series([50.0, 100.0])], from_zero=True)
     assert chart.y_ticks[0].label == "0"
-    assert chart.y_ticks[0].at == HEIGHT - BOTTOM
+    assert chart.y_ticks[0].at == BOTTOM
 
 
 def test_long_series_become_means_with_a_band_and_say_so() -> None:
@@ -63,7 +61,7 @@ def test_values_that_are_not_finite_are_counted_in_the_note() -> None:
 @pytest.mark.parametrize("values", [[0.0], [5.0, 5.0, 5.0], [-1.0]])
 def test_single_and_constant_values_are_drawn_inside(values: list[float]) -> None:
     for chart in (line_chart("c", "", [series(values)]), line_chart("c", "", [series(values)], from_zero=True)):
-        assert all(TOP <= y <= HEIGHT - BOTTOM for _, y in points(chart.lines[0].path))
+        assert all(TOP <= y <= BOTTOM for _, y in points(chart.lines[0].path))
 
 
 def test_shares_are_written_in_per_cent_and_never_pass_100() -> None:
@@ -75,13 +73,13 @@ def test_shares_are_written_in_per_cent_and_never_pass_100() -> None:
 def test_stacked_areas_stand_on_one_another() -> None:
     chart = stacked_chart("Time", "s", [series([1.0, 1.0], "generate"), series([2.0, 2.0], "update")])
     first, second = ([y for _, y in points(line.path)] for line in chart.lines)
-    floor = HEIGHT - BOTTOM
+    floor = BOTTOM
     assert (floor - second[0]) == pytest.approx(3 * (floor - first[0]), abs=0.2)
 
 
 def test_hover_holds_every_drawn_value() -> None:
     data = json.loads(line_chart("Loss", "", [series([3.0, 1.0])]).hover)
-    assert data == [{"name": "loss", "x": [LEFT, WIDTH - RIGHT], "step": ["1", "2"], "value": ["3", "1"]}]
+    assert data == [{"name": "loss", "x": [LEFT, RIGHT], "step": ["1", "2"], "value": ["3", "1"]}]
 
 
 def row(mean: float, low: float, high: float) -> Row:

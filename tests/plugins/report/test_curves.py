@@ -72,4 +72,4 @@ def test_time_by_activity_replaces_time_of_a_step() -> None:
 def test_metrics_beyond_the_room_stay_in_the_table() -> None:
     found = curves(stage(**{f"m{index}": [1.0] for index in range(MOST_CHARTS + 5)}))
     assert len(found.other) == MOST_CHARTS
-    assert (found.undrawn, len(found.rows)) == (5, MOST_CHARTS + 5)
+    assert (found.undrawn, len(found.series)) == (5, MOST_CHARTS + 5)

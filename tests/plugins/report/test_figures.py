@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftertrain.core.ground.cleaning import visible
-from aftertrain.plugins.report.numbers import count, duration, nice_ticks, number, percent, signed
+from aftertrain.plugins.report.numbers import count, counted, duration, nice_ticks, number, percent, signed
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.text import excerpt
 
@@ -67,6 +67,11 @@ def test_visible_text_has_no_controls_and_is_encodable(text: str) -> None:
     assert not any(ord(char) < 32 and char not in "\n\t" for char in shown)
     assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069")
     shown.encode("utf-8")
+
+
+def test_one_has_a_noun_of_its_own() -> None:
+    words = [counted(1, "step"), counted(1200, "step"), counted(2, "micro-batch", "micro-batches")]
+    assert [text.replace("\u202f", " ") for text in words] == ["1 step", "1 200 steps", "2 micro-batches"]
 
 
 def test_excerpt_counts_what_it_leaves_out() -> None:
