@@ -70,13 +70,10 @@ class Bench:
         if not self.trial.made_up:
             return list(rows)
         flat = [segment for atom in rows for segment in atom]
-        scored = self.scores([[i] for i in range(len(flat))], flat, wants=self._of_policy)
-        made = iter([_made_up(one, scores, self.trial.made_up, rng) for one, scores in zip(flat, scored, strict=True)])
-        return [[next(made) for _ in atom] for atom in rows]
-
-    @property
-    def _of_policy(self) -> Sequence[Score]:
-        return ("logprobs",) if "policy" in self.engines else ("values",)
+        wants: Score = "logprobs" if "policy" in self.engines else "values"
+        scored = self.scores([[i] for i in range(len(flat))], flat, wants=(wants,))
+        segments = iter([_made_up(s, scores, self.trial.made_up, rng) for s, scores in zip(flat, scored, strict=True)])
+        return [[next(segments) for _ in atom] for atom in rows]
 
     @cached_property
     def flat(self) -> list[Segment]:
@@ -129,11 +126,6 @@ class Bench:
         """Scores of the segments packed as training packs them."""
         return self.scores(self.packed)
 
-    @property
-    def n_targets(self) -> int:
-        """Target tokens."""
-        return sum(int(batch.targets.sum()) for batch in self.batches)
-
     def scores(
         self,
         groups: Iterable[Sequence[int]],
@@ -145,21 +137,16 @@ class Bench:
     ) -> Scores:
         """Scores of each segment where every group of places makes a micro-batch; float32 on the CPU."""
         flat = self.flat if flat is None else flat
-        found: Scores = [{} for _ in flat]
+        by_segment: Scores = [{} for _ in flat]
         wants = self.needs.scores if wants is None else wants
         for group in groups:
             batch = collate([flat[i] for i in group]).with_masks(self.needs.masks)
-            scores = score_batch(
-                self.engines if engines is None else engines,
-                batch,
-                wants,
-                temperature=self.trial.temperature,
-                grad=grad,
-            )
+            temperature = self.trial.temperature
+            scores = score_batch(engines or self.engines, batch, wants, temperature=temperature, grad=grad)
             for name, values in scores.filled().items():
                 for i, part in zip(group, split(values.detach().cpu(), list(batch.lengths)), strict=True):
-                    found[i][name] = part
-        return found
+                    by_segment[i][name] = part
+        return by_segment
 
 
 def _shifted(segment: Segment, rng: random.Random) -> Segment:

@@ -9,18 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from aftertrain.core.batch import PackedBatch
-from aftertrain.core.engine import AdamW, Engine
-from aftertrain.core.learning.step import train_step
+from aftertrain.core.engine import Engine
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.packed.packing import collate
-from aftertrain.invariants.bench import SHORTEST, Bench, Scores
+from aftertrain.invariants.bench import SHORTEST, Bench
 from aftertrain.invariants.finding import EXACT, TOLERANCES, Finding, Measure
-from aftertrain.invariants.outcome import HALF, weights
-from aftertrain.invariants.scores import score_measure
-
-STEPS = 2
-"""Adapters' first factors have a gradient only once the second ones are not zero any more."""
-RATE = 1e-3
-MOVER = AdamW(weight_decay=0.0)
+from aftertrain.invariants.outcome import MOVER, STEPS, move, weights
+from aftertrain.invariants.scores import largest_difference, score_measure
 
 
 def check_finite(bench: Bench) -> Finding:
@@ -29,10 +24,10 @@ def check_finite(bench: Bench) -> Finding:
     figures = [*base.losses.values(), *base.metrics.values()]
     strange = sum(not torch.isfinite(torch.tensor(value)) for value in figures)
     strange += sum(int((~torch.isfinite(gradient)).sum()) for gradient in base.gradients.values())
-    told = ", ".join(f"{term} loss {value:.6g}" for term, value in base.losses.items())
+    losses = ", ".join(f"{term} loss {value:.6g}" for term, value in base.losses.items())
     return Finding(
         "finite",
-        f"{told}, {len(base.metrics)} metrics, a gradient of norm {base.norm:.4g}",
+        f"{losses}, {counted(len(base.metrics), 'metric')}, a gradient of norm {base.norm:.4g}",
         (Measure("not finite", strange, EXACT), Measure("zero gradient", float(base.norm == 0), EXACT)),
     )
 
@@ -53,7 +48,7 @@ def check_gradient(bench: Bench) -> Finding:
     notes += [f"frozen and moved: {_some(drifted)}"] if drifted else []
     return Finding(
         "gradient",
-        f"{len(trainable)} trainable and {len(frozen)} frozen weight tensors, {STEPS} steps on {rows} rows",
+        f"{len(trainable)} trainable and {len(frozen)} frozen weight tensors, {STEPS} steps on {counted(rows, 'row')}",
         (Measure("not reached", len(still), EXACT), Measure("frozen, moved", len(drifted), EXACT)),
         "; ".join(notes),
     )
@@ -63,11 +58,7 @@ def _moved(bench: Bench, batches: Sequence[PackedBatch]) -> tuple[set[str], set[
     """Names of the trainable weights, of the frozen ones, and of those that two steps change."""
     engines = bench.trial.engines(MOVER)
     before, trainable = _state(engines)
-    loss = bench.trial.make_loss()
-    for step in range(1, STEPS + 1):
-        rates = dict.fromkeys(engines, RATE)
-        temperature = bench.trial.temperature
-        train_step(engines, loss, batches, rates, step=step, temperature=temperature, progress=HALF)
+    move(bench.trial, engines, batches)
     after, _ = _state(engines)
     moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     return trainable, before.keys() - trainable, moved
@@ -76,9 +67,9 @@ def _moved(bench: Bench, batches: Sequence[PackedBatch]) -> tuple[set[str], set[
 def check_dropout(bench: Bench) -> Finding:
     """The same scores twice, to the bit, in the scoring and in the training pass; and one like the other."""
     engines = bench.engines
-    whole = [range(len(bench.small))]
-    once, again = (bench.scores(whole, bench.small) for _ in range(2))
-    trained, retrained = (bench.scores(whole, bench.small, grad=True) for _ in range(2))
+    packed = [range(len(bench.small))]
+    once, again = (bench.scores(packed, bench.small) for _ in range(2))
+    trained, retrained = (bench.scores(packed, bench.small, grad=True) for _ in range(2))
     on = [
         f"{term}: {name}"
         for term, module in modules(engines)
@@ -89,15 +80,16 @@ def check_dropout(bench: Bench) -> Finding:
         f"{name} {value:g}" for _, module in modules(engines) for name, value in _dropout_settings(module).items()
     }
     tokens = sum(len(segment.token_ids) for segment in bench.small)
+    tolerance = TOLERANCES[bench.precision]["scores"]
     notes = [f"in training mode: {_some(on)}"] if on else []
     notes += [f"the model's own settings, which must have no effect: {', '.join(sorted(settings)) or 'none above 0'}"]
     return Finding(
         "dropout",
         f"scores of {tokens:,} tokens twice without and twice with gradient (bits), and one against the other",
         (
-            Measure("scoring", _bits(once, again), EXACT),
-            Measure("training", _bits(trained, retrained), EXACT),
-            Measure("one as the other", score_measure(trained, once, bench.precision).deviation, _scores(bench)),
+            Measure("scoring", largest_difference(once, again), EXACT),
+            Measure("training", largest_difference(trained, retrained), EXACT),
+            Measure("one as the other", score_measure(trained, once, bench.precision).deviation, tolerance),
             Measure("layers that drop", len(on), EXACT),
         ),
         "; ".join(notes),
@@ -128,33 +120,19 @@ def _state(engines: Mapping[str, Engine[Any]]) -> tuple[dict[str, Tensor], set[s
 
 def _rate(part: nn.Module) -> float:
     """What a layer drops: torch's own, or attention's that is handed on as a number."""
-    found = getattr(part, "p", 0.0) if isinstance(part, nn.modules.dropout._DropoutNd) else 0.0
-    return max(found, *(_number(getattr(part, name, 0.0)) for name in ("attention_dropout", "dropout_p", "dropout")))
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, float) else 0.0
+    rates = [getattr(part, name, 0.0) for name in ("attention_dropout", "dropout_p", "dropout")]
+    rates += [part.p] if isinstance(part, nn.modules.dropout._DropoutNd) else []
+    return max(rate for rate in (0.0, *rates) if isinstance(rate, float))
 
 
 def _dropout_settings(module: nn.Module) -> dict[str, float]:
     config: Any = getattr(module, "config", None)
-    told = config.to_dict() if hasattr(config, "to_dict") else {}
+    settings = config.to_dict() if hasattr(config, "to_dict") else {}
     return {
         name: float(value)
-        for name, value in told.items()
+        for name, value in settings.items()
         if ("dropout" in name or "pdrop" in name) and isinstance(value, float) and value > 0
     }
-
-
-def _bits(one: Scores, other: Scores) -> float:
-    """Largest difference, 0 only where all bits are equal."""
-    return max(
-        float((a[name] - b[name]).abs().max()) for a, b in zip(one, other, strict=True) for name in a if len(a[name])
-    )
-
-
-def _scores(bench: Bench) -> float:
-    return TOLERANCES[bench.precision]["scores"]
 
 
 def _some(names: list[str]) -> str:

@@ -17,13 +17,16 @@ from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.engine import AdamW, Engine
-from aftertrain.core.learning.step import train_step
+from aftertrain.core.learning.step import StepResult, train_step
 from aftertrain.core.learning.trial import Trial
 from aftertrain.invariants.finding import TOLERANCES, Measure
 
 EPS, RATIO = 2.0**30, 2.0**20
 PROBE = AdamW(beta1=0.0, beta2=0.0, eps=EPS, weight_decay=0.0, max_grad_norm=None)
 """With a learning rate of `EPS * RATIO`, a step subtracts `RATIO` times the gradient."""
+STEPS = 2
+"""Adapters add nothing before their second factors have moved, and only a second step moves the first ones."""
+MOVER = AdamW(weight_decay=0.0)
 HALF = 0.5
 """Progress of the step that is compared: schedules stand in their middle."""
 SMALL = 1e-3
@@ -61,11 +64,24 @@ def outcome(trial: Trial, batches: Sequence[PackedBatch], engines: Mapping[str, 
     """
     engines = trial.engines(PROBE) if engines is None else engines
     before = weights(engines)
-    rates = dict.fromkeys(engines, EPS * RATIO)
-    done = train_step(engines, trial.make_loss(), batches, rates, step=1, temperature=trial.temperature, progress=HALF)
-    moved = weights(engines)
-    gradients = {name: (before.pop(name) - moved.pop(name)) / RATIO for name in list(before)}
-    return Outcome(done.losses, done.metrics, gradients)
+    result = step_all(trial, engines, batches, EPS * RATIO)
+    after = weights(engines)
+    gradients = {name: (before.pop(name) - after.pop(name)) / RATIO for name in list(before)}
+    return Outcome(result.losses, result.metrics, gradients)
+
+
+def step_all(
+    trial: Trial, engines: Mapping[str, Engine[Any]], batches: Sequence[PackedBatch], rate: float, *, step: int = 1
+) -> StepResult:
+    """A step of every model, as the stage takes it."""
+    rates, temperature = dict.fromkeys(engines, rate), trial.temperature
+    return train_step(engines, trial.make_loss(), batches, rates, step=step, temperature=temperature, progress=HALF)
+
+
+def move(trial: Trial, engines: Mapping[str, Engine[Any]], batches: Sequence[PackedBatch]) -> None:
+    """`STEPS` plain steps of engines that were loaded with `MOVER`."""
+    for step in range(1, STEPS + 1):
+        step_all(trial, engines, batches, 1e-3, step=step)
 
 
 def weights(engines: Mapping[str, Engine[Any]]) -> dict[str, Tensor]:
@@ -112,10 +128,9 @@ def gradient_measure(ours: Outcome, theirs: Outcome, precision: str) -> tuple[Me
 def precision_of(engines: Mapping[str, Engine[Any]]) -> str:
     """`bfloat16` where products or weights have its digits or fewer than float32's, else `float32`."""
     for engine in engines.values():
-        told = str(getattr(engine.settings, "dtype", ""))
-        if told in ("bfloat16", "float16") or any(
-            t.dtype in (torch.bfloat16, torch.float16) for _, t in engine.weights()
-        ):
+        of_weights = {tensor.dtype for _, tensor in engine.weights()}
+        of_products = getattr(engine.settings, "dtype", "")
+        if of_products in ("bfloat16", "float16") or of_weights & {torch.bfloat16, torch.float16}:
             return "bfloat16"
     return "float32"
 

@@ -7,7 +7,7 @@ logits in float32. What is compared with it owes nothing to `core.packed.logprob
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,11 +16,10 @@ from torch import Tensor
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import Engine, StepReport
 from aftertrain.core.ground.quiet import quiet
-from aftertrain.core.learning.step import train_step
 from aftertrain.core.learning.trial import Trial
 from aftertrain.core.loss import Score
 from aftertrain.core.ranks import ALONE
-from aftertrain.invariants.outcome import Outcome
+from aftertrain.invariants.outcome import Outcome, step_all
 
 
 class PlainModel:
@@ -57,9 +56,9 @@ class PlainModel:
         samples, wanted = torch.split(batch.token_ids, list(batch.lengths)), set(wants)
         with torch.set_grad_enabled(grad):
             parts = [self._scores(ids, temperature, wanted, grad=grad) for ids in samples]
-        kept = torch.ones_like(batch.loss_mask) if self.scalar else batch.scored_mask()
-        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return TokenScores(**{name: torch.where(kept, value, 0.0) for name, value in whole.items()})
+        scored = torch.ones_like(batch.loss_mask) if self.scalar else batch.scored_mask()
+        names = parts[0]
+        return TokenScores(**{n: torch.where(scored, torch.cat([part[n] for part in parts]), 0.0) for n in names})
 
     def backward(self, numerator: Tensor, denominator: float) -> None:
         """As `Engine.backward`."""
@@ -81,9 +80,9 @@ class PlainModel:
         known = self._known.get(key, {})
         if not grad and known.keys() >= wants:
             return {name: known[name] for name in wants}
-        made = self._alone(ids, temperature, wants)
-        self._known[key] = {name: score.detach() for name, score in made.items()}
-        return made
+        scores = self._alone(ids, temperature, wants)
+        self._known[key] = {name: score.detach() for name, score in scores.items()}
+        return scores
 
     def _alone(self, ids: Tensor, temperature: float, wants: set[Score]) -> dict[str, Tensor]:
         """Scores `[n]` of one sample, the first token's 0."""
@@ -93,32 +92,24 @@ class PlainModel:
             return {"values": self.model.score(hidden).squeeze(-1).float()}
         logits = self.model(**inputs).logits[0, :-1].float() / temperature
         logp = logits.log_softmax(-1)
-        made = {
+        scores = {
             "logprobs": lambda: logp.gather(1, ids[1:].unsqueeze(1)).squeeze(1),
             "entropy": lambda: -(logp.exp() * logp).sum(-1),
             "log_sum_p2": lambda: (2 * logp).logsumexp(-1),
             "hits": lambda: (logits.argmax(-1) == ids[1:]).float().detach(),
         }
-        return {name: torch.nn.functional.pad(made[name](), (1, 0)) for name in wants}
+        return {name: torch.nn.functional.pad(scores[name](), (1, 0)) for name in wants}
 
 
 def plain_models(trial: Trial, engines: Mapping[str, Engine[Any]]) -> dict[str, PlainModel]:
     """The plain form of each engine's model, with its weights."""
-    made = {}
-    for term, engine in engines.items():
-        own = {name: tensor.detach().clone() for name, tensor in engine.weights()}
-        made[term] = PlainModel(trial.models[term], term == "value", own)
-    return made
+    weights = {term: {name: tensor.detach().clone() for name, tensor in e.weights()} for term, e in engines.items()}
+    return {term: PlainModel(trial.models[term], term == "value", own) for term, own in weights.items()}
 
 
-def plain_outcome(trial: Trial, batches: Iterable[PackedBatch], models: Mapping[str, PlainModel]) -> Outcome:
+def plain_outcome(trial: Trial, batches: Sequence[PackedBatch], models: Mapping[str, PlainModel]) -> Outcome:
     """As `outcome.outcome`, by plain models."""
-    from aftertrain.invariants.outcome import HALF
-
     engines: Any = models
-    rates = dict.fromkeys(models, 0.0)
-    done = train_step(
-        engines, trial.make_loss(), list(batches), rates, step=1, temperature=trial.temperature, progress=HALF
-    )
+    result = step_all(trial, engines, batches, 0.0)
     gradients = {f"{term}: {name}": g for term, model in models.items() for name, g in model.gradients.items()}
-    return Outcome(done.losses, done.metrics, gradients)
+    return Outcome(result.losses, result.metrics, gradients)

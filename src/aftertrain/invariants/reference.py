@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable
 
-from aftertrain.invariants.bench import REFERENCE, Bench
+import torch
+
+from aftertrain.core.packed.packing import Atom
+from aftertrain.invariants.bench import REFERENCE, Bench, Scores
 from aftertrain.invariants.finding import EXACT, TOLERANCES, Finding, Measure, NotChecked
-from aftertrain.invariants.scores import score_measure
+from aftertrain.invariants.scores import largest_difference, score_measure
 
 
 def check_reference(bench: Bench) -> Finding:
@@ -15,30 +17,23 @@ def check_reference(bench: Bench) -> Finding:
     trial = bench.trial
     if trial.reference is None:
         raise NotChecked("the loss needs no reference")
-    made = _column(bench)
-    read = [
-        {REFERENCE: torch.tensor(segment.columns[REFERENCE])}
-        for atom in trial.reference(bench.folder, trial.ranks)
-        for segment in atom
-    ]
-    cached = [{"logprobs": each[REFERENCE]} for each in made]
-    reference = trial.engines(None)
-    live = bench.scores(bench.packed, wants=("logprobs",), engines=reference)
+    cached = _scores(bench.referenced)
+    read = _scores(trial.reference(bench.folder, trial.ranks))
+    live = bench.scores(bench.packed, wants=("logprobs",), engines=trial.engines(None))
     policy = bench.scores(bench.packed, wants=("logprobs",))
-    own = TOLERANCES[bench.precision]["scores"]
-    again = max(float((a[REFERENCE] - b[REFERENCE]).abs().max()) for a, b in zip(made, read, strict=True))
+    tolerance = TOLERANCES[bench.precision]["scores"]
     tokens = sum(len(segment.token_ids) for segment in bench.flat)
     return Finding(
         "reference",
         f"cached log-probs of {tokens:,} tokens against a reference model scored now, the untrained policy, and (bits) "
         "what is read back",
         (
-            Measure("live", score_measure(cached, live, bench.precision).deviation, own),
-            Measure("policy at the start", score_measure(cached, policy, bench.precision).deviation, own),
-            Measure("read back", again, EXACT),
+            Measure("live", score_measure(cached, live, bench.precision).deviation, tolerance),
+            Measure("policy at the start", score_measure(cached, policy, bench.precision).deviation, tolerance),
+            Measure("read back", largest_difference(cached, read), EXACT),
         ),
     )
 
 
-def _column(bench: Bench) -> list[dict[str, Tensor]]:
-    return [{REFERENCE: torch.tensor(segment.columns[REFERENCE])} for atom in bench.referenced for segment in atom]
+def _scores(atoms: Iterable[Atom]) -> Scores:
+    return [{"logprobs": torch.tensor(segment.columns[REFERENCE])} for atom in atoms for segment in atom]

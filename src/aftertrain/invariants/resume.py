@@ -47,24 +47,23 @@ def check_resume(bench: Bench) -> Finding:
     trial = bench.trial
     if trial.rehearsal is None:
         raise NotChecked(trial.untried.get("resume", "the stage cannot be run by itself"))
-    through, told = _rehearse(trial, bench.folder / "through", (END,))
-    resumed, retold = _rehearse(trial, bench.folder / "resumed", (STOP, END))
+    through, metrics = _rehearse(trial, bench.folder / "through", (END,))
+    resumed, metrics_again = _rehearse(trial, bench.folder / "resumed", (STOP, END))
     names, apart = _differing(through, resumed)
-    steps = [step for step in told if step > STOP]
-    metrics = [
+    others = [
         f"{name} of step {step}"
-        for step in steps
-        for name in told[step]
-        if repr(told[step][name]) != repr(retold.get(step, {}).get(name))
+        for step, values in metrics.items()
+        for name, value in values.items()
+        if step > STOP and repr(value) != repr(metrics_again.get(step, {}).get(name))
     ]
     size = sum(path.stat().st_size for path in through.iterdir())
     notes = [f"{', '.join(names[:3])} by up to {apart:.3g}"] if names else []
-    notes += [f"{', '.join(metrics[:3])}"] if metrics else []
+    notes += [", ".join(others[:3])] if others else []
     return Finding(
         "resume",
         f"checkpoint of step {END} ({size:,} bytes) and metrics of steps {STOP + 1} to {END}, run through and stopped "
         f"after step {STOP} (bits)",
-        (Measure("tensors that differ", len(names), EXACT), Measure("metrics that differ", len(metrics), EXACT)),
+        (Measure("tensors that differ", len(names), EXACT), Measure("metrics that differ", len(others), EXACT)),
         f"differ: {'; '.join(notes)}" if notes else "",
     )
 
@@ -72,7 +71,7 @@ def check_resume(bench: Bench) -> Finding:
 def _rehearse(trial: Trial, folder: Path, stops: tuple[int, ...]) -> tuple[Path, Mapping[int, Mapping[str, Any]]]:
     """The last checkpoint, and metrics by step, of a stage started as often as there are stops."""
     assert trial.rehearsal is not None
-    told: dict[int, dict[str, Any]] = {}
+    metrics: dict[int, dict[str, Any]] = {}
     folder.mkdir(parents=True)
     inputs = {"model": Artifact("model", next(iter(trial.models.values())), BASE, digest="")}
     for stop in stops:
@@ -91,13 +90,13 @@ def _rehearse(trial: Trial, folder: Path, stops: tuple[int, ...]) -> tuple[Path,
         try:
             trial.rehearsal().run(context)
         except Interrupted:
-            told |= diary.metrics
+            metrics |= diary.metrics
             continue
         raise RunError(f"the stage was asked to stop after step {stop} and did not")
     latest = Checkpoints(folder / "checkpoints").latest()
     if latest is None or latest[0] != END:
         raise RunError(f"the stage was stopped after step {END}; its last checkpoint is of step {latest and latest[0]}")
-    return latest[1], told
+    return latest[1], metrics
 
 
 def _differing(through: Path, resumed: Path) -> tuple[list[str], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aftertrain.core.ground.wording import counted
 from aftertrain.invariants.bench import Bench, Scores
 from aftertrain.invariants.finding import TOLERANCES, Finding, Measure, NotChecked
 from aftertrain.invariants.outcome import PROBE, gradient_measure, loss_measure, outcome
@@ -17,11 +18,10 @@ def check_packed(bench: Bench) -> Finding:
     """Each sample in a forward of its own has the scores that it has packed."""
     alone = bench.scores([[i] for i in range(len(bench.flat))])
     measure = score_measure(bench.together, alone, bench.precision)
-    n, tokens = len(bench.flat), sum(len(segment.token_ids) for segment in bench.flat)
-    micro = len(bench.packed)
-    compared = (
-        f"{_names(bench)} of {tokens:,} tokens: {n} samples in {micro} micro-batch{'es' * (micro > 1)}, and alone"
-    )
+    tokens = counted(sum(len(segment.token_ids) for segment in bench.flat), "token")
+    samples = counted(len(bench.flat), "sample")
+    micro = counted(len(bench.packed), "micro-batch", "micro-batches")
+    compared = f"{_names(bench)} of {tokens}: {samples} in {micro}, and alone"
     return Finding("packed", compared, (measure,), _worst(bench, bench.together, alone, measure))
 
 
@@ -73,6 +73,13 @@ def _pairs(places: Sequence[list[int]]) -> list[Sequence[list[int]]]:
 def score_measure(ours: Scores, theirs: Scores, precision: str) -> Measure:
     """Largest difference of a score of one token, relative to the largest score (or to 1 where all are smaller)."""
     return Measure("scores", max(_differences(ours, theirs)), TOLERANCES[precision]["scores"])
+
+
+def largest_difference(ours: Scores, theirs: Scores) -> float:
+    """Of a score of one token, 0 only where all bits are equal."""
+    return max(
+        float((a[name] - b[name]).abs().max()) for a, b in zip(ours, theirs, strict=True) for name in a if len(a[name])
+    )
 
 
 def _differences(ours: Scores, theirs: Scores) -> list[float]:

@@ -31,12 +31,12 @@ def write_share(bench: Bench) -> None:
     ranks = bench.trial.ranks
     for name, rows in _steps(bench).items():
         batches = pack_share([bench.atoms[i] for i in rows], bench.trial.budget, rank=ranks.rank, ranks=ranks.size)
-        done = outcome(bench.trial, batches)
+        step = outcome(bench.trial, batches)
         if ranks.first:
             folder = bench.folder / name
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(dict(done.gradients), folder / GRADIENT)
-            figures = {"losses": dict(done.losses), "metrics": dict(done.metrics)}
+            save_file(dict(step.gradients), folder / GRADIENT)
+            figures = {"losses": dict(step.losses), "metrics": dict(step.metrics)}
             (folder / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
 
@@ -63,8 +63,7 @@ def check_ranks(bench: Bench, together: Together | None) -> Finding:
         shared = _read(folder / name)
         measures, where = step_measures(shared, alone, bench.precision)
         for measure in measures:
-            kept = worst.setdefault(measure.name, measure)
-            if not measure.deviation <= kept.deviation:
+            if not measure.deviation <= worst.setdefault(measure.name, measure).deviation:
                 worst[measure.name] = measure
         if where:
             note = f"with {name}: {where}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.packed.packing import collate
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import Finding, Measure, NotChecked
@@ -14,14 +15,14 @@ def check_accumulation(bench: Bench) -> Finding:
     """Packed as full as the budget allows, and one row in each micro-batch."""
     if len(bench.atoms) < 2:
         raise NotChecked("there is only one row")
-    few, whole = bench.batches, bench.base
+    few, packed = bench.batches, bench.base
     if len(few) == len(bench.atoms):
-        few = [collate([*one, *other]) for one, other in zip(bench.atoms[::2], bench.atoms[1::2], strict=False)]
+        few = [collate([*first, *second]) for first, second in zip(bench.atoms[::2], bench.atoms[1::2], strict=False)]
         few += [collate(bench.atoms[-1])] * (len(bench.atoms) % 2)
-        whole = outcome(bench.trial, few)
+        packed = outcome(bench.trial, few)
     n = len(bench.atoms)
     cut = f"{len(few)} × {n / len(few):.2g}"
-    return _finding(bench, "accumulation", f"{cut} against {n} × 1", whole, bench.single)
+    return _finding(bench, "accumulation", f"{cut} against {n} × 1", packed, bench.single)
 
 
 def check_order(bench: Bench) -> Finding:
@@ -45,8 +46,8 @@ def check_filler(bench: Bench) -> Finding:
 
 def _finding(bench: Bench, invariant: str, compared: str, ours: Outcome, theirs: Outcome) -> Finding:
     measures, note = step_measures(ours, theirs, bench.precision)
-    told = f"loss, metrics and gradient of {bench.n_targets:,} target tokens: {compared}"
-    return Finding(invariant, told, measures, note)
+    targets = counted(sum(int(batch.targets.sum()) for batch in bench.batches), "target token")
+    return Finding(invariant, f"loss, metrics and gradient of {targets}: {compared}", measures, note)
 
 
 def step_measures(ours: Outcome, theirs: Outcome, precision: str) -> tuple[tuple[Measure, ...], str]:

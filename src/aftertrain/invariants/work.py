@@ -29,8 +29,7 @@ def lightened(trial: Trial) -> Trial:
     """
     if trial.only is None:
         return trial
-    kept = choose([sum(len(segment.token_ids) for segment in atom) for atom in trial.atoms], affordable(trial))
-    return trial.only(kept)
+    return trial.only(choose([sum(len(s.token_ids) for s in atom) for atom in trial.atoms], affordable(trial)))
 
 
 def affordable(trial: Trial) -> float:
@@ -63,13 +62,13 @@ def choose(sizes: Sequence[int], tokens: float) -> list[int]:
     if sum(sizes[:ROWS]) <= tokens:
         return list(range(len(sizes[:ROWS])))
     by_size = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))
-    kept = by_size[: LEAST - 1]
-    used = sum(sizes[i] for i in kept)
+    chosen = by_size[: LEAST - 1]
+    used = sum(sizes[i] for i in chosen)
     for place in by_size[LEAST - 1 : ROWS - 1]:
         if used + sizes[place] > tokens / 2:
             break
-        kept.append(place)
+        chosen.append(place)
         used += sizes[place]
-    rest = by_size[len(kept) :]
+    rest = by_size[len(chosen) :]
     fitting = [i for i in rest if used + sizes[i] <= tokens]
-    return sorted(kept + (fitting[-1:] or rest[:1]))
+    return sorted(chosen + (fitting[-1:] or rest[:1]))
