@@ -6,34 +6,22 @@ import shlex
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from aftertrain.core import events
 from aftertrain.core.events.lines import event_of
 from aftertrain.core.observer import Observer
 from aftertrain.core.records import Artifact
 from aftertrain.plugins.observers import wording
+from aftertrain.plugins.observers.plain import PlainView
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.settings import ConsoleSettings
 
+if TYPE_CHECKING:
+    from aftertrain.plugins.observers.live import LiveView
+
 RECENT = 10
 """Steps whose mean is shown when a stage is done."""
-
-
-class View(Protocol):
-    """How progress is drawn."""
-
-    def line(self, text: str, style: str = "") -> None:
-        """Write a line that stays."""
-
-    def progress(self, stage: str, progress: Progress, text: str) -> None:
-        """Show how far a stage is."""
-
-    def finish(self, stage: str) -> None:
-        """The stage is over."""
-
-    def close(self) -> None:
-        """The run is over."""
 
 
 class Console(Observer[ConsoleSettings]):
@@ -53,10 +41,8 @@ class Console(Observer[ConsoleSettings]):
         if style == "live" or (style == "auto" and sys.stdout.isatty()):
             from aftertrain.plugins.observers.live import LiveView
 
-            self.view: View = LiveView()
+            self.view: LiveView | PlainView = LiveView()
         else:
-            from aftertrain.plugins.observers.plain import PlainView
-
             self.view = PlainView(self.settings.every_seconds)
 
     def on_event(self, entry: events.Entry) -> None:  # noqa: PLR0912, PLR0915  a case for each event
@@ -105,7 +91,7 @@ class Console(Observer[ConsoleSettings]):
             case events.StageDone(artifact=artifact, timing=timing):
                 self.view.finish(stage)
                 self._left(stage, artifact)
-                last = wording.closing(tuple(self.recent.get(stage, ())))
+                last = wording.closing(self.recent.get(stage, ()))
                 line(f"{stage}: done{_took(timing)}" + (f"  {last}" if last else ""), "green")
             case events.RunDone(timing=timing):
                 line(f"all stages are done{_took(timing)}", "bold green")
@@ -126,9 +112,9 @@ class Console(Observer[ConsoleSettings]):
         if artifact is None:
             return
         if artifact.type == "scores":
-            scores = event_of(events.Scores, artifact.details)
-            if isinstance(scores, events.Scores):
-                self.scores.setdefault(stage, scores.scores)
+            event = event_of(events.Scores, artifact.details)
+            if isinstance(event, events.Scores):
+                self.scores.setdefault(stage, event.scores)
         elif artifact.type != "data":
             self.models[stage] = artifact.path
 

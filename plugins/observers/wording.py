@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.core.run.ledger import worded
 from aftertrain.core.statistics import direction
@@ -57,7 +58,7 @@ def metrics(event: Metrics) -> str:
     return "  ".join([*words, *([f"{figure(speed)} tokens/s"] if speed is not None else [])])
 
 
-def closing(steps: Sequence[Metrics]) -> str:
+def closing(steps: Collection[Metrics]) -> str:
     """The same figures over the last steps: one step, often a short one, says little of how a stage ended.
 
     >>> steps = {"loss": 1.0, "accuracy": 0.5}, {"loss": 2.0}, {"loss": 3.0, "accuracy": 1.0}
@@ -80,9 +81,10 @@ def saved(event: Saved) -> str:
     >>> saved(Saved("model", names=3, tensors=2, rows=2, tokens=11, difference=2e-7))
     'saved model checked: 3 names, bits of 2 tensors, 2 rows scored by plain transformers (2e-07 apart)'
     """
-    words = f"saved {event.kind} checked: {event.names:,} names, bits of {event.tensors:,} tensors"
+    names, tensors, rows = counted(event.names, "name"), counted(event.tensors, "tensor"), counted(event.rows, "row")
+    words = f"saved {event.kind} checked: {names}, bits of {tensors}"
     if event.rows and event.difference is not None:
-        return f"{words}, {event.rows} rows scored by plain transformers ({figure(event.difference)} apart)"
+        return f"{words}, {rows} scored by plain transformers ({figure(event.difference)} apart)"
     return f"{words}; not scored: {event.left_out}"
 
 

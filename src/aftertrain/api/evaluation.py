@@ -15,6 +15,8 @@ from aftertrain.api.report import RUNS
 from aftertrain.core.errors import Issue, RecipeError
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from aftertrain.core.records import Verdict, VerificationCase
     from aftertrain.core.run.job import RunResult
     from aftertrain.core.verification import PoolSettings
@@ -179,12 +181,9 @@ def build_verifier(name: str, settings: Mapping[str, Any] | Iterable[str] = ()) 
     except PydanticCustomError as error:
         raise RecipeError([Issue(where, "", error.message())]) from error
     except ValidationError as error:
-        entries = error.errors(include_url=False)
-        raise RecipeError(
-            [Issue(where, ".".join(map(str, entry["loc"])), entry["msg"]) for entry in entries]
-        ) from error
-    built: Verifier[Any] = ComponentBuilder(registry, Path.cwd()).build(use)
-    return built
+        raise _refused(where, error) from error
+    verifier: Verifier[Any] = ComponentBuilder(registry, Path.cwd()).build(use)
+    return verifier
 
 
 def _pool_settings(pool: PoolSettings | Mapping[str, Any] | None) -> PoolSettings | None:
@@ -201,10 +200,12 @@ def _pool_settings(pool: PoolSettings | Mapping[str, Any] | None) -> PoolSetting
     try:
         return PoolSettings(**pool)
     except ValidationError as error:
-        entries = error.errors(include_url=False)
-        raise RecipeError(
-            [Issue("pool", ".".join(map(str, entry["loc"])), entry["msg"]) for entry in entries]
-        ) from error
+        raise _refused("pool", error) from error
+
+
+def _refused(where: str, error: ValidationError) -> RecipeError:
+    entries = error.errors(include_url=False)
+    return RecipeError([Issue(where, ".".join(map(str, entry["loc"])), entry["msg"]) for entry in entries])
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:

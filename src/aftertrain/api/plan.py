@@ -67,11 +67,16 @@ class PlanReport:
     stages: tuple[StagePlan, ...]
 
     @property
+    def failed(self) -> list[tuple[str, PlanItem]]:
+        """Every check that would keep the run from starting, with the place in the recipe that it is about."""
+        items = [("model", item) for item in self.model]
+        items += [(f"stages.{stage.name}", item) for stage in self.stages for item in stage.items]
+        return [(where, item) for where, item in items if item.status == "error"]
+
+    @property
     def errors(self) -> tuple[str, ...]:
-        """Every check that would keep the run from starting, as `where: label: finding`."""
-        found = [("model", item) for item in self.model]
-        found += [(f"stages.{stage.name}", item) for stage in self.stages for item in stage.items]
-        return tuple(f"{where}: {item.label}: {item.value}" for where, item in found if item.status == "error")
+        """The same as `where: label: finding`."""
+        return tuple(f"{where}: {item.label}: {item.value}" for where, item in self.failed)
 
 
 def plan_job(job: Job, told: Callable[[str, str], None] = lambda stage, words: None) -> PlanReport:

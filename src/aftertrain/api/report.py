@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any
 
 from aftertrain.core.errors import RunError, nearest
 
-if TYPE_CHECKING:
-    from aftertrain.core.settings import Use
-
 RUNS = "runs"
-
-
-class _Writer(Protocol):
-    """What the observer `html` offers beside watching a run."""
-
-    def write(self, run_folder: Path, out: Path) -> Path: ...
 
 
 def report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -37,9 +28,9 @@ def report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
 
     folder = find_run(run)
     registry = installed()
-    use: Use[Any] = SettingsResolver(registry).resolve("observer", {"use": "html"})
-    writer = cast("_Writer", ComponentBuilder(registry).build(use))
-    return writer.write(folder, folder / "report.html" if out is None else Path(out))
+    html: Any = ComponentBuilder(registry).build(SettingsResolver(registry).resolve("observer", {"use": "html"}))
+    written: Path = html.write(folder, folder / "report.html" if out is None else Path(out))
+    return written
 
 
 def find_run(run: str | os.PathLike[str]) -> Path:
@@ -48,12 +39,9 @@ def find_run(run: str | os.PathLike[str]) -> Path:
     Raises:
         RunError: it is neither; names the runs there are and the nearest one.
     """
-    given = Path(run)
-    if given.is_dir():
-        return given
-    named = Path(RUNS) / given
-    if named.is_dir():
-        return named
+    for folder in (Path(run), Path(RUNS) / run):
+        if folder.is_dir():
+            return folder
     there = sorted(path.name for path in Path(RUNS).glob("*") if path.is_dir())
     guess = nearest(str(run), there)
     hint = f" Did you mean {guess!r}?" if guess else ""

@@ -79,6 +79,7 @@ def make_job(
     """A recipe with all that runs or plans it: its components' builder, its observers, its folder."""
     from aftertrain.core.run.job import Job
     from aftertrain.registry.provenance import provenance
+    from aftertrain.registry.resolve import SettingsResolver
 
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load(recipe, overrides)
     if loaded is recipe and overrides:
@@ -87,7 +88,8 @@ def make_job(
     observers = [builder.build(use) for use in loaded.recipe.observers]
     there = {row.name for row in loaded.registry.rows("observer")}
     if console and "console" in there and not any(use.name == "console" for use in loaded.recipe.observers):
-        observers.insert(0, builder.build(_console(loaded)))
+        use = SettingsResolver(loaded.registry, loaded.folder).resolve("observer", {"use": "console"})
+        observers.insert(0, builder.build(use))
     return Job(
         recipe=loaded.recipe,
         builder=builder,
@@ -106,9 +108,3 @@ def make_job(
 def _say_stopping() -> None:
     """Answer the first Ctrl-C. Unbuffered: a signal handler may have interrupted a write to the buffered stream."""
     os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
-
-
-def _console(loaded: LoadedRecipe) -> Any:
-    from aftertrain.registry.resolve import SettingsResolver
-
-    return SettingsResolver(loaded.registry, loaded.folder).resolve("observer", {"use": "console"})

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import textwrap
+from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,16 +52,14 @@ def check_invariants(
     )
     broken = [f"{tried.stage}: {finding.invariant}" for tried in checked for finding in tried.broken]
     if out is not None:
-        plain = {
-            "recipe": recipe,
-            "overrides": list(overrides),
-            "stages": [tried.dump() for tried in checked],
-        }
+        plain = {"recipe": recipe, "overrides": list(overrides), "stages": [tried.dump() for tried in checked]}
         out.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    counts = {state: sum(f.state == state for tried in checked for f in tried.findings) for state in COLOURS}
-    took = sum(finding.seconds for tried in checked for finding in tried.findings)
-    told = f"{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked"
-    click.echo(f"\n{told} in {took:.0f} s")
+    findings = [finding for tried in checked for finding in tried.findings]
+    counts = Counter(finding.state for finding in findings)
+    seconds = sum(finding.seconds for finding in findings)
+    click.echo(
+        f"\n{counts['holds']} hold, {counts['broken']} broken, {counts['not checked']} not checked in {seconds:.0f} s"
+    )
     if broken:
         click.secho(f"BROKEN: {', '.join(broken)}", fg="red", bold=True)
         click.get_current_context().exit(1)
@@ -81,21 +81,22 @@ def show_finding(stage: str, about: str, finding: Finding | None) -> None:
         click.secho("  ".join(f"{word:<{width}}" for word, width in zip(HEADER, (*WIDTHS, 0), strict=True)), dim=True)
         return
     state = "BROKEN" if finding.state == "broken" else finding.state
-    measures = finding.measures or (None,)
-    text = [line for part in (finding.compared, finding.note) if part for line in textwrap.wrap(part, 70)]
-    lines = [
-        (f"{m.name} {figure(m.deviation)}", "bits" if m.tolerance == 0 else f"{m.name} {m.tolerance:.0e}")
-        if m
-        else ("", "")
-        for m in measures
-    ]
-    for number in range(max(len(lines), len(text))):
-        deviation, tolerance = lines[number] if number < len(lines) else ("", "")
-        first, mark, took = (finding.invariant, state, f"{finding.seconds:.1f} s") if number == 0 else ("", "", "")
-        shown = text[number] if number < len(text) else ""
-        click.echo(f"{first:<{WIDTHS[0]}}  ", nl=False)
+    columns = (
+        [(finding.invariant, state, f"{finding.seconds:.1f} s")],
+        [
+            (f"{m.name} {figure(m.deviation)}", "bits" if m.tolerance == 0 else f"{m.name} {m.tolerance:.0e}")
+            for m in finding.measures
+        ],
+        [line for part in (finding.compared, finding.note) for line in textwrap.wrap(part, 70)],
+    )
+    for state_of, measure, text in zip_longest(*columns):
+        invariant, mark, seconds = state_of or ("", "", "")
+        deviation, tolerance = measure or ("", "")
+        click.echo(f"{invariant:<{WIDTHS[0]}}  ", nl=False)
         click.secho(f"{mark:<{WIDTHS[1]}}", fg=COLOURS[finding.state], nl=False)
-        click.echo(f"  {took:>{WIDTHS[2]}}  {deviation:<{WIDTHS[3]}}  {tolerance:<{WIDTHS[4]}}  {shown}".rstrip())
+        click.echo(
+            f"  {seconds:>{WIDTHS[2]}}  {deviation:<{WIDTHS[3]}}  {tolerance:<{WIDTHS[4]}}  {text or ''}".rstrip()
+        )
 
 
 def figure(value: float) -> str:
@@ -104,9 +105,4 @@ def figure(value: float) -> str:
     >>> figure(0.0), figure(3.0), figure(1.234e-7)
     ('0', '3', '1.2e-07')
     """
-    return f"{value:.0f}" if value == int_or_nan(value) else f"{value:.1e}"
-
-
-def int_or_nan(value: float) -> float:
-    """`value` without its fraction; NaN and infinity as NaN, which equals nothing."""
-    return float(int(value)) if abs(value) < 1e15 else float("nan")
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.1e}"

@@ -13,12 +13,8 @@ from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
 
     from aftertrain.registry.tables import Row
-
-REQUIRED = object()
-"""In place of a default, of a setting that has none."""
 
 
 @click.command(
@@ -87,16 +83,19 @@ def _fields(model: type[BaseModel], indent: str, chosen: BaseModel | None = None
     Args:
         chosen: the defaults where the setting around these has its own; those of the class else.
     """
+    from pydantic_core import PydanticUndefined
+
     from aftertrain.registry.describe import nested
 
     rows = []
     for name, field in model.model_fields.items():
         inner = nested(field.annotation)
-        given = getattr(chosen, name) if chosen is not None else _value(field)
-        default = "required" if given is REQUIRED else _shown(given)
-        rows.append((indent + (field.alias or name), _type(field.annotation), default, field.description or ""))
+        default = field.get_default(call_default_factory=True, validated_data={})
+        value = default if chosen is None else getattr(chosen, name)
+        shown = "required" if value is PydanticUndefined else _shown(value)
+        rows.append((indent + (field.alias or name), _type(field.annotation), shown, field.description or ""))
         if inner is not None:
-            rows += _fields(inner, indent + "  ", given if isinstance(given, inner) else None)
+            rows += _fields(inner, indent + "  ", value if isinstance(value, inner) else None)
     return rows
 
 
@@ -108,12 +107,6 @@ def _type(annotation: Any) -> str:
     if inner is None:
         return describe_type(annotation)
     return " or ".join("mapping" if member is inner else describe_type(member) for member in members(annotation))
-
-
-def _value(field: FieldInfo) -> Any:
-    if field.is_required():
-        return REQUIRED
-    return field.get_default(call_default_factory=True, validated_data={})
 
 
 def _shown(value: Any) -> str:

@@ -46,10 +46,8 @@ def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> No
         identity = f" [{stage.hash[:12]}]" if stage.hash else ""
         echo_safely(f"  {stage.state}{identity}: {'; '.join(stage.why)}" if stage.why else f"  {stage.state}{identity}")
         echo_items(stage.items)
-    if report.errors:
-        failed = ", ".join(
-            _failed("model", report.model) + [f for s in report.stages for f in _failed(f"stages.{s.name}", s.items)]
-        )
+    if report.failed:
+        failed = ", ".join(f"{where}: {item.label}" for where, item in report.failed)
         click.secho(f"\nThis run would not start; see above: {failed}.", fg="red", err=True)
         click.get_current_context().exit(1)
 
@@ -64,10 +62,6 @@ class _Progress:
         if time.monotonic() - self._last >= SECONDS_BETWEEN:
             self._last = time.monotonic()
             click.echo(f"{stage}: {words}", err=True)
-
-
-def _failed(where: str, items: Sequence[PlanItem]) -> list[str]:
-    return [f"{where}: {item.label}" for item in items if item.status == "error"]
 
 
 def echo_items(items: Sequence[PlanItem]) -> None:

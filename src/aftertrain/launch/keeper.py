@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.cores import usable_cores
@@ -87,14 +88,9 @@ class Keeper:
         """Start the rank; returns why that is impossible here, or nothing."""
         pipes = [] if number else [os.pipe(), os.pipe()]
         try:
+            output = None if number else (pipes[0][1], pipes[1][1])
             self._process = Process(
-                number,
-                arguments,
-                environment,
-                Path(log),
-                listener=self._listener,
-                output=None if number else (pipes[0][1], pipes[1][1]),
-                folder=folder,
+                number, arguments, environment, Path(log), listener=self._listener, output=output, folder=folder
             )
         except RunError as error:
             return str(error)
@@ -124,28 +120,18 @@ class Keeper:
             time.sleep(_POLL)
         return News(output)
 
-    def send_signal(self, number: int) -> None:
-        """To the rank."""
+    def request(self, method: Literal["send_signal", "kill", "tell"], *arguments: Any) -> None:
+        """Call the rank's method of that name, if there is a rank."""
         if self._process is not None:
-            self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """The rank."""
-        if self._process is not None:
-            self._process.kill()
-
-    def tell(self, failure: Failure) -> None:
-        """The rank, what became of another."""
-        if self._process is not None:
-            self._process.tell(failure)
+            getattr(self._process, method)(*arguments)
 
     def _output(self) -> tuple[tuple[int, bytes], ...]:
         """What was written and not told yet."""
-        found = []
+        parts = []
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._written.get_nowait())
-        return tuple(found)
+                parts.append(self._written.get_nowait())
+        return tuple(parts)
 
     def _read(self, descriptor: int, reading: int) -> None:
         with os.fdopen(reading, "rb", buffering=0) as file:

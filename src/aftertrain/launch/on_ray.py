@@ -85,7 +85,7 @@ def environments_of(places: Sequence[Place], host: str, port: int) -> list[dict[
     Ray shows each actor its own GPU alone, torch wants those of all ranks of a machine, by local rank.
     """
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    found = []
+    environments = []
     for rank, place in enumerate(places):
         here = [other for other in range(len(places)) if places[other].node == place.node]
         own = rank_environment(rank, len(places), (host, port), here.index(rank), len(here), place.cores)
@@ -93,8 +93,8 @@ def environments_of(places: Sequence[Place], host: str, port: int) -> list[dict[
         if gpus:
             own["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         # Through a pipe Python would keep what rank 0 says until there is a lot of it.
-        found.append({**passed, **own, WHERE: "ray", "PYTHONUNBUFFERED": "1"})
-    return found
+        environments.append({**passed, **own, WHERE: "ray", "PYTHONUNBUFFERED": "1"})
+    return environments
 
 
 class ActorRank(Rank):
@@ -104,7 +104,7 @@ class ActorRank(Rank):
         self.number, self.log = number, log
         self._keeper, self._ray = keeper, ray
         self._ended: News | None = None
-        self._requests: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=work, daemon=True, name=f"rank {number}") for work in (self._ask, self._request)
         ]
@@ -115,13 +115,13 @@ class ActorRank(Rank):
         return None if self._ended is None else self._ended.status
 
     def send_signal(self, number: int) -> None:
-        self._requests.put(("send_signal", (number,)))
+        self._requests.put(("send_signal", number))
 
     def kill(self) -> None:
-        self._requests.put(("kill", ()))
+        self._requests.put(("kill",))
 
     def tell(self, failure: Failure) -> None:
-        self._requests.put(("tell", (failure,)))
+        self._requests.put(("tell", failure))
 
     def failure(self) -> Failure:
         assert self._ended is not None
@@ -153,10 +153,9 @@ class ActorRank(Rank):
 
     def _request(self) -> None:
         while (request := self._requests.get()) is not None:
-            method, arguments = request
             # If the actor is gone, the other thread finds out.
             with contextlib.suppress(self._ray.exceptions.RayError):
-                getattr(self._keeper, method).remote(*arguments)
+                self._keeper.request.remote(*request)
 
     def _lost(self, error: Exception) -> Failure:
         why = " ".join(str(error).split())
@@ -202,7 +201,7 @@ def _answers(address: str, name: str) -> None:
     Raises:
         RunError: nothing is there, something else is, or it does not answer in time.
     """
-    seconds = min(patience(ANSWER), ANSWER)
+    timeout = min(patience(ANSWER), ANSWER)
     cure = (
         f"Is RAY_ADDRESS right, and does the cluster run ('ray status --address {address}')? Unset RAY_ADDRESS for a "
         "cluster of this machine alone"
@@ -210,7 +209,7 @@ def _answers(address: str, name: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=min(seconds, CONNECTING)).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=min(timeout, CONNECTING)).close()
         except (OSError, OverflowError) as error:
             raise RunError(f"{name} does not answer: {getattr(error, 'strerror', None) or error}. {cure}") from error
     probe = f"import ray; ray.init(address={address!r}, log_to_driver=False, logging_level='ERROR'); ray.shutdown()"
@@ -224,7 +223,7 @@ def _answers(address: str, name: str) -> None:
             start_new_session=True,
         )
         try:
-            status = process.wait(seconds)
+            status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             status = None
         finally:
@@ -234,8 +233,8 @@ def _answers(address: str, name: str) -> None:
         if status == 0:
             return
         output.seek(0)
-        said = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
-    why = f"no answer within {seconds:g} s" if status is None else said[-1].strip() if said else f"status {status}"
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    why = f"no answer within {timeout:g} s" if status is None else lines[-1].strip() if lines else f"status {status}"
     raise RunError(f"{name} does not answer: {why}. {cure}")
 
 

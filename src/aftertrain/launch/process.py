@@ -96,10 +96,10 @@ class Process(Rank):
         try:
             with self.log.open("rb") as log:
                 log.seek(self._start)
-                said = log.read().decode(errors="replace").strip().splitlines()[-LAST_WORDS:]
+                lines = log.read().decode(errors="replace").strip().splitlines()[-LAST_WORDS:]
         except OSError as error:
-            said = [f"({self.log}: cannot be read: {error.strerror})"]
-        return Failure(self.number, how, "\n".join(said), str(self.log))
+            lines = [f"({self.log}: cannot be read: {error.strerror})"]
+        return Failure(self.number, how, "\n".join(lines), str(self.log))
 
     def close(self) -> None:
         """Kill it if it still runs, and wait for its end."""

@@ -42,9 +42,9 @@ class Rank(ABC):
     def failure(self) -> Failure:
         """What became of it, once it has ended."""
 
-    def wait(self, seconds: float) -> int | None:
-        """Exit status, as `poll` has it, as soon as there is one; None when the time is up."""
-        deadline = time.monotonic() + seconds
+    def wait(self, timeout: float) -> int | None:
+        """Exit status, as `poll` has it, as soon as there is one; None after so many seconds."""
+        deadline = time.monotonic() + timeout
         while (status := self.poll()) is None and time.monotonic() < deadline:
             time.sleep(_POLL)
         return status

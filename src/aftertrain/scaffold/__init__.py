@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -18,16 +17,8 @@ _SECTION = re.compile(r"^#--- (\w+)\n", re.MULTILINE)
 _IMPORT = re.compile(r"^from (\S+) import (.+)\n", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Template:
-    """One kind's part of a plugin: the text of each section by name."""
-
-    kind: str
-    sections: dict[str, str]
-
-    def facts(self) -> dict[str, str]:
-        """`name`, `class`, `summary` of the component."""
-        return dict(line.split(": ", 1) for line in self.sections["facts"].splitlines() if line)
+Sections = Mapping[str, str]
+"""One kind's part of a plugin: the text of each section by name."""
 
 
 def write_plugin(name: str, kinds: Sequence[str], parent: Path) -> list[Path]:
@@ -51,7 +42,7 @@ def write_plugin(name: str, kinds: Sequence[str], parent: Path) -> list[Path]:
         raise RunError(f"{folder} is there already; choose another name or remove it")
     written = []
     try:
-        for path, text in _files(name, [_template(kind) for kind in dict.fromkeys(kinds)]).items():
+        for path, text in _files(name, {kind: _sections(kind) for kind in kinds}).items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -61,64 +52,64 @@ def write_plugin(name: str, kinds: Sequence[str], parent: Path) -> list[Path]:
     return written
 
 
-def _files(name: str, templates: Sequence[Template]) -> dict[str, str]:
+def _files(name: str, templates: Mapping[str, Sections]) -> dict[str, str]:
     package = f"aftertrain_{name.replace('-', '_')}"
     words = {"name": name, "package": package, "distribution": f"aftertrain-{name}", "version": version("aftertrain")}
     source = f"src/{package}"
-    found = {
+    files = {
         "pyproject.toml": _read("pyproject.toml.tmpl"),
-        "README.md": "\n".join([_read("README.md.tmpl"), *(template.sections["readme"] for template in templates)]),
-        f"{source}/__init__.py": _register(templates),
-        f"{source}/settings.py": _joined(
-            templates, "settings", "Settings of the components; no torch is imported here."
+        "README.md": "\n".join([_read("README.md.tmpl"), *(sections["readme"] for sections in templates.values())]),
+        f"{source}/__init__.py": _read("register.py.tmpl") + "".join(map(_row, templates, templates.values())),
+        f"{source}/settings.py": _module(
+            "Settings of the components; no torch is imported here.",
+            [sections["settings"] for sections in templates.values()],
         ),
+        f"{source}/examples.py": _examples([sections["examples"] for sections in templates.values()]),
         f"{source}/py.typed": "",
         "tests/test_promises.py": _read("test_promises.py.tmpl"),
     }
-    examples = _joined(templates, "examples", "What the conformance kit tries the components with.")
-    found[f"{source}/examples.py"] = examples
-    for template in templates:
-        found[f"{source}/{template.kind}.py"] = template.sections["component"]
-        found[f"tests/test_{template.kind}.py"] = template.sections["test"]
-    return {path: _filled(text, words) for path, text in found.items()}
+    for kind, sections in templates.items():
+        files[f"{source}/{kind}.py"] = sections["component"]
+        files[f"tests/test_{kind}.py"] = sections["test"]
+    return {path: _filled(text, words) for path, text in files.items()}
 
 
-def _register(templates: Sequence[Template]) -> str:
-    """The registering module."""
-    rows = []
-    for template in templates:
-        facts = template.facts()
-        rows.append(
-            "    registry.add(\n"
-            f'        "{template.kind}",\n'
-            f'        "{{{{name}}}}/{facts["name"]}",\n'
-            f'        "{{{{package}}}}.{template.kind}:{facts["class"]}",\n'
-            f'        "{{{{package}}}}.settings:{facts["class"]}Settings",\n'
-            f'        "{facts["summary"]}",\n'
-            "    )\n"
-        )
-    return _read("register.py.tmpl") + "".join(rows)
+def _row(kind: str, sections: Sections) -> str:
+    """A row of the registering module, from the `name`, `class` and `summary` of the component."""
+    facts = dict(line.split(": ", 1) for line in sections["facts"].splitlines() if line)
+    return (
+        "    registry.add(\n"
+        f'        "{kind}",\n'
+        f'        "{{{{name}}}}/{facts["name"]}",\n'
+        f'        "{{{{package}}}}.{kind}:{facts["class"]}",\n'
+        f'        "{{{{package}}}}.settings:{facts["class"]}Settings",\n'
+        f'        "{facts["summary"]}",\n'
+        "    )\n"
+    )
 
 
-def _joined(templates: Sequence[Template], section: str, title: str) -> str:
-    """One module of the templates' sections, their imports merged."""
+def _examples(texts: Sequence[str]) -> str:
+    """The module of examples: lines that begin with EXAMPLE or CASE are rows of its two mappings."""
+    bodies = [re.sub(r"^(CASE|EXAMPLE) .+\n?", "", text, flags=re.MULTILINE) for text in texts]
+    examples, cases = (
+        [row for text in texts for row in re.findall(rf"^{word} (.+)$", text, re.MULTILINE)]
+        for word in ("EXAMPLE", "CASE")
+    )
+    mappings = [_mapping("EXAMPLES", examples), *([_mapping("CASES", cases)] if cases else [])]
+    return _module("What the conformance kit tries the components with.", [*bodies, *mappings])
+
+
+def _module(title: str, texts: Sequence[str]) -> str:
+    """One module of several texts, their imports merged."""
     imports: dict[str, set[str]] = {}
-    bodies = []
-    for template in templates:
-        text = template.sections[section]
-        for module, names in _IMPORT.findall(text):
-            imports.setdefault(module, set()).update(names.split(", "))
-        bodies.append(_IMPORT.sub("", text).strip())
+    for module, names in (found for text in texts for found in _IMPORT.findall(text)):
+        imports.setdefault(module, set()).update(names.split(", "))
     lines = {module: f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())}
     standard = [line for module, line in lines.items() if module.partition(".")[0] in sys.stdlib_module_names]
     groups = [standard, [line for line in lines.values() if line not in standard]]
-    if section == "examples":
-        cases = [line for body in bodies for line in re.findall(r"^CASE (.+)$", body, re.MULTILINE)]
-        rows = [line for body in bodies for line in re.findall(r"^EXAMPLE (.+)$", body, re.MULTILINE)]
-        bodies = [re.sub(r"^(CASE|EXAMPLE) .+\n?", "", body, flags=re.MULTILINE).strip() for body in bodies]
-        bodies += [_mapping("EXAMPLES", rows), *([_mapping("CASES", cases)] if cases else [])]
     head = [f'"""{title}"""', "from __future__ import annotations", *("\n".join(group) for group in groups if group)]
-    return "\n\n".join(head) + "\n\n\n" + "\n\n\n".join(body for body in bodies if body) + "\n"
+    bodies = filter(None, (_IMPORT.sub("", text).strip() for text in texts))
+    return "\n\n".join(head) + "\n\n\n" + "\n\n\n".join(bodies) + "\n"
 
 
 def _mapping(name: str, rows: Sequence[str]) -> str:
@@ -127,9 +118,9 @@ def _mapping(name: str, rows: Sequence[str]) -> str:
     return "\n".join([f"{name} = {{", *(f"    {row}" for row in rows), "}"])
 
 
-def _template(kind: str) -> Template:
+def _sections(kind: str) -> Sections:
     parts = _SECTION.split(_read(f"{kind}.tmpl"))
-    return Template(kind, dict(zip(parts[1::2], (text.strip("\n") + "\n" for text in parts[2::2]), strict=True)))
+    return dict(zip(parts[1::2], (text.strip("\n") + "\n" for text in parts[2::2]), strict=True))
 
 
 def _read(name: str) -> str:
