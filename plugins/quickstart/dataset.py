@@ -40,26 +40,22 @@ class Quickstart(Dataset[QuickstartSettings]):
         return read_source(Path(world.__file__), world.__name__).digest
 
     def __iter__(self) -> Iterator[Record]:
-        name = f"quickstart-{self.settings.split}"
-        for number, row in enumerate(self._rows()):
-            yield self._record(row, f"{name}-{self.settings.seed}-{number}", name)
-
-    def _rows(self) -> Iterator[Mapping[str, Any]]:
-        seed, rows = self.settings.seed, self.settings.rows
-        if self.settings.split == "sft":
-            return world.sft_examples(seed, rows)
-        if self.settings.split == "preference":
-            return world.preference_pairs(seed, rows, self.settings.noise)
-        return world.rlvr_problems(seed, rows, "train" if self.settings.split == "problems" else "test")
-
-    def _record(self, row: Mapping[str, Any], identity: str, source: str) -> Record:
-        if self.settings.split == "sft":
-            return Conversation(identity, _messages(row["messages"]), source, LICENSE)
-        if self.settings.split == "preference":
-            chosen, rejected = _messages(row["chosen"]), _messages(row["rejected"])
-            return PreferencePair(identity, chosen[:-1], chosen[-1:], rejected[-1:], source, license=LICENSE)
-        check = Check("gsm8k", row["ground_truth"])
-        return Problem(identity, _messages(row["messages"]), (check,), source, LICENSE)
+        split, seed, rows = self.settings.split, self.settings.seed, self.settings.rows
+        source = f"quickstart-{split}"
+        if split == "sft":
+            for number, row in enumerate(world.sft_examples(seed, rows)):
+                yield Conversation(f"{source}-{seed}-{number}", _messages(row["messages"]), source, LICENSE)
+        elif split == "preference":
+            for number, row in enumerate(world.preference_pairs(seed, rows, self.settings.noise)):
+                chosen, rejected = _messages(row["chosen"]), _messages(row["rejected"])
+                ends = chosen[-1:], rejected[-1:]
+                yield PreferencePair(f"{source}-{seed}-{number}", chosen[:-1], *ends, source, license=LICENSE)
+        else:
+            part: world.Split = "train" if split == "problems" else "test"
+            problems: Iterator[Mapping[str, Any]] = world.rlvr_problems(seed, rows, part)
+            for number, problem in enumerate(problems):
+                checks = (Check("gsm8k", problem["ground_truth"]),)
+                yield Problem(f"{source}-{seed}-{number}", _messages(problem["messages"]), checks, source, LICENSE)
 
 
 def _messages(turns: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:

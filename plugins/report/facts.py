@@ -16,6 +16,7 @@ from aftertrain.core.records import Artifact
 from aftertrain.core.run.manifest import Manifest
 from aftertrain.plugins.report.chart import Series
 
+RunStatus = Literal["finished", "failed", "interrupted", "unfinished"]
 Status = Literal["done", "reused", "failed", "interrupted", "unfinished", "not started"]
 Values = dict[str, dict[int, float]]
 
@@ -124,7 +125,7 @@ class Run:
 
     folder: Path
     name: str
-    status: Literal["finished", "failed", "interrupted", "unfinished"]
+    status: RunStatus
     error: str
     manifest: Manifest
     recipe: dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aftertrain.plugins.report.chart import Tick
 from aftertrain.plugins.report.numbers import nice_ticks, number
@@ -17,7 +17,7 @@ class Row:
         label: what was measured.
         detail: a second, smaller line of the label.
         tone: CSS class of its colour.
-        mean, low, high: the estimate and its interval, in axis units.
+        mean, low, high: the estimate and its interval, in axis units; of a forest's rows in per cent of the axis.
         value, interval, n: the same, written.
         verdict: words beside it (`a rise`), may be empty.
         note: more about the interval (flips and p-value), may be empty.
@@ -37,22 +37,12 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A row with its positions in per cent of the axis."""
-
-    row: Row
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Forest:
     """Rows on one axis. `zero` is the position of the line of no difference, None when there is none."""
 
     title: str
     unit: str
-    rows: tuple[Placed, ...]
+    rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
     zero: float | None
 
@@ -70,7 +60,7 @@ def forest(title: str, unit: str, rows: Sequence[Row], *, bounds: tuple[float, f
     def place(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
 
-    placed = tuple(Placed(row, place(row.mean), place(row.low), place(row.high)) for row in rows)
+    placed = tuple(replace(row, mean=place(row.mean), low=place(row.low), high=place(row.high)) for row in rows)
     ticks = tuple(Tick(place(value), number(value)) for value in nice_ticks(low, high, 5))
     return Forest(title, unit, placed, ticks, place(0.0) if zero else None)
 

@@ -18,7 +18,13 @@ from aftertrain.core.errors import RunError
 from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.records import UNJUDGED
 
-GROUPS = ("became right", "became wrong", "wrong before and after", "right before and after")
+GROUPS = {
+    (False, True): "became right",
+    (True, False): "became wrong",
+    (False, False): "wrong before and after",
+    (True, True): "right before and after",
+}
+"""By whether the first and the last model were right, in the order they are shown."""
 _RIGHT = 0.5
 
 
@@ -109,9 +115,10 @@ class Instances:
         if not tables or metric == "":
             return None
         keys = [key for key in tables[0] if all(key in t and metric in t[key].metrics for t in tables)]
-        groups: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS}
+        groups: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS.values()}
         for key in sorted(keys, key=_order):
-            groups[_group([table[key].metrics[metric] for table in tables])].append(key)
+            before, after = (table[key].metrics[metric] > _RIGHT for table in (tables[0], tables[-1]))
+            groups[GROUPS[before, after]].append(key)
         picked = _deal(groups, number)
         problems = tuple(
             SideBySide(
@@ -121,29 +128,22 @@ class Instances:
                 tables[0][key].target,
                 tuple((s, t[key], t[key].metrics[metric] > _RIGHT) for s, t in zip(stages, tables, strict=True)),
             )
-            for group in GROUPS
-            for key in picked[group]
+            for group, picks in picked.items()
+            for key in picks
         )
         return Chosen(problems, {group: len(members) for group, members in groups.items()}, len(keys)) if keys else None
 
 
 def _deal(groups: Mapping[str, Sequence[tuple[str, int]]], number: int) -> dict[str, list[tuple[str, int]]]:
-    best, *others = GROUPS
+    best, *others = groups
     left = {group: list(members) for group, members in groups.items()}
-    picked: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS}
+    picked: dict[str, list[tuple[str, int]]] = {group: [] for group in groups}
     turns = [turn for other in others for turn in (best, other)] if any(groups[other] for other in others) else [best]
     while sum(map(len, picked.values())) < number and any(left.values()):
         for group in turns:
             if left[group] and sum(map(len, picked.values())) < number:
                 picked[group].append(left[group].pop(0))
     return picked
-
-
-def _group(values: Sequence[float]) -> str:
-    before, after = values[0] > _RIGHT, values[-1] > _RIGHT
-    if before == after:
-        return GROUPS[3] if after else GROUPS[2]
-    return GROUPS[0] if after else GROUPS[1]
 
 
 def _order(key: tuple[str, int]) -> str:

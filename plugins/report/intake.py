@@ -12,9 +12,20 @@ from aftertrain.core import events
 from aftertrain.plugins.report.facts import Difference, Parent, Score, Stage, Values
 
 
-def note_event(stage: Stage, entry: events.Entry) -> None:
+def note_event(stage: Stage, entry: events.Entry) -> None:  # noqa: PLR0912  a case for each event
     """Take one event of `stage` into its facts."""
     match entry.event:
+        case events.StageStarted() as started:
+            stage.status, stage.started = "unfinished", entry.time
+            stage.hash, stage.use = started.hash or stage.hash, started.use
+            stage.parents = parents(started.inputs) or stage.parents
+            stage.why = started.why
+        case events.StageReused(hash=hash_, artifact=artifact):
+            stage.status, stage.hash, stage.artifact = "reused", hash_, artifact or stage.artifact
+        case events.StageDone(artifact=artifact, timing=timing):
+            stage.status, stage.artifact = "done", artifact or stage.artifact
+            if stage.started is not None:
+                stage.seconds = timing.seconds if timing else entry.time - stage.started
         case events.Metrics(values=values, timing=timing) if entry.step is not None:
             stage.step = max(stage.step, entry.step)
             _note_values(stage, stage.metrics, entry.step, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from aftertrain.core import events
 from aftertrain.core.errors import RunError
@@ -14,7 +14,7 @@ from aftertrain.core.run.done import DONE, Done
 from aftertrain.core.run.folder import RunFolder
 from aftertrain.core.run.lineage import Recorded
 from aftertrain.core.run.manifest import Manifest
-from aftertrain.plugins.report.facts import Attempt, Run, Stage
+from aftertrain.plugins.report.facts import Attempt, Run, RunStatus, Stage
 from aftertrain.plugins.report.intake import mapping, note_event, note_scores, parents
 
 T = TypeVar("T")
@@ -24,7 +24,6 @@ _HOW = {
     "interrupted": "stopped by the user",
     "unfinished": "no end recorded: killed, or still running",
 }
-RunStatus = Literal["finished", "failed", "interrupted", "unfinished"]
 
 
 def read_run(folder: Path) -> Run:
@@ -81,7 +80,6 @@ def _stages(
     for entry in entries:
         if entry.stage:
             stage = stages.setdefault(entry.stage, Stage(entry.stage))
-            _note_course(stage, entry)
             note_event(stage, entry)
         elif isinstance(entry.event, events.RunFailed):
             stopped = stages.get(entry.event.at)
@@ -97,27 +95,12 @@ def _stages(
     return tuple(sorted(known, key=lambda stage: places.get(stage.name, len(places))))
 
 
-def _note_course(stage: Stage, entry: events.Entry) -> None:
-    match entry.event:
-        case events.StageStarted() as started:
-            stage.status, stage.started = "unfinished", entry.time
-            stage.hash, stage.use = started.hash or stage.hash, started.use
-            stage.parents = parents(started.inputs) or stage.parents
-            stage.why = started.why
-        case events.StageReused(hash=hash_, artifact=artifact):
-            stage.status, stage.hash, stage.artifact = "reused", hash_, artifact or stage.artifact
-        case events.StageDone(artifact=artifact, timing=timing):
-            stage.status, stage.artifact = "done", artifact or stage.artifact
-            if stage.started is not None:
-                stage.seconds = timing.seconds if timing else entry.time - stage.started
-
-
 def _complete(stage: Stage, folder: Path) -> None:
     """Add what the stage's folder knows and the entries did not say."""
     stage.use = stage.use or str(stage.settings.get("use", ""))
     if not stage.parents and stage.settings:
-        given = {"model": stage.settings.get("from", "base"), "critic": stage.settings.get("critic")}
-        stage.parents = parents({role: name for role, name in given.items() if isinstance(name, str)})
+        roles = {"model": stage.settings.get("from", "base"), "critic": stage.settings.get("critic")}
+        stage.parents = parents({role: name for role, name in roles.items() if isinstance(name, str)})
     stage.folder = RunFolder(folder).stage(stage.name, stage.hash)
     lineage = _read(stage.folder / "lineage.json", Recorded)
     stage.data = dict(lineage.data) if lineage else {}
@@ -130,14 +113,14 @@ def _complete(stage: Stage, folder: Path) -> None:
 
 
 def _attempts(entries: Sequence[events.Entry]) -> tuple[Attempt, ...]:
-    result = []
+    attempts = []
     for number in sorted({entry.attempt for entry in entries}):
         own = [entry for entry in entries if entry.attempt == number]
         status, error = _status(own)
         rewinds = tuple((entry.stage, entry.step or 0) for entry in own if isinstance(entry.event, events.Rewind))
         how = _HOW[status] + (f": {error}" if error else "")
-        result.append(Attempt(number, own[0].time, own[-1].time, how, rewinds))
-    return tuple(result)
+        attempts.append(Attempt(number, own[0].time, own[-1].time, how, rewinds))
+    return tuple(attempts)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

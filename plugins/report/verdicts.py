@@ -38,14 +38,12 @@ def outcome_rows(stages: Sequence[Stage], instances: Instances) -> list[OutcomeR
     rows = []
     for stage in stages:
         sampled = {
-            (task, temperature): counts
+            place(task, temperature): counts
             for (task, temperature), counts in instances.outcomes(stage.name).items()
             if not instances.likelihood(stage.name, task)
         }
-        if sampled:
-            rows += [_row(stage.name, place(*key), counts) for key, counts in sampled.items()]
-        else:
-            rows += [_row(stage.name, name, counts) for name, counts in stage.verdicts.items() if counts.total()]
+        by_verifier = sampled or stage.verdicts
+        rows += [_row(stage.name, name, counts) for name, counts in by_verifier.items() if counts.total()]
     return rows
 
 

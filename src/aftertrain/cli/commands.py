@@ -10,52 +10,40 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A row: the word, the section of `--help` it stands in, its one-line help, and `"module:attribute"`."""
+    """A row: the word, the section of `--help` it stands in, its one-line help, and `"module:attribute"` in this room.
+
+    The command `check-plugin` is `check_plugin` of the module `check_plugin` unless its row says otherwise.
+    """
 
     name: str
     group: str
     summary: str
-    path: str
+    path: str = ""
+
+    @property
+    def target(self) -> str:
+        """Where it is, as `"module:attribute"`."""
+        word = self.name.replace("-", "_")
+        return f"aftertrain.cli.{self.path or f'{word}:{word}'}"
 
 
 COMMANDS = {
     command.name: command
     for command in (
-        Command("run", "Recipes", "Run a recipe, or go on where it was stopped.", "aftertrain.cli.run:run"),
-        Command("plan", "Recipes", "Show what a recipe would do: steps, tokens, checks.", "aftertrain.cli.plan:plan"),
-        Command("show", "Recipes", "Show a component, a batch, rows, prompts or samples.", "aftertrain.cli.show:show"),
-        Command(
-            "check-invariants",
-            "Recipes",
-            "Measure what must not move a recipe's training steps.",
-            "aftertrain.cli.check_invariants:check_invariants",
-        ),
-        Command("report", "Runs", "Write a run's report as one HTML file.", "aftertrain.cli.report:report"),
-        Command(
-            "lineage", "Runs", "Tell why each stage of a run is reused or redone.", "aftertrain.cli.lineage:lineage"
-        ),
-        Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks.", "aftertrain.cli.evaluate:evaluate"),
-        Command("verify", "Models", "Judge responses with a verifier.", "aftertrain.cli.verify:verify"),
-        Command("list", "Components", "List installed components.", "aftertrain.cli.components:list_components"),
-        Command(
-            "plugins",
-            "Components",
-            "List plugins with state, version and import time.",
-            "aftertrain.cli.plugins:plugins",
-        ),
-        Command(
-            "doctor", "Components", "Check the installation and show what is broken.", "aftertrain.cli.doctor:doctor"
-        ),
-        Command(
-            "schema", "Components", "Write the JSON Schema of recipes, for editors.", "aftertrain.cli.schema:schema"
-        ),
-        Command("new", "Writing plugins", "Write the beginnings of a plugin package.", "aftertrain.cli.new:new"),
-        Command(
-            "check-plugin",
-            "Writing plugins",
-            "Check a plugin against the contract of its kinds.",
-            "aftertrain.cli.check_plugin:check_plugin",
-        ),
+        Command("run", "Recipes", "Run a recipe, or go on where it was stopped."),
+        Command("plan", "Recipes", "Show what a recipe would do: steps, tokens, checks."),
+        Command("show", "Recipes", "Show a component, a batch, rows, prompts or samples."),
+        Command("check-invariants", "Recipes", "Measure what must not move a recipe's training steps."),
+        Command("report", "Runs", "Write a run's report as one HTML file."),
+        Command("lineage", "Runs", "Tell why each stage of a run is reused or redone."),
+        Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks."),
+        Command("verify", "Models", "Judge responses with a verifier."),
+        Command("list", "Components", "List installed components.", "components:list_components"),
+        Command("plugins", "Components", "List plugins with state, version and import time."),
+        Command("doctor", "Components", "Check the installation and show what is broken."),
+        Command("schema", "Components", "Write the JSON Schema of recipes, for editors."),
+        Command("new", "Writing plugins", "Write the beginnings of a plugin package."),
+        Command("check-plugin", "Writing plugins", "Check a plugin against the contract of its kinds."),
     )
 }
 

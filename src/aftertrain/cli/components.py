@@ -29,9 +29,9 @@ def list_components(kind: str | None) -> None:
     registry = installed()
     rows = registry.rows(kind)
     for name in [kind] if kind else KINDS:
-        mine = [row for row in rows if row.kind == name]
+        origins = {row: "" if row.origin.built_in else f" [{row.origin}]" for row in rows if row.kind == name}
         click.echo(click.style(name, bold=True) + f": {KINDS[name].summary}")
-        echo_table([(f"  {row.name}", row.summary + _from(row)) for row in mine] or [("  none", "")])
+        echo_table([(f"  {row.name}", row.summary + origin) for row, origin in origins.items()] or [("  none", "")])
         click.echo()
     failed = [plugin for plugin in registry.plugins if not plugin.usable and plugin.state != "blocked"]
     for plugin in failed:
@@ -40,10 +40,6 @@ def list_components(kind: str | None) -> None:
         )
     if kind is None:
         click.echo("aftertrain show NAME tells the settings of one; aftertrain list recipe the shipped recipes.")
-
-
-def _from(row: Row) -> str:
-    return "" if row.origin.built_in else f" [{row.origin}]"
 
 
 def _recipes() -> list[tuple[str, str]]:

@@ -28,7 +28,8 @@ def doctor(ctx: click.Context) -> None:
     Exits with 1 when a plugin is broken, incompatible or clashing.
     """
     registry = installed()
-    _section("Environment", [("python", f"{platform.python_version()} ({sys.executable})"), *_libraries()])
+    libraries = [(name, _version(name) or "missing: pip install aftertrain") for name in ("aftertrain", *LIBRARIES)]
+    _section("Environment", [("python", f"{platform.python_version()} ({sys.executable})"), *libraries])
     _section("Machine", [*_machine(), *machine_facts(registry)])
     _section("Extras", _extras())
     if _plugins(registry):
@@ -39,10 +40,6 @@ def _section(title: str, rows: list[tuple[str, str]]) -> None:
     click.echo(click.style(title, bold=True))
     echo_table([(f"  {name}", value) for name, value in rows])
     click.echo()
-
-
-def _libraries() -> list[tuple[str, str]]:
-    return [(name, _version(name) or "missing: pip install aftertrain") for name in ("aftertrain", *LIBRARIES)]
 
 
 def _version(distribution: str) -> str | None:
@@ -81,13 +78,13 @@ def _torch() -> list[tuple[str, str]]:
 
 def _extras() -> list[tuple[str, str]]:
     """Which optional packages are missing, each with the line that installs it."""
-    found: dict[str, list[str]] = {}
+    extras: dict[str, list[str]] = {}
     for requirement in importlib.metadata.requires("aftertrain") or ():
         match = re.match(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([^'\"]+)", requirement)
         if match and match[2] not in ("all", "dev", "docs", "test"):
-            found.setdefault(match[2], []).append(match[1])
+            extras.setdefault(match[2], []).append(match[1])
     rows = []
-    for extra, packages in sorted(found.items()):
+    for extra, packages in sorted(extras.items()):
         missing = [name for name in packages if _version(name) is None]
         have = ", ".join(f"{name} {_version(name)}" for name in packages if name not in missing)
         rows.append((extra, f"missing {', '.join(missing)}: pip install 'aftertrain[{extra}]'" if missing else have))

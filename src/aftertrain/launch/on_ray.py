@@ -176,13 +176,11 @@ def _cluster(size: int) -> Iterator[Any]:
             f"RAY_ADDRESS is {address}: ranks are started from a machine of the cluster (there, RAY_ADDRESS=auto), or "
             "by 'ray job submit'"
         )
-    if address and address != "local":
-        options: dict[str, Any] = {"address": address}
-    else:
-        room = max(size, usable_cores())
-        options = {"address": "local", "num_cpus": room, "include_dashboard": False, "object_store_memory": STORE}
     name = f"the Ray cluster at {address or 'this machine'}"
-    if "num_cpus" not in options:
+    options: dict[str, Any] = {"address": address or "local"}
+    if address in ("", "local"):
+        options |= {"num_cpus": max(size, usable_cores()), "include_dashboard": False, "object_store_memory": STORE}
+    else:
         _answers(address, name)
     try:
         with waiting(f"{name} to take this program in", patience(ROOM)):

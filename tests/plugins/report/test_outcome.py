@@ -127,7 +127,7 @@ def test_problems_are_grouped_by_first_and_last_model(full_run: Path) -> None:
     before, after = rows(full_run, "base-eval", 1.0), rows(full_run, "rlvr-eval", 1.0)
     kinds = [(before[id_], after[id_]) for id_ in before]
     expected = [kinds.count(pair) for pair in ((0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1.0, 1.0))]
-    assert [chosen.counts[group] for group in GROUPS] == expected
+    assert [chosen.counts[group] for group in GROUPS.values()] == expected
     assert len(chosen.problems) == 8
     assert {problem.group for problem in chosen.problems} == {g for g, n in chosen.counts.items() if n}
 
