@@ -88,15 +88,9 @@ def _lanes(stages: Sequence[Stage]) -> dict[str, int]:
     """The longest line of models keeps lane 0; every other child opens the first lane free over its rows."""
     parent = {stage.name: stage.source for stage in stages}
     row = {BASE: 0} | {stage.name: index for index, stage in enumerate(stages, 1)}
-    spine = {BASE}
-    makers = [stage.name for stage in stages if not is_evaluation(stage)]
-    if makers:
-        depth = {name: _depth(name, parent) for name in makers}
-        walk = max(makers, key=lambda name: (depth[name], row[name]))
-        while walk in parent and walk not in spine:
-            spine.add(walk)
-            walk = parent[walk]
-    lanes = dict.fromkeys(spine, 0)
+    lines = [_line(stage.name, parent) for stage in stages if not is_evaluation(stage)]
+    spine = max(lines, key=lambda line: (len(line), row[line[0]]), default=[])
+    lanes = dict.fromkeys([BASE, *spine], 0)
     taken: dict[int, list[tuple[int, int]]] = {}
     for stage in stages:
         if stage.name in lanes:
@@ -116,12 +110,13 @@ def _end(name: str, stages: Sequence[Stage], row: dict[str, int]) -> int:
     return max([row[name], *children])
 
 
-def _depth(name: str, parent: dict[str, str]) -> int:
-    depth, seen = 0, set[str]()
-    while name in parent and name not in seen:
-        seen.add(name)
-        name, depth = parent[name], depth + 1
-    return depth
+def _line(name: str, parent: dict[str, str]) -> list[str]:
+    """A stage and those it comes from, as far as they are known."""
+    line: list[str] = []
+    while name in parent and name not in line:
+        line.append(name)
+        name = parent[name]
+    return line
 
 
 def _curve(start: tuple[int, int], end: tuple[int, int]) -> str:

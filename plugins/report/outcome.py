@@ -123,19 +123,15 @@ def all_comparisons(
 ) -> dict[ScoreSeries, list[Comparison]]:
     """The comparisons of each series; p-values computed here are adjusted by Holm's method over all that are."""
     by_series = {series: comparisons(run, series, instances) for series in shown}
-    computed = [
-        c.difference.p for group in by_series.values() for c in group if c.computed and c.difference.p is not None
-    ]
-    adjusted = iter(holm(computed))
-    return {
-        series: [
-            replace(c, difference=replace(c.difference, p_holm=next(adjusted)))
-            if c.computed and c.difference.p is not None
-            else c
-            for c in group
-        ]
-        for series, group in by_series.items()
-    }
+    computed = [c.difference for group in by_series.values() for c in group if c.computed]
+    adjusted = iter(holm([difference.p for difference in computed if difference.p is not None]))
+
+    def corrected(comparison: Comparison) -> Comparison:
+        if not comparison.computed or comparison.difference.p is None:
+            return comparison
+        return replace(comparison, difference=replace(comparison.difference, p_holm=next(adjusted)))
+
+    return {series: [corrected(comparison) for comparison in group] for series, group in by_series.items()}
 
 
 def comparisons(run: Run, series: ScoreSeries, instances: Instances) -> list[Comparison]:
@@ -229,15 +225,15 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
     if len(series.scores) < 2 or series.mixed:
         return None
     first, last = series.scores[0], series.scores[-1]
-    before = instances.values(first.stage, series.task, series.metric, series.temperature)
-    after = instances.values(last.stage, series.task, series.metric, series.temperature)
-    shared = [key for key in before if key in after]
-    if not shared or len(shared) != len(before) or len(shared) != len(after):
+    before, after = (
+        instances.values(score.stage, series.task, series.metric, series.temperature) for score in (first, last)
+    )
+    if not before or before.keys() != after.keys():
         return None
-    paired = paired_difference([before[key] for key in shared], [after[key] for key in shared])
+    paired = paired_difference(list(before.values()), [after[key] for key in before])
     unsure = instances.unjudged(first.stage, series.task, series.temperature)
     unsure |= instances.unjudged(last.stage, series.task, series.temperature)
-    judged = [key for key in shared if key not in unsure]
+    judged = [key for key in before if key not in unsure]
     return Difference(
         task=series.task,
         metric=series.metric,
@@ -247,7 +243,7 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
         low=paired.low,
         high=paired.high,
         n=paired.n,
-        unjudged=len(shared) - len(judged),
+        unjudged=len(before) - len(judged),
         lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
         highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
         p=paired_p([before[key] for key in judged], [after[key] for key in judged]) if judged else None,

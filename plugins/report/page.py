@@ -39,7 +39,6 @@ from aftertrain.plugins.report.outcome import (
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
-from aftertrain.plugins.report.text import excerpt
 from aftertrain.plugins.report.verdicts import outcome_rows, place
 
 TRAINING_SAMPLES = 6
@@ -76,10 +75,10 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
     series = score_series(run.scores, instances)
     shown = main_series(series)
     compared = all_comparisons(run, shown, instances)
-    environment = _environment(settings)
+    templates = environment(settings)
     script, style = _asset("script.js"), _asset("style.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("template.html.j2").render(
+    return templates.get_template("template.html.j2").render(
         run=run,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
         script=script,
@@ -109,27 +108,29 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
     )
 
 
-def _environment(settings: HtmlSettings) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(settings: HtmlSettings) -> jinja2.Environment:
+    """Templates with their filters: numbers as people read them, and model text that hides nothing and ends."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("aftertrain.plugins.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "number": numbers.number,
         "count": numbers.count,
         "counted": numbers.counted,
         "percent": numbers.percent,
         "duration": numbers.duration,
         "visible": visible,
-        "excerpt": lambda text: excerpt(str(text), settings.characters),
+        "excerpt": lambda text: visible(str(text)[: settings.characters]),
+        "hidden": lambda text: max(0, len(str(text)) - settings.characters),
         "outline": outline,
         "when": provenance.when,
     }
-    environment.globals |= {"model_of": model_of, "box": BOX}
-    return environment
+    templates.globals |= {"model_of": model_of, "box": BOX}
+    return templates
 
 
 def _asset(name: str) -> str:

@@ -64,9 +64,8 @@ def __getattr__(name: str) -> Any:
 
         return version("aftertrain")
     if name in _HOMES:
-        found = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = found
-        return found
+        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return globals()[name]
     raise AttributeError(f"module 'aftertrain' has no attribute {name!r}")
 
 

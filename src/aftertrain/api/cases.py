@@ -50,13 +50,13 @@ def strict_case(
             return checked(case)
         if not isinstance(case, Mapping):
             raise TypeError(f"a mapping or VerificationCase is needed, found {type(case).__name__}")
-        found = case_of(case, number, needs_truth=needs_truth)
+        record = case_of(case, number, needs_truth=needs_truth)
         odd = [key for key in case if key not in FIELDS]
         if odd:
             raise ValueError(f"a case has no {', '.join(map(repr, odd))}{_guesses(odd, FIELDS)}")
     except (TypeError, ValueError) as error:
         raise type(error)(f"case {number}: {error}; a case has {', '.join(FIELDS)}") from error
-    return found
+    return record
 
 
 def checked(case: VerificationCase) -> VerificationCase:
@@ -73,5 +73,5 @@ def checked(case: VerificationCase) -> VerificationCase:
 
 def _guesses(asked: list[str], known: Any) -> str:
     names = [str(name) for name in known]
-    found = [f"{guess!r} for {name!r}" for name in asked if (guess := nearest(str(name), names)) is not None]
-    return f" (is it {', '.join(found)}?)" if found else ""
+    guesses = [f"{guess!r} for {name!r}" for name in asked if (guess := nearest(str(name), names)) is not None]
+    return f" (is it {', '.join(guesses)}?)" if guesses else ""

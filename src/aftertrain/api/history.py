@@ -46,8 +46,8 @@ def history(run_folder: Path) -> list[StageHistory]:
     if manifest is None or not folder.events.exists():
         raise RunError(f"{run_folder} is no run's folder: it has no manifest.json and events.jsonl")
     events = read_events(folder.events)
-    found = (_stage(folder, name, [e for e in events if e.stage == name]) for name in manifest.order)
-    return [stage for stage in found if stage is not None]
+    stages = (_stage(folder, name, [e for e in events if e.stage == name]) for name in manifest.order)
+    return [stage for stage in stages if stage is not None]
 
 
 def _stage(folder: RunFolder, name: str, entries: list[Entry]) -> StageHistory | None:

@@ -52,11 +52,7 @@ def reward_function(
     [1.0, 0.0]
     """
     verifier = isolated_verifier(name, settings, pool)
-    instead: dict[Outcome, float | None] = {
-        "timeout": on_timeout,
-        "error": on_error,
-        "unparsable": on_unparsable,
-    }
+    instead: dict[Outcome, float | None] = {"timeout": on_timeout, "error": on_error, "unparsable": on_unparsable}
 
     def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         for column in (ground_truth if verifier.needs_truth else None, source):
@@ -84,8 +80,8 @@ def _cases(name: str, columns: dict[str, Sequence[Any]], source: str, sources: A
         sources = ["" if sources is None else sources] * count
     lengths = {column: len(values) for column, values in (*columns.items(), (source, sources))}
     if set(lengths.values()) != {count}:
-        told = ", ".join(f"{column} {length}" for column, length in lengths.items())
-        raise ValueError(f"reward {name!r}: columns of unequal lengths: {told}")
+        words = ", ".join(f"{column} {length}" for column, length in lengths.items())
+        raise ValueError(f"reward {name!r}: columns of unequal lengths: {words}")
     rows = zip(*columns.values(), sources, strict=True)
     return [
         VerificationCase(
@@ -118,8 +114,8 @@ def _text(turns: str | Sequence[Mapping[str, Any]] | None, role: str | None = No
     """
     if turns is None or isinstance(turns, str):
         return turns or ""
-    said = [_content(turn.get("content")) for turn in turns if role is None or turn.get("role", role) == role]
-    return "\n".join(text for text in said if text)
+    texts = [_content(turn.get("content")) for turn in turns if role is None or turn.get("role", role) == role]
+    return "\n".join(filter(None, texts))
 
 
 def _content(content: Any) -> str:

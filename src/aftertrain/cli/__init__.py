@@ -81,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 good, 1 failed, 2 wrong input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A debugger needs the terminal, and `-` asks for what comes through standard input.
-    asked = "--debug" in words or "-" in words
+    needs_input = "--debug" in words or "-" in words
     look_again()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Redacting())
     if arguments is None:
         sys.excepthook = _tell_defect
-    with nullcontext() if asked else unread_input():
+    with nullcontext() if needs_input else unread_input():
         status = _status(words)
     if arguments is None:
         leave(status)
@@ -118,8 +118,8 @@ def _status(words: list[str]) -> int:
     except AftertrainError as error:
         if debug:
             raise
-        said = printable(str(error))
-        click.echo(f"error: {said}" if "\n" not in said else f"error:\n{said}", err=True)
+        message = printable(str(error))
+        click.echo(f"error: {message}" if "\n" not in message else f"error:\n{message}", err=True)
         return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe went away (`aftertrain list | head`): nothing is left to say to anybody.

@@ -22,22 +22,22 @@ OPEN, CLOSE = "⟦", "⟧"
 """Stand around targets where there are no colours."""
 
 
-def echo_batches(found: StepBatches, most: int, *, ids: bool, coloured: bool) -> None:
+def echo_batches(step: StepBatches, most: int, *, ids: bool, coloured: bool) -> None:
     """Print the micro-batches of a step, segment by segment.
 
     Args:
         most: segments to show; 0 shows all.
     """
-    every = [(micro, batch, place) for micro, batch in enumerate(found.batches, 1) for place in range(batch.n_segments)]
-    click.secho(f"{found.stage}, step {found.step}: {summary(found.batches)}", bold=coloured, color=coloured)
+    every = [(micro, batch, place) for micro, batch in enumerate(step.batches, 1) for place in range(batch.n_segments)]
+    click.secho(f"{step.stage}, step {step.step}: {summary(step.batches)}", bold=coloured, color=coloured)
     shown, hidden = (every, []) if most == 0 else (every[:most], every[most:])
-    labels = labelled(found.batches)
-    places = found.where([batch.sample_ids[place] for _, batch, place in shown if not is_probe(batch, place)])
+    labels = labelled(step.batches)
+    places = step.where([batch.sample_ids[place] for _, batch, place in shown if not is_probe(batch, place)])
     for micro, batch, place in shown:
         if place == 0:
-            head = f"\nmicro-batch {micro} of {len(found.batches)}: {contents(batch)}, no padding"
+            head = f"\nmicro-batch {micro} of {len(step.batches)}: {contents(batch)}, no padding"
             click.secho(head, bold=coloured, color=coloured)
-        for line in segment_lines(found.tokenizer, batch, place, places, ids=ids, coloured=coloured, labels=labels):
+        for line in segment_lines(step.tokenizer, batch, place, places, ids=ids, coloured=coloured, labels=labels):
             click.echo(line, color=coloured)
     if hidden:
         probes = sum(is_probe(batch, place) for _, batch, place in hidden)

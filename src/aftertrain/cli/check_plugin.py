@@ -25,14 +25,14 @@ def check_plugin(ctx: click.Context, name: str, verbose: bool) -> None:
     marks = {"kept": click.style("kept", fg="green"), "broken": click.style("BROKEN", fg="red", bold=True)}
     counts: Counter[str] = Counter()
     subject = ""
-    told: set[str] = set()
+    shown: set[str] = set()
     for finding in findings(name):
         counts[finding.state] += 1
         here = finding.claim.subject
         if here != subject:
             click.echo(click.style(here, bold=True))
             subject = here
-            told.clear()
+            shown.clear()
         if finding.state == "kept" and not verbose:
             continue
         mark = marks.get(finding.state, click.style("unchecked", fg="yellow"))
@@ -40,8 +40,8 @@ def check_plugin(ctx: click.Context, name: str, verbose: bool) -> None:
         # What the component raises, it raises under many promises; its traceback is told once.
         head = finding.message.partition("\n")[0]
         if head:
-            echo_safely(textwrap.indent(head if head in told else finding.message, "    "))
-        told.add(head)
+            echo_safely(textwrap.indent(head if head in shown else finding.message, "    "))
+        shown.add(head)
     kept = counted(counts["kept"], "promise")
     click.echo(f"{kept} kept, {counts['broken']} broken, {counts['unchecked']} could not be checked.")
     if counts["broken"]:

@@ -47,8 +47,8 @@ def evaluate(  # noqa: PLR0917
 
     named, overrides = split_tasks(tasks)
     overrides += [f"stages.{STAGE}.{text}" for text in stage]
-    given = {"temperatures": list(temperatures) or None, "limit": limit, "max_new_tokens": max_new_tokens}
-    settings = {key: value for key, value in given.items() if value is not None}
+    options = {"temperatures": list(temperatures) or None, "limit": limit, "max_new_tokens": max_new_tokens}
+    settings = {key: value for key, value in options.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"
     echo_safely(f"{model}: loading torch and the components of {counted(len(named), 'task')}")
     result = evaluation_run(

@@ -112,7 +112,7 @@ def _recipe(
 
     ready = stages.ready_stages(recipe, overrides)
     if stage is None:
-        stage = next((name for name, one in ready.items() if isinstance(one.stage, TrainsOnRows)), None)
+        stage = next((name for name, known in ready.items() if isinstance(known.stage, TrainsOnRows)), None)
         if stage is None:
             raise RunError(f"recipe {recipe!r} has no stage that trains on a data set; name one of {', '.join(ready)}")
     chosen = stages.named_stage(ready, stage)

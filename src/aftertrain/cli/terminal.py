@@ -23,17 +23,17 @@ def unread_input() -> Iterator[None]:
     something else would answer them.
     """
     try:
-        kept = os.dup(0)
+        copy = os.dup(0)
     except OSError:  # closed by whoever started us: nothing can be read
         yield
         return
     stream = sys.stdin
     with contextlib.ExitStack() as stack:
-        stack.callback(os.close, kept)
+        stack.callback(os.close, copy)
         empty = os.open(os.devnull, os.O_RDONLY)
         os.dup2(empty, 0)
         os.close(empty)
-        stack.callback(os.dup2, kept, 0)
+        stack.callback(os.dup2, copy, 0)
         sys.stdin = stack.enter_context(Path(os.devnull).open(encoding="utf-8"))
         stack.callback(setattr, sys, "stdin", stream)
         yield

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report.numbers import count, counted, duration, nice_ticks, number, percent, signed
 from aftertrain.plugins.report.outline import outline
-from aftertrain.plugins.report.text import excerpt
+from aftertrain.plugins.report.page import environment
+from aftertrain.plugins.report.settings import HtmlSettings
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_one_has_a_noun_of_its_own() -> None:
 
 
 def test_excerpt_counts_what_it_leaves_out() -> None:
-    assert (excerpt("x" * 30, 10).text, excerpt("x" * 30, 10).hidden) == ("x" * 10, 20)
+    filters = environment(HtmlSettings(characters=100)).filters
+    assert (filters["excerpt"]("x" * 130), filters["hidden"]("x" * 130)) == ("x" * 100, 30)
+    assert (filters["excerpt"]("x"), filters["hidden"]("x")) == ("x", 0)
 
 
 def test_outline_reads_like_a_recipe() -> None:
