@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import overload
 
@@ -18,29 +18,25 @@ from aftertrain.plugins.training.store import Store
 Column = NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
 class Atoms(Sequence[Atom]):
     """Some atoms of a store, made into segments when they are asked for.
 
-    Args:
+    Attributes:
         chosen: numbers of the store's atoms.
         limit: tokens after which a segment is cut.
         partners: for each segment of the store the one whose reply its probe has; None for no probes.
         columns: numbers for each token of these atoms, end to end.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        chosen: Ints,
-        limit: int,
-        partners: Ints | None = None,
-        columns: Mapping[str, Column] | None = None,
-    ) -> None:
-        self._store, self._chosen, self._limit, self._partners = store, chosen, limit, partners
-        self._columns = columns or {}
+    store: Store
+    chosen: Ints
+    limit: int
+    partners: Ints | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self.chosen)
 
     @overload
     def __getitem__(self, index: int) -> Atom: ...
@@ -51,13 +47,13 @@ class Atoms(Sequence[Atom]):
         if isinstance(places, range):
             return self.take(places)
         segments, spans = self._segments(places), self.spans(places)
-        atom = [self._store.segment(number, span) for number, span in zip(segments, spans, strict=False)]
+        atom = [self.store.segment(number, span) for number, span in zip(segments, spans, strict=False)]
         for segment, span in zip(tuple(atom), spans[len(atom) :], strict=False):
             name = f"{segment.sample_id}/probe"
             ids, mask = span.token_ids.tolist(), span.mask().tolist()
             atom.append(replace(segment, sample_id=name, token_ids=ids, loss_mask=mask, role=PROBE, cut=0))
         ends = np.cumsum([len(span.token_ids) for span in spans])
-        for name, column in self._columns.items():
+        for name, column in self.columns.items():
             parts = np.split(column[self._starts[places] : self._starts[places + 1]], ends[:-1])
             atom = [
                 replace(segment, columns={**segment.columns, name: part.tolist()})
@@ -69,14 +65,13 @@ class Atoms(Sequence[Atom]):
         """The atoms at these places, in this order."""
         columns = {
             name: np.concatenate([column[:0], *(column[self._starts[i] : self._starts[i + 1]] for i in places)])
-            for name, column in self._columns.items()
+            for name, column in self.columns.items()
         }
-        return Atoms(self._store, self._chosen[np.array(places, np.int64)], self._limit, self._partners, columns)
+        return replace(self, chosen=self.chosen[np.array(places, np.int64)], columns=columns)
 
     def with_column(self, name: str, column: Column) -> Atoms:
         """The same atoms with numbers for each of their tokens."""
-        columns = {**self._columns, name: column}
-        return Atoms(self._store, self._chosen, self._limit, self._partners, columns)
+        return replace(self, columns={**self.columns, name: column})
 
     def segment(self, number: int) -> Segment:
         """One segment, counted over all atoms and probes."""
@@ -86,8 +81,8 @@ class Atoms(Sequence[Atom]):
     def spans(self, place: int) -> list[Span]:
         """Tokens and targets of each segment of an atom, its probes last."""
         segments = self._segments(place)
-        own = [self._store.span(number).cut(self._limit) for number in segments]
-        if self._partners is None:
+        own = [self.store.span(number).cut(self.limit) for number in segments]
+        if self.partners is None:
             return own
         return own + [self._probe(number, span) for number, span in zip(segments, own, strict=True)]
 
@@ -95,17 +90,17 @@ class Atoms(Sequence[Atom]):
     def lengths(self) -> Ints:
         """Tokens of each segment, atom by atom, probes last in theirs."""
         own = self._numbers
-        lengths: Ints = np.minimum(self._store.lengths[own], self._limit)
-        if self._partners is None:
+        lengths: Ints = np.minimum(self.store.lengths[own], self.limit)
+        if self.partners is None:
             return lengths
-        starts, partners = self._store.first_targets, self._partners[own]
-        replies = np.minimum(self._store.lengths[partners], self._limit) - starts[partners]
+        starts, partners = self.store.first_targets, self.partners[own]
+        replies = np.minimum(self.store.lengths[partners], self.limit) - starts[partners]
         # A probe stands as many places behind its segment as the atom has segments, after those of earlier atoms.
         counts = np.diff(self._firsts) // 2
         places = np.repeat(self._firsts[:-1] // 2, counts) + np.arange(len(own))
         both = np.zeros(2 * len(own), np.int64)
         both[places] = lengths
-        both[places + np.repeat(counts, counts)] = np.minimum(starts[own] + replies, self._limit)
+        both[places + np.repeat(counts, counts)] = np.minimum(starts[own] + replies, self.limit)
         return both
 
     @cached_property
@@ -116,19 +111,19 @@ class Atoms(Sequence[Atom]):
 
     @cached_property
     def _bounds(self) -> Ints:
-        return np.append(self._store.atom_starts, len(self._store))
+        return np.append(self.store.atom_starts, len(self.store))
 
     @cached_property
     def _firsts(self) -> Ints:
         """Number of each atom's first segment, and of the one after the last; probes count."""
-        counts = self._bounds[self._chosen + 1] - self._bounds[self._chosen]
-        return np.append(0, np.cumsum(counts * (1 if self._partners is None else 2)))
+        counts = self._bounds[self.chosen + 1] - self._bounds[self.chosen]
+        return np.append(0, np.cumsum(counts * (1 if self.partners is None else 2)))
 
     @cached_property
     def _numbers(self) -> Ints:
         """The store's numbers of all segments."""
-        starts = self._bounds[self._chosen]
-        counts = self._bounds[self._chosen + 1] - starts
+        starts = self._bounds[self.chosen]
+        counts = self._bounds[self.chosen + 1] - starts
         numbers: Ints = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
         return numbers
 
@@ -138,14 +133,14 @@ class Atoms(Sequence[Atom]):
         return np.append(0, np.cumsum(self.sizes))
 
     def _segments(self, place: int) -> range:
-        atom = int(self._chosen[place])
+        atom = int(self.chosen[place])
         return range(int(self._bounds[atom]), int(self._bounds[atom + 1]))
 
     def _probe(self, number: int, span: Span) -> Span:
         """The prompt of a segment with its partner's reply."""
-        assert self._partners is not None
-        partner = int(self._partners[number])
-        start, other_start = (int(self._store.first_targets[i]) for i in (number, partner))
-        other = self._store.span(partner).cut(self._limit)
+        assert self.partners is not None
+        partner = int(self.partners[number])
+        start, other_start = (int(self.store.first_targets[i]) for i in (number, partner))
+        other = self.store.span(partner).cut(self.limit)
         ids = np.concatenate([span.token_ids[:start], other.token_ids[other_start:]])
-        return Span(ids, other.targets + np.int32(start - other_start)).cut(self._limit)
+        return Span(ids, other.targets + np.int32(start - other_start)).cut(self.limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ TOLD_EVERY = 10_000
 """Rows between two reports of progress."""
 
 
+@dataclass(frozen=True)
 class Supply:
     """Loads the samples of one stage.
 
@@ -41,18 +42,12 @@ class Supply:
         stopping: true when the user asked to stop.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        folder: Path | None = None,
-        warn: Callable[[str], None] = lambda message: None,
-        told: Callable[[int], None] = lambda rows: None,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.parts, self.tokenizer, self.folder = parts, tokenizer, folder
-        self.warn, self.told, self.stopping = warn, told, stopping
+    parts: Parts
+    tokenizer: PreTrainedTokenizerBase
+    folder: Path | None = None
+    warn: Callable[[str], None] = lambda message: None
+    told: Callable[[int], None] = lambda rows: None
+    stopping: Callable[[], bool] = lambda: False
 
     def samples(self) -> Samples:
         """The rows that the stage trains on.
