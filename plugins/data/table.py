@@ -97,9 +97,9 @@ class Table(Dataset[T]):
         """File and line of rows, by reading the file again up to the last of them."""
         names, wanted, places = Names(), set(ids), dict[str, str]()
         for row in self._limited():
-            entry = names.named(self._entry(row))
-            if entry.id in wanted:
-                places[entry.id] = row.where
+            name = names.free(row_id(row, self._source))
+            if name in wanted:
+                places[name] = row.where
                 if len(places) == len(wanted):
                     break
         return places
