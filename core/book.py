@@ -116,11 +116,9 @@ class Sum:
     @classmethod
     def of(cls, keys: Key | Iterable[Key] | NDArray[Any]) -> Sum:
         """Of one key, of several, or of an array of whole numbers; equal keys count as often as they stand there."""
-        if isinstance(keys, int | str):
-            return cls(1, _mark(keys))
         if isinstance(keys, range) or hasattr(keys, "dtype"):
             return _of_numbers(keys)
-        marks = [_mark(key) for key in keys]
+        marks = [_mark(key) for key in ([keys] if isinstance(keys, int | str) else keys)]
         return cls(len(marks), sum(marks) & _WHOLE)
 
 

@@ -37,7 +37,8 @@ def check_columns(row: Row, settings: TableSettings) -> None:
     optional = OPTIONAL.get(settings.format, set())
     missing = [column for field, column in columns.items() if column not in row.values and field not in optional]
     if missing:
-        lacks = f"field {missing[0]!r} is missing" if len(missing) == 1 else f"fields {_quoted(missing)} are missing"
+        quoted = ", ".join(map(repr, missing))
+        lacks = f"field {quoted} is missing" if len(missing) == 1 else f"fields {quoted} are missing"
         row.refuse("missing_column", f"{lacks}; {row.columns}{_cure(row.values, settings.format, columns)}")
 
 
@@ -73,7 +74,3 @@ def _renamed(name: str, columns: Mapping[str, str], values: Mapping[str, Any], *
 
 def _mapping(renamed: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{field}: {column}" for field, column in renamed.items()) + "}"
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -79,7 +79,8 @@ class Hub(Table[HubSettings]):
         datasets.disable_progress_bars()
         chosen, folder = self.settings, Path(self.settings.path)
         if folder.is_file():
-            raise DataError(f"{folder}: a file, where `use: hub` takes a folder: write `use: {_kind(folder)}`")
+            use = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json"}.get(folder.suffix, "jsonl")
+            raise DataError(f"{folder}: a file, where `use: hub` takes a folder: write `use: {use}`")
         if folder.is_absolute() and not folder.is_dir():
             raise DataError(f"data set {chosen.path!r}: there is no such folder")
         if is_saved(folder):
@@ -110,11 +111,6 @@ def _is_as_stored(table: HubDataset) -> bool:
         elif not isinstance(feature, datasets.Value | datasets.ClassLabel):
             return False
     return table.format["type"] is None and table.format["columns"] == table.column_names
-
-
-def _kind(file: Path) -> str:
-    """The data set that reads a file of this name."""
-    return {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json"}.get(file.suffix, "jsonl")
 
 
 @contextmanager

@@ -40,16 +40,12 @@ def parse_calls(row: Row, field: str, turn: Mapping[str, Any]) -> tuple[ToolCall
 
 
 def _tool(row: Row, field: str, tool: Any) -> JSON:
-    about = tool.get("function", tool) if isinstance(tool, dict) else None
-    if not isinstance(about, dict) or not isinstance(about.get("name"), str):
-        row.fail(field, "a tool {type: function, function: {name, description, parameters}}", tool)
+    about = _function(row, field, "a tool {type: function, function: {name, description, parameters}}", tool)
     return {"type": "function", "function": about}
 
 
 def _call(row: Row, field: str, call: Any) -> ToolCall:
-    about = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(about, dict) or not isinstance(about.get("name"), str):
-        row.fail(field, "a call {id, function: {name, arguments}}", call)
+    about = _function(row, field, "a call {id, function: {name, arguments}}", call)
     arguments = about.get("arguments")
     if arguments is None or arguments == "":
         arguments = {}
@@ -60,6 +56,14 @@ def _call(row: Row, field: str, call: Any) -> ToolCall:
     if id is not None and not isinstance(id, str):
         row.fail(f"{field}.id", "a text", id)
     return ToolCall(about["name"], arguments, id)
+
+
+def _function(row: Row, field: str, expected: str, value: Any) -> dict[str, Any]:
+    """What a tool or a call says of its function, be it wrapped or not."""
+    about = value.get("function", value) if isinstance(value, dict) else None
+    if not isinstance(about, dict) or not isinstance(about.get("name"), str):
+        row.fail(field, expected, value)
+    return about
 
 
 def _parsed(row: Row, field: str, value: Any) -> Any:

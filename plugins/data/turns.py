@@ -44,10 +44,9 @@ def parse_transcript(row: Row, field: str, text: str) -> tuple[Message, ...]:
     parts = _SPEAKER.split(text)
     if parts[0].strip() or len(parts) < 3:
         row.fail(field, "a transcript that starts with 'Human:'", text)
-    speakers = {"Human": "user", "Assistant": "assistant"}
     return tuple(
-        Message("user" if speakers[who] == "user" else "assistant", said.strip())
-        for who, said in zip(parts[1::2], parts[2::2], strict=True)
+        Message("user" if speaker == "Human" else "assistant", words.strip())
+        for speaker, words in zip(parts[1::2], parts[2::2], strict=True)
     )
 
 

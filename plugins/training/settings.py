@@ -123,13 +123,9 @@ class TrainSettings(StageSettings):
     checkpoint_every: PositiveInt = unhashed(100, description="Optimizer steps between two checkpoints.")
 
     @model_validator(mode="after")
-    def _a_pool_is_known(self) -> Self:
+    def _a_stream_ends_and_is_not_known(self) -> Self:
         if self.stream is not None and self.compose is not None:
             raise ValueError("compose chooses among rows that are known, which a stream's are not; set one of the two")
-        return self
-
-    @model_validator(mode="after")
-    def _a_stream_ends(self) -> Self:
         if self.stream is not None and self.max_steps is None:
             raise ValueError("a stream's length is not known; say max_steps, by which the learning rate goes too")
         return self

@@ -39,8 +39,7 @@ def make_trial(parts: Parts, context: PlanContext, rows: int, stage: Callable[[A
     """
     builder, settings, loss = context.builder, parts.settings, parts.loss
     tokenizer = parts.tokenizer(context.model, context.chat_template)
-    first = SomeRows(parts.data, range(rows * SPARE))
-    samples = prepare(tokenizer, first.entries(), settings.batch, loss.needs)
+    samples = prepare(tokenizer, islice(parts.data.entries(), rows * SPARE), settings.batch, loss.needs)
     check_fit(context.model, tokenizer, samples)
     budget = samples.micro_tokens(settings.batch)
     noun = "pairs" if loss.needs.atom == "pair" else "samples"
