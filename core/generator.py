@@ -91,7 +91,7 @@ class Generator(Component[S]):
     def generate(self, requests: Sequence[GenerationRequest], timeout: float | None = None) -> list[Completion]:
         """Submit, wait for all, return in the order of `requests`."""
         self.submit(requests)
-        done: dict[str, Completion] = {}
-        while len(done) < len(requests):
-            done.update((completion.id, completion) for completion in self.collect(timeout))
-        return [done[request.id] for request in requests]
+        completions: dict[str, Completion] = {}
+        while len(completions) < len(requests):
+            completions.update((completion.id, completion) for completion in self.collect(timeout))
+        return [completions[request.id] for request in requests]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
@@ -29,7 +28,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """Append the new tokens' states; returns all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.buffers = tuple(self._buffer(states) for states in (key_states, value_states))
+            self.buffers = tuple(
+                states.new_empty(*states.shape[:2], self.room, states.shape[3]) for states in (key_states, value_states)
+            )
         start, self.used = self.used, self.used + key_states.shape[-2]
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, start : self.used] = states
@@ -40,10 +41,6 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         if self.used:
             self.buffers = tuple(buffer.index_select(0, indices) for buffer in self.buffers)
             self._view()
-
-    def _buffer(self, states: Tensor) -> Tensor:
-        rows, heads, _, dim = states.shape
-        return torch.empty(rows, heads, self.room, dim, dtype=states.dtype, device=states.device)
 
     def _view(self) -> tuple[Tensor, Tensor]:
         keys, values = (buffer[:, :, : self.used] for buffer in self.buffers)

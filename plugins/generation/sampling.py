@@ -84,7 +84,7 @@ def _pick_nucleus(weights: Tensor, uniform: Tensor, top_p: Tensor) -> Tensor:
     """As `_pick` from the smallest set of likeliest tokens whose mass reaches `top_p` (Holtzman et al. 2020)."""
     ranked, order = weights.sort(dim=-1, descending=True, stable=True)
     before = ranked.cumsum(-1) - ranked
-    kept = before < top_p.unsqueeze(1) * ranked.sum(-1, keepdim=True)
-    kept[:, 0] = True
-    place = _pick(ranked.masked_fill(~kept, 0), uniform)
+    nucleus = before < top_p.unsqueeze(1) * ranked.sum(-1, keepdim=True)
+    nucleus[:, 0] = True
+    place = _pick(ranked.masked_fill(~nucleus, 0), uniform)
     return order.gather(1, place.unsqueeze(1)).squeeze(1)

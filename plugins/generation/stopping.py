@@ -65,23 +65,23 @@ class StopStrings:
         """
         spoken = token_ids[:-1] if token_ids and token_ids[-1] in self._ends[row] else token_ids
         text = self._decode(spoken, special=False)
-        whole = self._decode(spoken, special=True) if self._special.intersection(spoken) else text
-        found = [at for stop in self._stops[row] if (at := whole.find(stop)) >= 0]
-        if found:
-            text = text[: min(found)] if whole == text else self._without_special(spoken, whole, min(found))
-            whole = whole[: min(found)]
-        return text, None if whole == text else whole
+        with_special = self._decode(spoken, special=True) if self._special.intersection(spoken) else text
+        end = min((at for stop in self._stops[row] if (at := with_special.find(stop)) >= 0), default=None)
+        if end is not None:
+            text = text[:end] if with_special == text else self._without_special(spoken, with_special, end)
+            with_special = with_special[:end]
+        return text, None if with_special == text else with_special
 
-    def _without_special(self, token_ids: Sequence[int], whole: str, end: int) -> str:
-        """`whole[:end]`, which the tokens decode to with special ones, without these."""
-        for kept in range(len(token_ids), 0, -1):
-            before = self._decode(token_ids[:kept], special=True)
-            if len(before) <= end and whole.startswith(before):
+    def _without_special(self, token_ids: Sequence[int], with_special: str, end: int) -> str:
+        """`with_special[:end]`, which the tokens decode to with special ones, without these."""
+        for n_kept in range(len(token_ids), 0, -1):
+            before = self._decode(token_ids[:n_kept], special=True)
+            if len(before) <= end and with_special.startswith(before):
                 break
         else:
-            kept, before = 0, ""
-        cut = kept < len(token_ids) and token_ids[kept] not in self._special
-        return self._decode(token_ids[:kept], special=False) + (whole[len(before) : end] if cut else "")
+            n_kept, before = 0, ""
+        cut = n_kept < len(token_ids) and token_ids[n_kept] not in self._special
+        return self._decode(token_ids[:n_kept], special=False) + (with_special[len(before) : end] if cut else "")
 
     def _decode(self, token_ids: Sequence[int], *, special: bool) -> str:
         return str(

@@ -78,20 +78,20 @@ class Transformers(Generator[TransformersSettings]):
             ModelError: a prompt fills the model's context or, with its reply, `max_batch_tokens`.
         """
         decoder = self._opened()
-        known = {request.id for request in self._queue}
+        in_flight = {request.id for request in self._queue}
         for request in requests:
             size = len(request.prompt_ids)
-            if request.id in known or size == 0:
+            needed = size + decoder.limit(request)
+            if request.id in in_flight or size == 0:
                 raise ValueError(f"request {request.id!r} {'has no prompt' if size == 0 else 'is in flight already'}")
-            known.add(request.id)
+            in_flight.add(request.id)
             if decoder.context is not None and size >= decoder.context:
                 raise ModelError(
                     f"request {request.id!r}: a prompt of {size} tokens fills the context of {decoder.context}"
                 )
-            if size + decoder.limit(request) > self.settings.max_batch_tokens:
+            if needed > (most := self.settings.max_batch_tokens):
                 raise ModelError(
-                    f"request {request.id!r} needs {size + decoder.limit(request)} tokens, "
-                    f"the generator's max_batch_tokens is {self.settings.max_batch_tokens}"
+                    f"request {request.id!r} needs {needed} tokens, the generator's max_batch_tokens is {most}"
                 )
         self._queue.extend(requests)
         self._queue.sort(key=lambda request: -len(request.prompt_ids))
@@ -119,7 +119,7 @@ class Transformers(Generator[TransformersSettings]):
             ModelError: a name is unknown, a shape differs, or a weight is missing.
         """
         own: dict[str, Tensor] = self._opened().model.state_dict()
-        given: set[int] = set()
+        updated: set[int] = set()
         with torch.no_grad():
             for name, weight in weights:
                 if name not in own:
@@ -129,8 +129,8 @@ class Transformers(Generator[TransformersSettings]):
                         f"weight {name!r} has shape {tuple(weight.shape)}, the generator's {tuple(own[name].shape)}"
                     )
                 own[name].copy_(weight)
-                given.add(own[name].data_ptr())
-        missing = [name for name, weight in own.items() if weight.data_ptr() not in given]
+                updated.add(own[name].data_ptr())
+        missing = [name for name, weight in own.items() if weight.data_ptr() not in updated]
         if missing:
             raise ModelError(f"weights are missing from the update: {', '.join(missing[:8])} ({len(missing)} in all)")
         self._version = version

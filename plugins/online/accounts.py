@@ -43,8 +43,9 @@ class Accounts:
         Args:
             step: counted from 1.
         """
-        made = sum(len(reply.rollout.prompt.token_ids) + len(reply.rollout.completion.token_ids) for reply in judged)
-        self._book.owe(TICKET, (), tokens=made)
+        rollouts = [reply.rollout for reply in judged]
+        owed = sum(len(rollout.prompt.token_ids) + len(rollout.completion.token_ids) for rollout in rollouts)
+        self._book.owe(TICKET, (), tokens=owed)
         silent = self._without_signal(judged)
         states = {reply.rollout.id: state_of(reply, silent=reply.rollout.group in silent) for reply in judged}
         for batch in (batch for part in minibatches for batch in part):

@@ -70,10 +70,12 @@ def make_experience(
     batches = [_scored(batch, models, settings.sampling.temperature) for part in minibatches for batch in part]
     for batch in batches:
         _check_finite(batch, step)
+    rewards = {reply.rollout.id: reply.reward for reply in judged}
     if settings.advantages == "group":
-        batches = _with_group_advantages(batches, judged)
+        advantages = group_advantages([*rewards.values()], [reply.rollout.group for reply in judged])
+        by_reply = dict(zip(rewards, advantages, strict=True))
+        batches = [_with_group_advantages(batch, by_reply) for batch in batches]
     else:
-        rewards = {reply.rollout.id: reply.reward for reply in judged}
         batches = [_with_advantages(batch, rewards, settings) for batch in batches]
     columns = {name: torch.cat([batch.columns[name] for batch in batches]) for name in batches[0].columns}
     mask = torch.cat([batch.targets for batch in batches])
@@ -117,16 +119,10 @@ def _with_advantages(batch: PackedBatch, rewards: dict[str, float], settings: On
     return batch.with_columns(advantages=advantages, returns=returns, old_values=values_before(values))
 
 
-def _with_group_advantages(batches: Sequence[PackedBatch], judged: Sequence[Judged]) -> list[PackedBatch]:
+def _with_group_advantages(batch: PackedBatch, advantages: dict[str, float]) -> PackedBatch:
     """Add `advantages`, one number for all tokens of a reply. A KL penalty is the loss's: settings allow no other."""
-    advantages = group_advantages([reply.reward for reply in judged], [reply.rollout.group for reply in judged])
-    by_id = {reply.rollout.id: advantage for reply, advantage in zip(judged, advantages, strict=True)}
-    return [
-        batch.with_columns(
-            advantages=torch.tensor([by_id[name] for name in batch.sample_ids])[batch.segment_ids] * batch.targets
-        )
-        for batch in batches
-    ]
+    of_replies = torch.tensor([advantages[name] for name in batch.sample_ids])
+    return batch.with_columns(advantages=of_replies[batch.segment_ids] * batch.targets)
 
 
 def _metrics(columns: Mapping[str, Tensor], n_replies: int) -> dict[str, float]:

@@ -10,7 +10,6 @@ from typing import Any
 from aftertrain.core.engine import AdamW, Engine, Head
 from aftertrain.core.errors import RunError, unknown
 from aftertrain.core.generator import Generator
-from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Builder
@@ -81,17 +80,12 @@ def load_models(settings: OnlineSettings, builder: Builder, folders: Mapping[str
     model, critic, reference = folders["model"], None, None
     policy = load(model, optimizer=settings.optimizer)
     if settings.advantages == "gae":
-        critic = load(folders.get("critic", model), "scalar", critic_optimizer(settings))
+        critic = load(folders.get("critic", model), "scalar", settings.critic_optimizer or settings.optimizer)
     if settings.kl.beta > 0 or "reference_logprobs" in build_loss(settings, builder).needs.columns:
         reference = load(model)
     generator = builder.build(settings.generator)
     generator.open(model)
     return Models(policy, critic, reference, generator, load(folders[REWARD], "scalar") if REWARD in folders else None)
-
-
-def critic_optimizer(settings: OnlineSettings) -> Optimizer:
-    """The critic's own optimizer, or the policy's settings."""
-    return settings.critic_optimizer or settings.optimizer
 
 
 def build_loss(settings: OnlineSettings, builder: Builder) -> Loss[Any]:

@@ -49,7 +49,7 @@ class KLPenalised(Loss[KLSettings]):
         output = self.inner(batch, scores)
         targets = batch.targets
         columns = (batch.columns["reference_logprobs"], batch.columns["old_logprobs"])
-        logprobs, reference, before = (each.masked_fill(~targets, 0.0) for each in (scores.logprobs, *columns))
+        logprobs, reference, before = (column.masked_fill(~targets, 0.0) for column in (scores.logprobs, *columns))
         estimate = kl_estimate(logprobs, reference, self.settings.estimator)
         if self.settings.score_function:
             estimate = (logprobs - before).exp() * estimate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.records import PlanItem
@@ -10,46 +12,40 @@ from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings
 
 
-def plan_items(settings: OnlineSettings, prompts: Prompts) -> list[PlanItem]:
+def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]:
     """1 step = …, problems, prompts, tokens, models, and what does not fit."""
-    batch, n = settings.batch, len(prompts.kept)
+    batch, reward, n = settings.batch, settings.reward, len(prompts.kept)
     rows = min(batch.prompts, n)
     replies = rows * batch.samples_per_prompt
     lengths = [len(prompt.token_ids) for prompt in prompts.kept]
     longest = max(lengths) + settings.sampling.max_new_tokens
     per_epoch = n // rows if batch.incomplete == "drop" else -(-n // rows)
     tokens = replies * (sum(lengths) / n + settings.sampling.max_new_tokens)
-    items = [
-        PlanItem(
-            "1 step",
-            f"{rows:,} prompts × {batch.samples_per_prompt} samples = {replies:,} replies; {batch.updates} updates × "
-            f"{batch.minibatches} minibatches = {settings.optimizer_steps} optimizer steps",
-        ),
-        PlanItem(
-            "steps",
-            f"{settings.steps:,} = {settings.steps / per_epoch:.2f} epochs of {n:,} problems"
-            + _partial(settings, n, rows),
-        ),
-        PlanItem("learning rate", rates_told(settings.optimizer, settings.steps, settings.optimizer_steps)),
-        PlanItem("prompts", f"{sum(lengths) / n:,.0f} tokens on average, {max(lengths):,} at most"),
-        PlanItem("tokens per step", f"at most {tokens:,.0f}, in micro-batches of {batch.micro_tokens:,}"),
-        PlanItem("models", _models(settings)),
-        PlanItem("reward", _rewards(settings.reward)),
-    ]
+    made = f"{rows:,} prompts × {batch.samples_per_prompt} samples = {replies:,} replies"
+    learnt = f"{batch.updates} updates × {batch.minibatches} minibatches = {settings.optimizer_steps} optimizer steps"
+    epochs = f"{settings.steps / per_epoch:.2f} epochs of {n:,} problems"
+    yield PlanItem("1 step", f"{made}; {learnt}")
+    yield PlanItem("steps", f"{settings.steps:,} = {epochs}{_partial(settings, n, rows)}")
+    yield PlanItem("learning rate", rates_told(settings.optimizer, settings.steps, settings.optimizer_steps))
+    yield PlanItem("prompts", f"{sum(lengths) / n:,.0f} tokens on average, {max(lengths):,} at most")
+    yield PlanItem("tokens per step", f"at most {tokens:,.0f}, in micro-batches of {batch.micro_tokens:,}")
+    yield PlanItem("models", _models(settings))
+    yield PlanItem("reward", _rewards(reward))
     if n < batch.prompts:
-        items.append(PlanItem("batch.prompts", f"{batch.prompts:,} are more than the problems there are", "warning"))
+        yield PlanItem("batch.prompts", f"{batch.prompts:,} are more than the problems there are", "warning")
     if longest > batch.micro_tokens:
-        items.append(
-            PlanItem(
-                "micro_tokens",
-                f"a prompt with its reply may need {longest:,} tokens, batch.micro_tokens is {batch.micro_tokens:,}",
-                "error",
-            )
-        )
-    items += [
-        PlanItem("dropped", f"{len(ids):,} problems: {reason}", "warning") for reason, ids in prompts.dropped.items()
-    ]
-    return items + _rewarded_above_wrong(settings.reward)
+        needed = f"a prompt with its reply may need {longest:,} tokens, batch.micro_tokens is {batch.micro_tokens:,}"
+        yield PlanItem("micro_tokens", needed, "error")
+    for reason, ids in prompts.dropped.items():
+        yield PlanItem("dropped", f"{len(ids):,} problems: {reason}", "warning")
+    # What would teach the policy to avoid being judged.
+    for name, earned, what in (
+        ("on_error", reward.on_error, "a failed verifier"),
+        ("on_timeout", reward.on_timeout, "a verifier that ran out of time"),
+        ("on_unparsable", reward.on_unparsable, "a reply without an answer"),
+    ):
+        if earned > reward.negative:
+            yield PlanItem(f"reward.{name}", f"{what} is rewarded above a wrong reply", "warning")
 
 
 def drawn_alike(settings: OnlineSettings, context: PlanContext) -> list[PlanItem]:
@@ -86,27 +82,12 @@ def _rewards(reward: RewardSettings) -> str:
     if reward.weight_schedule is not None:
         weight += " (changed over the steps)"
     if reward.threshold is not None:
-        told = f"{reward.threshold:g} or more earns {reward.positive:g}, a lower one {reward.negative:g}"
+        values = f"{reward.threshold:g} or more earns {reward.positive:g}, a lower one {reward.negative:g}"
     else:
         half = verification_reward(0.5, reward.positive, reward.negative)
-        told = (
-            f"1 earns {reward.positive:g}, 0 earns {reward.negative:g}, between them in proportion (0.5 earns {half:g})"
-        )
-    return f"a verdict's value of {told}{weight}{cut}"
-
-
-def _rewarded_above_wrong(reward: RewardSettings) -> list[PlanItem]:
-    """What would teach the policy to avoid being judged."""
-    cases = {
-        "on_error": (reward.on_error, "a failed verifier"),
-        "on_timeout": (reward.on_timeout, "a verifier that ran out of time"),
-        "on_unparsable": (reward.on_unparsable, "a reply without an answer"),
-    }
-    return [
-        PlanItem(f"reward.{name}", f"{what} is rewarded above a wrong reply", "warning")
-        for name, (value, what) in cases.items()
-        if value > reward.negative
-    ]
+        ends = f"1 earns {reward.positive:g}, 0 earns {reward.negative:g}"
+        values = f"{ends}, between them in proportion (0.5 earns {half:g})"
+    return f"a verdict's value of {values}{weight}{cut}"
 
 
 def _models(settings: OnlineSettings) -> str:

@@ -81,7 +81,10 @@ def load_prompts(
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
-        _check_prompt(tokenizer, record)
+        try:
+            check_whole(tokenizer, record.prompt, record.tools)
+        except UnusableRow as error:
+            raise DataError(f"problem {record.id!r}: {error}") from error
         text = render_text(tokenizer, record.prompt, generation_prompt=True, tools=record.tools)
         ids = tuple(text_ids(tokenizer, text))
         over = [reason for reason, limit in limits.items() if len(ids) > limit]
@@ -96,13 +99,6 @@ def load_prompts(
         why = "; ".join(f"{len(names)} dropped: {reason}" for reason, names in dropped.items())
         raise DataError(f"data set {name!r} has no problems to train on{f' ({why})' if why else ''}")
     return Prompts(kept, dropped, seen)
-
-
-def _check_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem) -> None:
-    try:
-        check_whole(tokenizer, problem.prompt, problem.tools)
-    except UnusableRow as error:
-        raise DataError(f"problem {problem.id!r}: {error}") from error
 
 
 def _with_rewards(problem: Problem, rewards: Collection[str], checks: Mapping[str, str]) -> Problem:

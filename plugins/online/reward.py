@@ -91,7 +91,7 @@ def earned_reward(
     >>> rules = RewardSettings(negative=-1.0, on_unparsable=-2.0)
     >>> right, wrong, none = (("v", Verdict.scored(1.0)), ("v", Verdict.scored(0.0)), ("v", Verdict.unparsable()))
     >>> half = ("v", Verdict.scored(0.5))
-    >>> [earned_reward(found, rules) for found in ([right], [right, half], [half, wrong], [wrong, none])]
+    >>> [earned_reward(verdicts, rules) for verdicts in ([right], [right, half], [half, wrong], [wrong, none])]
     [10.0, 4.5, -1.0, -2.0]
     >>> earned_reward([right, right], rules, base=0.5, weight=0.25)
     3.0

@@ -106,21 +106,14 @@ class KLSettings(Settings):
 
     @model_validator(mode="after")
     def _has_the_gradient_of_kl(self) -> Self:
-        if self.place == "loss" and self.beta > 0:
-            if self.estimator == "k1" and not self.score_function:
-                raise refuse(
-                    self,
-                    "score_function",
-                    "k1 in the loss without its score-function term is no leash: its gradient is 0 on average. Set "
-                    "score_function: true, or the estimator k2 or k3",
-                )
-            if self.estimator == "k2" and self.score_function:
-                raise refuse(
-                    self,
-                    "estimator",
-                    "k2 in the loss has the gradient of the KL by itself, and another one with the score-function "
-                    "term. Set score_function: false, or the estimator k1 or k3",
-                )
+        if self.place == "reward" or self.beta == 0:
+            return self
+        if self.estimator == "k1" and not self.score_function:
+            fault = "k1 in the loss without its score-function term is no leash: its gradient is 0 on average."
+            raise refuse(self, "score_function", f"{fault} Set score_function: true, or the estimator k2 or k3")
+        if self.estimator == "k2" and self.score_function:
+            fault = "k2 in the loss has the gradient of the KL by itself, and another one with the score-function term."
+            raise refuse(self, "estimator", f"{fault} Set score_function: false, or the estimator k1 or k3")
         return self
 
 
@@ -223,25 +216,21 @@ class OnlineSettings(StageSettings):
         if self.batch.samples_per_prompt < 2:
             raise ValueError("advantages: group compares replies to one prompt: samples_per_prompt must be 2 or more")
         if self.kl.place == "reward" and self.kl.beta > 0:
-            raise refuse(
-                self,
-                "kl.place",
+            fault = (
                 "with advantages: group a KL penalty in the reward is divided by the spread of the group's rewards, "
-                "which may be the penalty's own: β would not say how strong it is. Set kl.place: loss, or kl.beta: 0",
+                "which may be the penalty's own: β would not say how strong it is"
             )
+            raise refuse(self, "kl.place", f"{fault}. Set kl.place: loss, or kl.beta: 0")
         return self
 
     def without_use(self) -> dict[str, Unused]:
         """Further: factors of the whole reward, which a group's advantages divide by again."""
-        found = super().without_use()
-        reward = self.reward
-        if self.advantages == "group" and reward.missing_eos is None:
-            told = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
-            decided_by = ("advantages", "reward")
-            if reward.base is None:
-                found |= {f"reward.{name}": Unused(told, decided_by) for name in ("weight", "weight_schedule")}
-            found["reward.normalize"] = Unused(told, decided_by)
-        return found
+        unused = super().without_use()
+        if self.advantages == "group" and self.reward.missing_eos is None:
+            scaling = ["normalize"] if self.reward.base is not None else ["weight", "weight_schedule", "normalize"]
+            reason = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
+            unused |= {f"reward.{name}": Unused(reason, ("advantages", "reward")) for name in scaling}
+        return unused
 
     @model_validator(mode="after")
     def _rewards_and_checks(self) -> Self:

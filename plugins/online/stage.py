@@ -38,7 +38,7 @@ from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.advantage import Experience, make_experience
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
-from aftertrain.plugins.online.models import REWARD, build_loss, critic_optimizer, load_models
+from aftertrain.plugins.online.models import REWARD, build_loss, load_models
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
@@ -66,12 +66,12 @@ class Online(Stage[OnlineSettings]):
 
     def inputs(self) -> Sequence[StageInput]:
         """The model, which is the reference too, the critic's start if it is another stage's, and a reward model."""
-        found = [StageInput("model", self.settings.from_, frozenset({"model"}))]
+        parents = [StageInput("model", self.settings.from_, frozenset({"model"}))]
         if self.settings.critic is not None:
-            found.append(StageInput("critic", self.settings.critic, frozenset({"reward_model", "model"})))
+            parents.append(StageInput("critic", self.settings.critic, frozenset({"reward_model", "model"})))
         if self.settings.reward.base is not None:
-            found.append(StageInput(REWARD, self.settings.reward.base, frozenset({"reward_model"})))
-        return found
+            parents.append(StageInput(REWARD, self.settings.reward.base, frozenset({"reward_model"})))
+        return parents
 
     @property
     def output(self) -> str:
@@ -157,7 +157,6 @@ class Training:
     def __init__(self, stage: Online, context: StageContext) -> None:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
-        self.notes = stage.builder.build(stage.settings.engine).notes()
         self.base = context.inputs["model"].path
         self.tokenizer = load_tokenizer(self.base, context.chat_template)
         self.verifiers = stage._verifiers()
@@ -178,7 +177,7 @@ class Training:
         done = self._restore()
         if done == 0:
             faults = template_checks.template_faults(self.tokenizer)
-            for message in (*faults, *self.notes, *untrained(read_config(self.base))):
+            for message in (*faults, *self.models.policy.notes(), *untrained(read_config(self.base))):
                 self.context.emit(Warned(message), 0)
             if self.prompts.dropped:
                 self.context.emit(self.prompts.dropped_event(), 0)
@@ -227,7 +226,7 @@ class Training:
 
     def _update(self, step: int, experience: Experience) -> list[StepResult]:
         settings = self.settings
-        optimizers = {"policy": settings.optimizer, "value": critic_optimizer(settings)}
+        optimizers = {"policy": settings.optimizer, "value": settings.critic_optimizer or settings.optimizer}
         results: list[StepResult] = []
         for _ in range(settings.batch.updates):
             for batches in experience.minibatches:

@@ -63,13 +63,13 @@ def make_trial(settings: OnlineSettings, context: PlanContext, rows: int) -> Tri
 def _atoms(prompts: Sequence[tuple[int, ...]], loss: Loss[Any], seed: int) -> list[Atom]:
     """A reply to each prompt, or two where the loss wants them in groups, of tokens that its prompts hold."""
     rng = random.Random(seed)
-    known = sorted({token for prompt in prompts for token in prompt})
+    vocabulary = sorted({token for prompt in prompts for token in prompt})
     grouped = loss.needs.atom == "group"
 
     def reply(place: int, number: int) -> Segment:
         prompt = prompts[place]
-        made = [rng.choice(known) for _ in range(rng.randint(SHORTEST, LONGEST))]
-        mask = [False] * len(prompt) + [True] * len(made)
-        return Segment(f"problem {place}/{number}", (*prompt, *made), mask, group=place)
+        tokens = [rng.choice(vocabulary) for _ in range(rng.randint(SHORTEST, LONGEST))]
+        mask = [False] * len(prompt) + [True] * len(tokens)
+        return Segment(f"problem {place}/{number}", (*prompt, *tokens), mask, group=place)
 
     return [[reply(place, number) for number in range(1 + grouped)] for place in range(len(prompts))]
