@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aftertrain.core.book import Book
 from aftertrain.core.component import Component
-from aftertrain.core.events import Event
+from aftertrain.core.events import Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem
@@ -174,6 +174,38 @@ class Stage(Component[S]):
         Raises:
             AftertrainError: a check cannot be made, which is an error too.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What other settings make of outputs that a stage saved.
+
+    Attributes:
+        scores: of the outputs as they are scored now.
+        rows: of each task and temperature, by (task, temperature), how many outputs there are and how many of them
+            changed a metric, the answer that is read, or the outcome.
+        changes: a line for people on each changed output.
+    """
+
+    scores: tuple[ScoreRow, ...]
+    rows: Mapping[tuple[str, float], tuple[int, int]]
+    changes: tuple[str, ...]
+
+
+@runtime_checkable
+class Rescores(Protocol):
+    """A stage that scores outputs which it saved, so that they can be scored again without a model."""
+
+    def rescore(self, folder: Path, out: Path | None) -> Rescored:
+        """Score what lies in the folder of a finished stage by these settings; nothing in it is changed.
+
+        Args:
+            out: where the outputs with their new scores are written, None for nowhere.
+
+        Raises:
+            DataError: these settings ask something else than was asked, so that the saved outputs are no answers.
+        """
+        ...
 
 
 @runtime_checkable

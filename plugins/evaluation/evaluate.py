@@ -19,7 +19,7 @@ from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, Verd
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
+from aftertrain.core.stage import PlanContext, Rescored, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -31,10 +31,11 @@ from aftertrain.plugins.evaluation.suite import Block, ReadyTask, blocks, ready_
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from aftertrain.plugins.evaluation import doubts, outlook
+    from aftertrain.plugins.evaluation import doubts, outlook, rescoring
 else:
     doubts = aside("aftertrain.plugins.evaluation.doubts")
     outlook = aside("aftertrain.plugins.evaluation.outlook")
+    rescoring = aside("aftertrain.plugins.evaluation.rescoring")
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
@@ -127,6 +128,13 @@ class Evaluate(Stage[EvaluateSettings]):
         """The engine's needs, where choices are scored."""
         if any(not task.generates for task in self._tasks):
             self.builder.build(self.settings.engine).preflight(context.model)
+
+    def rescore(self, folder: Path, out: Path | None) -> Rescored:
+        """Score the saved outputs by these settings."""
+        rescored = rescoring.rescored(self._tasks, read_instances(folder / INSTANCES))
+        if out is not None:
+            write_instances(out / INSTANCES.name, rescored.rows)
+        return rescored.told()
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task; once for stages that ask alike."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from aftertrain.core.errors import DataError
@@ -17,7 +18,7 @@ from aftertrain.core.eval_task import (
     TextTask,
 )
 from aftertrain.core.records import Completion
-from aftertrain.plugins.evaluation.rows import ScoredInstance
+from aftertrain.plugins.evaluation.rows import ScoredInstance, digest
 
 
 def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[Output]) -> list[InstanceScore]:
@@ -61,8 +62,16 @@ def row_of(
         detail=score.detail,
         sample=sample,
         group=instance.group,
+        thoughts=instance.thoughts,
+        asked=asked(instance),
         **_kept(output, score),
     )
+
+
+def asked(instance: Instance) -> str:
+    """Digest of what an instance asks: equal ones are answered by the same outputs, whatever they are compared with."""
+    messages, choices = ([asdict(part) for part in parts] for parts in (instance.messages, instance.choices))
+    return digest([messages, choices, instance.chat, instance.baseline])[:16]
 
 
 def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:

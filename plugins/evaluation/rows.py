@@ -16,7 +16,7 @@ from typing import Any
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import clean, json_text
 from aftertrain.core.ground.reading import parse_json, read_bytes, typed
-from aftertrain.core.records import JSON
+from aftertrain.core.records import JSON, Thoughts
 
 LARGEST = 4 << 30
 """Bytes of a task's file, unpacked."""
@@ -42,6 +42,8 @@ class ScoredInstance:
         choice_tokens: tokens of each choice.
         greedy: whether each of a choice's tokens is the likeliest where it stands.
         baseline: as `logprobs`, after the context without the question.
+        thoughts: how the model's template marks thoughts in a reply, None where it does not say.
+        asked: digest of what was asked, before any template.
     """
 
     id: str
@@ -61,6 +63,8 @@ class ScoredInstance:
     choice_tokens: tuple[int, ...] = ()
     greedy: tuple[bool, ...] = ()
     baseline: tuple[float, ...] = ()
+    thoughts: Thoughts | None = None
+    asked: str = ""
     sample: int = 0
     group: str = ""
 

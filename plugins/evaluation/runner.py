@@ -72,7 +72,9 @@ class Runner:
         else:
             outputs = [text_scores(*scored) for scored in self._score(block, encode_text)]
         asked = [instance for instance in block.instances for _ in range(block.task.samples)]
-        scores = score_outputs(task, self.marked(asked), outputs)
+        if isinstance(task, ReplyTask):
+            asked = self.marked(asked)
+        scores = score_outputs(task, asked, outputs)
         check_metrics(block.task.name, task.metrics, asked, scores)
         numbers = list(range(block.task.samples)) * len(block.instances)
         return [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-CHILDREN = {"resume_child.py", "train_ours_child.py", "train_peer_child.py"}
+CHILDREN = {"evaluate_child.py", "resume_child.py", "train_ours_child.py", "train_peer_child.py"}
 """Started by a benchmark, not by people."""
 
 

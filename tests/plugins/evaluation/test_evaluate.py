@@ -67,9 +67,12 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "choice_tokens": [],
         "greedy": [],
         "baseline": [],
+        "thoughts": {"opening": "<think>", "closing": "</think>", "begun": False},
+        "asked": rows[3]["asked"],
         "sample": 0,
         "group": "",
     }
+    assert len({row["asked"] for row in rows}) == 12
     assert [data["done"] for data in here.named("progress")] == [5, 10, 12]
     assert here.named("scores") == [artifact.details]
     assert len(here.named("sample")) == 4

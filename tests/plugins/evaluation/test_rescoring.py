@@ -1,0 +1,124 @@
+"""`aftertrain rescore`: the saved outputs of a real run, scored again without its model."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aftertrain.cli import main
+from aftertrain.testing.model import tiny_model
+
+RECIPE = """
+name: sums
+model: ./model
+threads: 1
+stages:
+  eval:
+    use: evaluate
+    max_new_tokens: 6
+    temperatures: [1.0]
+    tasks:
+      - use: problems
+        name: sums
+        data: {use: jsonl, path: sums.jsonl, format: gsm8k, as: problem}
+        verifier: {use: gsm8k, extract: strict}
+        samples: 3
+      - {use: multiple_choice, path: choices.jsonl, formulation: cf, normalization: none}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run, whose model is gone."""
+    folder = tmp_path_factory.mktemp("rescore")
+    tiny_model(folder / "model")
+    rows = [{"question": f"What is {i} + 1?", "answer": f"#### {i + 1}"} for i in range(4)]
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    choices = [{"question": f"{i}?", "choices": ["yes", "surely not so"], "answer": i % 2} for i in range(6)]
+    (folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in choices))
+    (folder / "recipe.yaml").write_text(RECIPE)
+    assert main(["run", str(folder / "recipe.yaml"), "--out", str(folder / "runs")]) == 0
+    shutil.rmtree(folder / "model")
+    # What the tiny model replies has no sense: the replies to one question are given some, in no strict form.
+    (path,) = folder.glob("runs/sums/stages/eval-*/samples/instances.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["task"] == "sums":
+            first = line["id"] == lines[0]["id"]
+            line["output"] = f"that makes {[1, 7, 2][line['sample']]}" if first else "no idea"
+            line["with_special"] = None
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(finished)
+    return finished / "runs" / "sums"
+
+
+def test_another_reading_changes_scores_and_makes_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Strictly "that makes 1" is no answer; flexibly the first of three replies is right: 1/3 of one of four sums."""
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    out = tmp_path / "again"
+    assert main(["rescore", f"{run}:eval", "sums.verifier.extract=flexible", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "sums at temperature 1: 3 of 12 outputs changed" in told
+    assert "multiple_choice at temperature 0: 0 of 6 outputs changed" in told
+    assert "None unparsable exact_match 0, format 0 -> '1' scored exact_match 1, format 1" in told
+    (line,) = [line for line in told.splitlines() if line.startswith("sums") and " exact_match " in line]
+    assert line.split()[:5] == ["sums", "exact_match", "1", "0.0", "8.3"]
+    (line,) = [line for line in told.splitlines() if " pass@3 " in line]
+    assert line.split()[:5] == ["sums", "pass@3", "1", "0.0", "25.0"]
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    rows = [json.loads(line) for line in (out / "eval" / "instances.jsonl").read_text().splitlines()]
+    assert [row["metrics"]["exact_match"] for row in rows[:3]] == [1.0, 0.0, 0.0]
+    scores = json.loads((out / "eval" / "scores.json").read_text())
+    assert scores[0]["mean"] == pytest.approx(1 / 12)
+
+
+def test_choices_are_normalised_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescore", str(run), "multiple_choice.normalization=char", "sums.verifier.extract=strict"]) == 0
+    told = capsys.readouterr().out
+    rows = [json.loads(line) for line in next(run.glob("stages/*/samples/instances.jsonl")).read_text().splitlines()]
+    lengths = [len(" yes"), len(" surely not so")]
+    right = [
+        max((0, 1), key=lambda i: row["logprobs"][i] / lengths[i]) == row["target"]
+        for row in rows
+        if row["task"] == "multiple_choice"
+    ]
+    (line,) = [line for line in told.splitlines() if " acc_norm " in line]
+    assert line.split()[4] == f"{100 * sum(right) / 6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["sums.prefill=So"],
+            "task 'sums': instance '[^']+' is asked in other words now; the saved outputs",
+        ),
+        (["sums.samples=4"], "4 of 16 outputs that these settings ask for were not made"),
+        (["multiple_choice.formulation=mcf"], "task 'multiple_choice': instance '[^']+' is asked in other words"),
+        (["sums.verifier.extrct=flexible"], "extrct: not a setting of verifier 'gsm8k'"),
+        (["sum.verifier.extract=flexible"], "stage 'eval' has the tasks sums, multiple_choice"),
+    ],
+)
+def test_what_was_not_asked_is_not_scored(
+    run: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rescore", str(run), *words]) in (1, 2)
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+
+
+def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescore", f"{run}:evl"]) == 1
+    assert "no finished evaluation named 'evl'. Did you mean 'eval'?" in capsys.readouterr().err
+    assert main(["rescore", "nowhere"]) == 1
+    assert "no run 'nowhere'" in capsys.readouterr().err
