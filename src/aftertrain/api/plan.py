@@ -117,14 +117,14 @@ class _Planner:
     digests: dict[str, str]
     told: Callable[[str, str], None]
     found: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Artifact] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
 
     def stage(self, node: Node) -> StagePlan:
         state, why, hash_, items = self._state(node)
         if hash_ is not None:
             self.digests[node.name] = hash_
-        told = {item.value for item in items}
-        items += [item for item in self._items(node) if item.value not in told]
+        values = {item.value for item in items}
+        items += [item for item in self._items(node) if item.value not in values]
         inputs = {parent.role: parent.stage for parent in node.inputs}
         return StagePlan(node.name, node.use.name, inputs, node.stage.output, state, tuple(why), hash_, tuple(items))
 
@@ -145,7 +145,7 @@ class _Planner:
         except RunError as error:
             return "unknown", [], lineage.hash, [_problem("files", error)]
         if artifact is not None:
-            self.made[node.name] = artifact
+            self.artifacts[node.name] = artifact
             return "reuse", ["done already"], lineage.hash, []
         if damage is not None:
             return "run", [damage], lineage.hash, []
@@ -159,8 +159,8 @@ class _Planner:
         if self.base is None:
             return []
         parent = next((parent.stage for parent in node.inputs if parent.role == "model"), BASE)
-        made = self.made.get(parent)
-        model = made.path if made is not None and made.type != "scores" else str(self.base)
+        artifact = self.artifacts.get(parent)
+        model = artifact.path if artifact is not None and artifact.type != "scores" else str(self.base)
         context = PlanContext(
             name=node.name,
             model=model,

@@ -55,14 +55,6 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(command.name, command.summary) for command in commands], col_max=18)
 
 
-def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"aftertrain {version('aftertrain')}")
-        ctx.exit()
-
-
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -70,9 +62,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of every error.")
 @click.option("--local_rank", type=int, hidden=True, expose_value=False)  # the deepspeed launcher's; LOCAL_RANK says it
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
-)
+@click.version_option(package_name="aftertrain", message="%(package)s %(version)s")
 def cli(debug: bool) -> None:
     """Post-training of language models as one recipe: SFT, DPO, RL with verifiable rewards, evaluation."""
 

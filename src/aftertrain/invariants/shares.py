@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aftertrain.core.ground.reading import read_json
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.packed.packing import pack, pack_share
 from aftertrain.invariants.bench import Bench
 from aftertrain.invariants.finding import Finding, Measure, NotChecked
@@ -74,7 +75,7 @@ def check_ranks(bench: Bench, together: Together | None) -> Finding:
 def _steps(bench: Bench) -> dict[str, list[int]]:
     """Rows of each step: some that two ranks cannot share evenly, and one, so that a rank has none. Short ones do."""
     shortest = bench.shortest(UNEVEN)
-    return {f"{len(shortest)} rows": sorted(shortest), "one row": shortest[:1]}
+    return {counted(len(shortest), "row"): sorted(shortest), "one row": shortest[:1]}
 
 
 def _read(folder: Path) -> Outcome:

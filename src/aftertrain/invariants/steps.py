@@ -40,7 +40,7 @@ def check_filler(bench: Bench) -> Finding:
     filler = collate([replace(segment, weight=0.0) for segment in smallest])
     beside = collate([*(replace(segment, weight=0.0) for segment in smallest), *bench.atoms[0]])
     rest = [collate(atom) for atom in bench.atoms[1:]]
-    compared = f"{len(bench.atoms)} rows, and with two samples of weight 0, one in a micro-batch of its own"
+    compared = f"{counted(len(bench.atoms), 'row')}, and with two samples of weight 0, one in a micro-batch of its own"
     return _finding(bench, "filler", compared, outcome(bench.trial, [beside, *rest, filler]), bench.single)
 
 

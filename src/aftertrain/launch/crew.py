@@ -22,7 +22,6 @@ from aftertrain.core.run.launched import GRACE
 from aftertrain.launch.rank import Rank
 
 Where = Literal["here", "ray"]
-INTERRUPTED = Interrupted.exit_code
 LEAVING = 60.0
 """Seconds that the other ranks have to end after rank 0."""
 _POLL = 0.02
@@ -107,7 +106,7 @@ class _Watch:
         """A rank that ended and should not have; the lowest if there are several."""
         for rank in self._ranks:
             status = rank.poll()
-            if status not in (None, 0) and not (self._signals and status == INTERRUPTED and rank.number):
+            if status not in (None, 0) and not (self._signals and status == Interrupted.exit_code and rank.number):
                 return rank
         return None
 

@@ -102,7 +102,7 @@ def _examples(texts: Sequence[str]) -> str:
 def _module(title: str, texts: Sequence[str]) -> str:
     """One module of several texts, their imports merged."""
     imports: dict[str, set[str]] = {}
-    for module, names in (found for text in texts for found in _IMPORT.findall(text)):
+    for module, names in (line for text in texts for line in _IMPORT.findall(text)):
         imports.setdefault(module, set()).update(names.split(", "))
     lines = {module: f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())}
     standard = [line for module, line in lines.items() if module.partition(".")[0] in sys.stdlib_module_names]

@@ -11,7 +11,8 @@ a plugin's own tests do the same:
         claim.check()
 
 A component that cannot be made from its defaults needs an example, and a verifier needs cases of known value: see
-`aftertrain.testing.examples`. Importing this module is light; a promise imports what it needs.
+`aftertrain.testing.examples`. Importing this module is light; a kind's promises are imported with what they
+need when they are asked for.
 """
 
 from __future__ import annotations

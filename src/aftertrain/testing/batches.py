@@ -15,6 +15,7 @@ from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
 
 VOCABULARY = 50
+ATOMS = 6
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,16 @@ class Scored:
 Atoms = Sequence[Sequence[Scored]]
 
 
-def make_atoms(needs: Needs, seed: int = 0, count: int = 6) -> list[list[Scored]]:
+def make_atoms(needs: Needs) -> list[list[Scored]]:
     """Atoms of unequal lengths, as `needs.atom` groups them, with every column and score asked for."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     places = range({"segment": 1, "pair": 2, "group": 3}[needs.atom])
-    atoms = [[_scored(needs, rng, atom, place) for place in places] for atom in range(count)]
+    atoms = [[_scored(needs, rng, atom, place) for place in places] for atom in range(ATOMS)]
     if needs.probes is not None:
         for number, atom in enumerate(atoms):
             probe = _scored(needs, rng, number, len(places))
             atom.append(replace(probe, segment=replace(probe.segment, role=PROBE)))
     return atoms
-
-
-def weightless(atom: Sequence[Scored]) -> list[Scored]:
-    """The atom as filler: the same tokens with weight 0."""
-    return [replace(scored, segment=replace(scored.segment, weight=0.0)) for scored in atom]
 
 
 def lay(atoms: Atoms, needs: Needs, *, probes: bool = False) -> tuple[PackedBatch, TokenScores]:

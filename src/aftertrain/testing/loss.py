@@ -11,7 +11,7 @@ import torch
 
 from aftertrain.core.batch import TokenScores
 from aftertrain.core.loss import Loss
-from aftertrain.testing.batches import Outcome, apply, lay, make_atoms, statistics, weightless
+from aftertrain.testing.batches import Outcome, apply, lay, make_atoms, statistics
 from aftertrain.testing.promise import Subject, require
 
 STEP = 1e-3
@@ -84,7 +84,7 @@ def filler_counts_for_nothing(subject: Subject) -> None:
     """Segments of weight 0 change no term, no metric, and get no gradient."""
     loss: Loss[Any] = subject.component()
     *atoms, last = make_atoms(loss.needs)
-    filler = weightless(last)
+    filler = [replace(scored, segment=replace(scored.segment, weight=0.0)) for scored in last]
     padded = apply(loss, [[filler, *atoms]])
     _same(apply(loss, [atoms]), padded, "without and with filler")
     weightless_ids = {scored.segment.sample_id for scored in filler}
