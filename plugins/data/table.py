@@ -28,6 +28,13 @@ else:
 T = TypeVar("T", bound=TableSettings)
 F = TypeVar("F", bound=FileSettings)
 R = TypeVar("R", bound=Record | BadRow)
+RECORDS: dict[str, type[Record]] = {
+    "preference": PreferencePair,
+    "feedback": Feedback,
+    "rlvr": Problem,
+    "text": Document,
+}
+"""What rows of a format become; of any other they are conversations."""
 NOTED = 1_000
 """Rows that are looked at for columns that nothing reads."""
 
@@ -57,13 +64,7 @@ class Table(Dataset[T]):
 
     @property
     def record_type(self) -> type[Record]:
-        if self.settings.format == "preference":
-            return PreferencePair
-        if self.settings.format == "feedback":
-            return Feedback
-        if self.settings.format == "rlvr" or self.settings.as_ == "problem":
-            return Problem
-        return Document if self.settings.format == "text" else Conversation
+        return Problem if self.settings.as_ == "problem" else RECORDS.get(self.settings.format, Conversation)
 
     def __iter__(self) -> Iterator[Any]:
         yield from unique(record_of(row, self.settings, self._source) for row in self._limited())

@@ -24,8 +24,8 @@ from aftertrain.plugins.training.parts import Parts
 from aftertrain.plugins.training.reference import COLUMN
 from aftertrain.plugins.training.rows import Rules
 from aftertrain.plugins.training.samples import ENOUGH, Samples, Where, named, refuse_unusable, select
-from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.store import Store
+from aftertrain.plugins.training.supply import Supply
 from aftertrain.plugins.training.tokenising import tokenised
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _items(
     for note in data.notes():
         yield PlanItem("data", note)
     yield from lengths_told(look.store, settings.batch, noun, sampled=look.stride != 1)
-    yield from left_out(samples, samples.n_rows, data.where)
+    yield from _left_out(samples, data.where)
     for label, message in check_fit(context.model, tokenizer, samples, parts.head).items():
         yield PlanItem(label, message, "warning")
     if streamed:
@@ -168,24 +168,31 @@ def _memory(parts: Parts, context: PlanContext, samples: Samples, budget: int) -
     yield PlanItem("activations", f"of {tokens:,} tokens in a micro-batch; in other modes: {modes}")
 
 
-def left_out(samples: Samples, seen: int, where: Where, *, of: str = "") -> Iterator[PlanItem]:
-    """Rows that are left out or cut, for `aftertrain plan`."""
+def _left_out(samples: Samples, where: Where, *, of: str = "") -> Iterator[PlanItem]:
+    """Rows that are left out or cut."""
     for reason, ids in samples.dropped.items():
         (first,) = named(ids[:1], where)
-        yield PlanItem(f"{of}left out", f"{len(ids):,} of {seen:,}: {reason}, such as {first}", "warning")
+        yield PlanItem(f"{of}left out", f"{len(ids):,} of {samples.n_rows:,}: {reason}, such as {first}", "warning")
     if samples.truncated:
         (first,) = named(samples.truncated[:1], where)
-        cut = f"{len(samples.truncated):,} of {seen:,} at batch.max_tokens, such as {first}"
+        cut = f"{len(samples.truncated):,} of {samples.n_rows:,} at batch.max_tokens, such as {first}"
         yield PlanItem(f"{of}cut", cut, "warning")
 
 
-def validation_item(settings: TrainSettings, rows: int) -> PlanItem:
-    """What is measured and when, for `aftertrain plan`."""
-    chosen = settings.validation
-    assert chosen is not None
-    used = rows if chosen.rows is None else min(rows, chosen.rows)
-    noun = "replies" if settings.batch.learn == "each" else "rows"
-    return PlanItem("validation", f"on {used:,} {noun} every {chosen.every:,} steps and after the last")
+def validation(parts: Parts, tokenizer: PreTrainedTokenizerBase) -> list[PlanItem]:
+    """What is measured and when, and what of the held-out rows is not; all of them are tokenised.
+
+    Raises:
+        DataError: a row cannot be used.
+    """
+    chosen, data = parts.settings.validation, parts.held_out
+    if chosen is None or data is None:
+        return []
+    held_out = Supply(parts, tokenizer).held_out()
+    rows = min(len(held_out.atoms), chosen.rows or len(held_out.atoms))
+    noun = "replies" if parts.settings.batch.learn == "each" else "rows"
+    item = PlanItem("validation", f"on {rows:,} {noun} every {chosen.every:,} steps and after the last")
+    return [item, *_left_out(held_out, data.where, of="validation, ")]
 
 
 def _margin(samples: Samples, stride: int) -> str:

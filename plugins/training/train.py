@@ -85,11 +85,7 @@ class Train(Stage[TrainSettings]):
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         items += [PlanItem("engine", note, "warning") for note in parts.engine.notes()]
         items += outlook.outlook(parts, context, tokenizer)
-        if parts.held_out is not None:
-            held_out = Supply(parts, tokenizer).held_out()
-            items.append(outlook.validation_item(self.settings, len(held_out.atoms)))
-            items += outlook.left_out(held_out, held_out.n_rows, parts.held_out.where, of="validation, ")
-        return items
+        return items + outlook.validation(parts, tokenizer)
 
     def run(self, context: StageContext) -> Artifact:
         """Train, from the last checkpoint on if there is one.
