@@ -65,14 +65,14 @@ class Booth:
         for role in list(self._workers):
             self._drop(role)
 
-    def run(self, program: bytes, stdin: bytes, most: int, seconds: float) -> Raw:
+    def run(self, program: bytes, stdin: bytes, most: int, timeout: float) -> Raw:
         """Run a script.
 
         Raises:
             SandboxError: its worker broke; the next program gets another.
         """
         try:
-            raw = self.worker("programs").run(program, stdin, most, seconds)
+            raw = self.worker("programs").run(program, stdin, most, timeout)
         except BaseException:
             self._drop("programs")
             raise
@@ -80,19 +80,19 @@ class Booth:
             self._drop("programs")
         return raw
 
-    def examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
+    def examine(self, program: bytes, tests: bytes, count: int, timeout: float) -> Exam:
         """Run `count` tests of a program.
 
         Raises:
             SandboxError: a worker broke; the next program gets others.
         """
         try:
-            return self._examine(program, tests, count, seconds)
+            return self._examine(program, tests, count, timeout)
         except BaseException:
             self.close()
             raise
 
-    def _examine(self, program: bytes, tests: bytes, count: int, seconds: float) -> Exam:
+    def _examine(self, program: bytes, tests: bytes, count: int, timeout: float) -> Exam:
         programs, examiner = self.worker("programs"), self.worker("tests")
         started = time.monotonic()
         # A socket, unlike a pipe, cannot be opened again through /proc. The secret marks the examiner's own lines.
@@ -103,15 +103,15 @@ class Booth:
             files = [handed.enter_context(sealed(content)) for content in (program, tests)]
             if programs.line is None:
                 raise SandboxError("the sandbox's process did not send a line to its next program")
-            programs.order("module", [files[0].fileno()], seconds + 2 * GRACE)
+            programs.order("module", [files[0].fileno()], timeout + 2 * GRACE)
             line = programs.line.fileno()
-            examiner.order("tests", [files[1].fileno(), line, told.fileno()], seconds, secret=secret)
+            examiner.order("tests", [files[1].fileno(), line, told.fileno()], timeout, secret=secret)
             programs.line.close()
             programs.line = None
             handed.close()
-            (data,), _ = drain([report], _REPORT_BYTES + 4096 * count, started + seconds)
+            (data,), _ = drain([report], _REPORT_BYTES + 4096 * count, started + timeout)
         lines = [_own_line(line, secret) for line in data.splitlines()]
-        late = time.monotonic() >= started + seconds
+        late = time.monotonic() >= started + timeout
         complete = bool(lines) and "end" in lines[-1]
         lines = [line for line in lines if "passed" in line]
         status = None

@@ -61,13 +61,10 @@ def table() -> tuple[Call, ...]:
     calls = []
     for verdict, reason, names in _TABLE:
         for row in names.split():
-            name, x86_64, aarch64 = row.split(":")
-            calls.append(Call(name, _number(x86_64), _number(aarch64), verdict, reason))
+            name, *numbers = row.split(":")
+            x86_64, aarch64 = (None if number == "-" else int(number) for number in numbers)
+            calls.append(Call(name, x86_64, aarch64, verdict, reason))
     return tuple(calls)
-
-
-def _number(text: str) -> int | None:
-    return None if text == "-" else int(text)
 
 
 _TABLE: tuple[tuple[Verdict, str, str], ...] = (

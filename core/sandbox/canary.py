@@ -6,8 +6,6 @@ before that is believed.
 
 from __future__ import annotations
 
-from functools import cache
-
 from aftertrain.core.sandbox import plan
 from aftertrain.core.sandbox.booth import Booth
 from aftertrain.core.sandbox.limits import UnitTests
@@ -40,13 +38,9 @@ def script_is_judged_right(booth: Booth) -> bool:
 def tests_are_judged_right(booth: Booth) -> bool:
     """Test one as a module: of two tests, the first holds and the second does not."""
     try:
-        exam = booth.examine(_MODULE, _job(), len(_TESTS), SECONDS)
+        job = plan.job(_TESTS, 0, SECONDS, stop=False)
+        exam = booth.examine(_MODULE, job, len(_TESTS), SECONDS)
     except SandboxError:
         return False
     passed = [line["passed"] for line in exam.lines]
     return exam.complete and passed == [True, True, False] and not exam.changed
-
-
-@cache
-def _job() -> bytes:
-    return plan.job(_TESTS, 0, SECONDS, stop=False)

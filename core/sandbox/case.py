@@ -40,7 +40,7 @@ def run(
     """Become the program that the owner ordered.
 
     Args:
-        order: `mode`, and `seconds`, wall time of all.
+        order: `mode`, and `timeout`, seconds of wall time for all.
         descriptors: what the owner sent along: for `script` program, stdin, stdout, stderr; for `module` program and
             the line to the examiner.
         private: the zygote's own descriptors, closed first.
@@ -59,7 +59,7 @@ def run(
             os.environ.update(HOME=folder, TMPDIR=folder)
             sys.modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
             _set("NPROC", limits["processes"] + OURS + tasks_of_user())
-        _set("CPU", int(order["seconds"]) + 1)
+        _set("CPU", int(order["timeout"]) + 1)
         _close_doors(neighbours, doors)
         if order["mode"] == "script":
             program.run(*descriptors)

@@ -20,7 +20,7 @@ TRIES = 100
 """Looks at a group that is to get empty."""
 PAUSE = 0.01
 """Seconds between two of them."""
-_NEEDED, _WANTED = ("memory",), ("pids",)
+
 _NAME = re.compile(r"aftertrain-(\d+)-(\d+)-(\d+)-\d+")
 """A worker's group: the owner's namespace of processes, its number, when it started; and a number of the group."""
 
@@ -29,7 +29,7 @@ class NoGroups(OSError):
     """Control groups cannot be had; the message says why."""
 
 
-def prepare(proc: str, needed: Sequence[str] = _NEEDED) -> str:
+def prepare(proc: str) -> str:
     """The folder in which groups with limits can be made: this process's own group, or the one above its leaf.
 
     Raises:
@@ -41,13 +41,11 @@ def prepare(proc: str, needed: Sequence[str] = _NEEDED) -> str:
     if os.path.basename(base) == LEAF:
         base = os.path.dirname(base)
     has = read(f"{base}/cgroup.controllers").split()
-    if missing := [name for name in needed if name not in has]:
-        first = any(f":{missing[0]}:" in line for line in read(f"{proc}/self/cgroup").splitlines())
-        where = ", which this machine keeps in version 1" if first else ""
-        raise NoGroups(f"{base} has no controller {missing[0]}{where}")
-    enabled = read(f"{base}/cgroup.subtree_control").split()
-    if any(name not in enabled for name in needed):
-        _enable(base, [name for name in (*needed, *_WANTED) if name in has], proc)
+    if "memory" not in has:
+        where = ", which this machine keeps in version 1" if ":memory:" in read(f"{proc}/self/cgroup") else ""
+        raise NoGroups(f"{base} has no controller memory{where}")
+    if "memory" not in read(f"{base}/cgroup.subtree_control").split():
+        _enable(base, ["memory", "pids"] if "pids" in has else ["memory"], proc)
     sweep(base, proc)
     return base
 

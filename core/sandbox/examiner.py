@@ -85,7 +85,7 @@ class Examiner:
         attempts += [partial(exec, statement, space) for statement in statements]
         attempts += [partial(self._compare, tests["entry"], given, wanted) for given, *wanted in tests["calls"]]
         for number, attempt in enumerate(attempts):
-            alarm(tests["seconds"])
+            alarm(tests["timeout"])
             if not self._attempt(attempt) and (tests["stop"] or not number or self.gone):
                 break
         alarm(0)

@@ -33,9 +33,9 @@ _TAME |= {"numpy", "operator", "random", "re", "statistics", "string", "typing"}
 _LITERAL = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.Load, ast.USub, ast.UAdd)
 
 
-def job(tests: UnitTests, start: int, seconds: float, *, stop: bool) -> bytes:
-    """What the examiner is sent: the tests from number `start` on, `seconds` for each, and whether to stop at the
-    first that does not pass.
+def job(tests: UnitTests, start: int, timeout: float, *, stop: bool) -> bytes:
+    """What the examiner is sent: the tests from number `start` on, the seconds for each, and whether to stop at the first
+    that does not pass.
 
     Raises:
         SyntaxError, ValueError: a source is no Python.
@@ -45,7 +45,7 @@ def job(tests: UnitTests, start: int, seconds: float, *, stop: bool) -> bytes:
         "preamble": len(tests.preamble),
         "calls": tests.calls[max(0, start - len(tests.statements)) :],
         "entry": tests.entry,
-        "seconds": seconds,
+        "timeout": timeout,
         "stop": stop,
     }
     asked |= read(tests.preamble, statements, tests.entry)

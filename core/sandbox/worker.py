@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -171,13 +172,13 @@ class Worker:
             log.warning("programs are in no control group any more: %s. Memory is counted in /proc only", reason)
         return reason
 
-    def order(self, mode: str, descriptors: Sequence[int], seconds: float, **more: str) -> None:
+    def order(self, mode: str, descriptors: Sequence[int], timeout: float, **more: str) -> None:
         """Send an order, with what `more` names.
 
         Raises:
             SandboxError: the process is gone.
         """
-        line = json.dumps({"mode": mode, "seconds": seconds, **more}).encode() + b"\n"
+        line = json.dumps({"mode": mode, "timeout": timeout, **more}).encode() + b"\n"
         try:
             socket.send_fds(self.control, [line], list(descriptors))
         except OSError as error:
@@ -188,7 +189,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self.control.sendall(STOP)
 
-    def run(self, program: bytes, stdin: bytes, most: int, seconds: float) -> Raw:
+    def run(self, program: bytes, stdin: bytes, most: int, timeout: float) -> Raw:
         """Run a script; of its outputs, at most `most` bytes each.
 
         Raises:
@@ -198,13 +199,13 @@ class Worker:
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(sealed(content)) for content in (program, stdin)]
             readers, writers = zip(*(_pipe(stack) for _ in range(2)), strict=True)
-            self.order("script", [file.fileno() for file in (*files, *writers)], seconds)
+            self.order("script", [file.fileno() for file in (*files, *writers)], timeout)
             for file in (*files, *writers):
                 file.close()
-            outputs, flooded = drain(readers, most, started + seconds + GRACE)
+            outputs, flooded = drain(readers, most, started + timeout + GRACE)
             if flooded:
                 self.stop()
-        answer = self.answer(max(0.0, started + seconds - time.monotonic()) + 2 * GRACE)
+        answer = self.answer(max(0.0, started + timeout - time.monotonic()) + 2 * GRACE)
         if answer is None:
             self.close()
             raise SandboxError("the sandbox's process ended or does not answer")
@@ -212,10 +213,10 @@ class Worker:
         status = None if flooded else answer["status"]
         return Raw(status, why, outputs, time.monotonic() - started, answer.get("changed", ""))
 
-    def answer(self, seconds: float) -> dict[str, Any] | None:
+    def answer(self, timeout: float) -> dict[str, Any] | None:
         """The next line of the process; None when it ended or said nothing in time."""
         data = b""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + timeout
         while not data.endswith(b"\n"):
             self.control.settimeout(max(0.001, deadline - time.monotonic()))
             try:
@@ -223,19 +224,16 @@ class Worker:
             except OSError:
                 return None
             if descriptors:
-                self._keep_line(descriptors[0])
+                if self.line:
+                    self.line.close()
+                self.line = socket.socket(fileno=descriptors[0])
+                self._lines[:] = [self.line]
             if not part:
                 return None
             data += part
         self.control.settimeout(None)
         answer = json.loads(data)
         return answer if isinstance(answer, Mapping) else None  # type: ignore[return-value]
-
-    def _keep_line(self, descriptor: int) -> None:
-        if self.line:
-            self.line.close()
-        self.line = socket.socket(fileno=descriptor)
-        self._lines[:] = [self.line]
 
     def close(self) -> None:
         """End the process and everything in it."""
@@ -256,19 +254,19 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
 
 def drain(readers: Sequence[IO[bytes] | socket.socket], most: int, deadline: float) -> tuple[tuple[bytes, ...], bool]:
     """Read all pipes and sockets to their ends; the bytes of each, and whether one brought more than `most`."""
-    kept = [bytearray() for _ in readers]
+    contents = [bytearray() for _ in readers]
     with selectors.DefaultSelector() as selector:
         for number, reader in enumerate(readers):
             selector.register(reader, selectors.EVENT_READ, number)
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
                 part = os.read(key.fd, 2**16)
-                kept[key.data] += part
+                contents[key.data] += part
                 if not part:
                     selector.unregister(key.fileobj)
-                elif len(kept[key.data]) > most:
-                    return tuple(bytes(one[:most]) for one in kept), True
-    return tuple(bytes(part) for part in kept), False
+                elif len(contents[key.data]) > most:
+                    return tuple(bytes(content[:most]) for content in contents), True
+    return tuple(map(bytes, contents)), False
 
 
 def _end(
@@ -292,17 +290,13 @@ def _end(
 
 def sealed(content: bytes) -> IO[bytes]:
     """A file with that content which nobody can change, where the system has such files."""
-    if not hasattr(os, "memfd_create"):
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-        file.write(content)
-        file.flush()
-    else:
-        import fcntl
-
-        file = open(os.memfd_create("aftertrain", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b", buffering=0)  # noqa: SIM115
-        view = memoryview(content)
-        while view:
-            view = view[file.write(view) :]
+    in_memory = hasattr(os, "memfd_create")
+    if in_memory:
+        descriptor = os.memfd_create("aftertrain", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file: IO[bytes] = open(descriptor, "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    file.write(content)
+    file.flush()
+    if in_memory:
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     file.seek(0)

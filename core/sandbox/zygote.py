@@ -146,7 +146,7 @@ class Zygote:
                 self._become(order, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
-            answer = self._wait(child, order["seconds"])
+            answer = self._wait(child, order["timeout"])
             if self.door and self.door.killed() > killed:
                 answer = {"status": None, "why": "memory"}
             self._kill_all(child)
@@ -220,9 +220,9 @@ class Zygote:
             doors=doors if self.keeps_doors else None,
         )
 
-    def _wait(self, child: int, seconds: float) -> dict[str, Any]:
+    def _wait(self, child: int, timeout: float) -> dict[str, Any]:
         """Wait for the child's end; None as status where something else ended it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + timeout
         waiting = select.poll()
         waiting.register(self.control, select.POLLIN)
         waiting.register(self.wake, select.POLLIN)

@@ -63,7 +63,7 @@ class Call:
     ) -> None:
         self._children = children
         self._parcel = Parcel.of(verifier)
-        self._deadline = settings.timeout or verifier.deadline
+        self._timeout = settings.timeout or verifier.deadline
         self._coming = _batches(cases, settings.size)
         self._waiting: deque[Batch] = deque()
         self._busy: dict[int, Process] = {}
@@ -103,7 +103,7 @@ class Call:
             self._busy[child.inbox] = child
             batch = self._waiting.popleft()
             with suppress(Died):  # its closed pipe is read next, and the batch is taken from it there
-                child.give(self._parcel, batch.tasks, self._deadline)
+                child.give(self._parcel, batch.tasks, self._timeout)
 
     def _refill(self) -> Iterator[tuple[int, Verdict]]:
         """See that a batch is waiting if any is left; errors for the cases that no process can be told of."""
@@ -178,7 +178,7 @@ class Call:
             self._lost_early(child, "its process did not begin to judge")
         elif not child.crowded:
             self._fruitless = 0
-            yield suspect.place, Verdict.timeout(f"no verdict in {self._deadline:g} s")
+            yield suspect.place, Verdict.timeout(f"no verdict in {self._timeout:g} s")
             suspect = None
         self._requeue(child, suspect)
 

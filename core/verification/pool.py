@@ -38,12 +38,8 @@ class VerifierPool:
 
     def verify(self, verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> list[Verdict]:
         """One verdict per case, in order. See `stream`."""
-        found: list[Verdict | None] = [None] * len(cases)
-        for index, verdict in self.stream(verifier, cases):
-            found[index] = verdict
-        verdicts = [verdict for verdict in found if verdict is not None]
-        assert len(verdicts) == len(cases), "a case without a verdict would give its neighbours' away"
-        return verdicts
+        verdicts = dict(self.stream(verifier, cases))
+        return [verdicts[index] for index in range(len(cases))]
 
     def stream(self, verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Iterator[tuple[int, Verdict]]:
         """(index, verdict) of each case, as they are known.

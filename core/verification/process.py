@@ -63,6 +63,8 @@ class Process:
         served: cases judged so far.
         spent: it ran out of memory over the first of `tasks`, not having begun with it, and ends itself.
         ended: its pool was closed.
+        babbled: it wrote what is no verdict, and is not to be used any more.
+        loading: it is starting or loading a verifier.
 
     Raises:
         OSError: the system has no room for a further process or its pipes.
@@ -101,15 +103,15 @@ class Process:
         self.served = 0
         self.spent = False
         self.ended = False
-        self._babbled = False
+        self.babbled = False
+        self.loading = False
         self._threads = 0
         self._loaded: set[str] = set()
-        self._loading = False
         self._since = time.monotonic()
-        self._deadline = STARTING
+        self._timeout = STARTING
         self._token = ""
         self._given = 0
-        self._received = bytearray()
+        self._received = b""
         self._outgoing: deque[memoryview] = deque()
         self._put(sys.path)
         self._put(memory)
@@ -132,28 +134,23 @@ class Process:
     @property
     def overdue(self) -> float:
         """Monotonic time at which what it is doing has taken too long."""
-        if self._loading:
+        if self.loading:
             return self._since + STARTING
         if not self.begun:
-            return self._since + max(self._deadline, TAKING)
+            return self._since + max(self._timeout, TAKING)
         (began,) = keeper.MOMENT.unpack_from(self._progress, keeper.BEGAN)
-        return (began if self._since < began <= time.monotonic() else self._since) + self._deadline
+        return (began if self._since < began <= time.monotonic() else self._since) + self._timeout
 
-    @property
-    def loading(self) -> bool:
-        """Whether it is starting or loading a verifier."""
-        return self._loading
-
-    def give(self, parcel: Parcel, tasks: Sequence[Task], deadline: float) -> None:
-        """Start a batch with the verifier in `parcel`; `deadline` is in seconds per case."""
+    def give(self, parcel: Parcel, tasks: Sequence[Task], timeout: float) -> None:
+        """Start a batch with the verifier in `parcel`; `timeout` is in seconds per case."""
         self._token = secrets.token_hex(8)
         if parcel.key not in self._loaded:
             self._loaded.add(parcel.key)
-            self._loading = True
+            self.loading = True
             self._put(("load", self._token, parcel.key, parcel.pickled, parcel.files))
         self._put(("judge", self._token, parcel.key, [task.packed for task in tasks]))
         self.tasks.extend(tasks)
-        self._deadline = deadline
+        self._timeout = timeout
         self._given = len(tasks)
         keeper.NUMBER.pack_into(self._progress, keeper.BEGUN, 0)
         self._since = time.monotonic()
@@ -189,21 +186,18 @@ class Process:
             return []
         if not data:
             raise Died
-        self._received += data
-        *lines, rest = self._received.split(b"\n")
-        self._received = bytearray(rest)
-        found = []
+        *lines, self._received = (self._received + data).split(b"\n")
+        verdicts = []
         for line in lines:
-            verdict = self._read(bytes(line))
-            if verdict is not None:
-                found.append(verdict)
-            if self._babbled:
+            if verdict := self._read(line):
+                verdicts.append(verdict)
+            if self.babbled:
                 break  # what came before it holds; the closing of the pipe is found next
-        if len(rest) > LONGEST_LINE:
-            self._babbled = True
-        if self._babbled and not found:
+        if len(self._received) > LONGEST_LINE:
+            self.babbled = True
+        if self.babbled and not verdicts:
             raise Died
-        return found
+        return verdicts
 
     def _read(self, line: bytes) -> tuple[int, Verdict] | None:
         """The verdict in a line that this batch's worker wrote; any other line shows that something else writes."""
@@ -215,7 +209,7 @@ class Process:
             if "failed" in message:
                 raise RunError(f"a verifier cannot be loaded in a process of its own: {message['failed']}")
             if "loaded" in message:
-                self._loading = False
+                self.loading = False
                 self._threads = self._count_threads()
                 return None
             if message["number"] != self._given - len(self.tasks) + 1:
@@ -227,15 +221,10 @@ class Process:
             verdict = Verdict(**fields, detail=message.get("detail") or "")
             task = self.tasks.popleft()
         except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-            self._babbled = True
+            self.babbled = True
             return None
         self.served += 1
         return task.place, verdict
-
-    @property
-    def babbled(self) -> bool:
-        """Whether it wrote what is no verdict: it is not to be used any more."""
-        return self._babbled
 
     def suspect(self) -> Task | None:
         """Take the case that was being judged, if any was, out of `tasks`.
@@ -269,21 +258,15 @@ class Process:
 
     def why_lost(self) -> str:
         """How it ended."""
-        if self._babbled:
+        if self.babbled:
             return "its process wrote what is no verdict"
-        status = self._status()
-        if status is None:
+        try:
+            status = self._popen.wait(ENDING)  # its pipe is closed: its exit is at most a moment away
+        except subprocess.TimeoutExpired:
             return "its process closed its pipe"
         if status < 0:
             return f"its process was ended by {signal_name(-status)}"
         return f"its process ended with exit status {status}"
-
-    def _status(self) -> int | None:
-        """Of a child whose pipe is closed: its exit is at most a moment away."""
-        try:
-            return self._popen.wait(ENDING)
-        except subprocess.TimeoutExpired:
-            return None
 
     def rouse(self) -> None:
         """Let a keeper that was stopped go on; it does the same for its worker."""
@@ -309,14 +292,16 @@ class Process:
             self._popen.wait()
         if not self._noted(keeper.SWEPT):
             self._hunt()
-        for descriptor in (self.inbox, self.outbox):
-            os.close(descriptor)
+        self._close_pipes()
 
     def abandon(self) -> None:
         """Forget a child that belongs to the process this one was forked from."""
-        for descriptor in (self.inbox, self.outbox):
-            os.close(descriptor)
+        self._close_pipes()
         self._popen.returncode = 0
+
+    def _close_pipes(self) -> None:
+        os.close(self.inbox)
+        os.close(self.outbox)
 
     def _ask(self) -> None:
         for number in (signal.SIGTERM, signal.SIGCONT):

@@ -18,7 +18,7 @@ _FENCE = re.compile(
 )
 _BEHIND = re.compile(r"(?P<before>)[^`]{1,1000}(?P<ticks>```)(?P<info>(?:python3?|py))[ \t]{0,9}", re.IGNORECASE)
 """A fence behind text on its line, which only a language can open."""
-_QUOTE = re.compile(r"[ \t]{0,12}>[ \t]?")
+_QUOTE = r"[ \t]{0,12}>[ \t]?"
 _INLINE = re.compile(r"(?<!`)```(?:(?:python3?|py)[ \t])?([^`\n]+)```(?!`)")
 _PYTHON = re.compile(r"[{.\s]*(?:i?python|py)[0-9.]*(?![0-9A-Za-z])", re.IGNORECASE)
 _OUTER = frozenset({"", "markdown", "md", "text", "txt"})
@@ -158,7 +158,8 @@ def _end(lines: Sequence[str], opened: _Open, ends: Sequence[int]) -> int:
 def _content(lines: Sequence[str], opened: _Open) -> str:
     """The text of a block: marks of quotation taken off, and of its indentation what all lines have of the fence's."""
     if opened.quotes:
-        lines = [_unquoted(line, opened.quotes) for line in lines]
+        marks = re.compile(rf"(?:{_QUOTE}){{0,{opened.quotes}}}")
+        lines = [marks.sub("", line, count=1) for line in lines]
     if not opened.width:
         return "".join(lines)
     indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
@@ -178,15 +179,6 @@ def _unclosed(text: str) -> str:
 
 def _dedented(line: str, width: int) -> str:
     return line[min(width, len(line) - len(line.lstrip(" \t"))) :]
-
-
-def _unquoted(line: str, quotes: int) -> str:
-    for _ in range(quotes):
-        mark = _QUOTE.match(line)
-        if mark is None:
-            break
-        line = line[mark.end() :]
-    return line
 
 
 def _language(opened: _Open) -> str:

@@ -27,10 +27,8 @@ class All(PartsInOrder[AllSettings]):
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
         verdicts = zeroed(verdicts, self.settings.zero)
-        lowest = min(_scored(verdicts), key=_value, default=None)
-        if lowest is not None and lowest.value == 0.0:
-            return lowest
-        return worst(verdicts) or lowest or Verdict.error("no part was asked")
+        zero = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
+        return zero or worst(verdicts) or min(verdicts, key=_value)
 
 
 class AnyOf(PartsInOrder[AnySettings]):
@@ -46,11 +44,9 @@ class AnyOf(PartsInOrder[AnySettings]):
         return any(verdict.value == 1.0 for verdict in verdicts)
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
-        highest = max(_scored(verdicts), key=_value, default=None)
-        if highest is not None and highest.value == 1.0:
-            return highest
+        one = next((verdict for verdict in verdicts if verdict.value == 1.0), None)
         failed = worst([verdict for verdict in verdicts if verdict.outcome != "unparsable"])
-        return failed or highest or verdicts[0]
+        return one or failed or max(verdicts, key=_value)
 
 
 class First(PartsInOrder[FirstSettings]):
@@ -70,9 +66,6 @@ class First(PartsInOrder[FirstSettings]):
         return last if self._decided(verdicts) else worst(verdicts) or last
 
 
-def _scored(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    return [verdict for verdict in verdicts if verdict.value is not None]
-
-
 def _value(verdict: Verdict) -> float:
-    return verdict.value or 0.0
+    """Its score; one without lies below all that have one."""
+    return -1.0 if verdict.value is None else verdict.value
