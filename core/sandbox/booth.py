@@ -96,16 +96,16 @@ class Booth:
         programs, examiner = self.worker("programs"), self.worker("tests")
         started = time.monotonic()
         # A socket, unlike a pipe, cannot be opened again through /proc. The secret marks the examiner's own lines.
-        report, told = socket.socketpair()
+        report, writer = socket.socketpair()
         secret = secrets.token_hex(16)
         with report, contextlib.ExitStack() as handed:
-            handed.enter_context(told)
+            handed.enter_context(writer)
             files = [handed.enter_context(sealed(content)) for content in (program, tests)]
             if programs.line is None:
                 raise SandboxError("the sandbox's process did not send a line to its next program")
             programs.order("module", [files[0].fileno()], timeout + 2 * GRACE)
             line = programs.line.fileno()
-            examiner.order("tests", [files[1].fileno(), line, told.fileno()], timeout, secret=secret)
+            examiner.order("tests", [files[1].fileno(), line, writer.fileno()], timeout, secret=secret)
             programs.line.close()
             programs.line = None
             handed.close()
@@ -142,7 +142,7 @@ class Booth:
 
 
 def _own_line(line: bytes, secret: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(line)
-    if told.pop("secret", None) != secret:
+    fields: dict[str, Any] = json.loads(line)
+    if fields.pop("secret", None) != secret:
         raise SandboxError("the report on the tests holds a line that is not the examiner's")
-    return told
+    return fields

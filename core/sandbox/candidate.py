@@ -109,7 +109,7 @@ class Desk:
         try:
             value = wire.encode(result, self.keep)
             pairs = zip(*self._changing(request, arguments, result), strict=True)
-            after = [self._again(argument, given) for argument, given in pairs]
+            after = [self._again(argument, encoded) for argument, encoded in pairs]
             return {"value": value, **({"after": after} if any(item is not None for item in after) else {})}
         except RecursionError:
             return {"uncarried": "a result or argument that holds itself or is nested too deeply"}
@@ -159,7 +159,7 @@ class Desk:
             self.loop.run_until_complete(asyncio.wait([task], timeout=SLICE))
         return bool(task.done())
 
-    def _again(self, argument: Any, given: Any) -> Any:
+    def _again(self, argument: Any, encoded: Any) -> Any:
         """The argument's encoding when the call has changed it, else None."""
         if not isinstance(argument, list | dict | set | bytearray):
             return None
@@ -167,4 +167,4 @@ class Desk:
         def number(value: Any) -> Any:
             return self.numbers.get(id(value), -1)
 
-        return None if wire.encode(argument, number) == given else wire.encode(argument, self.keep)
+        return None if wire.encode(argument, number) == encoded else wire.encode(argument, self.keep)

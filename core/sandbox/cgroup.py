@@ -114,8 +114,8 @@ class Door:
 
     def killed(self) -> int:
         """Processes that the kernel has killed there because memory ran out."""
-        told = re.search(rb"^oom_kill ([0-9]+)$", os.pread(self._events, 4096, 0), re.MULTILINE)
-        return int(told[1]) if told else 0
+        count = re.search(rb"^oom_kill ([0-9]+)$", os.pread(self._events, 4096, 0), re.MULTILINE)
+        return int(count[1]) if count else 0
 
     def kill(self) -> None:
         """Kill every process of the group, where the kernel can do that at once."""

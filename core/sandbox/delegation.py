@@ -162,10 +162,10 @@ def _started(proc: str, pid: int) -> str:
 def _descends(pid: int, proc: str) -> bool:
     """Whether a process is this one or comes of it, or is gone."""
     while pid > 1 and pid != os.getpid():
-        told = _stat(proc, pid)
-        if not told:
+        stat = _stat(proc, pid)
+        if not stat:
             return True
-        pid = int(told[1])
+        pid = int(stat[1])
     return pid == os.getpid()
 
 
@@ -173,8 +173,8 @@ def _pids(folder: str) -> list[int]:
     return [int(pid) for pid in read(f"{folder}/cgroup.procs").split()]
 
 
-def _octal(found: re.Match[str]) -> str:
-    return chr(int(found[1], 8))
+def _octal(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 8))
 
 
 def read(path: str) -> str:

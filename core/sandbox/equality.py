@@ -43,13 +43,13 @@ def _near(value: Any, expected: float) -> bool:
 
 def _by_json_key(value: dict[Any, Any], expected: dict[str, Any]) -> dict[str, Any] | None:
     """The values under the expected keys; None where some are missing, there are more, or two keys are one in JSON."""
-    found: dict[str, Any] = {}
+    by_key: dict[str, Any] = {}
     for key, item in value.items():
         name = next((form for form in _written(key) if form in expected), None)
-        if name is None or name in found:
+        if name is None or name in by_key:
             return None
-        found[name] = item
-    return found if len(found) == len(expected) else None
+        by_key[name] = item
+    return by_key if len(by_key) == len(expected) else None
 
 
 def _written(key: Any) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class Examiner:
         preamble, statements = codes[: tests["preamble"]], codes[tests["preamble"] :]
         attempts: list[Callable[[], None]] = [lambda: self._load(space, preamble, tests["first"])]
         attempts += [partial(exec, statement, space) for statement in statements]
-        attempts += [partial(self._compare, tests["entry"], given, wanted) for given, *wanted in tests["calls"]]
+        attempts += [partial(self._compare, tests["entry"], arguments, wanted) for arguments, *wanted in tests["calls"]]
         for number, attempt in enumerate(attempts):
             alarm(tests["timeout"])
             if not self._attempt(attempt) and (tests["stop"] or not number or self.gone):
@@ -156,14 +156,14 @@ class Examiner:
         wire.send(self.line, request)
         return wire.receive(self.line)
 
-    def remote(self, kept: Any) -> Any:
+    def remote(self, reference: Any) -> Any:
         """The stand-in for an object that the candidate keeps."""
-        number, kind, called, coroutine = kept
+        number, kind, called, coroutine = reference
         if coroutine is True:
             return self.awaited("start", int(number), self.calling)
         if number not in self.remotes:
-            made = RemoteFunction if called is True else Remote
-            self.remotes[number] = made(self, {"on": int(number)}, str(kind)[:100])
+            stand_in = RemoteFunction if called is True else Remote
+            self.remotes[number] = stand_in(self, {"on": int(number)}, str(kind)[:100])
         return self.remotes[number]
 
     def function(self, name: str) -> Any:
@@ -234,8 +234,8 @@ class Examiner:
         if not any(same(value, expected) for expected in accepted):
             raise AssertionError(f"{name} gives {value!r}"[:SHOWN] + f", expected {accepted[0]!r}"[:SHOWN])
 
-    def _tell(self, told: dict[str, Any]) -> None:
-        os.write(self.report, json.dumps({**told, "secret": self.secret}).encode() + b"\n")
+    def _tell(self, line: dict[str, Any]) -> None:
+        os.write(self.report, json.dumps({**line, "secret": self.secret}).encode() + b"\n")
 
 
 class Namespace(dict[str, Any]):

@@ -34,8 +34,8 @@ _LITERAL = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, a
 
 
 def job(tests: UnitTests, start: int, timeout: float, *, stop: bool) -> bytes:
-    """What the examiner is sent: the tests from number `start` on, the seconds for each, and whether to stop at the first
-    that does not pass.
+    """What the examiner is sent: the tests from number `start` on, the seconds for each, and whether to stop at the
+    first that does not pass.
 
     Raises:
         SyntaxError, ValueError: a source is no Python.

@@ -86,10 +86,10 @@ class Sandbox:
         """
         limits = self.limits
         started = time.monotonic()
-        source, given = _bytes(program), _bytes(stdin)
+        source, stdin_bytes = _bytes(program), _bytes(stdin)
 
         def work(booth: Booth) -> tuple[Raw, bool]:
-            raw = booth.run(source, given, limits.output_bytes, limits.seconds)
+            raw = booth.run(source, stdin_bytes, limits.output_bytes, limits.seconds)
             well = raw.status == 0 and (accept is None or accept(raw.outputs[0].decode("utf-8", "replace")))
             return raw, well
 

@@ -53,11 +53,11 @@ _PRELOAD = "/etc/ld.so.preload"
 def visible(more: Sequence[str]) -> list[str]:
     """The folders and files that a program may read: the system's, Python's, and `more`; none inside another."""
     python = [sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.path.realpath(os.__file__))]
-    found: list[str] = []
+    paths: list[str] = []
     for path in [*_SYSTEM, *_FILES, *python, *more]:
-        if path != "/" and not any(_within(path, other) for other in found) and os.path.lexists(path):
-            found.append(path)
-    return found
+        if path != "/" and not any(_within(path, other) for other in paths) and os.path.lexists(path):
+            paths.append(path)
+    return paths
 
 
 def places(paths: Sequence[str], code: str, *, own_names: bool = False) -> dict[str, str]:

@@ -137,8 +137,8 @@ class Worker:
             if not answer or "ready" not in answer:
                 self.close()
                 errors.seek(0)
-                told = errors.read().decode(errors="replace").strip().splitlines()
-                reason = (answer or {}).get("failed") or " / ".join(told[-2:]) or "it ended without a word"
+                lines = errors.read().decode(errors="replace").strip().splitlines()
+                reason = (answer or {}).get("failed") or " / ".join(lines[-2:]) or "it ended without a word"
                 raise SandboxError(f"sandbox level {self.level}: {reason}")
             self.counts = answer.get("counts", False)
 

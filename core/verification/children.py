@@ -57,11 +57,11 @@ class Children:
             if self._lent.pop(child, None) is None:
                 return  # it belonged to the process this one was forked from
             fits = len(self._idle) + len(self._lent) < self._settings.size
-            kept = alive and fits and not child.ended and child.served < self._settings.recycle
-            if kept:
+            keeps = alive and fits and not child.ended and child.served < self._settings.recycle
+            if keeps:
                 self._idle.append(child)
             self._freed.notify()
-        if not kept:
+        if not keeps:
             child.kill()
 
     def pids(self) -> list[int]:

@@ -53,28 +53,28 @@ def main() -> None:
         signal.signal(number, lambda number, _: orders.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    heard, said = os.pipe()
+    stderr, worker_stderr = os.pipe()
     keeper = os.getpid()
     worker = os.fork()
     if worker == 0:
-        os.dup2(said, 2)
+        os.dup2(worker_stderr, 2)
         command = [*sys.argv[4:], str(inbox), str(outbox), str(page), str(keeper)]
         os.execv(command[0], command)
     NUMBER.pack_into(progress, WORKER, worker)
     os.close(outbox)
-    os.close(said)
-    status = watch(worker, inbox, woken, heard, orders)
+    os.close(worker_stderr)
+    status = watch(worker, inbox, woken, stderr, orders)
     sweep()
     NUMBER.pack_into(progress, SWEPT, 1)
     end_as(status)
 
 
-def watch(worker: int, inbox: int, woken: int, heard: int, orders: list[int]) -> int | None:
+def watch(worker: int, inbox: int, woken: int, stderr: int, orders: list[int]) -> int | None:
     """The worker's wait status once it has ended; None once it shall end."""
     poller = select.poll()
     poller.register(inbox, 0)
     poller.register(woken, select.POLLIN)
-    poller.register(heard, select.POLLIN)
+    poller.register(stderr, select.POLLIN)
     room = LOUD
     while not orders:
         for descriptor, happened in poller.poll(LOOKING):
@@ -84,9 +84,9 @@ def watch(worker: int, inbox: int, woken: int, heard: int, orders: list[int]) ->
                 with suppress(BlockingIOError):
                     os.read(woken, 4096)
             elif happened:
-                text = os.read(heard, 65_536)
+                text = os.read(stderr, 65_536)
                 if not text:
-                    poller.unregister(heard)
+                    poller.unregister(stderr)
                 room = pass_on(text, room)
         for pid, status in ended():
             if os.WIFSTOPPED(status):

@@ -46,5 +46,5 @@ class Parcel:
                 "it, or set `isolated = False` on the class if it bounds its own time"
             ) from error
         files = {module: getattr(sys.modules[module], "__file__", None) for module in sorted(modules)}
-        found = {module: file for module, file in files.items() if file is not None and file.endswith(".py")}
-        return cls(hashlib.sha256(pickled).hexdigest(), pickled, found)
+        sources = {module: file for module, file in files.items() if file is not None and file.endswith(".py")}
+        return cls(hashlib.sha256(pickled).hexdigest(), pickled, sources)

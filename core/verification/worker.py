@@ -109,13 +109,13 @@ class Files(MetaPathFinder):
 
 
 def judge(verifier: Any, cases: list[bytes], token: str, channel: Channel, progress: mmap.mmap) -> None:
-    """One verdict a case, told soon after; `progress` says which case was begun, should this process not outlive it."""
+    """One verdict a case, sent soon after; `progress` says which case was begun, should this process not outlive it."""
     from aftertrain.core.verification.judging import judged
     from aftertrain.core.verification.keeper import BEGAN, BEGUN, MOMENT, NUMBER
 
     reserve = mmap.mmap(-1, RESERVE)  # untouched: address space, no memory
     known: list[dict[str, Any]] = []
-    told = time.monotonic()
+    sent = time.monotonic()
     for number, case in enumerate(cases, 1):
         MOMENT.pack_into(progress, BEGAN, time.monotonic())
         NUMBER.pack_into(progress, BEGUN, number)
@@ -127,9 +127,9 @@ def judge(verifier: Any, cases: list[bytes], token: str, channel: Channel, progr
             channel.send([*known, {"token": token, "number": number, **spent}])
             os._exit(0)
         known.append({"token": token, "number": number, **verdict})
-        if time.monotonic() - told > FLUSH:
+        if time.monotonic() - sent > FLUSH:
             channel.send(known)
-            known, told = [], time.monotonic()
+            known, sent = [], time.monotonic()
     if known:
         channel.send(known)
 

@@ -68,8 +68,8 @@ class Approx:
             if math.fabs(expected) == float("inf"):
                 return False
             absolute = 1e-12 if self.abs is None else self.abs
-            given = self.abs is not None and self.rel is None
-            relative = 0.0 if given else (1e-6 if self.rel is None else self.rel) * math.fabs(expected)
+            absolute_only = self.abs is not None and self.rel is None
+            relative = 0.0 if absolute_only else (1e-6 if self.rel is None else self.rel) * math.fabs(expected)
             return bool(math.fabs(value - expected) <= max(absolute, relative))
         except (TypeError, OverflowError):
             return False
@@ -82,12 +82,12 @@ class Param:
         self.values = values
 
 
-def mark(kind: str, *given: Any, **named: Any) -> Any:
+def mark(kind: str, *arguments: Any, **keywords: Any) -> Any:
     """Mark a test, or give what does; all marks but `parametrize` change nothing."""
     if kind == "parametrize":
-        names, values = (*given, *named.values())[:2]
+        names, values = (*arguments, *keywords.values())[:2]
         return lambda test: marked(test, names, values)
-    return given[0] if len(given) == 1 and callable(given[0]) and not named else lambda test: test
+    return arguments[0] if len(arguments) == 1 and callable(arguments[0]) and not keywords else lambda test: test
 
 
 def marked(test: Any, names: Any, values: Any) -> Any:
@@ -138,12 +138,12 @@ class pytest:
 def run(test: Any, fixtures: dict[str, Any]) -> None:
     """Call a test with every choice of its parametrized values, and with the values of fixtures."""
     for chosen in itertools.product(*getattr(test, "sets", [])):
-        given = {name: value for values in chosen for name, value in values.items()}
+        arguments = {name: value for values in chosen for name, value in values.items()}
         ends: list[Iterator[Any]] = []
         for name in inspect.signature(test).parameters:
-            if name not in given:
-                given[name] = provided(name, fixtures, ends)
-        result = test(**given)
+            if name not in arguments:
+                arguments[name] = provided(name, fixtures, ends)
+        result = test(**arguments)
         if inspect.iscoroutine(result):
             asyncio.run(result)
         for end in reversed(ends):

@@ -56,12 +56,12 @@ def read(source: str, module: str) -> UnitTests:
     if around := [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in UNCALLED]:
         raise ValueError(f"the test module has {around[0]}, which is not called")
     fixtures = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and _is_fixture(node)}
-    found = list(_tests(tree, fixtures))
-    if not found:
+    tests = list(_tests(tree, fixtures))
+    if not tests:
         raise ValueError("the test module holds no function or method whose name begins with test")
-    given = "{" + ", ".join(f"{name!r}: {name}" for name in sorted(fixtures)) + "}"
+    values = "{" + ", ".join(f"{name!r}: {name}" for name in sorted(fixtures)) + "}"
     hidden = [name for name in imports.taken if hasattr(builtins, name) or name in sys.stdlib_module_names]
-    statements = tuple(f"{_RUN}({name}, {given})" for name in found)
+    statements = tuple(f"{_RUN}({name}, {values})" for name in tests)
     return UnitTests(statements, (_marks(), ast.unparse(tree)), hidden[0] if hidden else None)
 
 
@@ -79,16 +79,16 @@ class _Imports(ast.NodeTransformer):
 
     def visit_Import(self, node: ast.Import) -> ast.stmt | list[ast.stmt]:
         """`import pytest`, `import solution as s`: the names stand for themselves."""
-        kept: list[ast.stmt] = []
+        statements: list[ast.stmt] = []
         for name in node.names:
             if name.name == self.module:
                 self._programs.add(name.asname or name.name)
             elif name.name == "pytest":
-                kept += [] if name.asname in (None, "pytest") else [_assigned(name.asname, "pytest")]
+                statements += [] if name.asname in (None, "pytest") else [_assigned(name.asname, "pytest")]
             else:
                 self._check_known(name.name)
-                kept.append(ast.Import([name]))
-        return kept or ast.Pass()
+                statements.append(ast.Import([name]))
+        return statements or ast.Pass()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt]:
         """`from solution import f as g` names g what the program calls f."""
@@ -171,12 +171,12 @@ def _runs(test: ast.FunctionDef | ast.AsyncFunctionDef, fixtures: set[str], own:
     named = [ast.unparse(mark.func if isinstance(mark, ast.Call) else mark).rpartition(".")[2] for mark in marks]
     if "skip" in named:
         return False
-    given: set[str] = set(fixtures)
+    provided: set[str] = set(fixtures)
     for mark, name in zip(marks, named, strict=True):
         if name == "parametrize" and isinstance(mark, ast.Call) and mark.args:
-            given |= set(_names(mark.args[0]))
+            provided |= set(_names(mark.args[0]))
     for argument in test.args.args[own:]:
-        if argument.arg not in given:
+        if argument.arg not in provided:
             raise ValueError(
                 f"{test.name} of the test module wants {argument.arg!r}, a fixture that is not in the module"
             )

@@ -91,12 +91,11 @@ def suite(truth: JSON, module: str) -> Functions:
 
 def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
     forms = [name for name in ("test", "test_list", "inputs") if name in truth]
-    if len(forms) != 1:
-        raise ValueError(
-            f"the ground truth mixes {' and '.join(forms)}"
-            if forms
-            else f"the ground truth has the keys {', '.join(map(str, truth)) or '(none)'}; it should be {FORMS}"
-        )
+    if not forms:
+        keys = ", ".join(map(str, truth)) or "(none)"
+        raise ValueError(f"the ground truth has the keys {keys}; it should be {FORMS}")
+    if len(forms) > 1:
+        raise ValueError(f"the ground truth mixes {' and '.join(forms)}")
     if forms == ["test"]:
         _known(truth, _FUNCTION)
         entry, test, prompt = (_string(truth, key) for key in ("entry_point", "test", "prompt"))
@@ -120,7 +119,7 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
         raise ValueError("inputs and outputs should be lists of one length, not empty")
     name = truth.get("fn_name")
     if name is None:
-        return tuple((_text(given), _text(wanted)) for given, wanted in zip(inputs, outputs, strict=True))
+        return tuple((_text(stdin), _text(wanted)) for stdin, wanted in zip(inputs, outputs, strict=True))
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"fn_name should be the name of a function, not {str(name)[:100]!r}")
     calls = tuple(
@@ -140,8 +139,8 @@ def helpers(prompt: str, entry: str) -> str:
         tree = parsed(prompt, "the prompt")
     except ValueError:
         return ""
-    kept = [node for node in tree.body if getattr(node, "name", None) != entry]
-    return ast.unparse(ast.Module(kept, []))
+    nodes = [node for node in tree.body if getattr(node, "name", None) != entry]
+    return ast.unparse(ast.Module(nodes, []))
 
 
 def _asserts(tests: Sequence[str], before: Sequence[str], entry: str | None = None) -> UnitTests:
@@ -166,15 +165,15 @@ def _calls(items: Sequence[Mapping[str, Any]]) -> Functions:
 
 
 def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = item.get("metadata") or {}
-    if isinstance(found, str):
-        found = json.loads(found)
-    return found if isinstance(found, Mapping) else {}
+    metadata = item.get("metadata") or {}
+    if isinstance(metadata, str):
+        metadata = json.loads(metadata)
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
-def _arguments(given: Any) -> list[Any]:
+def _arguments(arguments: Any) -> list[Any]:
     """APPS lists the arguments; as a text, each line is one."""
-    return [_value(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
+    return [_value(line) for line in arguments.splitlines()] if isinstance(arguments, str) else list(arguments)
 
 
 def _results(wanted: Any, *, literal: bool) -> list[Any]:
