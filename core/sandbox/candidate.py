@@ -50,13 +50,11 @@ def run(program: int, line: int) -> NoReturn:
     give_exits()
     try:
         exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)
-    except SystemExit as end:
-        if end.code not in (None, 0):
-            wire.send(line, {"error": describe(end)})
-            os._exit(1)  # a program that ends well has defined what it had to
     except BaseException as error:  # noqa: BLE001 (whatever it is, the program cannot be tested)
-        wire.send(line, {"error": describe(error)})
-        os._exit(1)
+        # One that ends well has defined what it had to.
+        if not isinstance(error, SystemExit) or error.code not in (None, 0):
+            wire.send(line, {"error": describe(error)})
+            os._exit(1)
     named = {name: value for name, value in module.__dict__.items() if isinstance(name, str)}
     wire.send(line, {"names": list(named), "coroutines": [name for name in named if _is_coroutine(named[name])]})
     desk = Desk(module)
@@ -163,8 +161,5 @@ class Desk:
         """The argument's encoding when the call has changed it, else None."""
         if not isinstance(argument, list | dict | set | bytearray):
             return None
-
-        def number(value: Any) -> Any:
-            return self.numbers.get(id(value), -1)
-
-        return None if wire.encode(argument, number) == encoded else wire.encode(argument, self.keep)
+        now = wire.encode(argument, lambda value: self.numbers.get(id(value), -1))
+        return None if now == encoded else wire.encode(argument, self.keep)

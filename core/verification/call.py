@@ -124,7 +124,7 @@ class Call:
         with selectors.DefaultSelector() as selector:
             for child in self._busy.values():
                 selector.register(child.inbox, selectors.EVENT_READ, child)
-                if child.sending:
+                if child.outgoing:
                     selector.register(child.outbox, selectors.EVENT_WRITE, child)
             events = selector.select(max(0.0, min(wait, PATIENCE) if self._waiting else wait))
         if not events:

@@ -58,7 +58,8 @@ class Process:
 
     Attributes:
         inbox: descriptor to watch for verdicts.
-        outbox: descriptor to watch while `sending`.
+        outbox: descriptor to watch while there is something `outgoing`.
+        outgoing: what is still to be written.
         tasks: those of the batch that have no verdict yet; the first is being judged.
         served: cases judged so far.
         spent: it ran out of memory over the first of `tasks`, not having begun with it, and ends itself.
@@ -112,7 +113,7 @@ class Process:
         self._token = ""
         self._given = 0
         self._received = b""
-        self._outgoing: deque[memoryview] = deque()
+        self.outgoing: deque[memoryview] = deque()
         self._put(sys.path)
         self._put(memory)
 
@@ -120,11 +121,6 @@ class Process:
     def pid(self) -> int:
         """Process id of the worker, or of its keeper while there is no worker yet."""
         return self._noted(keeper.WORKER) or self._popen.pid
-
-    @property
-    def sending(self) -> bool:
-        """Whether there is something to write."""
-        return bool(self._outgoing)
 
     @property
     def begun(self) -> int:
@@ -163,12 +159,12 @@ class Process:
             Died: nobody reads.
         """
         try:
-            while self._outgoing:
-                written = os.write(self.outbox, self._outgoing[0])
+            while self.outgoing:
+                written = os.write(self.outbox, self.outgoing[0])
                 self._since = time.monotonic()  # a long text's way through the pipe is not its case's time
-                self._outgoing[0] = self._outgoing[0][written:]
-                if not self._outgoing[0]:
-                    self._outgoing.popleft()
+                self.outgoing[0] = self.outgoing[0][written:]
+                if not self.outgoing[0]:
+                    self.outgoing.popleft()
         except BlockingIOError:
             return
         except OSError as error:
@@ -321,7 +317,7 @@ class Process:
 
     def _put(self, message: Any) -> None:
         body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        self._outgoing.append(memoryview(channel.LENGTH.pack(len(body)) + body))
+        self.outgoing.append(memoryview(channel.LENGTH.pack(len(body)) + body))
 
 
 def signal_name(number: int) -> str:
