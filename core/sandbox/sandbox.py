@@ -117,9 +117,8 @@ class Sandbox:
         while len(results) < len(tests):
             left = deadline - time.monotonic()
             if left <= 0:
-                results.append(UnitResult("timeout", "no time was left"))
-                results += [results[-1]] * (0 if stop_at_failure else len(tests) - len(results))
-                break
+                late = 1 if stop_at_failure else len(tests) - len(results)
+                return results + [UnitResult("timeout", "no time was left")] * late
             results += self._test_from(program, tests, len(results), stop_at_failure, left)
             if stop_at_failure and results[-1].outcome != "passed":
                 break

@@ -30,8 +30,6 @@ SCRATCH_FILES = 4096
 _OWN_USERS = 0x7000_0000
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
 _FILES = ("/etc/ld.so.cache", "/etc/localtime")
-_DEVICES = ("null", "full", "random", "urandom")
-"""Not `zero`: memory mapped from it is shared without a file that is counted."""
 _LINKS = (
     ("/proc/self/fd", "dev/fd"),
     ("/proc/self/fd/0", "dev/stdin"),
@@ -40,8 +38,8 @@ _LINKS = (
     (SCRATCH, "dev/shm"),
 )
 _PASSWD = f"nobody:x:{NOBODY}:{NOBODY}::{SCRATCH}:/bin/false\n"
-DEVICES = tuple(f"/dev/{name}" for name in _DEVICES)
-"""Devices that a program may read."""
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
+"""Devices that a program may read. Not `zero`: memory mapped from it is shared without a file that is counted."""
 _TREE_BYTES = "1m"
 CODE, PYTHON, PACKAGES = "/aftertrain", "/python", "/packages"
 """What programs see in place of the paths of this package, of Python, and of installed packages."""
@@ -165,8 +163,9 @@ def enter_namespaces(seen: Mapping[str, str], command: Sequence[str], owner: int
         OSError: this machine does not allow it; the message says which step.
     """
     user, group = os.geteuid(), os.getegid()
-    both = linux.NEWUSER | linux.NEWNS | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWPID | linux.NEWCGROUP
-    linux.unshare(both)
+    linux.unshare(
+        linux.NEWUSER | linux.NEWNS | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWPID | linux.NEWCGROUP
+    )
     _be_nobody(user, group)
     child_only(owner)
     linux.name_host(HOST)
@@ -287,8 +286,8 @@ def _build_root(seen: Mapping[str, str]) -> None:
             _bind(f"/old{real[path]}", target, folders[path], linux.RDONLY | linux.NOSUID | linux.NODEV)
     for folder in ("dev", "proc", "etc", SCRATCH.strip("/")):
         os.makedirs(f"/new/{folder}", exist_ok=True)
-    for name in _DEVICES:
-        _bind(f"/old/dev/{name}", f"/new/dev/{name}", False, linux.RDONLY | linux.NOSUID)
+    for device in DEVICES:
+        _bind(f"/old{device}", f"/new{device}", False, linux.RDONLY | linux.NOSUID)
     for target, name in _LINKS:
         os.symlink(target, f"/new/{name}")
     _write("/new/etc/passwd", _PASSWD)

@@ -48,10 +48,7 @@ def read(truth: JSON) -> Functions | Streams:
         ValueError: it is of no known form; the message says what it is.
     """
     if isinstance(truth, str):
-        try:
-            truth = json.loads(truth)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the ground truth is a text that is no JSON ({error}); it should be {FORMS}") from error
+        truth = _from_json(truth, f"; it should be {FORMS}")
     if isinstance(truth, list) and truth:
         if all(isinstance(item, str) for item in truth):
             return Functions(_asserts(truth, []))
@@ -77,16 +74,20 @@ def suite(truth: JSON, module: str) -> Functions:
         ValueError: see `suite.read`.
     """
     if isinstance(truth, str) and truth.lstrip().startswith("{"):
-        try:
-            truth = json.loads(truth)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the ground truth is a text that is no JSON ({error})") from error
+        truth = _from_json(truth)
     if isinstance(truth, Mapping):
         _known(truth, {"test", "task_id", "source_file"})
         truth = _string(truth, "test")
     if not isinstance(truth, str):
         raise ValueError(f"the ground truth is {_kind(truth)}; with tests: pytest it should be a test module's source")
     return Functions(_read_suite(truth, module))
+
+
+def _from_json(truth: str, advice: str = "") -> JSON:
+    try:
+        return json.loads(truth)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the ground truth is a text that is no JSON ({error}){advice}") from error
 
 
 def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
