@@ -27,9 +27,10 @@ def modules_after(code: str) -> frozenset[str]:
     Raises:
         BrokenPromise: the code failed; the message ends with its traceback.
     """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     shown = f"{code}\nimport sys; print('\\n'.join(['', '--modules--', *sys.modules]))"
     process = subprocess.run(
-        [sys.executable, "-c", shown], capture_output=True, text=True, env=_environment(), check=False
+        [sys.executable, "-c", shown], capture_output=True, text=True, env=environment, check=False
     )
     if process.returncode:
         raise BrokenPromise(f"a new process that ran {code!r} failed:\n{process.stderr[-2000:]}")
@@ -89,7 +90,3 @@ def _child(files: Sequence[Path], pickled: bytes, pipe: Connection) -> None:
         pipe.send(("result", result))
     except BaseException as error:  # noqa: BLE001  whatever it is, the parent must be told
         pipe.send(("raised", f"{type(error).__name__}: {error}"))
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

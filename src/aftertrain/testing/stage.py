@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 from aftertrain.core.book import Book
@@ -75,7 +75,7 @@ def its_books_balance(subject: Subject) -> None:
             builder=subject.builder,
             checkpoints=checkpoints,
             emit=lambda event, step=None, /: None,
-            stopping=_after(2) if stops else lambda: False,
+            stopping=partial(next, iter((False, False)), True) if stops else lambda: False,
             book=ledger.book,
         )
         try:
@@ -90,9 +90,3 @@ def its_books_balance(subject: Subject) -> None:
         ledger.close("tried")
     except RunError as error:
         raise BrokenPromise(str(error)) from error
-
-
-def _after(times: int) -> Callable[[], bool]:
-    """True from the time after so many on."""
-    asked = iter(range(times))
-    return lambda: next(asked, None) is None
