@@ -42,6 +42,7 @@ class Figure:
         grouped: the mean of the groups' means (macro), in place of the mean over all questions (micro).
         weight: what a question weighs in the mean, such as its tokens; None where all weigh the same.
         shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
+        share: values lie in [0, 1] and are written in per cent; any number otherwise.
     """
 
     name: str
@@ -49,11 +50,12 @@ class Figure:
     grouped: bool = False
     weight: Value | None = None
     shown: Callable[[float], float] | None = None
+    share: bool = True
 
 
-def mean(metric: str, name: str | None = None) -> Figure:
+def mean(metric: str, name: str | None = None, *, share: bool = True) -> Figure:
     """The mean of a metric over a question's outputs."""
-    return Figure(name or metric, lambda scores: sum(s.metrics[metric] for s in scores) / len(scores))
+    return Figure(name or metric, lambda scores: sum(s.metrics[metric] for s in scores) / len(scores), share=share)
 
 
 def pass_at(metric: str, k: int) -> Figure:
@@ -84,6 +86,7 @@ def ratio(name: str, metric: str, per: str, *, shown: Callable[[float], float] |
         lambda scores: sum(s.metrics[metric] for s in scores) / sum(s.metrics[per] for s in scores),
         weight=lambda scores: sum(s.metrics[per] for s in scores),
         shown=shown,
+        share=False,
     )
 
 

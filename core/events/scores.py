@@ -26,6 +26,7 @@ class ScoreRow:
         highest: the mean if all of them were right.
         primary: whether it is the task's main metric; None where that was not recorded.
         fingerprint: of the task; only scores with the same one may be compared.
+        share: whether it lies in [0, 1] and is written in per cent; None where that was not recorded.
     """
 
     task: str
@@ -40,6 +41,7 @@ class ScoreRow:
     highest: float | None = None
     primary: bool | None = None
     fingerprint: str = ""
+    share: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                         highest=highest,
                         primary=place == 0,
                         fingerprint=task.fingerprint,
+                        share=figure.share and figure.shown is None and 0 <= interval.mean <= 1,
                     )
                 )
     return table
@@ -126,11 +127,12 @@ def weights_of(figure: Figure, questions: Sequence[Question]) -> Weights | None:
 def _bounds(
     questions: Sequence[Question], figure: Figure, weights: Weights | None
 ) -> tuple[float | None, float | None]:
-    """A share's mean if all that could not be judged were wrong, and if all were right."""
-    values = (value for question in questions for row in question.rows for value in row.metrics.values())
-    if figure.shown is not None or not all(0 <= value <= 1 for value in values):
+    """A share's mean if all that could not be judged were wrong, and if all were right; None for any other figure."""
+    if not figure.share or figure.shown is not None:
         return None, None
     wrong, right = ([figure.value(q.scores(filled)) for q in questions] for filled in (0.0, 1.0))
+    if not all(0 <= value <= 1 for value in (*wrong, *right)):
+        return None, None
     return weighted_mean(wrong, weights), weighted_mean(right, weights)
 
 

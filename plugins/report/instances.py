@@ -83,14 +83,17 @@ class Instances:
         """Replies of one evaluation to one task at one temperature."""
         return [r for r in self._replies.get(stage, []) if r.task == task and r.temperature == temperature]
 
-    def values(self, stage: str, task: str, metric: str, temperature: float | None) -> dict[tuple[str, int], float]:
-        """A metric by instance id and repeat."""
-        replies = self.of(stage, task, temperature)
-        return {(r.id, r.repeat): r.metrics[metric] for r in replies if metric in r.metrics}
+    def values(self, stage: str, task: str, metric: str, temperature: float | None) -> dict[str, float]:
+        """A metric by instance id; of several replies their mean, as they are not independent of each other."""
+        values: dict[str, list[float]] = {}
+        for reply in self.of(stage, task, temperature):
+            if metric in reply.metrics:
+                values.setdefault(reply.id, []).append(reply.metrics[metric])
+        return {id_: sum(group) / len(group) for id_, group in values.items()}
 
-    def unjudged(self, stage: str, task: str, temperature: float | None) -> set[tuple[str, int]]:
-        """Instance ids and repeats of the replies that could not be judged."""
-        return {(r.id, r.repeat) for r in self.of(stage, task, temperature) if r.outcome in UNJUDGED}
+    def unjudged(self, stage: str, task: str, temperature: float | None) -> set[str]:
+        """Ids of the instances of which a reply could not be judged."""
+        return {reply.id for reply in self.of(stage, task, temperature) if reply.outcome in UNJUDGED}
 
     def likelihood(self, stage: str, task: str) -> bool:
         """Whether a task compared log-likelihoods instead of sampling replies."""

@@ -35,7 +35,10 @@ class ScoreSeries:
 
     @property
     def share(self) -> bool:
-        """Whether the values are fractions, written in per cent."""
+        """Whether the values are fractions, written in per cent; by the looks of them where no run says."""
+        said = [score.share for score in self.scores if score.share is not None]
+        if said:
+            return all(said)
         inside = all(0 <= edge <= 1 for score in self.scores for edge in (score.mean, score.low, score.high))
         return inside and not _NOT_A_SHARE.search(self.metric)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aftertrain.cli.table import echo_safely, echo_table
+from aftertrain.cli.table import echo_safely, echo_table, score_text
 from aftertrain.core.ground.wording import counted
 
 
@@ -77,7 +77,7 @@ def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print scores as a table, in percent."""
+    """Print scores as a table, shares in percent."""
     doubtful = any(score.get("unjudged") for score in scores)
     header = ("task", "metric", "temperature", "score", "95 %", "n", *(["not judged"] if doubtful else []))
     rows = [
@@ -85,14 +85,19 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
             str(score["task"]),
             str(score["metric"]),
             f"{score['temperature']:g}",
-            f"{100 * score['mean']:.1f}",
-            f"{100 * score['low']:.1f} to {100 * score['high']:.1f}",
+            score_text(score["mean"], share=is_share(score)),
+            f"{score_text(score['low'], share=is_share(score))} to {score_text(score['high'], share=is_share(score))}",
             str(score["n"]),
             *([_doubt(score)] if doubtful else []),
         )
         for score in scores
     ]
     echo_table(rows, header)
+
+
+def is_share(score: Mapping[str, Any]) -> bool:
+    """Whether a score is a share, as those of earlier versions are that do not say."""
+    return score.get("share") is not False
 
 
 def _doubt(score: dict[str, Any]) -> str:

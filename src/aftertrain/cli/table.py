@@ -27,6 +27,15 @@ def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Non
         click.echo(click.style(text, bold=True) if header and number == 0 else text)
 
 
+def score_text(value: float, *, share: bool) -> str:
+    """A score: in per cent where it is a share, else as it is.
+
+    >>> score_text(0.3155, share=True), score_text(2.3155, share=False)
+    ('31.6', '2.316')
+    """
+    return f"{100 * value:.1f}" if share else f"{value:.4g}"
+
+
 def echo_safely(text: str) -> None:
     """Print a line of which others wrote a part: nothing in it commands the terminal, and any terminal takes it."""
     click.echo(printable(text, sys.stdout.encoding))

@@ -45,6 +45,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "highest": 0.5,
         "primary": True,
         "fingerprint": exact["fingerprint"],
+        "share": True,
     }
     assert (form["metric"], form["mean"], form["primary"]) == ("format", 1.0, False)
     rows = rows_of(artifact.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,30 @@ def test_series_are_per_task_metric_and_temperature(full_run: Path) -> None:
     ]  # fmt: skip
     assert [one.share for one in series] == [True, False, True, False]
     assert [one.condition for one in main_series(series)] == ["greedy", "temperature 1"]
+
+
+def test_replies_to_one_question_are_one_value(full_run: Path, tmp_path: Path) -> None:
+    """Each reply three times over: as many questions, the same difference and p-value as of one reply each."""
+    copy = tmp_path / "run"
+    shutil.copytree(full_run, copy)
+    for file in copy.glob("stages/*/samples/instances.jsonl"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        file.write_text("".join(f"{line}\n" * 3 for line in lines), encoding="utf-8")
+    run = read_run(full_run)
+    differences = []
+    for folder in (full_run, copy):
+        instances = instances_of(folder)
+        differences.append(comparisons(run, score_series(run.scores, instances)[0], instances)[-1].difference)
+    assert differences[0] == differences[1]
+
+
+def test_a_run_says_what_is_no_share(full_run: Path) -> None:
+    """Bits per byte below 1 look like one."""
+    run = read_run(full_run)
+    scores = [replace(score, share=False) for score in run.scores if score.metric == "accuracy"]
+    (greedy, _) = score_series(scores, instances_of(full_run))
+    assert not greedy.share
+    assert "%" not in greedy.write(0.81)
 
 
 def test_first_against_last_is_computed_from_the_replies(full_run: Path) -> None:
