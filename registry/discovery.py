@@ -24,7 +24,7 @@ from types import ModuleType
 
 import pluggy
 
-from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
+from aftertrain.core.ground.foreign import PATIENCE_SECONDS, foreign, told
 from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, PluginSpec
 from aftertrain.registry.tables import Origin, Plugin, Registry, Staging, State
 
@@ -113,7 +113,7 @@ def _load(origin: Origin, patience: float) -> Plugin:
                 _register(module, staging)
     except Exception as error:  # noqa: BLE001  a stranger's module may raise anything
         trace = "".join(traceback.format_exception(error))
-        return Plugin(origin, "broken", time.perf_counter() - start, _note(error), trace, tuple(staging.rows))
+        return Plugin(origin, "broken", time.perf_counter() - start, told(error), trace, tuple(staging.rows))
     seconds = time.perf_counter() - start
     if speaks != API:
         return Plugin(origin, "incompatible", seconds, _incompatible(speaks))
@@ -124,10 +124,6 @@ def _load(origin: Origin, patience: float) -> Plugin:
         why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
         note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
     return Plugin(origin, state, seconds, note, rows=tuple(staging.rows))
-
-
-def _note(error: Exception) -> str:
-    return str(error) if isinstance(error, EndedProgram) else told(error)
 
 
 def _block(origin: Origin) -> str:
@@ -144,7 +140,7 @@ def machine_facts(registry: Registry) -> list[tuple[str, str]]:
                     answers = _hooks(importlib.import_module(plugin.origin.module)).hook.aftertrain_doctor()
                     rows += [(str(label), str(value)) for facts in answers for label, value in facts]
             except Exception as error:  # noqa: BLE001  a stranger's hook may raise anything
-                rows.append((plugin.origin.plugin, f"aftertrain_doctor of {plugin.origin.full()}: {_note(error)}"))
+                rows.append((plugin.origin.plugin, f"aftertrain_doctor of {plugin.origin.full()}: {told(error)}"))
     return rows
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import EVENTS, Books, Entry, Event, Other, Rewind, Saved, StageReused, StageStarted
 from aftertrain.core.events.event import FLAT
-from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
+from aftertrain.core.ground.reading import adapter, decode, parse_json, read_lines, typed
 from aftertrain.core.records import JSON
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def _read(kind: type[E], facts: Mapping[str, JSON], where: str, tell: Told) -> E
         values[among] = {name: value for name, value in facts.items() if name not in own}
     while True:
         try:
-            event: E = _adapter(cast("Any", kind)).validate_python(values)
+            event: E = adapter(cast("Any", kind)).validate_python(values)
         except ValidationError as error:
             # From the last on, so that the places of the items before it stay true.
             faults = reversed(error.errors(include_url=False, include_context=False))
@@ -134,11 +133,6 @@ def _left_out(values: dict[str, Any], place: tuple[int | str, ...]) -> bool:
     else:
         del values[place[0]]
     return True
-
-
-@lru_cache(maxsize=256)
-def _adapter(kind: type[Event]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _of_one_name(kept: list[tuple[Entry, str]], begun: Entry) -> list[Entry]:

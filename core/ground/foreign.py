@@ -78,8 +78,13 @@ def foreign(
 
 
 def told(error: BaseException) -> str:
-    """`ValueError: message (file:line)`, whatever the error's own `__str__` does, and of bounded length."""
+    """`ValueError: message (file:line)`, whatever the error's own `__str__` does, and of bounded length.
+
+    Of an `EndedProgram` its message, which says all of that.
+    """
     message = message_of(error)
+    if isinstance(error, EndedProgram):
+        return message
     if len(message) > _SHOWN:
         message = f"{message[:_SHOWN]}…"
     return f"{type(error).__name__}: {message or 'no message'}{raised_at(error)}"
@@ -101,11 +106,6 @@ def raised_at(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(skipped)]
     own = [f for f in frames if not {"pluggy", "contextlib.py"} & {*Path(f.filename).parts}]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-
-
-def name_of(thing: object) -> str:
-    """`module.Class` of a stranger's object, whose own `__repr__` may raise."""
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _end(cure: str) -> str:

@@ -15,15 +15,12 @@ def free_bytes(meminfo: Path = MEMINFO, group: Path = GROUP) -> int:
 
     0 where the system does not say.
     """
-    try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)
-    limit, used = (_number(group / name) for name in ("memory.max", "memory.current"))
+    free = 1024 * _statistic(meminfo, "MemAvailable:")
+    limit, used = (_text(group / name).strip() for name in ("memory.max", "memory.current"))
+    if not (limit.isdigit() and used.isdigit()):
+        return free
     # Pages of files count as used, and are given up when memory is wanted.
-    cached = _statistic(group / "memory.stat", "inactive_file")
-    return free if limit is None or used is None else min(free, max(0, limit - used + cached))
+    return min(free, max(0, int(limit) - int(used) + _statistic(group / "memory.stat", "inactive_file")))
 
 
 def memory_refusal(error: BaseException) -> str | None:
@@ -35,17 +32,13 @@ def memory_refusal(error: BaseException) -> str | None:
     return text if isinstance(error, RuntimeError | OSError) and any(word in text for word in full) else None
 
 
-def _number(path: Path) -> int | None:
+def _text(path: Path) -> str:
+    """Content of a file of the kernel's, empty where there is none."""
     try:
-        text = path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii")
     except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+        return ""
 
 
 def _statistic(path: Path, name: str) -> int:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+    return next((int(line.split()[1]) for line in _text(path).splitlines() if line.startswith(f"{name} ")), 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +83,9 @@ def check_weights(folder: Path, *, needed: bool) -> None:
         ModelError: they cannot be loaded; says what makes them so.
     """
     files = _weight_files(folder, needed=needed)
-    names: dict[str, None] = {}
-    for path in files:
-        names |= dict.fromkeys(_header(path))
     if not files:
         return
+    names = {name for path in files for name in _header(path)}
     index = folder / INDEX
     if index.is_file() and not (folder / WEIGHTS).is_file():
         for name, file in _weight_map(index).items():
@@ -118,14 +116,12 @@ def _check_config(config: Mapping[str, Any], path: Path) -> None:
             "trained or compared as they are; take the model's own release, or write it anew in bfloat16 with "
             "transformers (model.dequantize(), then save_pretrained)"
         )
-    text = config.get("text_config")
-    for where, part in (("", config), ("text_config.", text if isinstance(text, dict) else {})):
+    for where, part in _parts(config):
         for name, largest in BOUNDS.items():
             value = part.get(name)
             if value is None or (isinstance(value, list) and name != "num_hidden_layers"):
                 continue
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not whole or not 0 <= value <= largest:
+            if type(value) is not int or not 0 <= value <= largest:
                 raise ModelError(
                     f"{path}: {where}{name} is {str(value)[:40]}; a whole number up to {largest:,} is expected"
                 )
@@ -177,15 +173,15 @@ def _conversion(folder: Path) -> str:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    told = _object(index).get("weight_map")
-    if not isinstance(told, dict) or not told:
+    files = _object(index).get("weight_map")
+    if not isinstance(files, dict) or not files:
         raise ModelError(f"{index}: has no weight_map of names to files; fetch the model again")
-    for name, file in told.items():
+    for name, file in files.items():
         if not isinstance(file, str) or file != Path(file).name or not file.endswith(".safetensors"):
             raise ModelError(
                 f"{index}: {name} is said to be in {str(file)[:80]!r}, which is no safetensors file of this folder"
             )
-    return told
+    return files
 
 
 def _header(path: Path) -> dict[str, dict[str, Any]]:
@@ -204,19 +200,19 @@ def _header(path: Path) -> dict[str, dict[str, Any]]:
             if len(start) < 8 or length > min(LARGEST_HEADER, size):
                 raise ModelError(f"{path}: is no safetensors file, or cut short; fetch the model again")
             file.seek(8)
-            told = json.loads(file.read(length))
+            table = json.loads(file.read(length))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is no safetensors file: its header cannot be read; fetch it again") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(table, dict):
         raise ModelError(f"{path}: is no safetensors file: its header is no table; fetch the model again")
-    tensors = {name: facts for name, facts in told.items() if name != "__metadata__"}
-    ends = [_end(path, name, facts) for name, facts in tensors.items()]
-    if size != 8 + length + max(ends, default=0):
+    tensors = {name: facts for name, facts in table.items() if name != "__metadata__"}
+    expected = 8 + length + max((_end(path, name, facts) for name, facts in tensors.items()), default=0)
+    if size != expected:
         raise ModelError(
-            f"{path}: has {size:,} bytes, and its header speaks of {8 + length + max(ends, default=0):,}: it is cut "
-            "short or damaged; fetch the model again"
+            f"{path}: has {size:,} bytes, and its header speaks of {expected:,}: it is cut short or damaged; fetch the "
+            "model again"
         )
     return tensors
 
@@ -229,19 +225,24 @@ def _end(path: Path, name: str, facts: Any) -> int:
     return end
 
 
-def _check_layers(folder: Path, names: Mapping[str, None]) -> None:
+def _check_layers(folder: Path, names: Iterable[str]) -> None:
     """Refuse a configuration with more layers than the files have: the rest would be drawn at random, in memory."""
-    config = _object(folder / CONFIG)
-    text = config.get("text_config")
-    parts = [part for part in (config, text) if isinstance(part, dict)]
-    counts = [part.get(name) for part in parts for name in ("num_hidden_layers", "n_layer")]
+    parts = _parts(_object(folder / CONFIG))
+    counts = [part.get(name) for _, part in parts for name in ("num_hidden_layers", "n_layer")]
     wanted = max((count for count in counts if isinstance(count, int)), default=0)
-    found = {int(match[1]) for name in names if (match := NUMBERED.search(name))}
-    if found and wanted > max(found) + 1:
+    layers = max((int(match[1]) + 1 for name in names if (match := NUMBERED.search(name))), default=wanted)
+    if wanted > layers:
         raise ModelError(
-            f"{folder / CONFIG}: num_hidden_layers is {wanted:,}, and the weights are of {max(found) + 1:,} layers; "
-            "they do not belong together"
+            f"{folder / CONFIG}: num_hidden_layers is {wanted:,}, and the weights are of {layers:,} layers; they do "
+            "not belong together"
         )
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A configuration, and within it that of its text if the model reads more than text, with what begins the names."""
+    yield "", config
+    if isinstance(text := config.get("text_config"), dict):
+        yield "text_config.", text
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -254,10 +255,10 @@ def _object(path: Path) -> dict[str, Any]:
     if content.startswith(POINTER):
         raise ModelError(f"{path}: is a Git LFS pointer; run 'git lfs pull' in its folder")
     cure = "fetch the file again"
-    told = parse_json(decode(content, str(path), error=ModelError, cure=cure), str(path), error=ModelError, cure=cure)
-    if not isinstance(told, dict):
-        raise ModelError(f"{path}: holds {type(told).__name__}, where a JSON object is expected")
-    return told
+    value = parse_json(decode(content, str(path), error=ModelError, cure=cure), str(path), error=ModelError, cure=cure)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: holds {type(value).__name__}, where a JSON object is expected")
+    return value
 
 
 def context_window(folder: str | Path) -> int | None:
@@ -266,9 +267,7 @@ def context_window(folder: str | Path) -> int | None:
     Raises:
         ModelError: the folder has no readable `config.json`.
     """
-    config = _object(Path(folder) / CONFIG)
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
+    for _, part in _parts(_object(Path(folder) / CONFIG)):
         for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
             if isinstance(part.get(name), int):
                 return int(part[name])

@@ -12,10 +12,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, cast
 
 from annotated_types import Ge
 
@@ -57,21 +58,14 @@ def read_bytes(path: Path, *, limit: int = SIZE, error: type[AftertrainError] = 
     Raises:
         error: there is no such file, it is none that can be read through (a pipe, a device), or it is too large.
     """
-    with _opened(path, error, cure) as descriptor:
-        size = os.fstat(descriptor.number).st_size
+    with _opened(path, error, cure) as file:
+        size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise error(_told(f"{path}", f"has {size:,} bytes; at most {limit:,} are read", cure))
-        parts: list[bytes] = []
-        left = limit + 1
-        try:
-            while left and (part := os.read(descriptor.number, min(left, _BLOCK))):
-                parts.append(part)
-                left -= len(part)
-        except OSError as reason:
-            raise error(_told(f"{path}", f"cannot be read: {reason.strerror or reason}", cure)) from reason
-    if not left:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise error(_told(f"{path}", f"grows while it is read; at most {limit:,} bytes are", cure))
-    return b"".join(parts)
+    return content
 
 
 def read_text(path: Path, *, limit: int = SIZE, error: type[AftertrainError] = RunError, cure: str = "") -> str:
@@ -101,16 +95,13 @@ def read_lines(path: Path, *, limit: int = LINE) -> Iterator[tuple[int, bytes]]:
     Raises:
         RunError: see `read_bytes`.
     """
-    with _opened(path, RunError, "") as descriptor, os.fdopen(os.dup(descriptor.number), "rb") as file:
-        number = 0
-        try:
-            while line := file.readline(limit):
-                number += 1
-                yield number, line
-                while not line.endswith(b"\n") and (line := file.readline(_BLOCK)):
-                    pass
-        except OSError as reason:
-            raise RunError(f"{path}: cannot be read: {reason.strerror or reason}") from reason
+    with _opened(path, RunError, "") as file:
+        for number in count(1):
+            if not (line := file.readline(limit)):
+                return
+            yield number, line
+            while not line.endswith(b"\n") and (line := file.readline(_BLOCK)):
+                pass
 
 
 def decode(data: bytes, where: str, *, error: type[AftertrainError] = RunError, cure: str = "") -> str:
@@ -162,41 +153,37 @@ def typed(value: Any, kind: type[T], where: str, *, error: type[AftertrainError]
     from pydantic import ValidationError
 
     try:
-        found: T = _adapter(cast("Any", kind)).validate_python(value)
+        fitting: T = adapter(cast("Any", kind)).validate_python(value)
     except ValidationError as reason:
         first = reason.errors(include_url=False, include_context=False)[0]
         field = ".".join(map(str, first["loc"]))
         fault = first["msg"][:1].lower() + first["msg"][1:]
         message = f"{_shortened(field)}: {fault}" if field else fault
         raise error(_told(where, _shortened(message, 4 * _SHOWN), cure)) from reason
-    return found
+    return fitting
 
 
-@lru_cache(maxsize=64)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+@lru_cache(maxsize=256)
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Pydantic's validator of a type, made once."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
-class _opened:
-    """A regular file's descriptor; a pipe does not block, a device is never read."""
-
-    def __init__(self, path: Path, error: type[AftertrainError], cure: str) -> None:
-        try:
-            self.number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError) as reason:
-            said = reason.strerror if isinstance(reason, OSError) else reason
-            raise error(_told(f"{path}", f"cannot be read: {said}", cure)) from reason
-        if not stat.S_ISREG(os.fstat(self.number).st_mode):
-            os.close(self.number)
+@contextmanager
+def _opened(path: Path, error: type[AftertrainError], cure: str) -> Iterator[BinaryIO]:
+    """A regular file to be read in the block; a pipe does not block, a device is never read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             raise error(_told(f"{path}", "is no regular file", cure))
-
-    def __enter__(self) -> _opened:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        os.close(self.number)
+        with os.fdopen(descriptor, "rb") as file:
+            yield file
+    except (OSError, ValueError) as reason:
+        fault = getattr(reason, "strerror", None) or reason
+        raise error(_told(f"{path}", f"cannot be read: {fault}", cure)) from reason
 
 
 def _too_deep(text: str) -> bool:

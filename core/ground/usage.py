@@ -53,21 +53,14 @@ class Unused:
         return f"set, and not used: {self.reason}; take it out"
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class UsedIf:
     """Marks a field as used only where another setting of its class has one of some values.
 
     Without values: where that setting is given at all (not null, false, 0 or empty).
     """
 
-    setting: str
-    values: tuple[Any, ...]
-    negated: bool
-
     def __init__(self, setting: str, *values: Any, negated: bool = False) -> None:
-        object.__setattr__(self, "setting", setting)
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "negated", negated)
+        self.setting, self.values, self.negated = setting, values, negated
 
     def holds(self, settings: BaseModel) -> bool:
         """Whether the field is used beside the other settings."""
@@ -78,12 +71,11 @@ class UsedIf:
         """Why it is not used, as `Unused.reason`."""
         name, value = written(type(settings), self.setting), getattr(settings, self.setting)
         now = f"{name} is {_shown(value)}"
+        plain = isinstance(value, str | int | float)
         if self.negated:
-            plain = self.values or isinstance(value, str | int | float)
-            return f"it does nothing where {now}" if plain else f"it does nothing where {name} is set"
+            return f"it does nothing where {now if plain or self.values else f'{name} is set'}"
         if not self.values:
-            plain = isinstance(value, str | int | float)
-            return f"it needs {name}, and {now}" if plain else f"it needs {name}, of which there is none"
+            return f"it needs {name}, {f'and {now}' if plain else 'of which there is none'}"
         return f"it is for {name}: {' or '.join(map(_shown, self.values))}, and {now}"
 
 
@@ -99,13 +91,13 @@ def conditions(field: FieldInfo) -> Iterator[UsedIf]:
 
 def declared(settings: BaseModel) -> dict[str, Unused]:
     """The fields whose conditions do not hold, whether they are set or not."""
-    found = {}
+    unused = {}
     for name, field in type(settings).model_fields.items():
         for condition in conditions(field):
             if not condition.holds(settings):
-                found[name] = Unused(condition.reason(settings), (condition.setting,))
+                unused[name] = Unused(condition.reason(settings), (condition.setting,))
                 break
-    return found
+    return unused
 
 
 def is_set(settings: BaseModel, path: str) -> bool:
@@ -125,8 +117,8 @@ def is_set(settings: BaseModel, path: str) -> bool:
 def unused_findings(settings: BaseModel, unused: Mapping[str, Unused]) -> list[InitErrorDetails]:
     """An error for each setting that is set and not used."""
     return [
-        finding(settings, path, UNUSED, told.message, told.decided_by)
-        for path, told in unused.items()
+        finding(settings, path, UNUSED, why.message, why.decided_by)
+        for path, why in unused.items()
         if is_set(settings, path)
     ]
 

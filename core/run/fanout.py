@@ -12,7 +12,7 @@ import pluggy
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.events import Entry
-from aftertrain.core.ground.foreign import EndedProgram, foreign, name_of, told
+from aftertrain.core.ground.foreign import EndedProgram, foreign, told
 from aftertrain.core.observer import Observer
 from aftertrain.core.plugin import ObserverSpec
 
@@ -36,12 +36,7 @@ class Fanout:
         """
         for observer in self._observers():
             if isinstance(observer, Observer):
-                try:
-                    self._guarded(observer, partial(observer.open, run_folder), AftertrainError)
-                except AftertrainError:
-                    self._manager.unregister(observer)
-                    self.close()
-                    raise
+                self._guarded(observer, partial(observer.open, run_folder), opening=True)
 
     def __call__(self, entry: Entry) -> None:
         """Hand an entry to every observer."""
@@ -61,24 +56,18 @@ class Fanout:
         others = self._manager.get_plugins() - {observer}
         return self._manager.subset_hook_caller(hook, others)
 
-    def _guarded(
-        self, observer: object, call: Callable[[], object], let_through: type[Exception] | tuple[()] = ()
-    ) -> None:
-        name = name_of(observer)
+    def _guarded(self, observer: object, call: Callable[[], object], *, opening: bool = False) -> None:
+        name = f"{type(observer).__module__}.{type(observer).__qualname__}"  # a stranger's `__repr__` may raise
         try:
             if name.startswith("aftertrain."):
                 call()
             else:
                 with foreign(f"observer {name}"):
                     call()
-        except EndedProgram as error:
-            self._dropped(observer, f"{name}: {error}")
-        except let_through:
-            raise
-        except Exception as error:  # noqa: BLE001  a stranger's observer may raise anything
-            self._dropped(observer, f"{name}: {told(error)}")
-
-    def _dropped(self, observer: object, why: str) -> None:
-        if self._manager.is_registered(observer):
-            self._manager.unregister(observer)
-        log.error("observer %s; it failed and is dropped, the run goes on", why, exc_info=True)
+        except Exception as error:
+            if self._manager.is_registered(observer):
+                self._manager.unregister(observer)
+            if opening and isinstance(error, AftertrainError) and not isinstance(error, EndedProgram):
+                self.close()
+                raise
+            log.exception("observer %s: %s; it failed and is dropped, the run goes on", name, told(error))
