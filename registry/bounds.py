@@ -20,8 +20,8 @@ NODES = 10_000
 """Values in a file, as written."""
 EXPANDED = 20_000
 """Values with aliases written out."""
-DIGITS = 20
-"""Of a whole number; beyond 64 bits no setting has a meaning."""
+DIGITS = 24
+"""Of a whole number, with what tells its base: what has more has more than 64 bits, and no setting a meaning for it."""
 
 
 class BoundedComposer(Composer):
@@ -61,10 +61,8 @@ def whole(text: str) -> int:
         ValueError: it has more than 64 bits.
     """
     digits = text.lstrip("+-")
-    number = int(text, 0) if digits[:2] in ("0o", "0x") and len(digits) <= 24 else None
-    if number is None and len(digits.lstrip("0")) <= DIGITS and digits[:2] not in ("0o", "0x"):
-        number = int(text)
-    if number is None or not -(1 << 63) <= number < 1 << 64:
+    base = {"0o": 8, "0x": 16}.get(digits[:2], 10)
+    if len(digits.lstrip("0")) > DIGITS or not -(1 << 63) <= (number := int(text, base)) < 1 << 64:
         raise ValueError(f"a whole number of {len(digits):,} digits; settings have at most 64 bits")
     return number
 

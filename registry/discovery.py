@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import logging
 import os
 import re
@@ -19,14 +18,14 @@ import time
 import traceback
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 from types import ModuleType
 
 import pluggy
 
 from aftertrain.core.ground.foreign import PATIENCE_SECONDS, foreign, told
+from aftertrain.core.ground.module_file import module_file
 from aftertrain.core.plugin import API, ENTRY_POINT_GROUP, PluginSpec
-from aftertrain.registry.tables import Origin, Plugin, Registry, Staging, State
+from aftertrain.registry.tables import Origin, Plugin, Registry, Staging
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +68,17 @@ def discover(
         patience: seconds after which a plugin still being imported is named.
     """
     registry = Registry(block=frozenset(block))
-    for origin in sorted(map(_origin, entry_points), key=_order):
+    origins = map(_origin, entry_points)
+    for origin in sorted(origins, key=lambda o: (not o.built_in, o.plugin, o.distribution, o.module)):
         reason = _blocked(origin, registry.block)
         registry.commit(Plugin(origin, "blocked", note=reason) if reason else _load(origin, patience))
     return registry
 
 
-def _order(origin: Origin) -> tuple[bool, str, str, str]:
-    return not origin.built_in, origin.plugin, origin.distribution, origin.module
-
-
 def _origin(entry: importlib.metadata.EntryPoint) -> Origin:
     distribution = entry.dist
     name, version = (distribution.name, distribution.version) if distribution else ("unknown", "0")
-    return Origin(entry.name, _normal(name), version, entry.module, _module_file(entry.module))
+    return Origin(entry.name, _normal(name), version, entry.module, str(module_file(entry.module) or ""))
 
 
 def _normal(distribution: str) -> str:
@@ -101,12 +97,11 @@ def _blocked(origin: Origin, block: frozenset[str]) -> str:
 def _load(origin: Origin, patience: float) -> Plugin:
     staging = Staging(origin)
     level = logging.DEBUG if origin.built_in else logging.WARNING
+    cure = f"block it: {BLOCK_VARIABLE}={origin.plugin}"
     heavy_before = {name for name in HEAVY if name in sys.modules}
     start = time.perf_counter()
     try:
-        with foreign(
-            f"plugin {origin.plugin!r} ({origin.full()})", cure=_block(origin), patience=patience, level=level
-        ):
+        with foreign(f"plugin {origin.plugin!r} ({origin.full()})", cure=cure, patience=patience, level=level):
             module = importlib.import_module(origin.module)
             speaks = getattr(module, "AFTERTRAIN_API", None)
             if speaks == API:
@@ -118,16 +113,11 @@ def _load(origin: Origin, patience: float) -> Plugin:
     if speaks != API:
         return Plugin(origin, "incompatible", seconds, _incompatible(speaks))
     heavy = [name for name in HEAVY if name in sys.modules and name not in heavy_before]
-    state: State = "slow" if heavy or seconds > SLOW_SECONDS else "ok"
-    note = ""
-    if state == "slow":
-        why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
-        note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
-    return Plugin(origin, state, seconds, note, rows=tuple(staging.rows))
-
-
-def _block(origin: Origin) -> str:
-    return f"block it: {BLOCK_VARIABLE}={origin.plugin}"
+    if not heavy and seconds <= SLOW_SECONDS:
+        return Plugin(origin, "ok", seconds, rows=tuple(staging.rows))
+    why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
+    note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
+    return Plugin(origin, "slow", seconds, note, rows=tuple(staging.rows))
 
 
 def machine_facts(registry: Registry) -> list[tuple[str, str]]:
@@ -166,22 +156,3 @@ def _incompatible(speaks: object) -> str:
     itself = f"write AFTERTRAIN_API = {API} into it: aftertrain check-plugin then says what its code must change"
     cure = "upgrade aftertrain" if newer else f"upgrade the plugin, or {itself}"
     return f"it speaks AFTERTRAIN_API = {speaks!r}, this aftertrain speaks {API}; {cure}"
-
-
-def _module_file(module: str) -> str:
-    """The file of a module, found without importing anything of it; empty when it cannot be."""
-    top, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return ""
-    if spec is None:
-        return ""
-    if not parts:
-        return spec.origin or ""
-    for folder in spec.submodule_search_locations or ():
-        base = Path(folder, *parts)
-        for candidate in (base / "__init__.py", base.with_name(f"{base.name}.py")):
-            if candidate.is_file():
-                return str(candidate)
-    return ""

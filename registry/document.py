@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from aftertrain.core.ground import redaction
 from aftertrain.registry.bounds import DEPTH, EXPANDED, SIZE, BoundedComposer, check_text, decimal, whole
 
 COMMAND_LINE = "command line"
+OVERRIDE = "an override is written path=value, as in stages.dpo.loss.beta=2"
 _TEXT = "tag:yaml.org,2002:str"
 _TAG = re.compile(r"tag:yaml\.org,2002:[a-z]+")
 INDEX = re.compile(r"[0-9]{1,9}")
@@ -52,13 +53,20 @@ class Tree:
             return [child.plain() for child in self.value]
         return self.value
 
+    def parts(self) -> Iterator[Tree]:
+        """The tree and all in it."""
+        yield self
+        if isinstance(self.value, dict | list):
+            for child in self.value.values() if isinstance(self.value, dict) else self.value:
+                yield from child.parts()
+
     def child(self, part: str | int) -> Tree | None:
         """The entry of a mapping or list, or None."""
         if isinstance(self.value, dict):
             return self.value.get(str(part))
         if isinstance(self.value, list) and isinstance(part, int) and 0 <= part < len(self.value):
-            found: Tree = self.value[part]
-            return found
+            item: Tree = self.value[part]
+            return item
         return None
 
 
@@ -86,8 +94,8 @@ def read_on(text: str, source: str) -> tuple[Tree, list[Issue]]:
         RecipeError: not YAML, or empty.
     """
     if len(text) > SIZE:
-        told = f"{len(text):,} characters; a recipe has at most {SIZE:,}. Rows belong into files that 'data' names"
-        raise RecipeError([Issue(source, "", told)])
+        long = f"{len(text):,} characters; a recipe has at most {SIZE:,}. Rows belong into files that 'data' names"
+        raise RecipeError([Issue(source, "", long)])
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = BoundedComposer
     try:
@@ -98,8 +106,8 @@ def read_on(text: str, source: str) -> tuple[Tree, list[Issue]]:
         raise RecipeError([Issue(where, "", f"not YAML: {error.problem or error.context}")]) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        told = f"not YAML: the character U+{ord(text[error.position]):04X}"
-        raise RecipeError([Issue(f"{source}:{line}:1", "", told)]) from error
+        fault = f"not YAML: the character U+{ord(text[error.position]):04X}"
+        raise RecipeError([Issue(f"{source}:{line}:1", "", fault)]) from error
     except (YAMLError, RecursionError, ValueError) as error:
         raise RecipeError([Issue(source, "", f"not YAML: {error}")]) from error
     if root is None:
@@ -120,33 +128,30 @@ class _Reader:
     def tree(self, node: Any, path: tuple[str, ...]) -> Tree:
         where = _place(self.source, node.start_mark)
         self.count += 1
-        if self.count > EXPANDED:
-            told = f"with its aliases written out the file has more than {EXPANDED:,} values"
-            raise RecipeError([*self.issues, Issue(where, ".".join(path), told)])
-        if len(self.open) > DEPTH:
-            told = f"with its aliases written out the file has more than {DEPTH} levels"
-            raise RecipeError([*self.issues, Issue(where, ".".join(path), told)])
+        if self.count > EXPANDED or len(self.open) > DEPTH:
+            size = f"{EXPANDED:,} values" if self.count > EXPANDED else f"{DEPTH} levels"
+            self._note(where, path, f"with its aliases written out the file has more than {size}")
+            raise RecipeError(self.issues)
         if id(node) in self.open:
-            self.issues.append(Issue(where, ".".join(path), "an alias that contains itself"))
+            self._note(where, path, "an alias that contains itself")
             return Tree(None, where)
         self.open.append(id(node))
         if not _TAG.fullmatch(str(node.tag)):
-            self.issues.append(Issue(where, ".".join(path), f"the tag {node.tag} has no meaning here"))
+            self._note(where, path, f"the tag {node.tag} has no meaning here")
         try:
             if isinstance(node, ScalarNode):
-                return self._scalar(node, path, where)
+                return Tree(_scalar(node), where)
             if isinstance(node, SequenceNode):
                 return Tree([self.tree(item, (*path, str(i))) for i, item in enumerate(node.value)], where)
             return self._mapping(node, path, where)
+        except ValueError as error:
+            self._note(where, path, str(error))
+            return Tree(None, where)
         finally:
             self.open.pop()
 
-    def _scalar(self, node: ScalarNode, path: tuple[str, ...], where: str) -> Tree:
-        try:
-            return Tree(_scalar(node), where)
-        except ValueError as error:
-            self.issues.append(Issue(where, ".".join(path), str(error)))
-            return Tree(None, where)
+    def _note(self, where: str, path: tuple[str, ...], message: str) -> None:
+        self.issues.append(Issue(where, ".".join(path), message))
 
     def _mapping(self, node: MappingNode, path: tuple[str, ...], where: str) -> Tree:
         value: dict[str, Tree] = {}
@@ -155,13 +160,13 @@ class _Reader:
         for key_node, value_node in node.value:
             place = _place(self.source, key_node.start_mark)
             if not isinstance(key_node, ScalarNode):
-                self.issues.append(Issue(place, ".".join(path), "a key must be a word"))
+                self._note(place, path, "a key must be a word")
                 continue
             key = str(key_node.value)
             try:
                 check_text(key)
             except ValueError as error:
-                self.issues.append(Issue(place, ".".join(path), f"as a key {error}"))
+                self._note(place, path, f"as a key {error}")
                 continue
             child = self.tree(value_node, (*path, key))
             redaction.note(key, child.value)
@@ -170,10 +175,10 @@ class _Reader:
                     if isinstance(part.value, dict):
                         merged |= {k: v for k, v in part.value.items() if k not in merged}
                     else:
-                        self.issues.append(Issue(place, ".".join(path), "'<<' merges mappings only"))
+                        self._note(place, path, "'<<' merges mappings only")
             elif key in value:
-                message = f"the key is given twice, first at {keys[key].removeprefix(self.source + ':')}"
-                self.issues.append(Issue(place, ".".join((*path, key)), message))
+                first = keys[key].removeprefix(f"{self.source}:")
+                self._note(place, (*path, key), f"the key is given twice, first at {first}")
             else:
                 value[key], keys[key] = child, place
         return Tree({**{k: v for k, v in merged.items() if k not in value}, **value}, where, keys)
@@ -194,12 +199,26 @@ def override(tree: Tree, path: str, value: str | Any) -> Tree:
     parts = path.split(".")
     redaction.note(parts[-1], value)
     if len(parts) > DEPTH:
-        raise RecipeError([Issue(COMMAND_LINE, path, f"more than {DEPTH} levels")])
+        raise _refused(path, f"more than {DEPTH} levels")
     if not all(parts) or not path.isprintable():
-        raise RecipeError(
-            [Issue(COMMAND_LINE, path, "an override is written path=value, as in stages.dpo.loss.beta=2")]
-        )
+        raise _refused(path, OVERRIDE)
     return _set(tree, parts, _marked(_read_value(value, path) if isinstance(value, str) else _grow(value, path)), path)
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Path and value of an override that is written `path=value`.
+
+    Raises:
+        RecipeError: it has no equals sign.
+    """
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise _refused(path, OVERRIDE)
+    return path, value
+
+
+def _refused(path: str, message: str) -> RecipeError:
+    return RecipeError([Issue(COMMAND_LINE, path, message)])
 
 
 def _read_value(text: str, path: str) -> Tree:
@@ -217,18 +236,16 @@ def _set(tree: Tree, parts: list[str], new: Tree, path: str) -> Tree:
     part, rest = parts[0], parts[1:]
     if isinstance(tree.value, list):
         if not INDEX.fullmatch(part) or int(part) >= len(tree.value):
-            message = f"{part!r} is not an index of a list of {len(tree.value)} (the first is 0)"
-            raise RecipeError([Issue(COMMAND_LINE, path, message)])
-        index = int(part)
-        return replace(
-            tree, value=[_set(child, rest, new, path) if i == index else child for i, child in enumerate(tree.value)]
-        )
+            raise _refused(path, f"{part!r} is not an index of a list of {len(tree.value)} (the first is 0)")
+        items = list(tree.value)
+        items[int(part)] = _set(items[int(part)], rest, new, path)
+        return replace(tree, value=items)
     if isinstance(tree.value, str):
         tree = Tree({"use": Tree(tree.value, tree.where)}, tree.where)
     elif tree.value is None:
         tree = Tree({}, tree.where)
     if not isinstance(tree.value, dict):
-        raise RecipeError([Issue(COMMAND_LINE, path, f"{part!r} cannot be set inside {tree.value!r} ({tree.where})")])
+        raise _refused(path, f"{part!r} cannot be set inside {tree.value!r} ({tree.where})")
     old = tree.value.get(part)
     value = dict(tree.value)
     if part == "use" and not rest and old is not None and old.value != new.value:
@@ -268,7 +285,7 @@ def _grow(value: Any, path: str, level: int = 0) -> Tree:
         RecipeError: it is deeper than any setting, as where a list holds itself.
     """
     if level > DEPTH:
-        raise RecipeError([Issue(COMMAND_LINE, path, f"more than {DEPTH} mappings and lists inside one another")])
+        raise _refused(path, f"more than {DEPTH} mappings and lists inside one another")
     if isinstance(value, Mapping):
         return Tree({str(key): _grow(item, path, level + 1) for key, item in value.items()}, COMMAND_LINE)
     if isinstance(value, list | tuple):

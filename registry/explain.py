@@ -21,20 +21,14 @@ SHOWN = 100
 _QUOTED = re.compile(r"'([^']*)'")
 _DIGITS = re.compile(r"[0-9]")
 _PLAINER = {
-    "float_parsing": "should be a number",
-    "float_type": "should be a number",
-    "int_parsing": "should be a whole number",
-    "int_type": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "bool_parsing": "should be true or false",
-    "bool_type": "should be true or false",
-    "string_type": "should be text",
-    "list_type": "should be a list",
-    "set_type": "should be a list",
-    "frozen_set_type": "should be a list",
-    "tuple_type": "should be a list",
+    "should be a number": ("float_parsing", "float_type"),
+    "should be a whole number": ("int_parsing", "int_type", "int_from_float"),
+    "should be true or false": ("bool_parsing", "bool_type"),
+    "should be text": ("string_type",),
+    "should be a list": ("list_type", "set_type", "frozen_set_type", "tuple_type"),
+    "should be a mapping": ("model_type", "dict_type", "mapping_type"),
 }
-"""Pydantic's types of errors whose own message speaks of parsing or of Python."""
+"""What is said for pydantic's types of errors whose own message speaks of parsing or of Python."""
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
@@ -49,66 +43,44 @@ def explain(error: ValidationError, model: type[BaseModel], owner: str) -> Valid
     places = [detail["loc"] for detail in details]
     # A list whose items are wrong is short only because pydantic left them out.
     details = [d for d in details if d["type"] != "too_short" or not any(_inside(loc, d["loc"]) for loc in places)]
-    details = joined(details, model)
-    return ValidationError.from_exception_data(
-        error.title,
-        [
-            InitErrorDetails(
-                type=PydanticCustomError(
-                    detail["type"],
-                    "{message}",
-                    {**_context(detail), "message": _message(detail, model, owner), EXPLAINED: True},
-                ),
-                loc=detail["loc"],
-                input=detail["input"],
-            )
-            for detail in details
-        ],
-    )
+    rewritten = [_rewritten(detail, model, owner) for detail in joined(details, model)]
+    return ValidationError.from_exception_data(error.title, rewritten)
 
 
-def _context(detail: Any) -> dict[str, Any]:
-    """What a finding that is already ours says beside its message."""
-    context: dict[str, Any] = detail.get("ctx", {})
-    return context if context.get(EXPLAINED) else {}
+def _rewritten(detail: Any, model: type[BaseModel], owner: str) -> InitErrorDetails:
+    words = detail.get("ctx", {})
+    if not words.get(EXPLAINED):
+        words = {"message": _message(detail, model, owner), EXPLAINED: True}
+    kind = PydanticCustomError(detail["type"], "{message}", words)
+    return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"])
 
 
 def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
-    message = str(detail["msg"])
-    if detail.get("ctx", {}).get(EXPLAINED):
-        return message
     loc: tuple[int | str, ...] = detail["loc"]
-    if detail["type"] == "extra_forbidden":
-        place = model_at(model, loc[:-1])
+    kind, value = detail["type"], detail["input"]
+    place = model_at(model, loc[:-1])
+    if kind == "extra_forbidden":
         names = setting_names(place) if place else []
         whose = owner if len(loc) == 1 else f"{_item(loc[:-1])} of {owner}"
         has = f"it has {', '.join(names)}." if names else "it has none."
         return f"not a setting of {whose}; {has}{_meant(str(loc[-1]), place, names)}"
-    if detail["type"] == "missing":
-        place = model_at(model, loc[:-1])
-        described = description(place, str(loc[-1])) if place else ""
-        return f"{owner} needs it{': ' + described if described else ''}"
-    if detail["type"] == "string_pattern_mismatch":
-        described = description(model_at(model, loc[:-1]) or model, str(loc[-1]))
-        pattern = detail["ctx"]["pattern"]
-        return f"{_shown(detail['input'])} does not match {pattern}{': ' + described if described else ''}"
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
-    message = _PLAINER.get(detail["type"], message)
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        offered = _QUOTED.findall(detail["ctx"]["expected"])
-        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], offered)}"
-    if detail["type"] == UNION:
-        return f"{message}, not {_shown(detail['input'])}{_choice(detail['input'], detail['ctx']['literals'])}"
-    if detail["type"] in _BOUNDS:
-        described = description(model_at(model, loc[:-1]) or model, str(loc[-1]))
-        return f"{message}, not {_shown(detail['input'])}{': ' + described if described else ''}"
-    if detail["type"] == "too_short":
+    described = description(place, str(loc[-1])) if place and loc else ""
+    ending = f": {described}" if described else ""
+    if kind == "missing":
+        return f"{owner} needs it{ending}"
+    if kind == "string_pattern_mismatch":
+        return f"{_shown(value)} does not match {detail['ctx']['pattern']}{ending}"
+    if kind == "too_short":
         return f"should have at least {detail['ctx']['min_length']}, not {detail['ctx']['actual_length']}"
-    if detail["type"] in ("value_error", "assertion_error"):
+    message: str = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind in ("value_error", "assertion_error"):
         return message
-    if detail["type"] in ("model_type", "dict_type", "mapping_type"):
-        message = "should be a mapping"
-    return f"{message}, not {_shown(detail['input'])}"
+    message = next((words for words, kinds in _PLAINER.items() if kind in kinds), message)
+    if kind == "literal_error":
+        return f"{message}, not {_shown(value)}{_choice(value, _QUOTED.findall(detail['ctx']['expected']))}"
+    if kind == UNION:
+        return f"{message}, not {_shown(value)}{_choice(value, detail['ctx']['literals'])}"
+    return f"{message}, not {_shown(value)}{ending if kind in _BOUNDS else ''}"
 
 
 def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str:
@@ -133,14 +105,14 @@ def _meant(key: str, place: type[BaseModel] | None, names: Sequence[str]) -> str
     return f" Did you mean {guess!r}?" if guess else ""
 
 
-def _choice(given: Any, choices: Sequence[str]) -> str:
+def _choice(value: Any, choices: Sequence[str]) -> str:
     """The nearest choice that begins alike and has the same digits: float16 is a misspelling of no other type."""
-    if not isinstance(given, str):
+    if not isinstance(value, str):
         return ""
-    if SAID_BEFORE.get(given) in choices:
-        return f". It is called {SAID_BEFORE[given]!r} now"
-    alike = [c for c in choices if c[:1] == given[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(given)]
-    guess = nearest(given, alike)
+    if SAID_BEFORE.get(value) in choices:
+        return f". It is called {SAID_BEFORE[value]!r} now"
+    alike = [c for c in choices if c[:1] == value[:1].lower() and _DIGITS.findall(c) == _DIGITS.findall(value)]
+    guess = nearest(value, alike)
     return f". Did you mean {guess!r}?" if guess else ""
 
 
@@ -154,12 +126,12 @@ def _inside(loc: Sequence[int | str], around: Sequence[int | str]) -> bool:
     return len(loc) > len(around) and tuple(loc[: len(around)]) == tuple(around)
 
 
-def _shown(given: Any) -> str:
-    if isinstance(given, Mapping):
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
         return "a mapping"
-    if isinstance(given, Sequence) and not isinstance(given, str):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return "a list"
-    if given is None:
+    if value is None:
         return "null"
-    shown = repr(given)
-    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

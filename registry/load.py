@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,7 @@ def load_settings(row: Row) -> type[Settings]:
 
     loaded = _load(row, row.settings)
     if not (isinstance(loaded, type) and issubclass(loaded, Settings)):
-        raise PluginError(_at(row, f"{row.settings} is not a subclass of aftertrain.core.settings.Settings"))
+        raise PluginError(f"{row}: {row.settings} is not a subclass of aftertrain.core.settings.Settings")
     return loaded
 
 
@@ -54,7 +53,7 @@ def load_component(row: Row) -> type[Component[Any]]:
         PluginError: it cannot be imported, or does not subclass its kind's interface.
     """
     loaded = _load(row, row.component)
-    _check_interface(row.kind, loaded, _at(row, row.component))
+    _check_interface(row.kind, loaded, f"{row}: {row.component}")
     return loaded  # type: ignore[no-any-return]
 
 
@@ -76,18 +75,14 @@ def load_local(kind: str, name: str, base_folder: Path | None) -> type[Component
         raise PluginError(f"there is no file {path}")
     module = load_file(path)
     with foreign(f"{path}:{wanted}"):
-        return _local_class(kind, name, path, module)
-
-
-def _local_class(kind: str, name: str, path: Path, module: Any) -> type[Component[Any]]:
-    written, _, wanted = name.partition(":")
-    own = local_classes(path).get(kind, ())
-    if not wanted:
-        raise PluginError(f"which {kind} of the file? Write {_example(written)}:CLASS; {_offered(kind, own)}")
-    if not hasattr(module, wanted):
-        raise PluginError(f"{path}: {unknown(f'{kind} class', wanted, own)}")
-    loaded = getattr(module, wanted)
-    _check_interface(kind, loaded, f"{path}:{wanted}")
+        own = local_classes(path).get(kind, ())
+        if not wanted:
+            offered = f"it has {', '.join(own)}" if own else f"it has no class that is a {kind}"
+            raise PluginError(f"which {kind} of the file? Write {_example(written)}:CLASS; {offered}")
+        if not hasattr(module, wanted):
+            raise PluginError(f"{path}: {unknown(f'{kind} class', wanted, own)}")
+        loaded = getattr(module, wanted)
+        _check_interface(kind, loaded, f"{path}:{wanted}")
     if not is_local(name):
         raise PluginError(f"a class in a file begins with './': write {_example(written)}:{wanted}")
     return loaded  # type: ignore[no-any-return]
@@ -101,10 +96,6 @@ def _example(written: str) -> str:
     return str(path) if path.is_absolute() or path.parts[0] in ("..", "~") else f"./{path}"
 
 
-def _offered(kind: str, names: Sequence[str]) -> str:
-    return f"it has {', '.join(names)}" if names else f"it has no class that is a {kind}"
-
-
 def local_classes(path: Path) -> dict[str, list[str]]:
     """The component classes that a file defines, by kind.
 
@@ -112,16 +103,10 @@ def local_classes(path: Path) -> dict[str, list[str]]:
         PluginError: the file cannot be imported.
     """
     module = load_file(path)
-    own = {key: value for key, value in vars(module).items() if _defined_in(module, value)}
-    return {
-        kind: classes
-        for kind in KINDS
-        if (classes := [key for key, value in own.items() if issubclass(value, interface(kind))])
-    }
-
-
-def _defined_in(module: Any, value: Any) -> bool:
-    return isinstance(value, type) and value.__module__ == module.__name__
+    classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    own = {key: cls for key, cls in classes.items() if cls.__module__ == module.__name__}
+    by_kind = {kind: [key for key, cls in own.items() if issubclass(cls, interface(kind))] for kind in KINDS}
+    return {kind: names for kind, names in by_kind.items() if names}
 
 
 def local_files() -> list[Path]:
@@ -156,17 +141,16 @@ def load_file(path: Path) -> Any:
 def _load(row: Row, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     level = logging.DEBUG if row.origin.built_in else logging.WARNING
-    what = f"{row.kind} {row.name!r} of plugin {row.origin.plugin!r} ({row.origin.full()})"
     try:
-        with foreign(what, patience=PATIENCE_SECONDS, level=level):
+        with foreign(str(row), patience=PATIENCE_SECONDS, level=level):
             module = importlib.import_module(module_name)
             loaded = getattr(module, attribute, _NOTHING)
     except EndedProgram:
         raise
     except Exception as error:
-        raise PluginError(_at(row, f"importing {module_name} raised {told(error)}{moved(error)}")) from error
+        raise PluginError(f"{row}: importing {module_name} raised {told(error)}{moved(error)}") from error
     if loaded is _NOTHING:
-        raise PluginError(_at(row, f"module {module_name} ({module.__file__}) has no {attribute!r}"))
+        raise PluginError(f"{row}: module {module_name} ({module.__file__}) has no {attribute!r}")
     return loaded
 
 
@@ -180,7 +164,3 @@ def interface(kind: str) -> type[Component[Any]]:
     module_name, _, attribute = KINDS[kind].interface.partition(":")
     loaded: type[Component[Any]] = getattr(importlib.import_module(module_name), attribute)
     return loaded
-
-
-def _at(row: Row, message: str) -> str:
-    return f"{row.kind} {row.name!r} of plugin {row.origin.plugin!r} ({row.origin.full()}): {message}"

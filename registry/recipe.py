@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from aftertrain.core.text.chat import TEMPLATES
 from aftertrain.registry.bounds import SIZE
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
-from aftertrain.registry.document import COMMAND_LINE, INDEX, Tree, override, read_on, without
+from aftertrain.registry.document import COMMAND_LINE, INDEX, Tree, override, parted, read_on, without
 from aftertrain.registry.explain import explain
 from aftertrain.registry.resolve import WRONG_NAME, SettingsResolver
 from aftertrain.registry.tables import Registry
@@ -105,8 +105,8 @@ def load(
     try:
         text = read_text(path, limit=SIZE)
     except RunError as error:
-        place, _, told = str(error)[len(source) :].partition(": ")
-        raise RecipeError([Issue(source + place, "", told)]) from error
+        place, _, message = str(error)[len(source) :].partition(": ")
+        raise RecipeError([Issue(source + place, "", message)]) from error
     return loads(text, overrides, source=source, folder=path.resolve().parent, registry=registry)
 
 
@@ -134,8 +134,7 @@ def loads(
     issues += _unknown_template(tree)
     recipe, tree, mistakes = _validated(tree, resolver)
     if mistakes is not None:
-        found = [*_issues(mistakes, tree), *_unknown_parents(tree)]
-        issues += sorted(found, key=lambda issue: _line(issue.where))
+        issues += sorted([*_issues(mistakes, tree), *_unknown_parents(tree)], key=lambda issue: _line(issue.where))
     if issues or recipe is None:
         # Pydantic's own account of the same findings would only bury them in a script's traceback.
         raise RecipeError(issues) from None
@@ -176,37 +175,17 @@ def _from_command_line(tree: Tree, loc: Iterable[int | str]) -> bool:
     here: Tree | None = tree
     for part in loc:
         here = here.child(part) if here is not None else None
-    return here is not None and any(part.where == COMMAND_LINE for part in _parts(here))
-
-
-def _parts(tree: Tree) -> Iterator[Tree]:
-    """The tree and all in it."""
-    yield tree
-    inner = tree.value.values() if isinstance(tree.value, dict) else tree.value
-    for child in inner if isinstance(tree.value, dict | list) else ():
-        yield from _parts(child)
+    return here is not None and any(part.where == COMMAND_LINE for part in here.parts())
 
 
 def _overridden(tree: Tree, overrides: Iterable[str] | Mapping[str, Any]) -> tuple[Tree, list[Issue]]:
     issues: list[Issue] = []
-    for path, value in _pairs(overrides):
+    for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
-            if value is None and "=" not in path and not isinstance(overrides, Mapping):
-                message = "an override is written path=value, as in stages.dpo.loss.beta=2"
-                raise RecipeError([Issue(COMMAND_LINE, path, message)])
-            tree = override(tree, path, value)
+            tree = override(tree, *(parted(item) if isinstance(item, str) else item))
         except RecipeError as error:
             issues += error.issues
     return tree, issues
-
-
-def _pairs(overrides: Iterable[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    if isinstance(overrides, Mapping):
-        yield from overrides.items()
-        return
-    for text in overrides:
-        path, equals, value = text.partition("=")
-        yield path, value if equals else None
 
 
 def _blocked(tree: Tree) -> tuple[str, ...]:
@@ -218,56 +197,52 @@ def _blocked(tree: Tree) -> tuple[str, ...]:
 
 
 def _issues(error: ValidationError, tree: Tree) -> list[Issue]:
-    found = []
+    issues = []
     for detail in error.errors(include_url=False):
-        loc = detail["loc"]
-        if detail["type"] == WRONG_NAME:
-            loc = (*loc, "use")
+        loc = (*detail["loc"], "use") if detail["type"] == WRONG_NAME else detail["loc"]
         where, path = _place(tree, loc)
-        written = ".".join(path)
-        if detail["type"] == "missing":
-            written = ".".join(map(str, loc))
-        found.append(Issue(where, written, detail["msg"]))
-    return found
+        issues.append(Issue(where, ".".join(map(str, loc) if detail["type"] == "missing" else path), detail["msg"]))
+    return issues
 
 
 def _without_lost_stages(tree: Tree) -> tuple[Tree, list[Issue]]:
     """The tree without stages that overrides made by setting something in a stage that the file does not have."""
-    stages = tree.child("stages")
-    if stages is None or not isinstance(stages.value, dict):
-        return tree, []
-    lost = {
+    stages = _stages(tree)
+    lost = [
         name
-        for name, stage in stages.value.items()
+        for name, stage in stages.items()
         if stage.where == COMMAND_LINE and isinstance(stage.value, dict) and stage.value and "use" not in stage.value
-    }
-    there = {name: stage for name, stage in stages.value.items() if name not in lost}
-    issues = [Issue(COMMAND_LINE, f"stages.{name}", unknown("stage", name, there)) for name in sorted(lost)]
-    return replace(tree, value={**tree.value, "stages": replace(stages, value=there)}), issues
+    ]
+    for name in lost:
+        tree = without(tree, ("stages", name))
+    there = stages.keys() - set(lost)
+    return tree, [Issue(COMMAND_LINE, f"stages.{name}", unknown("stage", name, there)) for name in sorted(lost)]
+
+
+def _stages(tree: Tree) -> dict[str, Tree]:
+    stages = tree.child("stages")
+    return stages.value if stages is not None and isinstance(stages.value, dict) else {}
 
 
 def _unknown_template(tree: Tree) -> list[Issue]:
     """A chat template of a name that there is not."""
-    given = tree.child("chat_template")
-    if given is None or not isinstance(given.value, str) or given.value in TEMPLATES:
+    name = tree.child("chat_template")
+    if name is None or not isinstance(name.value, str) or name.value in TEMPLATES:
         return []
     place = _place(tree, ["chat_template"])[0]
-    return [Issue(place, "chat_template", unknown("chat template", given.value, TEMPLATES))]
+    return [Issue(place, "chat_template", unknown("chat template", name.value, TEMPLATES))]
 
 
 def _unknown_parents(tree: Tree) -> list[Issue]:
     """Each `from` that names no stage. The graph says so too, with much more, but only when all settings are sound."""
-    stages = tree.child("stages")
-    if stages is None or not isinstance(stages.value, dict):
-        return []
+    stages = _stages(tree)
     issues = []
-    for name, stage in stages.value.items():
+    for name, stage in stages.items():
         parent = stage.child("from")
-        if parent is None or not isinstance(parent.value, str) or parent.value in (BASE, *stages.value):
-            continue
-        others = [other for other in stages.value if other != name]
-        where, path = _place(tree, ("stages", name, "from"))
-        issues.append(Issue(where, ".".join(path), unknown("stage", parent.value, [*others, BASE])))
+        if parent is not None and isinstance(parent.value, str) and parent.value not in (BASE, *stages):
+            where, path = _place(tree, ("stages", name, "from"))
+            known = {*stages, BASE} - {name}
+            issues.append(Issue(where, ".".join(path), unknown("stage", parent.value, known)))
     return issues
 
 

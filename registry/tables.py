@@ -7,8 +7,8 @@ overwritten, and a name with two would-be owners can be used by nobody until one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aftertrain.core.errors import AftertrainError, PluginError, UnknownName, unknown
@@ -70,6 +70,9 @@ class Row:
     settings: str
     summary: str
     origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of plugin {self.origin.plugin!r} ({self.origin.full()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +157,14 @@ class Registry:
 
     def commit(self, plugin: Plugin) -> Plugin:
         """Add a plugin and, when it is usable and its names are free, its rows; returns it with its final state."""
-        taken = [row for row in plugin.rows if (row.kind, row.name) in self._rows] if plugin.usable else []
+        rows = {(row.kind, row.name): row for row in plugin.rows} if plugin.usable else {}
+        taken = [key for key in rows if key in self._rows]
+        for key in taken:
+            self._contested[key] = (*self._contested.get(key, (self._rows[key],)), rows[key])
         if taken:
-            for row in taken:
-                key = row.kind, row.name
-                owners = self._contested.get(key, (self._rows[key],))
-                self._contested[key] = (*owners, row)
-            plugin = Plugin(
-                plugin.origin,
-                "clash",
-                plugin.seconds,
-                _clash(taken[0].kind, taken[0].name, self._contested[taken[0].kind, taken[0].name]),
-                rows=plugin.rows,
-            )
-        elif plugin.usable:
-            self._rows.update({(row.kind, row.name): row for row in plugin.rows})
+            plugin = replace(plugin, state="clash", note=_clash(*taken[0], self._contested[taken[0]]))
+        else:
+            self._rows.update(rows)
         self.plugins = (*self.plugins, plugin)
         return plugin
 
@@ -186,12 +182,9 @@ class Registry:
 
     def withheld(self, kind: str) -> dict[str, str]:
         """Names of one kind that are registered but unusable, each with the reason."""
-        found: dict[str, str] = {}
-        for plugin in self.plugins:
-            if not plugin.usable:
-                found.update({row.name: _unusable(plugin) for row in plugin.rows if row.kind == kind})
-        found.update({name: _clash(k, name, rows) for (k, name), rows in self._contested.items() if k == kind})
-        return found
+        offered = [(row, plugin) for plugin in self.plugins if not plugin.usable for row in plugin.rows]
+        unusable = {row.name: _unusable(plugin) for row, plugin in offered if row.kind == kind}
+        return unusable | {name: _clash(k, name, rows) for (k, name), rows in self._contested.items() if k == kind}
 
     def row(self, kind: str, name: str) -> Row:
         """The one row of that kind and name.
@@ -202,11 +195,9 @@ class Registry:
         """
         if kind not in KINDS:
             raise UnknownName("kind", kind, KINDS)
-        reason = self.withheld(kind).get(name)
-        if reason is not None:
+        if (reason := self.withheld(kind).get(name)) is not None:
             raise PluginError(reason)
-        row = self._rows.get((kind, name))
-        if row is not None:
+        if (row := self._rows.get((kind, name))) is not None:
             return row
         prefix = name.partition("/")[0] if "/" in name else None
         for plugin in self.plugins:
@@ -220,11 +211,10 @@ class Registry:
         hints = [f"There is a {other} of that name." for other in others]
         if "/" not in name:
             failed = [plugin for plugin in self.plugins if plugin.origin.built_in and not plugin.usable]
-            if len(failed) == 1:
-                hints.append(f"It may belong to a plugin that cannot be used: {_unusable(failed[0])}")
-            elif failed:
-                names = ", ".join(plugin.origin.plugin for plugin in failed)
-                hints.append(f"It may belong to a plugin that cannot be used: {names} (see 'aftertrain doctor').")
+            if failed:
+                names = f"{', '.join(plugin.origin.plugin for plugin in failed)} (see 'aftertrain doctor')."
+                which = _unusable(failed[0]) if len(failed) == 1 else names
+                hints.append(f"It may belong to a plugin that cannot be used: {which}")
         elif not any(p.origin.plugin == name.partition("/")[0] for p in self.plugins):
             hints.append(f"No plugin {name.partition('/')[0]!r} is installed.")
         return " ".join(hints)
@@ -235,8 +225,7 @@ def _unusable(plugin: Plugin) -> str:
     return f"plugin {plugin.origin.plugin!r} ({plugin.origin.full()}) is {plugin.state}: {plugin.note}{more}"
 
 
-def _clash(kind: str, name: str, rows: Iterable[Row]) -> str:
-    owners = list(rows)
+def _clash(kind: str, name: str, owners: Sequence[Row]) -> str:
     both = " and ".join(f"plugin {row.origin.plugin!r} ({row.origin.full()})" for row in owners)
     return (
         f"{kind} {name!r} has two owners: {both}; uninstall one, or block it by its distribution: "

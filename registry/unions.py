@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -22,39 +21,29 @@ def joined(details: Sequence[Any], model: type[BaseModel]) -> list[Any]:
 
     Where a value has the form of one member (a list with a wrong item), what is wrong inside it is all that is told.
     """
-    groups: dict[Place, _Group] = {}
-    found: list[Any] = []
-    for detail in details:
-        union = _union_at(model, detail["loc"])
+    unions = [_union_at(model, detail["loc"]) for detail in details]
+    findings: list[Any] = []
+    for detail, union in zip(details, unions, strict=True):
         if union is None:
-            found.append(detail)
+            findings.append(detail)
             continue
-        place, annotation = union
-        if place not in groups:
-            groups[place] = _Group(place, annotation, [])
-            found.append(groups[place])
-        groups[place].details.append(detail)
-    return [told for entry in found for told in (entry.told() if isinstance(entry, _Group) else [entry])]
+        same = [other for other, its in zip(details, unions, strict=True) if its is not None and its[0] == union[0]]
+        if detail is same[0]:
+            findings += _of_one(*union, same)
+    return findings
 
 
-@dataclass(frozen=True)
-class _Group:
-    """What was found about one union."""
-
-    place: Place
-    annotation: Any
-    details: list[Any]
-
-    def told(self) -> list[Any]:
-        depth = len(self.place)
-        inside = [detail for detail in self.details if len(detail["loc"]) > depth + 1]
-        if inside:
-            # Between the two stands pydantic's name of the member.
-            return [{**detail, "loc": (*self.place, *detail["loc"][depth + 1 :])} for detail in inside]
-        choices = [str(c) for m in members(self.annotation) if get_origin(m) is Literal for c in get_args(m)]
-        message = f"should be {' or '.join(dict.fromkeys(map(_words, members(self.annotation))))}"
-        given = self.details[0]["input"]
-        return [{"type": UNION, "loc": self.place, "input": given, "msg": message, "ctx": {"literals": choices}}]
+def _of_one(place: Place, annotation: Any, details: Sequence[Any]) -> list[Any]:
+    """What is told of what was found about the union at `place`."""
+    depth = len(place)
+    inside = [detail for detail in details if len(detail["loc"]) > depth + 1]
+    if inside:
+        # Between the two stands pydantic's name of the member.
+        return [{**detail, "loc": (*place, *detail["loc"][depth + 1 :])} for detail in inside]
+    choices = [str(c) for m in members(annotation) if get_origin(m) is Literal for c in get_args(m)]
+    message = f"should be {' or '.join(dict.fromkeys(map(_words, members(annotation))))}"
+    value = details[0]["input"]
+    return [{"type": UNION, "loc": place, "input": value, "msg": message, "ctx": {"literals": choices}}]
 
 
 def _words(member: Any) -> str:

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count as counting
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import PluginError
+from aftertrain.core.ground.module_file import module_file
 from aftertrain.core.run.meaning import decided, meaning, part, reads_documents
 
 OURS = "aftertrain"
@@ -110,7 +110,7 @@ def _walk(cls: type | Callable[..., Any], found: dict[str, Source | str], local:
 
 def _apart(path: Path, local: dict[str, Path]) -> str:
     """The name of a file outside any package, with a number where another one of this name was found before."""
-    names = (f"{path.name} ({number})" if number > 1 else path.name for number in counting(1))
+    names = (f"{path.name} ({number})" if number > 1 else path.name for number in count(1))
     return next(name for name in names if local.setdefault(name, path) == path)
 
 
@@ -152,13 +152,8 @@ def _parsed(path: Path, text: bytes) -> ast.Module:
 
 def _named(body: Iterable[ast.stmt]) -> Iterator[str]:
     for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple) and _target(node) == RELIES_ON:
-            yield from ast.literal_eval(node.value)
-
-
-def _target(node: ast.Assign) -> str:
-    (target, *_) = node.targets
-    return target.id if isinstance(target, ast.Name) else ""
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+            yield from ast.literal_eval(node.value) if ast.unparse(node.targets[0]) == RELIES_ON else ()
 
 
 def _names(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
@@ -175,30 +170,13 @@ def _names(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
 def _absolute(node: ast.ImportFrom, package: str) -> str:
     if not node.level:
         return node.module or ""
-    parts = package.split(".")
-    base = parts[: len(parts) - node.level + 1]
-    return ".".join([*base, *([node.module] if node.module else [])])
+    above = package.split(".")[: package.count(".") + 2 - node.level]
+    return ".".join([*above, node.module] if node.module else above)
 
 
 def _locate(name: str) -> tuple[str, Path] | None:
     """The module that an imported name is or lies in, by looking at files only; None for one not written in Python."""
-    top, *rest = name.split(".")
-    for count in (len(rest), len(rest) - 1):
-        if count < 0:
-            continue
-        for root in _roots(top):
-            path = root.joinpath(*rest[:count])
-            for file in (path.with_name(path.name + ".py"), path / "__init__.py"):
-                if count and file.is_file():
-                    return _told(".".join([top, *rest[:count]]), file, ".".join(rest[count:]))
-            if not count and (root / "__init__.py").is_file():
-                return top, root / "__init__.py"
-    return None
-
-
-def _roots(top: str) -> tuple[Path, ...]:
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return ()
-    return tuple(Path(folder) for folder in (spec.submodule_search_locations or ())) if spec else ()
+    owner, _, thing = name.rpartition(".")
+    if (file := module_file(name)) is not None:
+        return name, file
+    return _told(owner, file, thing) if owner and (file := module_file(owner)) is not None else None
