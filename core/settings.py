@@ -122,18 +122,17 @@ class Use(Generic[T]):
     def __init__(self, kind: str, name: str, settings: Settings) -> None:
         self.kind, self.name, self.settings = kind, name, settings
 
+    def _parts(self) -> tuple[str, str, Settings]:
+        return self.kind, self.name, self.settings
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Use) and (self.kind, self.name, self.settings) == (
-            other.kind,
-            other.name,
-            other.settings,
-        )
+        return isinstance(other, Use) and self._parts() == other._parts()
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.name, self.settings))
+        return hash(self._parts())
 
     def __repr__(self) -> str:
-        return f"Use({self.kind!r}, {self.name!r}, {self.settings!r})"
+        return f"Use{self._parts()!r}"
 
     def dump(self) -> dict[str, Any]:
         """Plain data that validates to an equal `Use`."""
@@ -175,29 +174,27 @@ def nested(value: Any) -> Iterator[Use[Any]]:
     """All components that settings, or a value of them, name, without the ones that cannot change the result."""
     if isinstance(value, Use):
         yield from components(value)
-    elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            extra = field.json_schema_extra
-            if not (isinstance(extra, dict) and extra.get(IGNORED_BY_HASH)):
-                yield from nested(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
+        return
+    if isinstance(value, BaseModel):
+        value = dict(_hashed(value))
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from nested(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from nested(item)
+
+
+def _hashed(settings: BaseModel) -> Iterator[tuple[str, Any]]:
+    """Each setting that can change the result, by its name in a recipe."""
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if not (isinstance(extra, dict) and extra.get(IGNORED_BY_HASH)):
+            yield field.alias or name, getattr(settings, name)
 
 
 def _affecting(value: Any) -> Any:
     if isinstance(value, Use):
         return {"use": value.name, **_affecting(value.settings)}
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        return {
-            field.alias or name: _affecting(getattr(value, name))
-            for name, field in fields.items()
-            if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(IGNORED_BY_HASH))
-        }
+        value = dict(_hashed(value))
     if isinstance(value, Mapping):
         return {str(key): _affecting(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

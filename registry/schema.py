@@ -36,7 +36,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
 
 def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """Choices of one kind: `anyOf` a name and a mapping; adds the components' own definitions."""
-    names: list[dict[str, Any]] = []
+    names: list[str] = []
     mappings: list[dict[str, Any]] = []
     unusable = registry.withheld(kind)
     for row in registry.rows(kind):
@@ -54,19 +54,17 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
         definitions[key + BARE] = own
         mappings.append({"$ref": f"#/$defs/{key}"})
         if not any(field.is_required() for field in settings.model_fields.values()):
-            names.append({"const": row.name, "description": about})
+            names.append(row.name)
     for name, reason in sorted(unusable.items()):
         note = f"cannot be used: {reason}"
-        mappings.append(
-            {"type": "object", "properties": {"use": {"const": name}}, "required": ["use"], "$comment": note}
-        )
-        mappings[-1]["description"] = note
+        only_its_name = {"type": "object", "properties": {"use": {"const": name}}, "required": ["use"]}
+        mappings.append({**only_its_name, "$comment": note, "description": note})
     local = {"type": "string", "pattern": LOCAL_FILE, "description": "A class in a file: ./my_file.py:Class"}
     mappings.append({"type": "object", "properties": {"use": local}, "required": ["use"]})
     return {
         "description": KINDS[kind].summary,
         "anyOf": [
-            *([{"enum": [name["const"] for name in names], "type": "string"}] if names else []),
+            *([{"enum": names, "type": "string"}] if names else []),
             local,
             {"oneOf": mappings, "discriminator": {"propertyName": "use"}, "type": "object"},
         ],
@@ -110,13 +108,13 @@ def _referring(schema: Any) -> Any:
         return [_referring(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _referring(item) for key, item in schema.items() if key not in _NOT_FOR_EDITORS}
-    if isinstance(found.get("title"), str):
-        del found["title"]
+    referring = {key: _referring(item) for key, item in schema.items() if key not in _NOT_FOR_EDITORS}
+    if isinstance(referring.get("title"), str):
+        del referring["title"]
     if SCHEMA_MARK not in schema:
-        return found
+        return referring
     kind, default = schema[SCHEMA_MARK], schema.get("default")
     if not isinstance(default, str):
-        return {"$ref": f"#/$defs/{kind}", **found}
+        return {"$ref": f"#/$defs/{kind}", **referring}
     # Without `use` the mapping sets up the default component.
-    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"$ref": f"#/$defs/{kind}.{default}{BARE}"}], **found}
+    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"$ref": f"#/$defs/{kind}.{default}{BARE}"}], **referring}

@@ -86,10 +86,13 @@ class Checkpoints:
                 return final
             _seal(draft)
             self.before_commit()
-            self._drop_later(step)
+            # Of this step or later: damaged ones that a resume has passed over, never to be found again.
+            for folder in [folder for number, folder in self._all() if number >= step]:
+                _remove(folder)
             draft.rename(final)
             fsync(self.folder)
-            self._prune()
+            for _, folder in self._all()[:-KEPT]:
+                _remove(folder)
         except BaseException as error:
             if self._ranks.first:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -106,7 +109,7 @@ class Checkpoints:
     def latest(self) -> tuple[int, Path] | None:
         """Step and folder of the newest checkpoint whose checksums hold, or None. Verified once, then remembered."""
         if self._verified is None and self._ranks.first:
-            for odd in self._odd():
+            for odd in sorted({*self.folder.glob("step-*")}.difference(folder for _, folder in self._all())):
                 self.on_damage(f"{odd}: is no checkpoint's folder; it is left alone")
             for step, folder in reversed(self._all()):
                 damage = verify(folder)
@@ -116,39 +119,15 @@ class Checkpoints:
                 self.on_damage(f"{damage}; this checkpoint is refused, the one before it is used")
         return self._verified
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half written or half removed."""
-        for pattern in (f"{DRAFT}*", f"{REMOVED}*"):
-            for folder in self.folder.glob(pattern):
-                shutil.rmtree(folder)
-
     def clear(self) -> None:
         """Remove all checkpoints, once the stage is done."""
         _remove(self.folder)
         self._verified = None
 
     def _all(self) -> list[tuple[int, Path]]:
-        named = ((_STEP.fullmatch(folder.name), folder) for folder in self.folder.glob("step-*") if _is_own(folder))
-        return sorted((int(name[1]), folder) for name, folder in named if name)
-
-    def _odd(self) -> list[Path]:
-        return [
-            path for path in sorted(self.folder.glob("step-*")) if not (_is_own(path) and _STEP.fullmatch(path.name))
-        ]
-
-    def _drop_later(self, step: int) -> None:
-        """Checkpoints of this step or later are damaged ones that a resume has passed over: never found again."""
-        for number, folder in self._all():
-            if number >= step:
-                _remove(folder)
-
-    def _prune(self) -> None:
-        for _, folder in self._all()[:-KEPT]:
-            _remove(folder)
-
-
-def _is_own(folder: Path) -> bool:
-    return folder.is_dir() and not folder.is_symlink()
+        """Step and folder of each, by step."""
+        named = ((_STEP.fullmatch(path.name), path) for path in self.folder.glob("step-*") if not path.is_symlink())
+        return sorted((int(name[1]), path) for name, path in named if name and path.is_dir())
 
 
 def _remove(folder: Path) -> None:
@@ -166,18 +145,23 @@ def verify(folder: Path) -> str | None:
         expected: dict[str, str] = read_json(folder / CHECKSUMS, dict[str, str])
     except RunError as error:
         return str(error)
-    present = {name: path for name, path in _files(folder) if name != CHECKSUMS}
-    for name in sorted(expected.keys() | present.keys()):
+    present = {name for name, _ in _files(folder) if name != CHECKSUMS}
+    for name in sorted(expected.keys() | present):
         if name not in present:
             return f"{folder / name}: missing"
         if name not in expected:
             return f"{folder / name}: not in {CHECKSUMS}"
-        try:
-            if digest(present[name]) != expected[name]:
-                return f"{folder / name}: checksum differs"
-        except OSError as error:
-            return f"{folder / name}: cannot be read: {error.strerror or error}"
+        if damage := changed(folder / name, expected[name]):
+            return damage
     return None
+
+
+def changed(path: Path, recorded: str) -> str | None:
+    """None if a file has its recorded digest, else what is wrong."""
+    try:
+        return None if digest(path) == recorded else f"{path}: checksum differs"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror or error}"
 
 
 def _seal(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from aftertrain.core.errors import RunError
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.base_model import NOT_CONTENT
-from aftertrain.core.run.checkpoint import digest, fsync
+from aftertrain.core.run.checkpoint import changed, digest, fsync
 from aftertrain.core.run.folder import read_json, write_json
 from aftertrain.core.run.graph import Node
 from aftertrain.core.run.lineage import SHORT
@@ -109,11 +109,8 @@ def _difference(folder: Path, done: Done, thorough: bool) -> str | None:
             )
         if path.is_symlink():
             return f"{path}: is a link now, and was a file"
-        try:
-            if thorough and digest(path) != done.files[name]:
-                return f"{path}: checksum differs"
-        except OSError as error:
-            return f"{path}: cannot be read: {error.strerror or error}"
+        if thorough and (damage := changed(path, done.files[name])):
+            return damage
     return None
 
 

@@ -15,7 +15,6 @@ import shutil
 import socket
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from aftertrain.core.errors import RunError
@@ -57,9 +56,14 @@ class RunFolder:
 
     def versions(self, name: str) -> list[Path]:
         """Folders of a stage under any hash, oldest first."""
-        stages = self.path / "stages"
-        found = [p for p in stages.glob(f"{name}-*") if p.name.removeprefix(f"{name}-").isalnum() and p.is_dir()]
-        return sorted(found, key=lambda folder: (folder / "lineage.json").stat().st_mtime_ns if _traced(folder) else 0)
+
+        def begun(folder: Path) -> int:
+            lineage = folder / "lineage.json"
+            return lineage.stat().st_mtime_ns if lineage.is_file() else 0
+
+        named = self.path.glob(f"stages/{name}-*")
+        own = [path for path in named if path.name.removeprefix(f"{name}-").isalnum() and path.is_dir()]
+        return sorted(own, key=begun)
 
     def __enter__(self) -> RunFolder:
         try:
@@ -82,12 +86,11 @@ class RunFolder:
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._lock = descriptor
         _held.add(self)
-        self._sweep()
+        for folder in (self.path, *self.path.glob("stages/*"), *self.path.glob("stages/*/checkpoints")):
+            sweep(folder)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.forget_lock()
 
     def forget_lock(self) -> None:
@@ -95,16 +98,6 @@ class RunFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def _sweep(self) -> None:
-        for folder in (self.path, *self.path.glob("stages/*")):
-            for pattern in (f"{DRAFT}*", f"{REMOVED}*"):
-                for leftover in folder.glob(pattern):
-                    remove(leftover)
-
-
-def _traced(folder: Path) -> bool:
-    return (folder / "lineage.json").is_file()
 
 
 def _forget_locks() -> None:
@@ -139,6 +132,13 @@ def read_json(path: Path, kind: type[T], *, cure: str = "") -> T | None:
         RunError: it is damaged; names file and place, and ends with `cure`.
     """
     return reading.read_json(path, kind, cure=cure) if os.path.lexists(path) else None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half written or half removed in a folder."""
+    for pattern in (f"{DRAFT}*", f"{REMOVED}*"):
+        for leftover in folder.glob(pattern):
+            remove(leftover)
 
 
 def remove(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from aftertrain.core.book import TOKENS, Account, Book, Sum, states_of
@@ -28,6 +28,12 @@ class Page:
     states: dict[str, NotNegative]
     tokens: dict[str, NotNegative]
 
+    @classmethod
+    def of(cls, account: Account) -> Page:
+        """An account without what the attempt began by stating: the next one states it again."""
+        tokens, states = dict(account.tokens), dict(account.states)
+        return cls(astuple(account.owed), astuple(account.ended), account.owed_tokens, states, tokens)
+
 
 class Ledger:
     """Keeps the book of one attempt at a stage.
@@ -43,7 +49,7 @@ class Ledger:
         """Write the book of all ranks into a checkpoint; every rank calls it."""
         total = self.total()
         if self._ranks.first:
-            pages = {unit: asdict(_page(account)) for unit, account in total.items()}
+            pages = {unit: asdict(Page.of(account)) for unit, account in total.items()}
             (folder / FILE).write_text(json.dumps(pages, indent=1) + "\n", encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
@@ -70,8 +76,8 @@ class Ledger:
     def total(self) -> dict[str, Account]:
         """The books of all ranks as one: what rank 0 says is owed, and what ended in any; every rank calls it."""
         books = self._ranks.gather(self.book.accounts, "the stage's books")
-        found = {unit: Account() for book in books for unit in book}
-        for unit, account in found.items():
+        total = {unit: Account() for book in books for unit in book}
+        for unit, account in total.items():
             if (first := books[0].get(unit)) is not None:
                 account.expected, account.owed = first.expected, first.owed
                 account.expected_tokens, account.owed_tokens = first.expected_tokens, first.owed_tokens
@@ -79,7 +85,7 @@ class Ledger:
                 account.ended += theirs.ended
                 account.states.update(theirs.states)
                 account.tokens.update(theirs.tokens)
-        return found
+        return total
 
     def close(self, stage: str) -> dict[str, Balance]:
         """The balance of each unit, by its name; every rank calls it.
@@ -147,16 +153,6 @@ def _faults(account: Account) -> Iterable[str]:
         yield f"{counts}, but not the same ones: some were lost, and others counted in their place"
     if account.expected_tokens is None and account.owed_tokens is None:
         return
-    wanted, found = (account.expected_tokens or 0) + (account.owed_tokens or 0), sum(account.tokens.values())
-    if wanted != found:
-        yield f"{wanted:,} tokens owed, {found:,} accounted for ({_parts(account.tokens)})"
-
-
-def _page(account: Account) -> Page:
-    return Page(
-        (account.owed.count, account.owed.mark),
-        (account.ended.count, account.ended.mark),
-        account.owed_tokens,
-        dict(account.states),
-        dict(account.tokens),
-    )
+    tokens_owed, tokens = (account.expected_tokens or 0) + (account.owed_tokens or 0), sum(account.tokens.values())
+    if tokens_owed != tokens:
+        yield f"{tokens_owed:,} tokens owed, {tokens:,} accounted for ({_parts(account.tokens)})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -17,8 +16,8 @@ from aftertrain.core.events import Hardware, LoadedPlugin
 @lru_cache(maxsize=1)
 def packages() -> dict[str, str]:
     """Version of every installed distribution."""
-    found = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    versions = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,6 @@ def machine(threads: int, ranks: int = 1) -> dict[str, str]:
         "CPU": f"{here.cpu} ({here.capability})",
         "GPU": ", ".join(here.gpus) or "none",
     }
-
-
-def python_version() -> str:
-    """Of this interpreter."""
-    return sys.version.split()[0]
 
 
 def _cpu_name() -> str:

@@ -31,7 +31,7 @@ def meaning(tree: ast.Module, *, documented: bool | None = None) -> str:
         documented: whether docstrings and descriptions count; None where this module reads some.
     """
     form = _Form(documented=reads_documents(tree) if documented is None else documented)
-    form.node(tree)
+    form.write(tree)
     return hashlib.sha256("".join(form.parts).encode()).hexdigest()
 
 
@@ -151,25 +151,31 @@ class _Form:
         self._documented = documented
         self._settings = 0
 
-    def node(self, node: ast.AST) -> None:
-        """One node with all below it."""
-        if isinstance(node, ast.Constant):
-            self.parts.append(f"({_written(node.value)})")
+    def write(self, value: ast.AST | str | int | None) -> None:
+        """A node with all below it, or an identifier or number that stands in a field."""
+        if not isinstance(value, ast.AST):
+            self.parts.append(_written(value))
             return
-        settings = isinstance(node, ast.ClassDef) and any(_name(base).endswith("Settings") for base in node.bases)
+        if isinstance(value, ast.Constant):
+            self.parts.append(f"({_written(value.value)})")
+            return
+        settings = isinstance(value, ast.ClassDef) and any(_name(base).endswith("Settings") for base in value.bases)
         self._settings += settings
-        self.parts.append(f"({type(node).__name__}")
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if value is None or field in ASIDE:
+        self.parts.append(f"({type(value).__name__}")
+        for field in value._fields:
+            content = getattr(value, field, None)
+            if content is None or field in ASIDE:
                 continue
-            if isinstance(value, list):
-                self._list(field, self._items(node, field, value))
-            elif isinstance(value, ast.JoinedStr) and field == "format_spec" and not _texts(value.values):
-                continue
-            else:
+            if isinstance(content, list):
+                if items := self._items(value, field, content):
+                    self.parts.append(f" {field}=[")
+                    for item in items:
+                        self.write(item)
+                        self.parts.append(",")
+                    self.parts.append("]")
+            elif not (isinstance(content, ast.JoinedStr) and field == "format_spec" and not _texts(content.values)):
                 self.parts.append(f" {field}=")
-                self._value(value)
+                self.write(content)
         self.parts.append(")")
         self._settings -= settings
 
@@ -189,20 +195,6 @@ class _Form:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             return self._documented and isinstance(statement.value.value, str)
         return not isinstance(statement, ast.Pass)
-
-    def _list(self, field: str, values: Sequence[ast.AST | str | None]) -> None:
-        if values:
-            self.parts.append(f" {field}=[")
-            for value in values:
-                self._value(value)
-                self.parts.append(",")
-            self.parts.append("]")
-
-    def _value(self, value: ast.AST | str | int | None) -> None:
-        if isinstance(value, ast.AST):
-            self.node(value)
-        else:
-            self.parts.append(_written(value))
 
 
 def _name(node: ast.AST) -> str:

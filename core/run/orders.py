@@ -11,9 +11,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 from aftertrain.core.errors import RankLost
+from aftertrain.core.ground.reading import typed
 from aftertrain.core.learning.meeting import SETTING, patience
 from aftertrain.core.learning.processes import Processes
 from aftertrain.core.ranks import Ranks
@@ -41,39 +43,20 @@ class Order:
     inputs: Mapping[str, Artifact]
     checkpoint: tuple[int, Path] | None
 
-    def dump(self) -> str:
-        """As JSON."""
-        inputs = {role: asdict(artifact) for role, artifact in self.inputs.items()}
-        checkpoint = None if self.checkpoint is None else [self.checkpoint[0], str(self.checkpoint[1])]
-        return json.dumps([self.stage, str(self.folder), inputs, checkpoint])
-
-    @classmethod
-    def read(cls, text: str | bytes) -> Order | None:
-        """What `dump` wrote; None for the end."""
-        data = json.loads(text)
-        if data is None:
-            return None
-        stage, folder, inputs, checkpoint = data
-        return cls(
-            stage,
-            Path(folder),
-            {role: Artifact(**facts) for role, facts in inputs.items()},
-            None if checkpoint is None else (checkpoint[0], Path(checkpoint[1])),
-        )
-
 
 class Lead:
     """Rank 0's side. With one rank it does nothing."""
 
     def __init__(self, ranks: Ranks) -> None:
         self._store = ranks.store if isinstance(ranks, Processes) else None
-        self._given = 0
+        self._number = 0
 
     def give(self, order: Order | None) -> None:
         """Send an order; None ends the others' work."""
         if self._store is not None:
-            self._store.set(f"order/{self._given}", "null" if order is None else order.dump())
-            self._given += 1
+            facts = None if order is None else asdict(order)
+            self._store.set(f"order/{self._number}", json.dumps(facts, default=str))  # paths become texts
+            self._number += 1
 
 
 def follow(ranks: Processes) -> Iterator[Order]:
@@ -82,20 +65,18 @@ def follow(ranks: Processes) -> Iterator[Order]:
     Raises:
         RankLost: rank 0 is gone or silent.
     """
-    number, longest = 0, patience(SILENCE)
-    while True:
+    timeout = patience(SILENCE)
+    for number in count():
         try:
-            told = _awaited(ranks, f"order/{number}", longest)
+            facts = json.loads(_awaited(ranks, f"order/{number}", timeout))
         except RuntimeError as error:
             raise RankLost(f"rank {ranks.rank} lost rank 0, waiting for its next stage: {error}") from error
-        order = Order.read(told)
-        if order is None:
+        if facts is None:
             return
-        number += 1
-        yield order
+        yield typed(facts, Order, "an order of rank 0's")
 
 
-def _awaited(ranks: Processes, key: str, longest: float) -> bytes:
+def _awaited(ranks: Processes, key: str, timeout: float) -> bytes:
     """What rank 0 leaves in the store, asked for in a thread: a store whose process is stopped never answers.
 
     Raises:
@@ -121,10 +102,10 @@ def _awaited(ranks: Processes, key: str, longest: float) -> bytes:
                 try:
                     return order.result(_LOOK)
                 except TimeoutError:
-                    if ranks.presence.silence(0) > longest:
+                    if ranks.presence.silence(0) > timeout:
                         raise RankLost(
                             f"rank {ranks.rank} waited for rank 0's next stage: {ranks.presence.told()} (the limit is "
-                            f"{longest:g} s; {SETTING} sets another)"
+                            f"{timeout:g} s; {SETTING} sets another)"
                         ) from None
     finally:
         given_up.set()

@@ -65,7 +65,7 @@ class StageRun:
             beside=ledger.save,
             ranks=ranks,
         )
-        checkpoints.sweep()
+
         step, state = checkpoints.latest() or (0, None)
         if state is not None:
             ledger.restore(state)
@@ -132,15 +132,14 @@ class StageRun:
         return [version for version in self.session.folder.versions(self.node.name) if version != self.folder]
 
     def _check_machine(self, step: int) -> list[str]:
-        here, file = self.here, self.folder / MACHINE
         before = recorded_machine(self.folder, self.node.name) if step else None
-        changed = [(name, value) for name, value in here.items() if before and before.get(name) != value]
-        differences = [f"{name} {(before or {}).get(name)} then, {value} now" for name, value in changed]
-        if not step or not differences:
-            if before is None or not step:
-                write_json(file, here)
+        if before is None:
+            write_json(self.folder / MACHINE, self.here)
             return []
-        what = "; ".join(differences)
+        changed = [(name, value) for name, value in self.here.items() if before.get(name) != value]
+        if not changed:
+            return []
+        what = "; ".join(f"{name} {before.get(name)} then, {value} now" for name, value in changed)
         if self.session.job.other_machine:
             return [f"resumed on another machine, so its bits may differ from an uninterrupted run's: {what}"]
         raise RunError(

@@ -5,6 +5,7 @@ Whatever happens, the last good state stays: a stage is done when its `done.json
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,7 @@ from aftertrain.core.run.graph import Node
 from aftertrain.core.run.job import RunResult
 from aftertrain.core.run.launched import Line
 from aftertrain.core.run.lineage import trace
-from aftertrain.core.run.manifest import Base, Manifest, hardware, machine, packages, python_version
+from aftertrain.core.run.manifest import Base, Manifest, hardware, machine, packages
 from aftertrain.core.run.session import Session
 from aftertrain.core.run.stage_run import StageRun
 from aftertrain.core.stage import BASE, PlanContext, ReadsAhead
@@ -80,7 +81,7 @@ class Walk:
             threads=threads,
             ranks=session.ranks.size,
             base=Base(str(base), digest),
-            python=python_version(),
+            python=platform.python_version(),
             packages=packages(),
             plugins=tuple(job.plugins),
             hardware=hardware(),

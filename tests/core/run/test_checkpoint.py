@@ -13,6 +13,7 @@ import pytest
 from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.run import checkpoint
 from aftertrain.core.run.checkpoint import Checkpoints, verify
+from aftertrain.core.run.folder import sweep
 
 
 def _writer(text: str) -> Callable[[Path], None]:
@@ -33,7 +34,7 @@ def _again(checkpoints: Checkpoints) -> tuple[Checkpoints, list[str]]:
     """As the next process sees them, with what it is told."""
     told: list[str] = []
     later = Checkpoints(checkpoints.folder, on_damage=told.append)
-    later.sweep()
+    sweep(later.folder)
     return later, told
 
 
@@ -224,7 +225,7 @@ def test_drafts_and_half_removed_folders_are_swept(checkpoints: Checkpoints) -> 
     for leftover in (".writing-00000020", ".removed-step-00000005"):
         (checkpoints.folder / leftover).mkdir()
         (checkpoints.folder / leftover / "state.json").write_text("ha")
-    checkpoints.sweep()
+    sweep(checkpoints.folder)
     assert os.listdir(checkpoints.folder) == ["step-00000010"]
 
 
