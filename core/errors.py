@@ -124,13 +124,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("dppo", ["dpo", "ppo", "simpo"])
     'dpo'
     """
-    found = difflib.get_close_matches(name[:LONGEST], list(known), n=5, cutoff=0.6)
+    close = difflib.get_close_matches(name[:LONGEST], list(known), n=5, cutoff=0.6)
 
     def likeness(entry: str) -> tuple[float, int]:
         alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(entry, name, strict=False))
         return difflib.SequenceMatcher(None, entry, name).ratio(), sum(1 for _ in alike)
 
-    return max(found, key=likeness, default=None)
+    return max(close, key=likeness, default=None)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -27,8 +27,8 @@ DIGITS = 24
 class BoundedComposer(Composer):
     """ruamel's composer, which stops where the text has more values or levels than any recipe."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._level = self._nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -45,13 +45,13 @@ class ComponentBuilder:
         Raises:
             PluginError: it cannot be imported; or it is a stranger's and its constructor raises.
         """
-        made = self.component_class(use)
-        if made.__module__.startswith(OURS):
-            return made(use.settings, self)
+        component = self.component_class(use)
+        if component.__module__.startswith(OURS):
+            return component(use.settings, self)
         what = f"{use.kind} {use.name!r}"
         try:
             with foreign(what, randomness=False):
-                return made(use.settings, self)
+                return component(use.settings, self)
         except AftertrainError:
             raise
         except Exception as error:

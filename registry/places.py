@@ -61,7 +61,7 @@ def first_model(annotation: Any) -> type[BaseModel] | None:
     """The first settings class inside an annotation: itself, a union's member, a list's item."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := first_model(part)) is not None), None)
+    return next(filter(None, map(first_model, get_args(annotation))), None)
 
 
 def _has_component(annotation: Any) -> bool:

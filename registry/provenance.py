@@ -50,17 +50,17 @@ def commit(distribution: str) -> str | None:
 def _source(text: str) -> dict[str, Any]:
     """Content of a distribution's `direct_url.json`; empty where an installer left it broken."""
     try:
-        found: dict[str, Any] = typed(parse_json(text, "direct_url.json"), dict[str, Any], "direct_url.json")
+        source: dict[str, Any] = typed(parse_json(text, "direct_url.json"), dict[str, Any], "direct_url.json")
     except RunError as error:
         log.warning("%s", error)
         return {}
-    return found
+    return source
 
 
 def _head(folder: Path) -> str | None:
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None

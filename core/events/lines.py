@@ -52,17 +52,17 @@ def read_events(path: Path, on_damage: Told = log.warning, *, also: Iterable[typ
         on_damage: told of what is passed over.
         also: events of plugins that are to be read as such.
     """
-    kept: list[tuple[Entry, str]] = []
+    standing: list[tuple[Entry, str]] = []
     hashes: dict[str, str] = {}
     for entry in entries(path, on_damage, also):
         if isinstance(entry.event, StageStarted | StageReused):
             hashes[entry.stage] = entry.event.hash
-            kept += [(replace(old, stage=entry.stage), entry.event.hash) for old in _of_one_name(kept, entry)]
+            standing += [(replace(old, stage=entry.stage), entry.event.hash) for old in _of_one_name(standing, entry)]
         mine = hashes.get(entry.stage, "")
         if isinstance(entry.event, Rewind):
-            kept = [(old, under) for old, under in kept if under != mine or not _superseded(old, entry)]
-        kept.append((entry, mine))
-    return [entry for entry, under in kept if under == hashes.get(entry.stage, "")]
+            standing = [(old, under) for old, under in standing if under != mine or not _superseded(old, entry)]
+        standing.append((entry, mine))
+    return [entry for entry, under in standing if under == hashes.get(entry.stage, "")]
 
 
 def entries(path: Path, on_damage: Told, also: Iterable[type[Event]] = ()) -> Iterator[Entry]:
@@ -135,10 +135,10 @@ def _left_out(values: dict[str, Any], place: tuple[int | str, ...]) -> bool:
     return True
 
 
-def _of_one_name(kept: list[tuple[Entry, str]], begun: Entry) -> list[Entry]:
+def _of_one_name(entries: list[tuple[Entry, str]], begun: Entry) -> list[Entry]:
     """What was said of the stage under another name, where nothing was under its own."""
     hash_ = getattr(begun.event, "hash", "")
-    alike = [old for old, under in kept if under == hash_ and hash_]
+    alike = [old for old, under in entries if under == hash_ and hash_]
     return [] if any(old.stage == begun.stage for old in alike) else [o for o in alike if o.stage == alike[0].stage]
 
 

@@ -69,10 +69,10 @@ def described(error: BaseException) -> str:
     'ValueError: \\\\ud800'
     """
     try:
-        told = str(error)
+        message = str(error)
     except Exception as second:  # noqa: BLE001 - a stranger's __str__
-        told = f"(its message cannot be had: {type(second).__name__})"
-    return clean(f"{type(error).__name__}: {told}" if told else type(error).__name__)
+        message = f"(its message cannot be had: {type(second).__name__})"
+    return clean(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
 def plain(value: Any, *, verbatim: bool = False) -> Any:
@@ -201,15 +201,15 @@ def _unusual(value: Any, around: tuple[int, ...]) -> Any:
 
 
 def _mapping(items: Iterable[tuple[Any, Any]], around: tuple[int, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for key, item in items:
         name = _key(key)
         number = 1
-        while name in found:
+        while name in named:
             number += 1
             name = f"{_key(key)} ({number})"
-        found[name] = _plain(item, around)
-    return found
+        named[name] = _plain(item, around)
+    return named
 
 
 def _key(key: Any) -> str:

@@ -77,9 +77,9 @@ def _is_secret(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _secrets() -> tuple[str, ...]:
-    given = {
+    values = {
         value
         for name, value in os.environ.items()
         if _ENVIRONMENT.search(name) and len(value) >= SHORTEST and not value.isdigit() and os.sep not in value[:1]
     }
-    return tuple(sorted(given | _known, key=len, reverse=True))
+    return tuple(sorted(values | _known, key=len, reverse=True))

@@ -40,7 +40,7 @@ class Checkpoints:
         on_saved: told step and folder of each committed checkpoint.
         beside: called in each rank with the folder that a checkpoint is written into, after the stage has written.
         ranks: those that write a checkpoint together.
-        given: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
+        start: what `latest` gives in a rank that does not look for itself, so that all go on from the same one.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Checkpoints:
         on_saved: Callable[[int, Path], None] = lambda step, folder: None,
         *,
         ranks: Ranks = ALONE,
-        given: tuple[int, Path] | None = None,
+        start: tuple[int, Path] | None = None,
         beside: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         self.folder = folder
         self.on_damage = on_damage
         self.before_commit = before_commit
         self.on_saved = on_saved
-        self._verified = given
+        self._verified = start
         self._ranks = ranks
         self._beside = beside
 

@@ -34,15 +34,15 @@ class Done:
     files: dict[str, str]
 
 
-def write_done(folder: Path, made: Artifact, node: Node, hash_: str) -> Artifact:
+def write_done(folder: Path, artifact: Artifact, node: Node, hash_: str) -> Artifact:
     """Check and seal what a stage made: all files forced to the disk, their digests recorded, `done.json` last.
 
     Raises:
         RunError: it is not what the stage promised, lies elsewhere, or the disk is full.
     """
-    path = Path(made.path).resolve()
-    if made.type != node.stage.output:
-        raise RunError(f"stage {node.name!r} promised a {node.stage.output} and returned a {made.type}")
+    path = Path(artifact.path).resolve()
+    if artifact.type != node.stage.output:
+        raise RunError(f"stage {node.name!r} promised a {node.stage.output} and returned a {artifact.type}")
     if not path.is_relative_to(folder.resolve()) or not path.is_dir():
         raise RunError(f"stage {node.name!r} returned {path}, which is no folder inside its own, {folder}")
     inside = path.relative_to(folder.resolve()).as_posix()
@@ -51,7 +51,7 @@ def write_done(folder: Path, made: Artifact, node: Node, hash_: str) -> Artifact
         fsync(folder / name)
     for directory in {(folder / name).parent for name in files}:
         fsync(directory)
-    artifact = replace(made, stage=node.name, digest=hash_, path=str(folder / inside))
+    artifact = replace(artifact, stage=node.name, digest=hash_, path=str(folder / inside))
     done = Done(hash_, replace(artifact, path=inside), {name: digest(folder / name) for name in files})
     write_json(folder / DONE, asdict(done))
     return artifact
@@ -82,12 +82,12 @@ def read_done(folder: Path, node: Node, hash_: str, *, thorough: bool = True) ->
 
 def _damage(folder: Path, done: Done, node: Node, hash_: str) -> str | None:
     """What `done.json` says that this stage's cannot say."""
-    made = done.artifact
-    if done.hash != hash_ or made.digest != hash_:
+    artifact = done.artifact
+    if done.hash != hash_ or artifact.digest != hash_:
         return f"{folder / DONE}: is of another stage (its hash is {done.hash[:SHORT]})"
-    if made.type != node.stage.output:
-        return f"{folder / DONE}: names a {made.type}, the stage makes a {node.stage.output}"
-    path = folder / made.path
+    if artifact.type != node.stage.output:
+        return f"{folder / DONE}: names a {artifact.type}, the stage makes a {node.stage.output}"
+    path = folder / artifact.path
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_dir():
         return f"{path}: is no folder inside the stage's own"
     return None

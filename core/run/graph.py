@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +52,8 @@ def build_graph(
     for name, use in stages.items():
         stage = builder.build(use)
         nodes[name] = Node(name, use, stage, tuple(stage.inputs()))
-    issues = [issue for node in nodes.values() for issue in _issues(node, nodes, locate)]
+    faults = [fault for node in nodes.values() for fault in _faults(node, nodes)]
+    issues = [Issue(locate(path), path, message) for path, message in faults]
     if not nodes:
         issues.append(Issue(locate("stages"), "stages", "a recipe needs at least one stage"))
     if issues:
@@ -60,35 +61,30 @@ def build_graph(
     return _ordered(nodes, locate)
 
 
-def _issues(node: Node, nodes: Mapping[str, Node], locate: Locate) -> list[Issue]:
+def _faults(node: Node, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
+    """Dotted path and message of each mistake in a stage."""
     own = f"stages.{node.name}"
     if node.name == BASE:
-        return [Issue(locate(own), own, f"{BASE!r} names the recipe's own model; call this stage something else")]
+        yield own, f"{BASE!r} names the recipe's own model; call this stage something else"
+        return
     if not all(character.isalnum() or character in "._-" for character in node.name) or node.name[:1] in "._-":
-        return [Issue(locate(own), own, "a stage's name becomes a folder: letters, digits, '.', '_' and '-' only")]
-    issues = [
-        Issue(locate(f"{own}.{path}"), f"{own}.{path}", told.message)
-        for path, told in _without_use(node.stage).items()
-        if is_set(node.use.settings, path)
-    ]
+        yield own, "a stage's name becomes a folder: letters, digits, '.', '_' and '-' only"
+        return
+    for path, unused in _without_use(node.stage).items():
+        if is_set(node.use.settings, path):
+            yield f"{own}.{path}", unused.message
+    others = {name: other.stage.output for name, other in nodes.items() if name != node.name}
+    outputs = {node.name: node.stage.output, **others, BASE: "model"}
     for parent in node.inputs:
         path = f"{own}.{'from' if parent.role == 'model' else parent.role.partition(':')[0]}"
-        if parent.stage == BASE:
-            found = "model"
-        elif parent.stage in nodes:
-            found = nodes[parent.stage].stage.output
-        else:
-            others = [name for name in nodes if name != node.name]
-            issues.append(Issue(locate(path), path, unknown("stage", parent.stage, [*others, BASE])))
-            continue
-        if found not in parent.types:
+        output = outputs.get(parent.stage)
+        if output is None:
+            yield path, unknown("stage", parent.stage, [*others, BASE])
+        elif output not in parent.types:
             wanted = " or ".join(sorted(parent.types))
-            fitting = sorted(
-                name for name, other in nodes.items() if name != node.name and other.stage.output in parent.types
-            )
+            fitting = sorted(name for name in others if others[name] in parent.types)
             cure = f"; these fit: {', '.join(fitting)}" if fitting else "; no stage of this recipe makes one"
-            issues.append(Issue(locate(path), path, f"{parent.stage!r} makes {_a(found)}, this needs a {wanted}{cure}"))
-    return issues
+            yield path, f"{parent.stage!r} makes {_a(output)}, this needs a {wanted}{cure}"
 
 
 def _without_use(stage: Stage[Any]) -> Mapping[str, Unused]:
@@ -105,15 +101,15 @@ def _a(noun: str) -> str:
 
 def _ordered(nodes: Mapping[str, Node], locate: Locate) -> tuple[Node, ...]:
     order: list[Node] = []
-    done: set[str] = set()
+    placed: set[str] = set()
     while len(order) < len(nodes):
-        ready = next((n for n in nodes.values() if n.name not in done and done.issuperset(n.parents)), None)
+        ready = next((n for n in nodes.values() if n.name not in placed and placed.issuperset(n.parents)), None)
         if ready is None:
-            circle = _circle({name: node for name, node in nodes.items() if name not in done})
+            circle = _circle({name: node for name, node in nodes.items() if name not in placed})
             path = f"stages.{circle[0]}"
             raise RecipeError([Issue(locate(path), path, f"stages wait for one another: {' -> '.join(circle)}")])
         order.append(ready)
-        done.add(ready.name)
+        placed.add(ready.name)
     return tuple(order)
 
 

@@ -58,5 +58,5 @@ class RunResult:
     @property
     def scores(self) -> dict[str, list[dict[str, Any]]]:
         """Scores of each evaluation stage: task, metric, temperature, mean, interval (see the event `scores`)."""
-        made = {name: artifact.details.get("scores") for name, artifact in self.artifacts.items()}
-        return {name: scores for name, scores in made.items() if scores is not None}
+        scores = {name: artifact.details.get("scores") for name, artifact in self.artifacts.items()}
+        return {name: rows for name, rows in scores.items() if rows is not None}

@@ -48,8 +48,8 @@ class Failure:
     def __str__(self) -> str:
         if not self.log:
             return f"rank {self.rank} {self.how}"
-        said = f"; its last words:\n{self.said}" if self.said else " without a word"
-        return f"rank {self.rank} {self.how}{said}\n(all it wrote: {self.log})"
+        words = f"; its last words:\n{self.said}" if self.said else " without a word"
+        return f"rank {self.rank} {self.how}{words}\n(all it wrote: {self.log})"
 
 
 class Line:
@@ -103,8 +103,8 @@ def own_words(folder: Path, ranks: Processes, line: Line) -> Iterator[None]:
         raise
     except BaseException as error:
         if not isinstance(error, RankLost):
-            said = str(error) if isinstance(error, AftertrainError) else described(error)
-            ranks.presence.fail(f"{said} (see {words_file(folder, ranks.rank)})")
+            words = str(error) if isinstance(error, AftertrainError) else described(error)
+            ranks.presence.fail(f"{words} (see {words_file(folder, ranks.rank)})")
         if not line.launched:
             _write_down(words_file(folder, ranks.rank), error)
         raise

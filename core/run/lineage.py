@@ -150,9 +150,9 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[
     before = dict(_flat({key: old.get(key) for key in keys}))
     after = dict(_flat({key: new.get(key) for key in keys}))
     for path in sorted(before.keys() | after.keys()):
-        one, other = before.get(path, "not set"), after.get(path, "not set")
-        if one != other:
-            yield path.removeprefix("settings."), one, other
+        was, becomes = before.get(path, "not set"), after.get(path, "not set")
+        if was != becomes:
+            yield path.removeprefix("settings."), was, becomes
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

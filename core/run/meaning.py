@@ -69,7 +69,7 @@ def part(tree: ast.Module, name: str) -> ast.Module:
         if names is None or definitions.keys() & set(names):
             return tree
         definitions |= dict.fromkeys(names, statement)
-    values = {name for name, made in definitions.items() if isinstance(made, ast.Assign | ast.AnnAssign)}
+    values = {name for name, statement in definitions.items() if isinstance(statement, ast.Assign | ast.AnnAssign)}
     if any(_works_on(statement, values) for statement in statements):
         return tree
     words = {id(statement): _words(statement) for statement in statements}
@@ -85,18 +85,18 @@ def part(tree: ast.Module, name: str) -> ast.Module:
             pending += words[id(definitions[wanted])]
     if any(AT_LARGE & words[id(definitions[wanted])] for wanted in used):
         return tree
-    kept = [_only(statement, used) for statement in statements if used.intersection(_defined(statement) or ())]
-    return ast.Module(kept, []) if name in definitions else tree
+    parts = [_only(statement, used) for statement in statements if used.intersection(_defined(statement) or ())]
+    return ast.Module(parts, []) if name in definitions else tree
 
 
 def _words(statement: ast.stmt) -> set[str]:
     """The names that stand in a statement, those in texts and in annotations that are texts among them."""
     nodes = list(ast.walk(statement))
-    found = {getattr(node, "id", getattr(node, "value", None)) for node in nodes if not isinstance(node, ast.alias)}
+    words = {getattr(node, "id", getattr(node, "value", None)) for node in nodes if not isinstance(node, ast.alias)}
     annotations = [getattr(node, field, None) for node in nodes for field in ("annotation", "returns")]
     texts = (node for annotation in annotations if annotation for node in ast.walk(annotation))
     parts = (re.findall(r"\w+", str(node.value)) for node in texts if isinstance(node, ast.Constant))
-    return {word for word in found if isinstance(word, str)}.union(*parts)
+    return {word for word in words if isinstance(word, str)}.union(*parts)
 
 
 def _imported(statement: ast.stmt) -> set[str]:

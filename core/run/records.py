@@ -42,5 +42,5 @@ def recorded_machine(folder: Path, stage: str) -> dict[str, str] | None:
         f"without it nobody knows what stage {stage!r} was begun on: take the file away to go on all the same, or "
         "start the stage anew with --restart"
     )
-    found: dict[str, str] | None = read_json(folder / MACHINE, dict[str, str], cure=cure)
-    return found
+    machine: dict[str, str] | None = read_json(folder / MACHINE, dict[str, str], cure=cure)
+    return machine

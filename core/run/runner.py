@@ -78,7 +78,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
                 seed=job.recipe.seed_of(node.name),
                 inputs=inputs,
                 builder=job.builder,
-                checkpoints=Checkpoints(folder, ranks=ranks, given=order.checkpoint, beside=ledger.save),
+                checkpoints=Checkpoints(folder, ranks=ranks, start=order.checkpoint, beside=ledger.save),
                 emit=_unsaid,
                 stopping=stopping,
                 chat_template=job.recipe.chat_template,

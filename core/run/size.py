@@ -73,10 +73,10 @@ def stored_parameters(shapes: Mapping[str, tuple[int, ...]], config: Any) -> int
     first = layers.get(0, {})
     alike = layers.keys() == set(range(config.num_hidden_layers)) and all(layer == first for layer in layers.values())
     embedding = (config.vocab_size, hidden)
-    whole = {"model.embed_tokens.weight": embedding, "model.norm.weight": (hidden,)}
+    others = {"model.embed_tokens.weight": embedding, "model.norm.weight": (hidden,)}
     if not config.tie_word_embeddings:
-        whole["lm_head.weight"] = embedding
-    if not alike or not fitting.items() <= first.items() or not whole.items() <= shapes.items():
+        others["lm_head.weight"] = embedding
+    if not alike or not fitting.items() <= first.items() or not others.items() <= shapes.items():
         return None
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     return sum(math.prod(shape) for name, shape in shapes.items() if name not in tied)
@@ -105,10 +105,10 @@ def model_items(folder: Path, chat_template: str | None, *, trained: bool) -> li
         return items
     # Whether a fault keeps the run from starting is for the stages to say: plain texts need no template.
     try:
-        found = template_checks(tokenizer, str(folder))
+        checks = template_checks(tokenizer, str(folder))
     except ModelError as error:
-        found = [PlanItem("chat template", str(error), "warning")]
-    return items + [replace(item, status="warning") if item.status == "error" else item for item in found]
+        checks = [PlanItem("chat template", str(error), "warning")]
+    return items + [replace(item, status="warning") if item.status == "error" else item for item in checks]
 
 
 def gibibytes(size: float) -> str:

@@ -43,14 +43,14 @@ class Source:
         imports: dotted names; `from a import b` gives `a.b`, which may be a module or a thing in `a`.
         named: content of its constant `RELIES_ON`.
         reads: whether it reads docstrings, be it those of others.
-        told: SHA-256 of its meaning, docstrings included; of a module of ours its digest.
+        documented: SHA-256 of its meaning, docstrings included; of a module of ours its digest.
     """
 
     digest: str
     imports: tuple[str, ...]
     named: tuple[str, ...]
     reads: bool
-    told: str
+    documented: str
 
 
 def source_digests(classes: Iterable[type | Callable[..., Any]]) -> dict[str, str]:
@@ -61,24 +61,24 @@ def source_digests(classes: Iterable[type | Callable[..., Any]]) -> dict[str, st
     Raises:
         PluginError: a class has no source file, a file is no Python, or what one names in `RELIES_ON` is not there.
     """
-    found: dict[str, Source | str] = {}
+    sources: dict[str, Source | str] = {}
     local: dict[str, Path] = {}
     for cls in classes:
-        _walk(cls, found, local)
-    readers = {_package(name) for name, source in found.items() if isinstance(source, Source) and source.reads}
-    return {name: _digest(found[name], _package(name) in readers) for name in sorted(found)}
+        _walk(cls, sources, local)
+    readers = {_package(name) for name, source in sources.items() if isinstance(source, Source) and source.reads}
+    return {name: _digest(sources[name], _package(name) in readers) for name in sorted(sources)}
 
 
 def _package(name: str) -> str:
     return name.partition(":")[0].partition(".")[0]
 
 
-def _digest(source: Source | str, told: bool) -> str:
+def _digest(source: Source | str, documented: bool) -> str:
     """A source's digest, with docstrings where a module of its package reads some; or that of a file beside one."""
-    return source if isinstance(source, str) else source.told if told else source.digest
+    return source if isinstance(source, str) else source.documented if documented else source.digest
 
 
-def _walk(cls: type | Callable[..., Any], found: dict[str, Source | str], local: dict[str, Path]) -> None:
+def _walk(cls: type | Callable[..., Any], sources: dict[str, Source | str], local: dict[str, Path]) -> None:
     """Find what one class reaches.
 
     Args:
@@ -93,9 +93,9 @@ def _walk(cls: type | Callable[..., Any], found: dict[str, Source | str], local:
     pending = [_told(start, Path(file), cls.__qualname__)]
     while pending:
         name, path = pending.pop()
-        if name in found:
+        if name in sources:
             continue
-        source = found[name] = read_source(path, name)
+        source = sources[name] = read_source(path, name)
         ours = (wanted for wanted in source.imports if wanted.partition(".")[0] in (OURS, own))
         followed = (wanted for wanted in ours if not f"{wanted}.".startswith(f"{TELLS}."))
         pending += filter(None, map(_locate, followed))
@@ -103,7 +103,7 @@ def _walk(cls: type | Callable[..., Any], found: dict[str, Source | str], local:
             if (named := _locate(wanted)) is not None and named[0] == wanted:
                 pending.append(named)
             elif (beside := path.with_name(wanted)).is_file():
-                found[f"{name}/{wanted}"] = hashlib.sha256(beside.read_bytes()).hexdigest()
+                sources[f"{name}/{wanted}"] = hashlib.sha256(beside.read_bytes()).hexdigest()
             else:
                 raise PluginError(f"{path}: {RELIES_ON} names {wanted!r}, neither a module nor a file beside it")
 
@@ -138,8 +138,8 @@ def source_of(path: Path, name: str, text: bytes) -> Source:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     reads = reads_documents(tree)
     digest = meaning(tree, documented=reads)
-    told = digest if _package(name) == OURS else meaning(tree, documented=True)
-    return Source(digest, tuple(_names(tree.body, package)), tuple(_named(tree.body)), reads, told)
+    documented = digest if _package(name) == OURS else meaning(tree, documented=True)
+    return Source(digest, tuple(_names(tree.body, package)), tuple(_named(tree.body)), reads, documented)
 
 
 @lru_cache(maxsize=4)

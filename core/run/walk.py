@@ -126,8 +126,8 @@ class Walk:
     def _check_stage(self, node: Node) -> None:
         """What `plan` checks, and its rows, unless the stage was done before: it is likely to be reused."""
         session, job, stage = self.session, self.session.job, node.stage
-        done = any((folder / "done.json").exists() for folder in session.folder.versions(node.name))
-        if done and not job.restart:
+        was_done = any((folder / "done.json").exists() for folder in session.folder.versions(node.name))
+        if was_done and not job.restart:
             return
         base, seed, template = self.artifacts[BASE].path, job.recipe.seed_of(node.name), job.recipe.chat_template
         context = PlanContext(node.name, base, seed, job.builder, template, figures=False)
