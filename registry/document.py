@@ -202,7 +202,7 @@ def override(tree: Tree, path: str, value: str | Any) -> Tree:
         raise _refused(path, f"more than {DEPTH} levels")
     if not all(parts) or not path.isprintable():
         raise _refused(path, OVERRIDE)
-    return _set(tree, parts, _marked(_read_value(value, path) if isinstance(value, str) else _grow(value, path)), path)
+    return _set(tree, parts, _grow(_read_value(value, path) if isinstance(value, str) else value, path), path)
 
 
 def parted(text: str) -> tuple[str, str]:
@@ -221,11 +221,11 @@ def _refused(path: str, message: str) -> RecipeError:
     return RecipeError([Issue(COMMAND_LINE, path, message)])
 
 
-def _read_value(text: str, path: str) -> Tree:
+def _read_value(text: str, path: str) -> Any:
     if not text.strip() and "\0" not in text:
-        return Tree(text, COMMAND_LINE)
+        return text
     try:
-        return read(text, COMMAND_LINE)
+        return read(text, COMMAND_LINE).plain()
     except RecipeError as error:
         raise RecipeError(Issue(COMMAND_LINE, path, issue.message) for issue in error.issues) from error
 
@@ -266,20 +266,8 @@ def without(tree: Tree, path: Sequence[str]) -> Tree:
     return replace(tree, value={key: child for key, child in tree.value.items() if key != first})
 
 
-def _marked(tree: Tree) -> Tree:
-    """Say that a value came from the command line, and take its relative paths from the current folder."""
-    value = tree.value
-    if isinstance(value, dict):
-        value = {key: _marked(child) for key, child in value.items()}
-    elif isinstance(value, list):
-        value = [_marked(child) for child in value]
-    elif isinstance(value, str) and value.startswith(("./", "../")):
-        value = str(Path.cwd() / value)
-    return Tree(value, COMMAND_LINE)
-
-
 def _grow(value: Any, path: str, level: int = 0) -> Tree:
-    """Plain data as a tree.
+    """Plain data of the command line as a tree; relative paths in it are taken from the current folder.
 
     Raises:
         RecipeError: it is deeper than any setting, as where a list holds itself.
@@ -290,7 +278,8 @@ def _grow(value: Any, path: str, level: int = 0) -> Tree:
         return Tree({str(key): _grow(item, path, level + 1) for key, item in value.items()}, COMMAND_LINE)
     if isinstance(value, list | tuple):
         return Tree([_grow(item, path, level + 1) for item in value], COMMAND_LINE)
-    return Tree(value, COMMAND_LINE)
+    relative = isinstance(value, str) and value.startswith(("./", "../"))
+    return Tree(str(Path.cwd() / value) if relative else value, COMMAND_LINE)
 
 
 def _scalar(node: ScalarNode) -> Any:

@@ -13,7 +13,7 @@ from aftertrain.core.errors import nearest
 from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.recipe import Recipe
 from aftertrain.registry.elsewhere import ELSEWHERE, RENAMED, SAID_BEFORE
-from aftertrain.registry.places import description, follows, model_at, setting_names
+from aftertrain.registry.places import field_of, follows, model_at, setting_names
 from aftertrain.registry.unions import UNION, joined
 
 SHOWN = 100
@@ -64,8 +64,8 @@ def _message(detail: Any, model: type[BaseModel], owner: str) -> str:
         whose = owner if len(loc) == 1 else f"{_item(loc[:-1])} of {owner}"
         has = f"it has {', '.join(names)}." if names else "it has none."
         return f"not a setting of {whose}; {has}{_meant(str(loc[-1]), place, names)}"
-    described = description(place, str(loc[-1])) if place and loc else ""
-    ending = f": {described}" if described else ""
+    field = field_of(place, loc[-1]) if place and loc else None
+    ending = f": {field.description}" if field and field.description else ""
     if kind == "missing":
         return f"{owner} needs it{ending}"
     if kind == "string_pattern_mismatch":

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -161,6 +162,5 @@ def _check_interface(kind: str, loaded: Any, where: str) -> None:
 
 def interface(kind: str) -> type[Component[Any]]:
     """The class that components of a kind subclass."""
-    module_name, _, attribute = KINDS[kind].interface.partition(":")
-    loaded: type[Component[Any]] = getattr(importlib.import_module(module_name), attribute)
+    loaded: type[Component[Any]] = pkgutil.resolve_name(KINDS[kind].interface)
     return loaded

@@ -21,12 +21,6 @@ def field_of(model: type[BaseModel], key: int | str) -> FieldInfo | None:
     return next((field for name, field in model.model_fields.items() if key in (name, field.alias)), None)
 
 
-def description(model: type[BaseModel], key: str) -> str:
-    """What a field says of itself, empty when there is none."""
-    field = field_of(model, key)
-    return (field.description or "") if field is not None else ""
-
-
 def follows(model: type[BaseModel], path: str) -> bool:
     """Whether a dotted path can be set from `model` on; what a nested component has is its own affair.
 

@@ -37,9 +37,7 @@ def commit(distribution: str) -> str | None:
         text = importlib.metadata.distribution(distribution).read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
         return None
-    if text is None:
-        return None
-    source = _source(text)
+    source = _source(text) if text is not None else {}
     if "vcs_info" in source:
         return str(source["vcs_info"]["commit_id"])
     if source.get("dir_info", {}).get("editable"):

@@ -6,7 +6,8 @@ mapping that is told apart by its `use`. Components that cannot be used stand th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from aftertrain.core.errors import PluginError
@@ -29,8 +30,9 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     for kind in KINDS:
         definitions[kind] = _kind(registry, kind, definitions)
     root = _definition(Recipe, "recipe", definitions)
-    defaults = {choice for choice in _references([root, definitions]) if choice.endswith(BARE)}
-    definitions = {key: part for key, part in definitions.items() if not key.endswith(BARE) or key in defaults}
+    written = json.dumps([root, definitions])
+    unreferred = {key for key in definitions if key.endswith(BARE) and f'"#/$defs/{key}"' not in written}
+    definitions = {key: part for key, part in definitions.items() if key not in unreferred}
     return {"$schema": DIALECT, "title": "aftertrain recipe", **root, "$defs": dict(sorted(definitions.items()))}
 
 
@@ -81,18 +83,6 @@ def _component(schema: Mapping[str, Any], name: str, about: str) -> dict[str, An
         "required": ["use", *schema.get("required", [])],
         "additionalProperties": False,
     }
-
-
-def _references(schema: Any) -> Iterator[str]:
-    """Names of the definitions that a schema refers to."""
-    if isinstance(schema, Mapping):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"].removeprefix("#/$defs/")
-        schema = schema.values()
-    elif not isinstance(schema, list):
-        return
-    for part in schema:
-        yield from _references(part)
 
 
 def _definition(model: type[Settings], key: str, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ BUILT_IN = "aftertrain"
 """The distribution whose plugins may use bare names."""
 
 State = Literal["ok", "slow", "broken", "incompatible", "blocked", "clash"]
-USABLE: frozenset[State] = frozenset({"ok", "slow"})
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -96,7 +96,7 @@ class Plugin:
     @property
     def usable(self) -> bool:
         """Whether its rows are in the tables."""
-        return self.state in USABLE
+        return self.state in ("ok", "slow")
 
 
 class BadRow(AftertrainError):

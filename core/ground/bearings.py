@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import fcntl
 import gc
 import locale
 import logging
@@ -162,13 +163,9 @@ def _go_to(folder: str) -> None:
 
 def _copied(number: int) -> int | None:
     try:
-        copy = os.dup(number)
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
     except OSError:
         return None
-    if copy > 2:
-        return copy
-    os.close(copy)
-    return None
 
 
 def _same(number: int, copy: int) -> bool:

@@ -183,7 +183,7 @@ def _unusual(value: Any, around: tuple[int, ...]) -> Any:
         return [_plain(item, around) for item in value]
     if isinstance(value, Enum):
         return _plain(value.value, around)
-    if isinstance(value, str):
+    if isinstance(value, str | bytes | bytearray | memoryview):
         return _cut(_text(value))
     if isinstance(value, int):
         return _plain(int.__int__(value), around)
@@ -191,8 +191,6 @@ def _unusual(value: Any, around: tuple[int, ...]) -> Any:
         return float.__float__(value)
     if isinstance(value, AbstractSet):
         return sorted((_plain(item, around) for item in value), key=repr)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return _cut(_text(value))
     if is_dataclass(value) and not isinstance(value, type):
         return _mapping(((field.name, getattr(value, field.name)) for field in fields(value)), around)
     if callable(getattr(value, "tolist", None)):  # a number or array of NumPy or torch

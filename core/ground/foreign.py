@@ -119,24 +119,19 @@ def _user_s_interrupts() -> Iterator[Callable[[], bool]]:
         yield lambda: True
         return
     came: list[int] = []
-    before: dict[int, Any] = {}
+    both = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in both.items() if callable(handler)}
 
-    def noting(handler: Callable[..., Any]) -> Callable[..., Any]:
-        def note(number: int, frame: Any) -> Any:
-            came.append(number)
-            return handler(number, frame)
+    def note(number: int, frame: Any) -> Any:
+        came.append(number)
+        return handlers[number](number, frame)
 
-        return note
-
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            before[number] = handler
-            signal.signal(number, noting(handler))
+    for number in handlers:
+        signal.signal(number, note)
     try:
         yield lambda: bool(came)
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

@@ -53,12 +53,16 @@ class Failure:
 
 
 class Line:
-    """The reading end of the launcher's pipe; silent where there is no launcher (torchrun is its own)."""
+    """The reading end of the launcher's pipe; silent where there is no launcher (torchrun is its own).
+
+    Attributes:
+        listener: is told the failure if the main thread does not notice it (writes `run_failed`).
+    """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self.failure: Failure | None = None
         self._told = threading.Event()
-        self._listener: Callable[[str], None] | None = None
+        self.listener: Callable[[str], None] = lambda failure: None
         self.launched = PIPE in environment
         if self.launched:
             descriptor = int(environment[PIPE])
@@ -71,10 +75,6 @@ class Line:
             self._told.wait(GRACE)
         return self.failure
 
-    def report_to(self, listener: Callable[[str], None]) -> None:
-        """Who is told the failure if the main thread does not notice it (writes `run_failed`)."""
-        self._listener = listener
-
     def _listen(self, descriptor: int) -> None:
         with os.fdopen(descriptor, encoding="utf-8") as lines:
             for line in lines:
@@ -84,8 +84,7 @@ class Line:
                 threading.Event().wait(GRACE)
                 try:
                     log.critical("%s", self.failure)
-                    if self._listener is not None:
-                        self._listener(str(self.failure))
+                    self.listener(str(self.failure))
                 finally:
                     os._exit(1)
         os._exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aftertrain.core.book import Book
 from aftertrain.core.errors import RankLost, RunError
-from aftertrain.core.events import Event
 from aftertrain.core.events.diary import EventLog
 from aftertrain.core.learning.deadline import on_deadline
 from aftertrain.core.learning.processes import Processes, joined
@@ -53,7 +52,7 @@ def _lead(job: Job, nodes: tuple[Node, ...], ranks: Ranks, line: Line) -> RunRes
         fanout.open(folder.path)
         log = EventLog(folder.events, fanout)
         token = on_deadline.set(lambda message: write_failure(log, RunError(message)))
-        line.report_to(lambda message: write_failure(log, RankLost(message)))
+        line.listener = lambda message: write_failure(log, RankLost(message))
         try:
             result = Walk(Session(job, folder, log, stopping, ranks, lead), nodes, line).all()
             lead.give(None)
@@ -71,15 +70,15 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
     with StopSignals(lambda: None, True) as stopping:
         for order in follow(ranks):
             node, ledger = by_name[order.stage], Ledger(Book(), ranks)
-            folder, inputs = order.folder / "checkpoints", order.inputs
+            folder = order.folder / "checkpoints"
             context = StageContext(
                 name=node.name,
                 folder=order.folder,
                 seed=job.recipe.seed_of(node.name),
-                inputs=inputs,
+                inputs=order.inputs,
                 builder=job.builder,
                 checkpoints=Checkpoints(folder, ranks=ranks, start=order.checkpoint, beside=ledger.save),
-                emit=_unsaid,
+                emit=lambda event, step=None: None,  # the same events as rank 0's, which alone tells them
                 stopping=stopping,
                 chat_template=job.recipe.chat_template,
                 book=ledger.book,
@@ -89,7 +88,3 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
                 node.stage.run(context)
             ledger.close(node.name)
     return RunResult(job.folder.absolute(), {})
-
-
-def _unsaid(event: Event, step: int | None = None, /) -> None:
-    """A rank other than 0 has the same events and does not tell them."""

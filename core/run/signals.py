@@ -25,8 +25,7 @@ class StopSignals:
     def __init__(self, on_first: Callable[[], None] = lambda: None, launched: bool = False) -> None:
         self.on_first = on_first
         self.launched = launched
-        self._at = 0.0
-        self.requested: str | None = None
+        self._asked_at: float | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -41,13 +40,11 @@ class StopSignals:
 
     def __call__(self) -> bool:
         """Whether the user asked to stop."""
-        return self.requested is not None
+        return self._asked_at is not None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None:
-            if self.launched and time.monotonic() - self._at < ECHO:
-                return
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self.on_first()
+        elif not self.launched or time.monotonic() - self._asked_at >= ECHO:
             raise KeyboardInterrupt
-        self._at = time.monotonic()
-        self.requested = signal.Signals(number).name
-        self.on_first()
