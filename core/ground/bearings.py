@@ -60,14 +60,20 @@ class Bearings:
         Returns:
             what was changed, in the past tense: `replaced sys.stdout`. Random states come back unsaid.
         """
-        changes = [*self._restore_builtins(), *self._restore_states(), *self._restore_streams(), *self._restore_rest()]
-        return list(dict.fromkeys(changes))
+        parts = (self._restore_interpreter, self._restore_states, self._restore_streams, self._restore_libraries)
+        return list(dict.fromkeys(change for restore in parts for change in restore()))
 
-    def _restore_builtins(self) -> Iterator[str]:
+    def _restore_interpreter(self) -> Iterator[str]:
         now = vars(builtins)
         changed = sorted(name for name, value in self._builtins.items() if now.get(name, self) is not value)
         now.update({name: self._builtins[name] for name in changed if name != "_"})
         yield from (f"replaced the built-in {name!r}" for name in changed if name != "_")
+        if sys.getrecursionlimit() < self._depth:
+            sys.setrecursionlimit(self._depth)
+            yield "lowered the recursion limit"
+        if self._collecting and not gc.isenabled():
+            gc.enable()
+            yield "switched the garbage collector off"
 
     def _restore_states(self) -> Iterator[str]:
         before = self._before
@@ -94,14 +100,7 @@ class Bearings:
                 setattr(sys, name, fresh)
                 yield f"closed sys.{name}"
 
-    def _restore_rest(self) -> Iterator[str]:
-        """What is put back only where it got worse, and what can only be told."""
-        if sys.getrecursionlimit() < self._depth:
-            sys.setrecursionlimit(self._depth)
-            yield "lowered the recursion limit"
-        if self._collecting and not gc.isenabled():
-            gc.enable()
-            yield "switched the garbage collector off"
+    def _restore_libraries(self) -> Iterator[str]:
         broad = [entry for entry in warnings.filters if id(entry) not in self._filters and _is_broad(entry)]
         if broad:
             warnings.filters[:] = [entry for entry in warnings.filters if entry not in broad]  # type: ignore[index]
