@@ -76,8 +76,7 @@ class PackedBatch:
     @property
     def n_counted(self) -> int:
         """Number of tokens of segments of non-zero weight."""
-        pairs = zip(self.lengths, self.counted.tolist(), strict=True)
-        return sum(length for length, counts in pairs if counts)
+        return sum(compress(self.lengths, self.counted.tolist()))
 
     @property
     def targets(self) -> Tensor:
@@ -86,8 +85,8 @@ class PackedBatch:
 
     def segment_sum(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum per segment of `values` `[N]` where `mask` (default `loss_mask`): `[S]`, same dtype, differentiable."""
-        kept = values.masked_fill(~(self.loss_mask if mask is None else mask), 0)
-        return kept.new_zeros(self.n_segments).index_add(0, self.segment_ids, kept)
+        terms = values.masked_fill(~(self.loss_mask if mask is None else mask), 0)
+        return terms.new_zeros(self.n_segments).index_add(0, self.segment_ids, terms)
 
     def segment_mean(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mean per segment over the masked tokens: `[S]`; 0 where a segment has none."""
@@ -143,36 +142,32 @@ class PackedBatch:
         known = {"sequence": whole, "chosen_sequence": whole & chosen}
         return replace(self, masks={**self.masks, **{name: known[name] for name in names}})
 
-    def select(self, kept: Tensor) -> PackedBatch:
-        """The segments where `kept` (bool `[S]`), in their order, as a batch of their own."""
-        tokens, chosen = kept[self.segment_ids], kept.tolist()
+    def select(self, chosen: Tensor) -> PackedBatch:
+        """The segments where `chosen` (bool `[S]`), in their order, as a batch of their own."""
+        tokens, flags = chosen[self.segment_ids], chosen.tolist()
         return replace(
             self,
             token_ids=self.token_ids[tokens],
             position_ids=self.position_ids[tokens],
-            segment_ids=(kept.cumsum(0) - 1)[self.segment_ids[tokens]],
-            lengths=tuple(compress(self.lengths, chosen)),
+            segment_ids=(chosen.cumsum(0) - 1)[self.segment_ids[tokens]],
+            lengths=tuple(compress(self.lengths, flags)),
             masks={name: mask[tokens] for name, mask in self.masks.items()},
             columns={name: column[tokens] for name, column in self.columns.items()},
-            segments={name: column[kept] for name, column in self.segments.items()},
-            sample_ids=tuple(compress(self.sample_ids, chosen)),
-            sources=tuple(compress(self.sources, chosen)),
+            segments={name: column[chosen] for name, column in self.segments.items()},
+            sample_ids=tuple(compress(self.sample_ids, flags)),
+            sources=tuple(compress(self.sources, flags)),
         )
 
     def to(self, device: torch.device) -> PackedBatch:
         """The same batch with its tensors on `device`; itself if they are there already."""
         if self.token_ids.device == device:
             return self
-        return replace(
-            self,
-            token_ids=self.token_ids.to(device),
-            position_ids=self.position_ids.to(device),
-            segment_ids=self.segment_ids.to(device),
-            masks={name: mask.to(device) for name, mask in self.masks.items()},
-            columns={name: column.to(device) for name, column in self.columns.items()},
-            segments={name: column.to(device) for name, column in self.segments.items()},
-            statistics={name: value.to(device) for name, value in self.statistics.items()},
-        )
+        vectors = {name: getattr(self, name).to(device) for name in ("token_ids", "position_ids", "segment_ids")}
+        tables = {
+            table: {name: column.to(device) for name, column in getattr(self, table).items()}
+            for table in ("masks", "columns", "segments", "statistics")
+        }
+        return replace(self, **vectors, **tables)
 
     def with_statistics(self, statistics: Mapping[str, Tensor]) -> PackedBatch:
         """A copy that carries the step's all-reduced statistics."""

@@ -6,14 +6,13 @@ import logging
 import math
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.learning.deadline import within
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -41,15 +40,15 @@ def patience(otherwise: float) -> float:
     if given is None:
         return otherwise
     try:
-        seconds = float(given)
+        timeout = float(given)
     except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST:
+        timeout = math.nan
+    if not 0 < timeout <= LONGEST:
         raise RunError(
             f"{SETTING} is {given!r}: expected seconds, a number above 0 and up to {LONGEST:,.0f}; "
             f"unset it for {otherwise:g}"
         )
-    return seconds
+    return timeout
 
 
 class Meeting:
@@ -57,15 +56,15 @@ class Meeting:
 
     Args:
         environment: has `MASTER_ADDR` and `MASTER_PORT`, and what torchrun or our launcher adds.
-        seconds: that it waits.
+        timeout: seconds that it waits.
     """
 
-    def __init__(self, environment: Mapping[str, str], rank: int, size: int, seconds: float) -> None:
-        self._environment, self._rank, self._size, self._seconds = environment, rank, size, seconds
+    def __init__(self, environment: Mapping[str, str], rank: int, size: int, timeout: float) -> None:
+        self._environment, self._rank, self._size, self._timeout = environment, rank, size, timeout
         self._host, self._port = environment["MASTER_ADDR"], _port(environment["MASTER_PORT"])
         self.where = f"{self._host}:{self._port}"
         self._told = time.monotonic()
-        self._end = self._told + seconds
+        self._end = self._told + timeout
 
     def store(self, number: int) -> Store:
         """The key-value store of all ranks, once all have come to it.
@@ -82,7 +81,7 @@ class Meeting:
             ranks = f"rank {', '.join(map(str, missing))}"
             self._wait(
                 ranks,
-                f"{ranks} of {self._size} did not come to {self.where} within {self._seconds:g} s; start it with the "
+                f"{ranks} of {self._size} did not come to {self.where} within {self._timeout:g} s; start it with the "
                 f"same MASTER_ADDR and MASTER_PORT and see what it wrote, or give it longer with {SETTING}",
             )
         return store
@@ -111,12 +110,13 @@ class Meeting:
             )
 
         try:
-            store = _within(left, connect)
+            # torch waits without end for the answer of a program that is no store.
+            store = within(left + _ATTEMPT, connect)
         except (DistError, ValueError, TimeoutError) as error:
-            said = str(error).strip().splitlines()[0]
+            reason = str(error).strip() or f"what listens there did not answer within {left:.0f} s"
             raise RunError(
                 f"rank {self._rank} of {self._size} cannot meet the others at {self.where} (MASTER_ADDR:MASTER_PORT): "
-                f"{said}; another program may have that port: choose another one"
+                f"{reason.splitlines()[0]}; another program may have that port: choose another one"
             ) from error
         # An agent's store outlives an attempt that it starts anew.
         attempt = self._environment.get("TORCHELASTIC_RESTART_COUNT", "0")
@@ -151,27 +151,6 @@ class Meeting:
                 *(self._rank, self._size, self.where, whom, self._end - now),
             )
         time.sleep(_POLL)
-
-
-def _within(seconds: float, connect: Callable[[], Store]) -> Store:
-    """What `connect` gives. torch waits without end for the answer of a program that is no store.
-
-    Raises:
-        TimeoutError: there was none in time; the thread that waits is left behind.
-    """
-    found: Future[Store] = Future()
-
-    def work() -> None:
-        try:
-            found.set_result(connect())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again by `result`
-            found.set_exception(error)
-
-    threading.Thread(target=work, daemon=True, name="meeting").start()
-    try:
-        return found.result(seconds + _ATTEMPT)
-    except TimeoutError as error:
-        raise TimeoutError(f"what listens there did not answer within {seconds:.0f} s") from error
 
 
 def _port(given: str) -> int:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from aftertrain.core.learning.deadline import within
+
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
@@ -133,15 +135,8 @@ class Presence:
 
     def _answer(self, question: Callable[[Store], T], otherwise: T) -> T:
         """What the store answers; a store that hangs or is gone has nothing to say."""
-        answers: list[T] = []
-
-        def ask() -> None:
-            try:
-                answers.append(question(self._store.clone()))  # type: ignore[attr-defined]
-            except (RuntimeError, ValueError) as error:
-                log.debug("the ranks' store: %s", error)
-
-        asking = threading.Thread(target=ask, daemon=True, name="presence question")
-        asking.start()
-        asking.join(ANSWER)
-        return answers[0] if answers else otherwise
+        try:
+            return within(ANSWER, lambda: question(self._store.clone()))  # type: ignore[attr-defined]
+        except (RuntimeError, ValueError, TimeoutError) as error:
+            log.debug("the ranks' store: %r", error)
+            return otherwise

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 JOINING = 300.0
 """Seconds that a rank waits for the others to start."""
-DEADLINE = 1800.0
+TIMEOUT = 1800.0
 """Seconds that a rank waits for the others in a step or at a checkpoint. `AFTERTRAIN_RANK_DEADLINE` replaces both."""
 BUCKET = 1 << 24
 """Numbers that one call adds over ranks: 64 MiB in float32."""
@@ -44,7 +44,7 @@ class Processes(Ranks):
     def __init__(self, rank: int, size: int, local: int, store: Store) -> None:
         super().__init__(rank, size, local)
         self.store = store
-        self.deadline = patience(DEADLINE)
+        self.timeout = patience(TIMEOUT)
         self.presence = Presence(store, rank, size)
 
     def gather(self, value: T, what: str) -> list[T]:
@@ -71,7 +71,7 @@ class Processes(Ranks):
         try:
             with (
                 self.presence.at(what),
-                waiting(f"the other ranks ({what})", self.deadline, self.presence.told),
+                waiting(f"the other ranks ({what})", self.timeout, self.presence.told),
             ):
                 yield
         except RuntimeError as error:
@@ -123,16 +123,16 @@ def _join(environment: Mapping[str, str], size: int) -> Processes:
         raise RunError("torch.distributed is initialised already; leave it to aftertrain to join the ranks")
     rank = _number(environment, "RANK", 0, range(size))
     local = _number(environment, "LOCAL_RANK", rank, range(size))
-    seconds = patience(JOINING)
-    meeting = Meeting(environment, rank, size, seconds)
+    timeout = patience(JOINING)
+    meeting = Meeting(environment, rank, size, timeout)
     try:
         # A backstop for what torch does without saying when it ends.
-        with waiting(f"rank {rank} of {size} to meet the others at {meeting.where}", seconds + JOINING):
+        with waiting(f"rank {rank} of {size} to meet the others at {meeting.where}", timeout + JOINING):
             store = PrefixStore(f"meeting/{_meetings}", meeting.store(_meetings))
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             ranks = Processes(rank, size, local, PrefixStore("aftertrain", store))
             # Ours passes first, because it also tells what was waited for.
-            limit = timedelta(seconds=ranks.deadline + 60)
+            limit = timedelta(seconds=ranks.timeout + 60)
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
     except (dist.DistError, ValueError) as error:
         raise RunError(f"rank {rank} of {size} cannot meet the others at {meeting.where}: {error}") from error
@@ -159,6 +159,7 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: 
 
 
 def buckets_of(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Runs of tensors that one call adds: together no more than `BUCKET` numbers, or one tensor alone."""
     bucket: list[Tensor] = []
     room = BUCKET
     for tensor in tensors:

@@ -28,5 +28,5 @@ def rates_told(optimizer: Optimizer, steps: int, updates: int = 1) -> str:
         *(s for s in (int(warm), int(warm) + 1) if s < total),
     }
     peak = max(sorted(looked_at), key=rate)
-    told = ", ".join(f"{rate(step):.3g} at step {step + 1:,}" for step in sorted({0, peak, total - 1}))
-    return told if optimizer.horizon is None else f"{told} (schedule over {optimizer.planned(steps, updates):,})"
+    rates = ", ".join(f"{rate(step):.3g} at step {step + 1:,}" for step in sorted({0, peak, total - 1}))
+    return rates if optimizer.horizon is None else f"{rates} (schedule over {optimizer.planned(steps, updates):,})"

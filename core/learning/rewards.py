@@ -253,8 +253,8 @@ def verifier_error(verified: Sequence[float | None], human: Sequence[float], *, 
 
     Of two wrong replies the verifier rewards one, of three right ones it misses one: E = 2/5.
 
-    >>> found = verifier_error([10, 0, 10, 10, 0], [0, 0, 10, 10, 10], positive=10)
-    >>> found.error.mean, found.false_positives.mean, round(found.false_negatives.mean, 4)
+    >>> measured = verifier_error([10, 0, 10, 10, 0], [0, 0, 10, 10, 10], positive=10)
+    >>> measured.error.mean, measured.false_positives.mean, round(measured.false_negatives.mean, 4)
     (0.4, 0.5, 0.3333)
 
     Raises:

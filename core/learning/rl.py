@@ -130,10 +130,10 @@ def group_advantages(rewards: Sequence[float], groups: Sequence[int], *, scale: 
     members: dict[int, list[float]] = {}
     for reward, group in zip(rewards, groups, strict=True):
         members.setdefault(group, []).append(reward)
-    means = {group: sum(found) / len(found) for group, found in members.items()}
+    means = {group: sum(replies) / len(replies) for group, replies in members.items()}
     spreads = {
-        group: (sum((r - means[group]) ** 2 for r in found) / len(found)) ** 0.5 + 1e-8 if scale else 1.0
-        for group, found in members.items()
+        group: (sum((r - means[group]) ** 2 for r in replies) / len(replies)) ** 0.5 + 1e-8 if scale else 1.0
+        for group, replies in members.items()
     }
     return [(reward - means[group]) / spreads[group] for reward, group in zip(rewards, groups, strict=True)]
 
@@ -153,11 +153,11 @@ def whiten(
     >>> [round(v, 4) for v in whitened.tolist()], mean, round(std, 4)
     ([-0.7071, 0.7071, 0.0], 2.0, 1.4142)
     """
-    kept = values[mask].double()
-    sums = reduce({"count": float(len(kept)), "sum": float(kept.sum())})
+    actions = values[mask].double()
+    sums = reduce({"count": float(len(actions)), "sum": float(actions.sum())})
     count = sums["count"]
     mean = sums["sum"] / max(count, 1.0)
-    squares = reduce({"squares": float((kept - mean).square().sum())})["squares"]
+    squares = reduce({"squares": float((actions - mean).square().sum())})["squares"]
     variance = squares / max(count - 1.0, 1.0)
     whitened = (values - mean) * (variance + 1e-8) ** -0.5
     return torch.where(mask, whitened if shift_mean else whitened + mean, 0.0), mean, variance**0.5

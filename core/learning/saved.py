@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from aftertrain.core.engine import Engine, Head
 from aftertrain.core.errors import ModelError, NumericsError
 from aftertrain.core.events import Saved
 from aftertrain.core.ground.memory import free_bytes
-from aftertrain.core.learning.saved_copy import Reader, file_names, optional, plain_scores, shown, tensors
+from aftertrain.core.learning.saved_copy import Reader, file_names, optional, plain_scores, tensors
+from aftertrain.core.learning.step import listed
 from aftertrain.core.packed.packing import Segment, collate
 
 ROWS, TOKENS = 4, 256
@@ -73,7 +75,7 @@ def _checked(reader: Reader, state: Mapping[str, Tensor], few: Sequence[Sequence
     folder = reader.folder
     if broken := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
         raise NumericsError(
-            f"{folder}: the model in memory has weights that are NaN or infinite: {shown(broken)}; lower the learning "
+            f"{folder}: the model in memory has weights that are NaN or infinite: {listed(broken)}; lower the learning "
             "rate and run the stage again: it goes on from its last checkpoint"
         )
     model, odd = reader.named()
@@ -118,7 +120,7 @@ def _same_bits(folder: Path, whole: Mapping[str, Tensor], may_lack: set[str]) ->
     odd += [f"{name} is in no file" for name in whole if name not in written and name not in may_lack]
     if odd:
         raise ModelError(
-            f"{folder}: what was saved is not the trained model: {shown(odd)}. The stage is not done and its "
+            f"{folder}: what was saved is not the trained model: {listed(odd)}. The stage is not done and its "
             "checkpoints are kept"
         )
     return written, ", ".join(dtypes), tuple(files)
@@ -149,7 +151,7 @@ def _compared(  # noqa: PLR0917  what is compared
         if apart := [name for name, tensor in state.items() if not _held(held.get(name), tensor, dtypes)]:
             raise ModelError(
                 f"{reader.folder}: what was saved is not the trained model: plain transformers reads other weights "
-                f"for {shown(apart)}. The stage is not done and its checkpoints are kept"
+                f"for {listed(apart)}. The stage is not done and its checkpoints are kept"
             )
     theirs, ours = plain_scores(copy, reader.head, few), own.cpu()
     if not bool(ours.isfinite().all()):
@@ -180,11 +182,7 @@ def _held(theirs: Tensor | None, ours: Tensor, dtypes: Sequence[torch.dtype]) ->
 
 def _gathered(engine: Engine[Any]) -> dict[str, Tensor]:
     """What the engine has saved, whole, on rank 0; the others help to gather it and keep nothing."""
-    kept = {}
-    for name, tensor in engine.saved():
-        if engine.ranks.first:
-            kept[name] = tensor.detach()
-    return kept
+    return {name: tensor.detach() for name, tensor in engine.saved() if engine.ranks.first}
 
 
 def _own_scores(engine: Engine[Any], head: Head, few: Sequence[Sequence[int]]) -> Tensor | None:
@@ -199,11 +197,7 @@ def _own_scores(engine: Engine[Any], head: Head, few: Sequence[Sequence[int]]) -
 
 def _few(rows: Iterable[Sequence[int]]) -> list[list[int]]:
     """The first rows, cut so that all together are no more than `TOKENS`."""
-    few: list[list[int]] = []
-    for row in rows:
-        few.append(list(row[: TOKENS // ROWS]))
-        if len(few) == ROWS:
-            break
+    few = [list(row[: TOKENS // ROWS]) for row in islice(rows, ROWS)]
     return [row for row in few if row]
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from aftertrain.core.engine import Head
 from aftertrain.core.errors import ModelError
 from aftertrain.core.ground.quiet import quiet
+from aftertrain.core.learning.step import listed
+from aftertrain.core.packed.model import auto_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,13 +61,10 @@ class Reader:
             return model.to(device).eval()  # type: ignore[arg-type]
 
     def _loaded(self, folder: Path, device: str, *, known: bool) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-        from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-        kind: Any = AutoModelForCausalLM if self.head == "lm" else AutoModelForSequenceClassification
         # A folder of ours says itself that its head has one output; the base of adapters may not.
         options: dict[str, Any] = {} if self.head == "lm" or known else {"num_labels": 1}
         with quiet():
-            model, info = kind.from_pretrained(
+            model, info = auto_class(self.head).from_pretrained(
                 folder,
                 dtype=torch.float32,
                 attn_implementation="eager",
@@ -154,17 +153,11 @@ def _odd(info: Mapping[str, Any]) -> list[str]:
     for key, word in (("missing_keys", "missing"), ("unexpected_keys", "not the model's")):
         names = sorted(info.get(key) or ())
         if names:
-            odd.append(f"{word}: {shown(names)}")
+            odd.append(f"{word}: {listed(names)}")
     shapes = sorted(info.get("mismatched_keys") or ())
     if shapes:
-        odd.append(f"of another shape: {shown([f'{name} {tuple(a)}, not {tuple(b)}' for name, a, b in shapes])}")
+        odd.append(f"of another shape: {listed([f'{name} {tuple(a)}, not {tuple(b)}' for name, a, b in shapes])}")
     return odd + [str(error) for error in info.get("error_msgs") or ()]
-
-
-def shown(names: Sequence[str], limit: int = 5) -> str:
-    """The first names, and how many more."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 @contextmanager
@@ -173,9 +166,7 @@ def _reading(folder: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except ModelError:
-        raise
-    except torch.OutOfMemoryError:
+    except (ModelError, torch.OutOfMemoryError):
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
         raise ModelError(f"{folder}: plain transformers cannot load it: {type(error).__name__}: {error}") from error

@@ -49,11 +49,11 @@ class Optimizer(AdamW):
 
     def without_use(self) -> dict[str, Unused]:
         """Further the horizon of a rate that does not change with the steps."""
-        found = super().without_use()
+        unused = super().without_use()
         if self.schedule in {"constant", "adaptive"} and self.warmup == 0:
-            told = f"schedule is {self.schedule} without a warmup, which goes by no number of steps"
-            found["horizon"] = Unused(told, ("schedule", "warmup"))
-        return found
+            reason = f"schedule is {self.schedule} without a warmup, which goes by no number of steps"
+            unused["horizon"] = Unused(reason, ("schedule", "warmup"))
+        return unused
 
     def rate(self, step: int, n_steps: int, batch_share: float = 1.0) -> float:
         """Learning rate of optimizer step `step`, counted from 0, of a schedule over `n_steps` (see `planned`).

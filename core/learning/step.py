@@ -138,14 +138,14 @@ def train_step(
             names = [name for batch in batches for name in batch.sample_ids]
             # An engine refuses on every rank or on none, so that all ranks meet here.
             every = ranks.gather((faults, names), "what is not finite")
-            told = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
-            told = told or f"{error}; samples: {_shown([name for _, theirs in every for name in theirs])}"
-            raise NumericsError(f"step {step}: {told}") from error
+            reasons = "; ".join(dict.fromkeys(line for lines, _ in every for line in lines))
+            reasons = reasons or f"{error}; samples: {listed([name for _, theirs in every for name in theirs], 8)}"
+            raise NumericsError(f"step {step}: {reasons}") from error
     for term, engine in engines.items():
         if broken := engine.not_finite():
             raise BrokenWeights(
                 f"step {step}: the update (learning rate {learning_rates[term]:g}) left weights of {term!r} that are "
-                f"NaN or infinite: {_shown(broken)}; the last checkpoint is intact. Lower optimizer.lr, or raise "
+                f"NaN or infinite: {listed(broken, 8)}; the last checkpoint is intact. Lower optimizer.lr, or raise "
                 "optimizer.eps if it is very small"
             )
     totals = ranks.sum({**sums, "tokens": float(sum(batch.n_counted for batch in batches))})
@@ -187,9 +187,9 @@ def measure(
         for term, numerator in output.terms.items():
             sums[term] += float(numerator)
         metrics.add(output.metrics)
-    told = dict.fromkeys(line for lines in ranks.gather(faults, "what is not finite") for line in lines)
-    if told:
-        raise NumericsError("; ".join(told))
+    reasons = dict.fromkeys(line for lines in ranks.gather(faults, "what is not finite") for line in lines)
+    if reasons:
+        raise NumericsError("; ".join(reasons))
     totals = ranks.sum(sums)
     return {term: totals[term] / counts[term] for term in needs.per}, metrics.result(ranks)
 
@@ -253,9 +253,9 @@ def _statistics(
 
 def _not_numbers(scores: TokenScores, terms: Iterable[str]) -> dict[str, Tensor]:
     """NaN for each term, with a gradient: what a loss refuses on one rank must fail on all, at the engine's step."""
-    made = scores.filled()
-    values = made.pop("values", None)
-    others = [score for score in made.values() if score.requires_grad]
+    filled = scores.filled()
+    values = filled.pop("values", None)
+    others = [score for score in filled.values() if score.requires_grad]
     sources = {term: [values] if term == "value" and values is not None else others for term in terms}
     return {term: torch.stack([score.sum() for score in used]).sum() * math.nan for term, used in sources.items()}
 
@@ -270,9 +270,10 @@ def _culprits(batch: PackedBatch, scores: TokenScores) -> str:
     for score in scores.filled().values():
         bad |= batch.segment_sum((~torch.isfinite(score)).float(), torch.ones_like(batch.loss_mask)) > 0
     marked = [name for name, is_bad in zip(batch.sample_ids, bad.tolist(), strict=True) if is_bad]
-    return _shown(marked or batch.sample_ids)
+    return listed(marked or batch.sample_ids, 8)
 
 
-def _shown(names: Sequence[str], limit: int = 8) -> str:
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """The first names, and how many more, for messages."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -72,12 +72,12 @@ class Trial:
         settings = self.engine.settings
         known = {name: value for name, value in changed.items() if name in type(settings).model_fields}
         use = Use(self.engine.kind, self.engine.name, settings.model_copy(update=known)) if known else self.engine
-        made: dict[str, Engine[Any]] = {}
+        engines: dict[str, Engine[Any]] = {}
         for term, folder in self.models.items():
-            made[term] = self.builder.build(use)
+            engines[term] = self.builder.build(use)
             head: Head = "scalar" if term == "value" else "lm"
-            made[term].load(folder, head=head, optimizer=optimizer, seed=self.seed, ranks=self.ranks)
-        return made
+            engines[term].load(folder, head=head, optimizer=optimizer, seed=self.seed, ranks=self.ranks)
+        return engines
 
 
 @runtime_checkable

@@ -69,10 +69,10 @@ def attend(
         return flat.unsqueeze(0), None
     outputs = []
     if packed.alone:
-        wholes = [packed.whole(each[0], dim=1).unsqueeze(0) for each in (query, key, value)]
+        wholes = [packed.whole(states[0], dim=1).unsqueeze(0) for states in (query, key, value)]
         parts = [torch.split(whole, list(packed.lengths), dim=2) for whole in wholes]
     else:
-        parts = [tuple(packed.spread(each[0], queries=each is query)) for each in (query, key, value)]
+        parts = [tuple(packed.spread(states[0], queries=states is query)) for states in (query, key, value)]
     for q, k, v in zip(*parts, strict=True):
         mask = None
         if sliding_window is not None and q.shape[2] > sliding_window:

@@ -57,6 +57,6 @@ def head_scores(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     with torch.autocast(kind, enabled=False):
         predicting = hidden.index_select(0, rows - 1).to(dtype)
-        found = kernel(predicting, head, token_ids[rows], made, temperature=temperature)
+        by_kernel = kernel(predicting, head, token_ids[rows], made, temperature=temperature)
         zeros = hidden.new_zeros(len(token_ids), dtype=torch.float32)
-        return replace(ours, **{name: zeros.index_copy(0, rows, found[name]) for name in made})
+        return replace(ours, **{name: zeros.index_copy(0, rows, by_kernel[name]) for name in made})

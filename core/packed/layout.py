@@ -20,6 +20,8 @@ Kernel = Literal["sdpa", "flash", "varlen", "flex"]
 
 CHEAP = 64
 """Segments up to this length share a group of slots whatever the padding: a call costs more than the padded slots."""
+WASTE = 0.15
+"""Largest share of padding in a group of longer segments."""
 SHORT = 24
 """Segments that are at least so long on average have a call each on a CPU; moving them to slots would cost more."""
 WORTH_SHARING = 16
@@ -43,7 +45,7 @@ def shared_prefixes(token_ids: Tensor, lengths: Sequence[int], groups: Sequence[
     """
     parts = torch.split(token_ids, list(lengths))
     first: dict[int, int] = {}
-    found = []
+    prefixes = []
     for index, (part, group) in enumerate(zip(parts, groups, strict=True)):
         owner = first.setdefault(group, index)
         common = 0
@@ -51,8 +53,8 @@ def shared_prefixes(token_ids: Tensor, lengths: Sequence[int], groups: Sequence[
             n = min(len(part), len(parts[owner]))
             differing = torch.nonzero(part[:n] != parts[owner][:n])
             common = int(differing[0]) if len(differing) else n
-        found.append(Prefix(owner, common) if common >= WORTH_SHARING else Prefix(index, 0))
-    return found
+        prefixes.append(Prefix(owner, common) if common >= WORTH_SHARING else Prefix(index, 0))
+    return prefixes
 
 
 class PackedLayout:
@@ -60,7 +62,6 @@ class PackedLayout:
 
     Args:
         lengths: tokens per segment.
-        waste: largest share of padding in a group of segments longer than `CHEAP`; 0 makes one group per length.
         prefixes: one a segment; by default no segment shares anything.
         kernel: what attention is computed by; only `sdpa` has slots, the others take tokens end to end.
 
@@ -78,7 +79,6 @@ class PackedLayout:
         self,
         lengths: Sequence[int],
         device: torch.device,
-        waste: float = 0.15,
         prefixes: Sequence[Prefix] | None = None,
         kernel: Kernel = "sdpa",
     ) -> None:
@@ -92,7 +92,7 @@ class PackedLayout:
         starts = sizes.cumsum(0) - sizes
         self.shapes: list[tuple[int, int]] = []
         takes, kept = [], []
-        for group in _like_lengths(lengths, waste):
+        for group in _like_lengths(lengths):
             longest = lengths[group[0]]
             offsets = torch.arange(longest)
             size, start = sizes[group].unsqueeze(1), starts[group].unsqueeze(1)
@@ -220,10 +220,10 @@ def _shared(lengths: Sequence[int], prefixes: Sequence[Prefix]) -> tuple[Tensor,
         own.append(torch.arange(start + prefix.length, start + length))
         places.append(torch.arange(count, count + fresh))
         start, count = start + length, count + fresh
-    return torch.cat(own), torch.cat(places), [torch.cat(each) for each in rounds]
+    return torch.cat(own), torch.cat(places), [torch.cat(sharers_of) for sharers_of in rounds]
 
 
-def _like_lengths(lengths: Sequence[int], waste: float) -> list[list[int]]:
+def _like_lengths(lengths: Sequence[int]) -> list[list[int]]:
     """Segments grouped from long to short, each group's longest first."""
     groups: list[list[int]] = []
     tokens = 0
@@ -231,7 +231,7 @@ def _like_lengths(lengths: Sequence[int], waste: float) -> list[list[int]]:
         if groups:
             longest = lengths[groups[-1][0]]
             padding = 1 - (tokens + lengths[index]) / (longest * (len(groups[-1]) + 1))
-            if longest <= CHEAP or padding <= waste:
+            if longest <= CHEAP or padding <= WASTE:
                 groups[-1].append(index)
                 tokens += lengths[index]
                 continue

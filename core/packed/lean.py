@@ -11,6 +11,7 @@ A module is made lean only if its lean form gives the same bits on a probe; any 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -30,24 +31,23 @@ def make_lean(model: nn.Module) -> dict[str, int]:
         how many norms and blocks of each class got one.
     """
     forms: dict[tuple[type[nn.Module], str], Form | None] = {}
-    done: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for module in model.modules():
         if type(module) is nn.Linear:
             module.forward = partial(_linear, module)  # type: ignore[method-assign]
             continue
-        kind = (type(module), _activation(module))
+        kind = (type(module), repr(_activation(module)))
         if kind not in forms:
             forms[kind] = _form_of(module)
         if (form := forms[kind]) is not None:
             module.forward = partial(form, module)
-            done[kind[0].__name__] = done.get(kind[0].__name__, 0) + 1
-    return done
+            counts[kind[0].__name__] = counts.get(kind[0].__name__, 0) + 1
+    return counts
 
 
-def _activation(module: nn.Module) -> str:
+def _activation(module: nn.Module) -> Any:
     """What tells modules of one class apart: the activation that a configuration chose."""
-    function = getattr(module, "act_fn", getattr(module, "activation_fn", None))
-    return "" if function is None else repr(function)
+    return getattr(module, "act_fn", getattr(module, "activation_fn", None))
 
 
 def _form_of(module: nn.Module) -> Form | None:
@@ -60,34 +60,22 @@ def _form_of(module: nn.Module) -> Form | None:
 
 def _alike(module: nn.Module, form: Form) -> bool:
     weight = next(iter(module.parameters()), None)
-    function = getattr(module, "act_fn", getattr(module, "activation_fn", None))
+    function = _activation(module)
     if weight is None or (isinstance(function, nn.Module) and next(iter(function.parameters()), None) is not None):
         return False
     width = weight.shape[-1]
+    formed = copy(module)
+    formed.forward = partial(form, formed)  # type: ignore[method-assign]
     random = torch.Generator().manual_seed(0)
     own = {name: torch.randn(p.shape, generator=random).to(p) for name, p in module.named_parameters() if p.ndim == 1}
     with torch.no_grad():
         for scale, dtype in ((1.0, weight.dtype), (1e-3, weight.dtype), (1.0, torch.bfloat16)):
             x = (scale * torch.randn(1, 2, width, generator=random)).to(weight.device, dtype)
             with torch.autocast(weight.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-                theirs = torch.func.functional_call(module, own, (x,))
-                ours = torch.func.functional_call(
-                    _Formed(module, form), {f"inner.{k}": v for k, v in own.items()}, (x,)
-                )
+                theirs, ours = (torch.func.functional_call(part, own, (x,)) for part in (module, formed))
             if theirs.dtype != ours.dtype or not torch.equal(theirs, ours):
                 return False
     return True
-
-
-class _Formed(nn.Module):
-    """A module under another form."""
-
-    def __init__(self, inner: nn.Module, form: Form) -> None:
-        super().__init__()
-        self.inner, self._form = inner, form
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._form(self.inner, x)
 
 
 def _rms(module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +123,7 @@ def _layer_norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
     def make(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         return F.layer_norm(x, shape, weight, bias, module.eps)
 
-    own = [each for each in (module.weight, module.bias) if each is not None]
+    own = [vector for vector in (module.weight, module.bias) if vector is not None]
     return noted(make(x, *own), make, x, *own)
 
 

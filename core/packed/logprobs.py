@@ -172,12 +172,12 @@ class _Scores(torch.autograd.Function):
             h = hidden.index_select(0, part).to(head.compute)
             z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if kept is None else kept
             slope = head.slope(z, top[at])
-            given: dict[str, Tensor | None] = dict(zip(head.wanted, grads, strict=True))
+            incoming: dict[str, Tensor | None] = dict(zip(head.wanted, grads, strict=True))
             own = {"entropy": entropy, "log_sum_p2": log_sum_p2}
             d, factor = _logit_gradient(
                 z.sub_(log_sum[at].unsqueeze(1)),
                 ids[at],
-                {name: None if grad is None else grad[at] for name, grad in given.items()},
+                {name: None if grad is None else grad[at] for name, grad in incoming.items()},
                 {name: None if score is None else score[at] for name, score in own.items()},
             )
             if slope is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from aftertrain.core.loss import Score
 from aftertrain.core.packed import attention
 from aftertrain.core.packed.head_scores import head_scores
 from aftertrain.core.packed.heap import give_back
-from aftertrain.core.packed.layout import Kernel, PackedLayout, Prefix, shared_prefixes
+from aftertrain.core.packed.layout import Kernel, PackedLayout, shared_prefixes
 from aftertrain.core.packed.notes import notebook
 from aftertrain.core.packed.tree import TokenTree, tree_likelihoods
 from aftertrain.core.text.padding import reward_padding
@@ -38,11 +38,8 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     Raises:
         ModelError: the folder is unreadable, lacks weights, or is of a family that cannot be packed or headed.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     if (Path(folder) / "adapter_config.json").exists() and not (Path(folder) / "config.json").exists():
         raise ModelError(f"{folder}: holds adapters of another model, not a model; set engine.lora.save: merged")
-    kind: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
     options = {} if head == "lm" else {"num_labels": 1}
     architecture = str((read_config(folder).architectures or [""])[0])
     if head == "lm" and architecture.endswith("ForSequenceClassification"):
@@ -50,7 +47,7 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     check_weights(Path(folder), needed=True)
     try:
         with quiet():
-            model, info = kind.from_pretrained(
+            model, info = auto_class(head).from_pretrained(
                 folder,
                 dtype=torch.float32,
                 attn_implementation=attention.register(),
@@ -64,7 +61,8 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     except Exception as error:  # a family's code may raise anything on sizes that do not fit together
         if memory_refusal(error):
             raise
-        raise ModelError(f"{folder}: cannot load a model with {_article(head)} head: {error}") from error
+        kind = "an lm" if head == "lm" else "a scalar"
+        raise ModelError(f"{folder}: cannot load a model with {kind} head: {error}") from error
     missing = set(info["missing_keys"])
     if head == "scalar":
         if not isinstance(getattr(model, "score", None), nn.Linear):
@@ -87,15 +85,19 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
     return loaded
 
 
-def skeleton(config: PretrainedConfig, head: Head) -> PreTrainedModel:
-    """The model's layers by name and shape, without memory for their weights."""
+def auto_class(head: Head) -> Any:
+    """The class of transformers that loads a model with such a head."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    kind: Any = AutoModelForCausalLM
+    return AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
+
+
+def skeleton(config: PretrainedConfig, head: Head) -> PreTrainedModel:
+    """The model's layers by name and shape, without memory for their weights."""
     if head == "scalar":
-        kind, config.num_labels = AutoModelForSequenceClassification, 1
+        config.num_labels = 1
     with quiet(), torch.device("meta"):
-        model: PreTrainedModel = kind.from_config(config, trust_remote_code=False)
+        model: PreTrainedModel = auto_class(head).from_config(config, trust_remote_code=False)
     return model
 
 
@@ -125,21 +127,8 @@ def values(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return value
 
 
-def hidden_states(  # noqa: PLR0917
-    model: PreTrainedModel,
-    token_ids: Tensor,
-    position_ids: Tensor,
-    lengths: Sequence[int],
-    prefixes: Sequence[Prefix] | None = None,
-    kernel: Kernel = "sdpa",
-) -> Tensor:
+def hidden_states(model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, layout: PackedLayout) -> Tensor:
     """Last hidden states `[N, hidden]` of packed tokens; what segments share is computed once."""
-    layout = PackedLayout(lengths, token_ids.device, prefixes=prefixes, kernel=kernel)
-    return states_of(model, token_ids, position_ids, layout)
-
-
-def states_of(model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, layout: PackedLayout) -> Tensor:
-    """The same, of tokens that are laid out already."""
     if layout.places is not None:
         token_ids, position_ids = token_ids[layout.own], position_ids[layout.own]
     output = model.base_model(
@@ -179,8 +168,9 @@ def score_packed(
     prefixes = None
     if share_prefixes:
         prefixes = shared_prefixes(batch.token_ids.cpu(), batch.lengths, batch.segments["group"].tolist())
+    layout = PackedLayout(batch.lengths, batch.token_ids.device, prefixes=prefixes, kernel=kernel)
     with notebook() if lean and torch.is_grad_enabled() else nullcontext():
-        hidden = hidden_states(model, batch.token_ids, batch.position_ids, batch.lengths, prefixes, kernel)
+        hidden = hidden_states(model, batch.token_ids, batch.position_ids, layout)
     if lean and torch.is_grad_enabled() and hidden.device.type == "cpu":
         # Memory is largest from here on; the layers left holes.
         give_back()
@@ -213,7 +203,7 @@ def score_continuations(
         ModelError: an item is longer than the model takes.
     """
     # The last token is only predicted, never read.
-    limit, longest = longest_segment(model), max((len(item.token_ids) for item in items), default=1) - 1
+    limit, longest = length_limit(model.config), max((len(item.token_ids) for item in items), default=1) - 1
     if limit is not None and longest > limit[0]:
         raise ModelError(f"{longest} tokens are to be read at once; the model takes {limit[0]} ({limit[1]})")
     head = lm_head(model)
@@ -245,7 +235,7 @@ def check_lengths(model: PreTrainedModel, batch: PackedBatch) -> None:
     Raises:
         ModelError: a segment is too long; names its sample.
     """
-    limit = longest_segment(model)
+    limit = length_limit(model.config)
     if limit is None:
         return
     for name, length in zip(batch.sample_ids, batch.lengths, strict=True):
@@ -324,17 +314,12 @@ def device_of(wanted: str, local: int) -> torch.device:
     return torch.device("cuda", local)
 
 
-def longest_segment(model: PreTrainedModel) -> tuple[int, str] | None:
+def length_limit(config: PretrainedConfig) -> tuple[int, str] | None:
     """The longest segment that can be scored exactly, and why, or None where there is no limit.
 
     Rotary frequencies of the kinds `longrope` and `dynamic` change with the longest sequence of a batch, so that
     packed and unpacked would differ beyond the original length.
     """
-    return length_limit(model.config)
-
-
-def length_limit(config: PretrainedConfig) -> tuple[int, str] | None:
-    """The same, from a model's configuration alone."""
     config = config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("longrope", "dynamic"):
@@ -344,18 +329,30 @@ def length_limit(config: PretrainedConfig) -> tuple[int, str] | None:
     return None if limit is None else (int(limit), "its max_position_embeddings")
 
 
+def layers_of(model: PreTrainedModel, setting: str) -> list[nn.Module]:
+    """The layers that transformers marks as such.
+
+    Args:
+        setting: what they are wanted for, for the message.
+
+    Raises:
+        ModelError: the family has none.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers: list[nn.Module] = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no layers that {setting} knows")
+    return layers
+
+
 def compile_layers(model: PreTrainedModel) -> None:
     """Compile each layer; attention's moves between tokens and slots stay out of the graph.
 
     Raises:
-        ModelError: the family has no layers that transformers marks as such.
+        ModelError: see `layers_of`.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not layers:
-        raise ModelError(f"{type(model).__name__} has no layers that compile knows")
-    for layer in layers:
+    for layer in layers_of(model, "compile"):
         layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
@@ -363,7 +360,3 @@ def _draw_head(layer: nn.Linear, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     std = (layer.in_features + 1) ** -0.5
     layer.weight.data = torch.normal(0.0, std, layer.weight.shape, generator=generator)
-
-
-def _article(head: Head) -> str:
-    return "an lm" if head == "lm" else "a scalar"

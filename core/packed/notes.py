@@ -47,10 +47,11 @@ class _Note:
             raise RuntimeError("a tensor that the backward pass reads was overwritten after the forward pass")
         kind, dtype, enabled = self._autocast
         with torch.no_grad(), torch.autocast(kind, dtype, enabled=enabled):
-            made = self.make(*self.inputs)
-        if made.stride() != self._strides:
-            made = torch.empty_strided(self._shape, self._strides, dtype=made.dtype, device=made.device).copy_(made)
-        return made
+            tensor = self.make(*self.inputs)
+        if tensor.stride() != self._strides:
+            laid = torch.empty_strided(self._shape, self._strides, dtype=tensor.dtype, device=tensor.device)
+            tensor = laid.copy_(tensor)
+        return tensor
 
 
 @dataclass(frozen=True, slots=True)

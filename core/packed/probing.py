@@ -16,11 +16,10 @@ from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.packed import attention
 from aftertrain.core.packed.head_scores import head_scores
 from aftertrain.core.packed.layout import Kernel, PackedLayout
-from aftertrain.core.packed.logprobs import token_scores
-from aftertrain.core.packed.model import hidden_states, lm_head, skeleton, states_of, values
+from aftertrain.core.packed.model import hidden_states, lm_head, values
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 PROBE_TOLERANCE = 1e-3
 """Largest difference in nats (float32) between packed scores and the model's own, or share of a head kernel's norm."""
@@ -45,24 +44,21 @@ def probe(model: PreTrainedModel, head: Head) -> None:
         ModelError: they differ, or the family cannot compute packed scores at all.
     """
     _check_apart(model)
-    window = _window(model)
-    with _narrowed(model, sum(LENGTHS)):
-        worst = _difference(model, head)
-    if not worst <= PROBE_TOLERANCE:
-        raise ModelError(
-            f"{type(model).__name__} cannot be trained packed: its own scores of a probe differ from the packed ones "
-            f"by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
+    widths = {sum(LENGTHS): ""}
+    if windowed := _windowed(model):
+        own = min(part.sliding_window for part in windowed)
+        widths[PROBE_WINDOW] = (
+            f"its sliding window (sliding_window: {own}) does not reach packed attention; with a window of "
+            f"{PROBE_WINDOW} "
         )
-    if window is None:
-        return
-    with _narrowed(model, PROBE_WINDOW):
-        worst = _difference(model, head)
-    if not worst <= PROBE_TOLERANCE:
-        raise ModelError(
-            f"{type(model).__name__} cannot be trained packed: its sliding window (sliding_window: {window}) does not "
-            f"reach packed attention; with a window of {PROBE_WINDOW} its own scores of a probe differ from the packed "
-            f"ones by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
-        )
+    for width, fault in widths.items():
+        with _narrowed(model, width):
+            worst = _difference(model, head)
+        if not worst <= PROBE_TOLERANCE:
+            raise ModelError(
+                f"{type(model).__name__} cannot be trained packed: {fault}its own scores of a probe differ from the "
+                f"packed ones by {worst:.2g} (at most {PROBE_TOLERANCE} is allowed)"
+            )
 
 
 def _check_apart(model: PreTrainedModel) -> None:
@@ -95,7 +91,7 @@ def _packed_states(model: PreTrainedModel, ids: Tensor, positions: Tensor) -> Te
     """
     layout = PackedLayout(LENGTHS, ids.device)
     try:
-        states = states_of(model, ids, positions, layout)
+        states = hidden_states(model, ids, positions, layout)
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -145,11 +141,6 @@ def _windowed(model: PreTrainedModel) -> list[Any]:
     return list(windowed.values())
 
 
-def _window(model: PreTrainedModel) -> int | None:
-    """The narrowest sliding window in the model, or None."""
-    return min((part.sliding_window for part in _windowed(model)), default=None)
-
-
 @contextmanager
 def _narrowed(model: PreTrainedModel, size: int) -> Iterator[None]:
     """Every sliding window of the model is `size` inside."""
@@ -173,7 +164,8 @@ def probe_kernel(model: PreTrainedModel, kernel: Kernel) -> None:
     ids = torch.arange(sum(lengths), device=model.device) % model.config.get_text_config().vocab_size
     positions = torch.cat([torch.arange(n) for n in lengths]).to(model.device)
     with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
-        ours, plain = (hidden_states(model, ids, positions, lengths, kernel=choice) for choice in (kernel, PLAIN))
+        layouts = (PackedLayout(lengths, model.device, kernel=choice) for choice in (kernel, PLAIN))
+        ours, plain = (hidden_states(model, ids, positions, layout) for layout in layouts)
     difference = float((ours - plain).float().norm() / plain.float().norm())
     if not difference <= KERNEL_TOLERANCE:
         raise ModelError(
@@ -215,22 +207,10 @@ def probe_head(model: PreTrainedModel, kernel: HeadKernel[Any], dtype: torch.dty
             )
 
 
-def preflight_head(kernel: HeadKernel[Any], config: PretrainedConfig, device: torch.device, dtype: torch.dtype) -> None:
-    """Whether a head kernel can serve a model of this configuration, without its weights.
-
-    Raises:
-        ModelError: it cannot. MissingExtra: its package is not installed.
-    """
-    kernel.check(lm_head(skeleton(config, "lm")), device, dtype)
-
-
 def _probed(model: PreTrainedModel, head: Head, hidden: Tensor, ids: Tensor, positions: Tensor) -> Tensor:
     if head == "scalar":
         return values(model, hidden)
-    own = lm_head(model)
-    scores = token_scores(
-        hidden, own.weight, ids, positions > 0, ("logprobs",), bias=own.bias, scale=own.scale, softcap=own.softcap
-    )
+    scores = head_scores(hidden, lm_head(model), ids, positions > 0, ("logprobs",))
     assert scores.logprobs is not None
     return scores.logprobs
 

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.packed.logprobs import LOGITS
+from aftertrain.core.packed.model import layers_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,14 +37,9 @@ def checkpoint_layers(model: PreTrainedModel, mode: Literal["full", "selective"]
     Transformers' own switch needs training mode, with its dropout.
 
     Raises:
-        ModelError: the family has no layers that transformers marks as such.
+        ModelError: see `layers_of`.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not layers:
-        raise ModelError(f"{type(model).__name__} has no layers that activation_checkpointing knows")
-    for layer in layers:
+    for layer in layers_of(model, "activation_checkpointing"):
         layer.forward = _recomputed(layer.forward, selective=mode == "selective")
 
 
@@ -146,10 +142,10 @@ def predicted_bytes(config: Any, tokens: int, mode: Mode, width: int = 4) -> int
     """
     shape = Shape.of(config)
     if mode in ("none", "lean"):
-        each = shape.plain(width) if mode == "none" else shape.lean(width)
-        return shape.layers * (tokens * each + shape.weights(width))
-    each = 4 * shape.hidden if mode == "full" else shape.products(width)
-    return tokens * (shape.layers * each + shape.plain(width)) + shape.weights(width)
+        a_token = shape.plain(width) if mode == "none" else shape.lean(width)
+        return shape.layers * (tokens * a_token + shape.weights(width))
+    a_token = 4 * shape.hidden if mode == "full" else shape.products(width)
+    return tokens * (shape.layers * a_token + shape.plain(width)) + shape.weights(width)
 
 
 def predicted_head_bytes(config: Any, tokens: int, chunk: int | None) -> int:

@@ -35,8 +35,8 @@ def router_loss(config: PretrainedConfig) -> str:
     asked: dict[str, None] = {}
     for part in _parts(config):
         if part.get("output_router_logits") is True:
-            given = _given(part, ASKED_WITH_LOGITS)
-            asked |= {f"output_router_logits: true, {name}: {value:g}": None for name, value in given}
+            coefficients = _given(part, ASKED_WITH_LOGITS)
+            asked |= {f"output_router_logits: true, {name}: {value:g}": None for name, value in coefficients}
         asked |= {f"{name}: {value:g}": None for name, value in _given(part, ASKED_ALONE)}
     return "; ".join(asked)
 
@@ -70,10 +70,10 @@ def untrained(config: PretrainedConfig) -> list[str]:
 def _parts(config: PretrainedConfig) -> Iterator[Mapping[str, Any]]:
     """The configuration, its text model's, and tables inside either."""
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
-        told = part.to_dict()
-        switch = {"output_router_logits": told.get("output_router_logits")}
-        yield told
-        yield from ({**switch, **inner} for inner in told.values() if isinstance(inner, dict))
+        values = part.to_dict()
+        switch = {"output_router_logits": values.get("output_router_logits")}
+        yield values
+        yield from ({**switch, **inner} for inner in values.values() if isinstance(inner, dict))
 
 
 def _given(part: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, float]]:

@@ -150,16 +150,14 @@ def split(reply: str, thoughts: Thoughts, *, block: bool = True) -> Answer:
     >>> split("Tags such as `</think>` close.", Thoughts()).part
     'reply'
     """
-    text: str | None = reply
-    where = []
+    text, where = reply, []
     if thoughts.begun or thoughts.opening in reply or thoughts.closing in reply:
-        kept = _outside(reply, thoughts)
-        if kept is None:
+        outside = _outside(reply, thoughts)
+        if outside is None:
             return Answer(None, "answer", ENDLESS)
-        if kept != reply:
-            text = kept.strip()
+        if outside != reply:
+            text = outside.strip()
             where.append(f"after {thoughts.closing}")
-    assert text is not None
     part: Part = "answer" if where else "reply"
     if block and (inside := answer_block(text)) is not None:
         return Answer(inside.strip(), "block", ", ".join([*where, "in <answer>"]))
@@ -231,7 +229,7 @@ def _outside(reply: str, thoughts: Thoughts) -> str | None:
     """The reply without its thoughts; None where they never end."""
     fences = [fence.start() for fence in _FENCE.finditer(reply)]
     inside, start = thoughts.begun, 0
-    kept: list[str] = []
+    spoken: list[str] = []
     passed = first_fence = 0
     for tag in _tags(thoughts.opening, thoughts.closing).finditer(reply):
         if _quoted(reply, tag):
@@ -242,13 +240,13 @@ def _outside(reply: str, thoughts: Thoughts) -> str | None:
         if tag.group() == thoughts.opening:
             free = tag.start() == start or reply[tag.start() - 1].isspace()
             if free and not inside and not in_code:
-                kept.append(reply[start : tag.start()])
+                spoken.append(reply[start : tag.start()])
                 inside = True
         elif inside or not in_code or _begins_line(reply, tag.start()):
             if not inside:
-                kept.clear()  # nothing has opened these thoughts: they began with the reply
+                spoken.clear()  # nothing has opened these thoughts: they began with the reply
             inside, start, first_fence = False, tag.end(), passed
-    return None if inside else "".join([*kept, reply[start:]])
+    return None if inside else "".join([*spoken, reply[start:]])
 
 
 def _begins_line(text: str, place: int) -> bool:

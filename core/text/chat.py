@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aftertrain.core.errors import DataError, ModelError
 from aftertrain.core.records import JSON, Message, Role, ToolCall
@@ -44,9 +44,6 @@ TEMPLATES = {"tulu": TULU_TEMPLATE, "tulu_bos": "{{ bos_token }}" + TULU_TEMPLAT
 
 TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 """Files of a model's folder that may hold its chat template, the first of them that is there does."""
-
-ArgumentsForm = Literal["object", "text"]
-"""How a template wants a call's arguments: most write an object as JSON, some (DeepSeek V3's) a text as it stands."""
 
 TOOLS_CURE = "use a template that knows tools (set chat_template, or another model), or write them out in the content"
 
@@ -127,17 +124,18 @@ def render_text(
     if "strftime_now" in template:
         template = FIXED_DATE + template
 
-    def rendered(arguments: ArgumentsForm) -> str:
-        turns = [_turn(message, arguments) for message in messages]
+    def rendered(form: Callable[[JSON], object]) -> str:
+        turns = [_turn(message, form) for message in messages]
         return _rendered(tokenizer, template, turns, list(tools) or None, generation_prompt)
 
     try:
         try:
-            return rendered("object")
+            return rendered(dict)
         except TypeError:
             if not any(message.tool_calls for message in messages):
                 raise
-            return rendered("text")
+            # Most templates write a call's arguments as JSON, some (DeepSeek V3's) a text as it stands.
+            return rendered(partial(json.dumps, ensure_ascii=False))
     except RecursionError as error:
         raise UnusableRow(
             "template", f"{template_file(tokenizer)}: the chat template calls itself, or is nested, without end"
@@ -367,21 +365,20 @@ def _left_out(
     """
     turns = [shape.marked(number) for number, shape in enumerate(shapes)]
     text = render_text(tokenizer, turns, generation_prompt=False, tools=[_marked_tool()] if tools else ())
-    found = []
+    missing = []
     if tools and not all(mark in text for mark in (_mark(0, "t"), _mark(0, "d"))):
-        found.append(("tools_left_out", f"the tools; {TOOLS_CURE}"))
+        missing.append(("tools_left_out", f"the tools; {TOOLS_CURE}"))
     for number, turn in enumerate(turns):
         if turn.content and turn.content not in text:
-            found.append(("turn_left_out", f"turn {number} (role {turn.role})"))
+            missing.append(("turn_left_out", f"turn {number} (role {turn.role})"))
         parts = [part for call in turn.tool_calls for part in (call.name, *call.arguments, *call.arguments.values())]
         if not all(part in text for part in parts):
-            found.append(("call_left_out", f"a tool call of turn {number} (role {turn.role}); {TOOLS_CURE}"))
-    return tuple(found)
+            missing.append(("call_left_out", f"a tool call of turn {number} (role {turn.role}); {TOOLS_CURE}"))
+    return tuple(missing)
 
 
-def _turn(message: Message, arguments: ArgumentsForm) -> dict[str, Any]:
-    """A turn by the names that templates read; families call thoughts by two."""
-    form: Callable[[JSON], JSON] = dict if arguments == "object" else partial(json.dumps, ensure_ascii=False)
+def _turn(message: Message, form: Callable[[JSON], object]) -> dict[str, Any]:
+    """A turn by the names that templates read, a call's arguments in this form; families call thoughts by two."""
     turn: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning:
         turn |= {"reasoning_content": message.reasoning, "thinking": message.reasoning}

@@ -128,8 +128,8 @@ def _write(file: Path, values: dict[str, Any], ends: Iterable[int]) -> None:
     after = list(dict.fromkeys([*before, *ends]))
     if after == before and file.exists():
         return
-    told = {**values, "eos_token_id": after[0] if len(after) == 1 else after}
-    file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    values = {**values, "eos_token_id": after[0] if len(after) == 1 else after}
+    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _ids(value: Any) -> list[int]:
@@ -154,7 +154,7 @@ def _ending(tokenizer: PreTrainedTokenizerBase, template: str, eos: int | None) 
             continue
         ids = text_ids(tokenizer, last)
         inner = _after(tokenizer, (*turns, Message("user", NEXT)))
-        shared = _common(ids, text_ids(tokenizer, inner.partition(NEXT)[0])) if inner is not None else []
+        shared = ids[: alike(ids, text_ids(tokenizer, inner.partition(NEXT)[0]))] if inner is not None else []
         marks = [number for number in shared if _is_mark(tokenizer, number)] or _first_marks(tokenizer, ids)
         if not marks:
             return Ending(last)
@@ -192,12 +192,13 @@ def _after(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], *, tool
         text = render_text(tokenizer, turns, generation_prompt=False, tools=tools)
     except (UnusableRow, ModelError):
         return None
-    _, found, after = text.rpartition(SAID)
-    return after if found else None
+    _, reply, after = text.rpartition(SAID)
+    return after if reply else None
 
 
-def _common(ids: Sequence[int], others: Sequence[int]) -> list[int]:
-    return [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False))]
+def alike(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many ids two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))
 
 
 def _first_marks(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, special: bool = False) -> list[int]:

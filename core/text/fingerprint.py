@@ -42,7 +42,7 @@ def _slow_rules(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
         names = sorted(tokenizer.save_vocabulary(folder) or ())
         files = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names]
     aside = ASIDE | set(tokenizer.vocab_files_names) | set(tokenizer.special_tokens_map)
-    given = {name: value for name, value in tokenizer.init_kwargs.items() if name not in aside}
-    arguments = {name: value for name, value in given.items() if isinstance(value, bool | int | float | str)}
+    rest = {name: value for name, value in tokenizer.init_kwargs.items() if name not in aside}
+    arguments = {name: value for name, value in rest.items() if isinstance(value, bool | int | float | str)}
     added = {str(number): repr(token) for number, token in tokenizer.added_tokens_decoder.items()}
     return [files, sorted(tokenizer.get_vocab().items()), arguments, added]

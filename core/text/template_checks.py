@@ -109,10 +109,10 @@ def _end(tokenizer: PreTrainedTokenizerBase, folder: str | None) -> PlanItem:
             "max_new_tokens or to a stop string. Use a template that writes the tokenizer's end token",
             "warning",
         )
-    told = f"{tokenizer.convert_ids_to_tokens(ending.token)} ({ending.token})"
+    ends = f"{tokenizer.convert_ids_to_tokens(ending.token)} ({ending.token})"
     if ending.token != tokenizer.eos_token_id:
-        told += f"; the tokenizer's own end token is {tokenizer.eos_token}"
+        ends += f"; the tokenizer's own end token is {tokenizer.eos_token}"
     if folder is not None and (unnamed := unnamed_ends(folder, tokenizer)):
         words = ", ".join(f"{tokenizer.convert_ids_to_tokens(number)} ({number})" for number in unnamed)
-        told += f"; generation_config.json does not name {words}, that of a trained model will"
-    return PlanItem(label, told)
+        ends += f"; generation_config.json does not name {words}, that of a trained model will"
+    return PlanItem(label, ends)

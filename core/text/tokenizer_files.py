@@ -77,10 +77,10 @@ def _read(folder: str) -> PreTrainedTokenizerBase:
         # The library of tokenizers raises a plain Exception over a file that it cannot read, or panics outside it.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        if "trust_remote_code" in said:
-            said = OWN_CODE
-        raise ModelError(f"{_broken(Path(folder), error)}: cannot load a tokenizer: {said[:600]}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in reason:
+            reason = OWN_CODE
+        raise ModelError(f"{_broken(Path(folder), error)}: cannot load a tokenizer: {reason[:600]}") from error
     _check_template(tokenizer, Path(folder))
     return tokenizer
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.records import JSON, Message
 from aftertrain.core.text.chat import UnusableRow, check_whole, encode, render_text, text_ids
-from aftertrain.core.text.endings import end_tokens, reply_ending
+from aftertrain.core.text.endings import alike, end_tokens, reply_ending
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -119,7 +119,7 @@ def _targets(talk: _Talk, replies: Sequence[int]) -> Tokenised:
     for index in replies:
         prompt, answered = talk.before(index), whole if index == end else talk.through(index)
         start = _prompt_length(talk.ids(prompt), ids, _cure(prompt, last=index == end))
-        _check_said(prompt, answered, talk.messages[index], index)
+        _check_written(prompt, answered, talk.messages[index], index)
         if index == end:
             stop = _through_end_token(talk.tokenizer, ids, start, len(ids))
             del ids[stop:], mask[stop:]
@@ -131,20 +131,20 @@ def _targets(talk: _Talk, replies: Sequence[int]) -> Tokenised:
     return Tokenised(tuple(ids), tuple(mask))
 
 
-def _check_said(prompt: str, answered: str, reply: Message, number: int) -> None:
+def _check_written(prompt: str, answered: str, reply: Message, number: int) -> None:
     """A target's thoughts and content must stand in the rendered text as they are, white space apart.
 
     Templates of reasoning models leave out a reply's thoughts. In a turn that is context they do so at inference too; a
     target would teach to answer without any. Calls have been looked for by `check_whole`: each template writes them in
     its own way.
     """
-    given, rendered, thought, said = (
+    before, rendered, thought, content = (
         "".join(text.split()) for text in (prompt, answered, reply.reasoning, reply.content)
     )
-    if given.endswith(THOUGHT):
-        said = said.removeprefix(THOUGHT)
-    tail = rendered.removeprefix(given)
-    if thought not in tail or said not in tail:
+    if before.endswith(THOUGHT):
+        content = content.removeprefix(THOUGHT)
+    tail = rendered.removeprefix(before)
+    if thought not in tail or content not in tail:
         raise UnusableRow(
             "turn_left_out",
             f"the chat template leaves out or rewrites part of turn {number} (role assistant), which is to be learnt; "
@@ -154,11 +154,11 @@ def _check_said(prompt: str, answered: str, reply: Message, number: int) -> None
 
 def _prompt_length(prompt: list[int], ids: list[int], cure: str) -> int:
     if ids[: len(prompt)] != prompt:
-        at = next((i for i, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), len(ids))
         raise UnusableRow(
             "prompt_not_a_prefix",
             "the tokenised prompt is not a prefix of the tokenised conversation "
-            f"(they part at token {at}); the chat template renders a prompt differently once it is answered{cure}",
+            f"(they part at token {alike(prompt, ids)}); the chat template renders a prompt differently once it is "
+            f"answered{cure}",
         )
     return len(prompt)
 
@@ -176,11 +176,10 @@ def _end_of_turn(talk: _Talk, answered: list[int], ids: list[int], start: int, t
     Args:
         answered: the conversation up to this turn, as the template renders it while nothing follows.
     """
-    tokenizer, said = talk.tokenizer, talk.messages[turn].content.rstrip()
-    shortest = min(len(answered), len(ids))
-    common = next((i for i, (a, b) in enumerate(zip(answered, ids, strict=False)) if a != b), shortest)
+    tokenizer, content = talk.tokenizer, talk.messages[turn].content.rstrip()
+    common = alike(answered, ids)
     rest = answered[common:]
-    closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(said)
+    closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(content)
     if closed and rest and rest[-1] in end_tokens(tokenizer):
         del rest[-1]  # Phi 3's end of the whole text, after the reply's own end mark
     if common <= start or str(tokenizer.decode(rest)).strip():

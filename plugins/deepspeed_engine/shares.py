@@ -38,11 +38,11 @@ def write_state(folder: Path, model: PreTrainedModel, engine: Any, ranks: Ranks)
         _link(engine.optimizer)
     mine: dict[str, Tensor] = {}
     for number, (name, parameter) in enumerate(model.named_parameters()):
-        found = {f"weight.{name}": safe_get_full_fp32_param(parameter)}
+        whole = {f"weight.{name}": safe_get_full_fp32_param(parameter)}
         if steps:
-            found |= {f"{key}.{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
+            whole |= {f"{key}.{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
         if number % ranks.size == ranks.rank:
-            mine |= {key: tensor.detach().to("cpu", copy=True) for key, tensor in found.items()}
+            mine |= {key: tensor.detach().to("cpu", copy=True) for key, tensor in whole.items()}
     save_file(mine, folder / f"state-{ranks.rank}.safetensors")
     if ranks.first:
         about = {"optimizer": "adamw", "engine": "deepspeed", "ranks": ranks.size, "steps": steps}
@@ -68,27 +68,24 @@ def read_state(folder: Path, model: PreTrainedModel, engine: Any, ranks: Ranks) 
 
 def _set(parameter: Any, value: Tensor, key: str | None, ranks: Ranks) -> None:
     """Put this rank's share of a whole tensor into the optimizer's copy, and a weight into the model's own as well."""
-    if hasattr(parameter, "ds_tensor"):
-        from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
+    from deepspeed import utils
 
-        size = parameter.ds_tensor.numel()
+    if hasattr(parameter, "ds_tensor"):
+        own = parameter.ds_tensor
+        size = own.numel()
         padded = torch.zeros(size * ranks.size)
         padded[: value.numel()] = value.flatten()
-        share = padded[size * ranks.rank : size * (ranks.rank + 1)].to(parameter.ds_tensor.device)
-        if key is None:
-            parameter.ds_tensor.data.copy_(share)
-            safe_set_local_fp32_param(parameter, share)
-        else:
-            safe_set_local_optimizer_state(parameter, share, key)
-        return
-    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-    value = value.to(parameter.device)
-    if key is None:
-        parameter.data.copy_(value)
-        safe_set_full_fp32_param(parameter, value)
+        value = padded[size * ranks.rank : size * (ranks.rank + 1)]
+        set_weight, set_moment = utils.safe_set_local_fp32_param, utils.safe_set_local_optimizer_state
     else:
-        safe_set_full_optimizer_state(parameter, value, key)
+        own = parameter
+        set_weight, set_moment = utils.safe_set_full_fp32_param, utils.safe_set_full_optimizer_state
+    value = value.to(own.device)
+    if key is None:
+        own.data.copy_(value)
+        set_weight(parameter, value)
+    else:
+        set_moment(parameter, value, key)
 
 
 def _inner(engine: Any) -> torch.optim.AdamW:

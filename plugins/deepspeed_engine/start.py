@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from aftertrain.core.batch import PackedBatch
+from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.engine import AdamW, Head
 from aftertrain.core.errors import MissingExtra, RunError
-from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
-from aftertrain.core.packed.model import adamw, lm_head, score_packed
+from aftertrain.core.packed.model import adamw, lm_head
 from aftertrain.core.ranks import Ranks
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 
@@ -33,35 +31,23 @@ ONE_GROUP = 10**15
 class Scorer(nn.Module):
     """Scores as one module's forward, so that DeepSpeed gathers the weights it uses and no others."""
 
-    def __init__(
-        self, model: PreTrainedModel, head: Head, settings: DeepSpeedSettings, head_kernel: HeadKernel[Any] | None
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, score: Callable[..., TokenScores]) -> None:
         super().__init__()
-        self.model, self.head, self.settings, self.head_kernel = model, head, settings, head_kernel
+        self.model, self.score = model, score
 
     def forward(self, batch: PackedBatch, wants: Iterable[Score], temperature: float) -> dict[str, Tensor]:
         """The scores by name: DeepSpeed looks for tensors in dictionaries."""
-        device = batch.token_ids.device.type
-        bfloat16 = self.settings.dtype == "bfloat16"
-        with torch.autocast(device, dtype=torch.bfloat16) if bfloat16 else nullcontext():
-            return score_packed(
-                self.model,
-                self.head,
-                batch,
-                wants,
-                temperature=temperature,
-                chunk=self.settings.chunk,
-                head_kernel=self.head_kernel,
-            ).filled()
+        return self.score(batch, wants, temperature).filled()
 
 
-def wrap(model: PreTrainedModel, scorer: Scorer, optimizer: AdamW, ranks: Ranks) -> Any:
-    """A DeepSpeed engine around a scorer of `model`; its optimizer's learning rate is 0 until the first step.
+def wrap(scorer: Scorer, head: Head, settings: DeepSpeedSettings, optimizer: AdamW, ranks: Ranks) -> Any:
+    """A DeepSpeed engine around a scorer; its optimizer's learning rate is 0 until the first step.
 
     Raises:
         MissingExtra: DeepSpeed is not installed.
         RunError: this process works alone while other ranks wait.
     """
+    model = scorer.model
     _meet_alone(ranks, model.device)
     os.environ.setdefault("LOCAL_RANK", str(ranks.local))
     if model.device.type == "cpu":
@@ -74,7 +60,6 @@ def wrap(model: PreTrainedModel, scorer: Scorer, optimizer: AdamW, ranks: Ranks)
     if model.device.type == "cpu":
         # Its shared-memory reduction is compiled at first use, which takes minutes; gloo serves.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    head, settings = scorer.head, scorer.settings
     # DeepSpeed calls torch's collectives by names that torch has since renamed.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # It has torch import its compiler, which uses what torch itself has given up.

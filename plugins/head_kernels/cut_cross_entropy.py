@@ -40,7 +40,7 @@ class CutCrossEntropy(HeadKernel[CutCrossEntropySettings]):
         )
 
     def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
-        require("cut_cross_entropy", "cut-cross-entropy", "cut-cross-entropy", device)
+        require("cut_cross_entropy", "cut-cross-entropy", device)
         if dtype.itemsize != 2:
             raise ModelError(
                 "engine.head_kernel is cut_cross_entropy, which has no gradient in float32; set engine.dtype: bfloat16 "
@@ -66,9 +66,9 @@ class CutCrossEntropy(HeadKernel[CutCrossEntropySettings]):
                 f"engine.head_kernel is cut_cross_entropy, whose offsets end at {LARGEST:,} numbers, and the states of "
                 f"{len(hidden):,} targets have {hidden.numel():,}; lower batch.micro_tokens"
             )
-        own = fold(hidden, head, temperature)
+        states, own = fold(hidden, head, temperature)
         loss: Tensor = linear_cross_entropy(
-            own.hidden,
+            states,
             own.weight,
             ids,
             softcap=own.softcap,

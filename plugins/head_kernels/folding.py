@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from aftertrain.core.head_kernel import LMHead
 
 
-class Folded(NamedTuple):
-    """`softcap * tanh((weight @ hidden + bias) / softcap)` are the logits, all tensors of hidden's dtype."""
+def fold(hidden: Tensor, head: LMHead, temperature: float) -> tuple[Tensor, LMHead]:
+    """Hidden states and a head of scale 1, of hidden's dtype, whose logits are those of `head` at a temperature.
 
-    hidden: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    softcap: float | None
-
-
-def fold(hidden: Tensor, head: LMHead, temperature: float) -> Folded:
-    """The head at a temperature, with f = scale / temperature and c = softcap / temperature.
+    With f = scale / temperature and c = softcap / temperature:
 
         softcap tanh(scale (W h + b) / softcap) / temperature = c tanh((W (f h) + f b) / c)
 
@@ -31,4 +22,4 @@ def fold(hidden: Tensor, head: LMHead, temperature: float) -> Folded:
     if factor != 1.0:
         hidden = hidden * factor
         bias = None if bias is None else bias * factor
-    return Folded(hidden, weight, bias, None if head.softcap is None else head.softcap / temperature)
+    return hidden, LMHead(weight, bias, 1.0, None if head.softcap is None else head.softcap / temperature)

@@ -29,16 +29,16 @@ class Liger(HeadKernel[LigerSettings]):
         return version("liger-kernel")
 
     def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
-        require("liger", "liger-kernel", "liger", device)
+        require("liger", "liger-kernel", device)
 
     def __call__(
         self, hidden: Tensor, head: LMHead, ids: Tensor, wants: Set[Score], *, temperature: float
     ) -> Mapping[Score, Tensor]:
         from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction
 
-        own = fold(hidden, head, temperature)
+        states, own = fold(hidden, head, temperature)
         loss, _, hits, _ = LigerFusedLinearCrossEntropyFunction.apply(
-            own.hidden,
+            states,
             own.weight,
             ids,
             own.bias,
@@ -53,7 +53,5 @@ class Liger(HeadKernel[LigerSettings]):
             False,  # tokens are not weighted by their probability
             "hits" in wants,
         )
-        found: dict[Score, Tensor] = {"logprobs": -loss}
-        if "hits" in wants:
-            found["hits"] = hits.detach()
-        return found
+        logprobs: dict[Score, Tensor] = {"logprobs": -loss}
+        return logprobs | {"hits": hits.detach()} if "hits" in wants else logprobs

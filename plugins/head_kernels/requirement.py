@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def require(name: str, package: str, extra: str, device: torch.device) -> None:
-    """Find what the head kernel `name` cannot do without; `package` is as pip knows it.
+def require(name: str, package: str, device: torch.device) -> None:
+    """Find what the head kernel `name` cannot do without; `package` is as pip knows it, the extra is
+    called as the kernel.
 
     Raises:
         ModelError: no GPU. MissingExtra: the package is not installed.
@@ -23,4 +24,4 @@ def require(name: str, package: str, extra: str, device: torch.device) -> None:
             f"engine.head_kernel is {name}, which needs a GPU; the model is on {device.type}: leave head_kernel out"
         )
     if find_spec(package.replace("-", "_")) is None:
-        raise MissingExtra(package, extra, f"engine.head_kernel: {name}")
+        raise MissingExtra(package, name.replace("_", "-"), f"engine.head_kernel: {name}")

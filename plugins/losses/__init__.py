@@ -34,8 +34,8 @@ ROWS = (
         f"{SETTINGS}:ReferenceKLSettings",
         "a regularizer: distance from the model that training started from",
     ),
-    ("ppo", "ppo:PPO", f"{HERE}.ppo_settings:PPOSettings", "clipped policy and value losses (F37)"),
-    ("grpo", "grpo:GRPO", f"{HERE}.grpo_settings:GRPOSettings", "clipped policy loss without a critic"),
+    ("ppo", "ppo:PPO", f"{SETTINGS}:PPOSettings", "clipped policy and value losses (F37)"),
+    ("grpo", "grpo:GRPO", f"{SETTINGS}:GRPOSettings", "clipped policy loss without a critic"),
 )
 
 

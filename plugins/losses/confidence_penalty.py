@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
+from aftertrain.plugins.losses.reduction import reduce_tokens, token_needs
 from aftertrain.plugins.losses.settings import ConfidencePenaltySettings
 
 
@@ -19,8 +19,7 @@ class ConfidencePenalty(Loss[ConfidencePenaltySettings]):
     @property
     def needs(self) -> Needs:
         """Entropies."""
-        per = {"policy": UNITS[self.settings.reduction]}
-        return Needs(records=frozenset({"Conversation", "Document"}), scores=frozenset({"entropy"}), per=per)
+        return token_needs(self.settings.reduction, scores=frozenset({"entropy"}))
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """−H(p_i) of each target token, reduced like the likelihood."""

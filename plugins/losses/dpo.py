@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aftertrain.plugins.losses.pairs import ReferencePairLoss
 from aftertrain.plugins.losses.settings import DPOSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class DPO(ReferencePairLoss[DPOSettings]):

@@ -9,7 +9,7 @@ import torch
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.plugins.losses.grpo_settings import GRPOSettings
+from aftertrain.plugins.losses.settings import GRPOSettings
 
 
 class GRPO(Loss[GRPOSettings]):

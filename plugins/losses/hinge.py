@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from torch import Tensor
 from torch.nn.functional import relu
 
 from aftertrain.plugins.losses.pairs import ReferencePairLoss
 from aftertrain.plugins.losses.settings import HingeSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Hinge(ReferencePairLoss[HingeSettings]):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from aftertrain.plugins.losses.pairs import ReferencePairLoss
 from aftertrain.plugins.losses.settings import IPOSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class IPO(ReferencePairLoss[IPOSettings]):

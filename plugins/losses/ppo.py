@@ -7,7 +7,7 @@ import torch
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.learning.rl import values_before
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
-from aftertrain.plugins.losses.ppo_settings import PPOSettings
+from aftertrain.plugins.losses.settings import PPOSettings
 
 
 class PPO(Loss[PPOSettings]):

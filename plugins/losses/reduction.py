@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.batch import PackedBatch, Unit
+from aftertrain.core.loss import Needs
 from aftertrain.plugins.losses.settings import Reduction
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ UNITS: dict[Reduction, Unit] = {
     "sequence_mean": "segment",
     "micro_batch_mean": "micro_batch",
 }
+TEXTS = frozenset({"Conversation", "Document"})
+"""Records of which each target token counts by itself."""
+
+
+def token_needs(reduction: Reduction, **others: Any) -> Needs:
+    """What a loss that is a number per target token needs; `others` are further fields of `Needs`."""
+    return Needs(records=TEXTS, per={"policy": UNITS[reduction]}, **others)
 
 
 def reduce_tokens(batch: PackedBatch, values: Tensor, reduction: Reduction) -> Tensor:

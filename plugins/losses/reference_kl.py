@@ -5,7 +5,7 @@ from __future__ import annotations
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.learning.rl import kl_estimate
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio
-from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
+from aftertrain.plugins.losses.reduction import reduce_tokens, token_needs
 from aftertrain.plugins.losses.settings import ReferenceKLSettings
 
 
@@ -21,16 +21,11 @@ class ReferenceKL(Loss[ReferenceKLSettings]):
     @property
     def needs(self) -> Needs:
         """The reference's log-probs."""
-        per = {"policy": UNITS[self.settings.reduction]}
-        return Needs(
-            records=frozenset({"Conversation", "Document"}), columns=frozenset({"reference_logprobs"}), per=per
-        )
+        return token_needs(self.settings.reduction, columns=frozenset({"reference_logprobs"}))
 
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """½(log π − log π_ref)² of each target token, reduced like the likelihood."""
         assert scores.logprobs is not None
         kl = kl_estimate(scores.logprobs, batch.columns["reference_logprobs"], "k2")
-        total = reduce_tokens(batch, kl, self.settings.reduction)
-        return LossOutput(
-            {"policy": total}, {"reference_kl": Ratio(kl.detach()[batch.targets].sum(), batch.targets.sum())}
-        )
+        distance = Ratio(kl.detach()[batch.targets].sum(), batch.targets.sum())
+        return LossOutput({"policy": reduce_tokens(batch, kl, self.settings.reduction)}, {"reference_kl": distance})

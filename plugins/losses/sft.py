@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.errors import RunError
 from aftertrain.core.loss import TARGETS_PER_UNIT, Loss, LossOutput, Needs, Ratio
-from aftertrain.plugins.losses.reduction import UNITS, reduce_tokens
+from aftertrain.plugins.losses.reduction import TEXTS, UNITS, reduce_tokens, token_needs
 from aftertrain.plugins.losses.settings import SFTSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-RECORDS = frozenset({"Conversation", "Document"})
 
 
 class SFT(Loss[SFTSettings]):
@@ -44,18 +41,18 @@ class SFT(Loss[SFTSettings]):
             return None
         name, mine = self.settings.regularizer.name, {"policy": UNITS[self.settings.reduction]}
         built: Loss[Any] = self.builder.build(self.settings.regularizer)
-        if dict(built.needs.per) != mine or not RECORDS & built.needs.records or built.needs.probes:
+        if dict(built.needs.per) != mine or not TEXTS & built.needs.records or built.needs.probes:
             raise RunError(
                 f"regularizer {name!r} learns from {' or '.join(sorted(built.needs.records))} and is divided by "
                 f"{dict(built.needs.per)}; beside sft with reduction {self.settings.reduction} it must learn from "
-                f"{' or '.join(sorted(RECORDS))} and be divided by {mine}: give it the same reduction"
+                f"{' or '.join(sorted(TEXTS))} and be divided by {mine}: give it the same reduction"
             )
         return built
 
     @property
     def needs(self) -> Needs:
         """Those of the likelihood and of the regularizer."""
-        own = Needs(records=RECORDS, per={"policy": UNITS[self.settings.reduction]})
+        own = token_needs(self.settings.reduction)
         if self._regularizer is None:
             return own
         other = self._regularizer.needs

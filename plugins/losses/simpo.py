@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aftertrain.core.batch import PackedBatch
 from aftertrain.plugins.losses.pairs import PairLoss
 from aftertrain.plugins.losses.settings import SimPOSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SimPO(PairLoss[SimPOSettings]):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.loss import Needs
 from aftertrain.plugins.losses.pairs import ReferencePairLoss, counted_pairs
 from aftertrain.plugins.losses.settings import WPOSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class WPO(ReferencePairLoss[WPOSettings]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -20,20 +21,28 @@ def make_adamw(model: nn.Module, settings: AdamW, implementation: Implementation
     """AdamW of the weights that are trained, by the implementation that the settings name.
 
     Raises:
-        MissingExtra: 8-bit moments without the package bitsandbytes.
-        ModelError: 8-bit moments without a GPU.
+        ModelError, MissingExtra: see `require_8bit`.
     """
     if implementation != "8bit":
         return adamw(model, settings, fused=implementation == "fused")
     groups = decayed(model, settings.weight_decay)
-    if groups[0]["params"][0].device.type != "cuda":
+    require_8bit(groups[0]["params"][0].device)
+    from bitsandbytes.optim import AdamW8bit
+
+    narrow: torch.optim.Optimizer = AdamW8bit(groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps)
+    return narrow
+
+
+def require_8bit(device: torch.device) -> None:
+    """Find what moments in 8 bits cannot do without.
+
+    Raises:
+        ModelError: no GPU. MissingExtra: the package bitsandbytes is not installed.
+    """
+    if device.type != "cuda":
         raise ModelError("engine.adamw is 8bit, which needs a GPU; use fused")
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ModuleNotFoundError as error:
-        raise MissingExtra("bitsandbytes", "8bit", "engine.adamw: 8bit") from error
-    made: torch.optim.Optimizer = AdamW8bit(groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.eps)
-    return made
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", "8bit", "engine.adamw: 8bit")
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,54 +10,39 @@ import torch
 from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.engine import AdamW, Continuation, Engine, Head, Likelihood, StepReport
-from aftertrain.core.errors import BrokenWeights, ModelError, NumericsError
+from aftertrain.core.engine import AdamW, Continuation, Head, Likelihood, StepReport
+from aftertrain.core.errors import BrokenWeights, NumericsError
 from aftertrain.core.ground.model_folder import read_config
-from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.attention_kernels import choose_kernel
+from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel
 from aftertrain.core.packed.lean import make_lean
-from aftertrain.core.packed.model import (
-    compile_layers,
-    device_of,
-    load_model,
-    not_finite,
-    score_continuations,
-    score_packed,
-    write_model,
-)
-from aftertrain.core.packed.probing import probe, probe_head, probe_kernel
+from aftertrain.core.packed.model import compile_layers, device_of, not_finite, score_continuations, skeleton, write_model
+from aftertrain.core.packed.probing import probe_kernel
 from aftertrain.core.packed.recompute import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
-from aftertrain.core.packed.router import router_misfit
-from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.text.padding import check_base
-from aftertrain.plugins.torch_engine.adamw import clip, make_adamw
+from aftertrain.plugins.torch_engine.adamw import clip, make_adamw, require_8bit
 from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
-from aftertrain.plugins.torch_engine.preflight import preflight
 from aftertrain.plugins.torch_engine.replicas import add_gradients, check_equal
 from aftertrain.plugins.torch_engine.settings import Lora, TorchSettings
 from aftertrain.plugins.torch_engine.state import read_state, write_state
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig
 
 
-class TorchEngine(Engine[TorchSettings]):
+class TorchEngine(PackedEngine[TorchSettings]):
     """PyTorch on the CPU or one GPU; of several ranks each holds the whole model and they add up their gradients.
 
     Weights, gradients and AdamW's state are float32; with `dtype: bfloat16` matrix products run under autocast and the
-    saved model is bfloat16. The model stays in eval mode: no dropout.
+    saved model is bfloat16.
     """
 
     Config = TorchSettings
 
-    _model: PreTrainedModel
-    _head: Head
     kernel: Kernel
-    _head_kernel: HeadKernel[Any] | None
-    _folder: str
     _optimizer: torch.optim.Optimizer | None
     _max_grad_norm: float
 
@@ -67,44 +51,25 @@ class TorchEngine(Engine[TorchSettings]):
         return "adapter" if self.settings.lora is not None and self.settings.lora.save == "adapter" else "model"
 
     def preflight(self, model: str, *, head: Head = "lm") -> None:
-        preflight(self.settings, model, head, self._made_head_kernel())
+        super().preflight(model, head=head)
+        config = read_config(model)
+        device = device_of(self.settings.device, 0)
+        self._choose_kernel(device, config)
+        if self.settings.adamw == "8bit":
+            require_8bit(device)
+        if self.settings.lora is not None:
+            add_adapters(skeleton(config, head), self.settings.lora, seed=0)
 
-    def misfits(self, model: str, *, head: Head = "lm") -> Sequence[str]:
-        misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
-        return [misfit] if misfit else []
-
-    def load(
-        self,
-        model: str,
-        *,
-        head: Head = "lm",
-        optimizer: AdamW | None = None,
-        seed: int = 0,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        if optimizer is not None and (misfits := self.misfits(model, head=head)):
-            raise ModelError(f"{model}: {'; '.join(misfits)}")
-        self._head = head
-        self.ranks = ranks
-        self._model = load_model(model, head, seed)
-        self._model.to(device_of(self.settings.device, self.ranks.local))  # type: ignore[arg-type]
-        self._folder = model
-        self.kernel = choose_kernel(
-            self.settings.attention, self._model.device, self.settings.dtype, self._model.config.get_text_config()
-        )
-        probe(self._model, head)
+    def prepare(self, optimizer: AdamW | None, seed: int) -> None:
+        self.kernel = self._choose_kernel(self._model.device, self._model.config)
         if self.kernel != "sdpa":
             probe_kernel(self._model, self.kernel)
-        self._head_kernel = self._made_head_kernel() if head == "lm" else None
-        if self._head_kernel is not None:
-            probe_head(self._model, self._head_kernel, getattr(torch, self.settings.dtype))
-        self._model.requires_grad_(optimizer is not None)
         if optimizer is not None:
             if self._lean:
                 make_lean(self._model)
             if self.settings.lora is not None:
-                if head == "scalar" and self.settings.lora.save == "adapter":
-                    check_base(model)
+                if self._head == "scalar" and self.settings.lora.save == "adapter":
+                    check_base(self._folder)
                 add_adapters(self._model, self.settings.lora, seed)
             if mode := self.settings.activation_checkpointing:
                 checkpoint_layers(self._model, "full" if mode is True else mode)
@@ -115,36 +80,18 @@ class TorchEngine(Engine[TorchSettings]):
         self._max_grad_norm = float("inf") if limit is None else limit
 
     def facts(self, model: str) -> dict[str, str]:
-        device = device_of(self.settings.device, 0)
-        config = read_config(model).get_text_config()
-        facts = {
-            "device": device.type,
-            "attention": choose_kernel(self.settings.attention, device, self.settings.dtype, config),
-        }
-        if (head_kernel := self._made_head_kernel()) is not None:
-            facts["head kernel's version"] = head_kernel.version
-        return facts
+        kernel = self._choose_kernel(device_of(self.settings.device, 0), read_config(model))
+        return {**super().facts(model), "attention": kernel}
 
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:
-        batch = batch.to(self._model.device)
-        with torch.set_grad_enabled(grad), self._precision():
-            return score_packed(
-                self._model,
-                self._head,
-                batch,
-                wants,
-                temperature=temperature,
-                chunk=self.settings.chunk,
-                share_prefixes=self.settings.share_prefixes,
-                kernel=self.kernel,
-                lean=self._lean,
-                head_kernel=self._head_kernel,
-            )
+        options = {"share_prefixes": self.settings.share_prefixes, "kernel": self.kernel, "lean": self._lean}
+        with torch.set_grad_enabled(grad):
+            return self.scores_of(batch.to(self._model.device), wants, temperature, **options)
 
     def likelihoods(self, items: Sequence[Continuation], budget: int) -> list[Likelihood]:
-        with self._precision():
+        with self.precision(self._model.device):
             return score_continuations(
                 self._model, items, budget, chunk=self.settings.chunk, head_kernel=self._head_kernel
             )
@@ -235,20 +182,10 @@ class TorchEngine(Engine[TorchSettings]):
     def _lora(self) -> Lora | None:
         return self.settings.lora if self._optimizer is not None else None
 
-    def notes(self) -> Sequence[str]:
-        kernel = self._made_head_kernel()
-        return () if kernel is None else kernel.notes
-
-    def _made_head_kernel(self) -> HeadKernel[Any] | None:
-        use = self.settings.head_kernel
-        return None if use is None else self.builder.build(use)
+    def _choose_kernel(self, device: torch.device, config: PretrainedConfig) -> Kernel:
+        return choose_kernel(self.settings.attention, device, self.settings.dtype, config.get_text_config())
 
     @property
     def _lean(self) -> bool:
         # A compiler decides by itself what it makes again.
         return self.settings.lean and not self.settings.compile
-
-    def _precision(self) -> AbstractContextManager[None]:
-        if self.settings.dtype == "float32":
-            return nullcontext()
-        return torch.autocast(self._model.device.type, dtype=torch.bfloat16)

@@ -112,8 +112,8 @@ def save_adapters(model: nn.Module, folder: Path, base: str) -> None:
 
     configs: Any = model.peft_config
     config = configs[ADAPTER]
-    found = origin(base)
-    config.base_model_name_or_path, config.revision = found.name, found.revision
+    on_hub = origin(base)
+    config.base_model_name_or_path, config.revision = (on_hub.name, on_hub.revision) if on_hub else (None, None)
     config.task_type = "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,13 +138,9 @@ def _owner(name: str, wrappers: Mapping[str, Any]) -> str:
 
 def _plain(name: str, wrappers: Mapping[str, Any]) -> str:
     """A name without the steps from a wrapper to what it wraps."""
-    kept: list[str] = []
-    walked: list[str] = []
-    for part in name.split("."):
-        if part != "base_layer" or ".".join(walked) not in wrappers:
-            kept.append(part)
-        walked.append(part)
-    return ".".join(kept)
+    parts = name.split(".")
+    steps = {n for n, part in enumerate(parts) if part == "base_layer" and ".".join(parts[:n]) in wrappers}
+    return ".".join(part for n, part in enumerate(parts) if n not in steps)
 
 
 def _added(model: nn.Module) -> dict[str, list[Any]]:

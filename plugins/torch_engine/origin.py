@@ -41,43 +41,35 @@ KINDS = {"CAUSAL_LM": ("CausalLM", ""), "SEQ_CLS": ("SequenceClassification", ",
 
 @dataclass(frozen=True)
 class Origin:
-    """The model that adapters were trained on.
+    """A model on the hub."""
 
-    Attributes:
-        name: on the hub, or None for a folder of this machine.
-        revision: on the hub, or None.
-        folder: its last part, for people.
-    """
-
-    name: str | None
-    revision: str | None
-    folder: str
+    name: str
+    revision: str
 
 
-def origin(base: str) -> Origin:
-    """What a model's folder tells of where it comes from: the hub's cache holds name and revision in its paths.
+def origin(base: str) -> Origin | None:
+    """The model that a folder is a copy of, where its path tells: those of the hub's cache hold name and revision.
 
     >>> origin("/cache/hub/models--allenai--OLMo-2-0425-1B/snapshots/a1f5")
-    Origin(name='allenai/OLMo-2-0425-1B', revision='a1f5', folder='a1f5')
-    >>> origin("/home/ann/runs/r/stages/sft-12ab/model").name is None
-    True
+    Origin(name='allenai/OLMo-2-0425-1B', revision='a1f5')
+    >>> origin("/home/ann/runs/r/stages/sft-12ab/model")
     """
     path = Path(base)
     repository = path.parent.parent.name
     if path.parent.name == "snapshots" and repository.startswith("models--"):
-        return Origin("/".join(repository.removeprefix("models--").split("--")), path.name, path.name)
-    return Origin(None, None, path.name)
+        return Origin("/".join(repository.removeprefix("models--").split("--")), path.name)
+    return None
 
 
 def write_card(folder: Path, base: str, task: str) -> None:
     """Write `README.md` beside adapters: what they belong to, and how they are loaded."""
-    found = origin(base)
+    on_hub = origin(base)
     kind, options = KINDS[task]
-    if found.name is None:
-        front, what, load = "", f"a model from a folder called `{found.folder}`", LOCAL
+    if on_hub is None:
+        front, what, load = "", f"a model from a folder called `{Path(base).name}`", LOCAL
     else:
-        front, load = f"base_model: {found.name}\n", HUB
-        what = f"`{found.name}` at revision `{found.revision}`"
+        front, load = f"base_model: {on_hub.name}\n", HUB
+        what = f"`{on_hub.name}` at revision `{on_hub.revision}`"
     load = load.format(kind=kind, options=options)
     text = CARD.format(front=front, what=what, load=load, digest=model_digest(Path(base)))
     (folder / "README.md").write_text(text, encoding="utf-8")

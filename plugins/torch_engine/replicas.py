@@ -36,8 +36,8 @@ def check_equal(model: nn.Module, ranks: Ranks) -> None:
         return
     with torch.no_grad():
         sums = [int(p.detach().contiguous().view(torch.int32).sum(dtype=torch.int64)) for p in model.parameters()]
-    found = ranks.gather(sums, "checksums of the weights")
-    odd = [rank for rank, others in enumerate(found) if others != found[0]]
+    checksums = ranks.gather(sums, "checksums of the weights")
+    odd = [rank for rank, others in enumerate(checksums) if others != checksums[0]]
     if odd:
         raise NumericsError(
             f"the model's copies have drifted apart: the weights of rank {', '.join(map(str, odd))} are not rank 0's; "

@@ -46,7 +46,11 @@ def write_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
             state = optimizer.state.get(parameter)
             if state:
                 steps[name] = float(state["step"])
-                moments |= {f"{key}.{name}": value for key, value in state.items() if _is_moment(key, value)}
+                moments |= {
+                    f"{key}.{name}": value
+                    for key, value in state.items()
+                    if key != "step" and isinstance(value, Tensor)
+                }
         save_file(moments, folder / MOMENTS)
     about = {"optimizer": None if optimizer is None else "adamw", "steps": steps}
     (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
@@ -58,7 +62,7 @@ def read_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer 
     Raises:
         CheckpointError: a file is missing or unreadable, or of another model or optimizer.
     """
-    about = _read_about(folder / ABOUT)
+    about = read_json(folder / ABOUT, About, error=CheckpointError, cure=CURE)
     if (about.optimizer is None) != (optimizer is None):
         raise CheckpointError(
             f"{folder}: the state was written {'with' if optimizer is None else 'without'} an optimizer"
@@ -99,14 +103,6 @@ def _written(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[
     return named if optimizer is None else {name: p for name, p in named.items() if p.requires_grad}
 
 
-def _is_moment(key: str, value: Any) -> bool:
-    return key != "step" and isinstance(value, Tensor)
-
-
-def _read_about(path: Path) -> About:
-    return read_json(path, About, error=CheckpointError, cure=CURE)
-
-
 def _load(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
@@ -115,14 +111,15 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def _copy(path: Path, targets: dict[str, Tensor]) -> None:
-    found = _load(path)
-    if found.keys() != targets.keys():
-        odd = sorted(found.keys() ^ targets.keys())
+    weights = _load(path)
+    if weights.keys() != targets.keys():
+        odd = sorted(weights.keys() ^ targets.keys())
         raise CheckpointError(f"{path}: of another model: {', '.join(odd[:5])} on one side only")
     for name, target in targets.items():
-        if found[name].shape != target.shape or found[name].dtype != target.dtype:
+        weight = weights[name]
+        if weight.shape != target.shape or weight.dtype != target.dtype:
             raise CheckpointError(
-                f"{path}: {name} is {found[name].dtype} {tuple(found[name].shape)}, "
+                f"{path}: {name} is {weight.dtype} {tuple(weight.shape)}, "
                 f"the model's is {target.dtype} {tuple(target.shape)}"
             )
-        target.copy_(found[name])
+        target.copy_(weight)

@@ -14,7 +14,7 @@ logging.basicConfig(format="%(message)s")
 on_deadline.set(lambda message: print("told:", message, flush=True))
 def stuck_here():
     time.sleep(600)
-with waiting("the server at :8000 to answer", seconds=0.05):
+with waiting("the server at :8000 to answer", timeout=0.05):
     stuck_here()
 """
 
@@ -28,5 +28,5 @@ def test_a_passed_deadline_names_the_wait_dumps_stacks_and_ends_non_zero() -> No
 
 
 def test_a_wait_that_ends_in_time_changes_nothing() -> None:
-    with waiting("nothing", seconds=60):
+    with waiting("nothing", timeout=60):
         pass

@@ -71,7 +71,7 @@ def test_spread_and_collect_are_inverse(lengths: list[int]) -> None:
 def test_long_segments_are_not_padded_much() -> None:
     """Beyond the cheap length a group's padding stays below the share asked for."""
     lengths = [1000, 500, 480, 65, 64, 3]
-    layout = PackedLayout(lengths, torch.device("cpu"), waste=0.15)
+    layout = PackedLayout(lengths, torch.device("cpu"))
     assert layout.shapes == [(1, 1000), (2, 500), (2, 65), (1, 3)]
 
 

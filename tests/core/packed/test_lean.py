@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aftertrain.core.learning.seeding import global_seed
 from aftertrain.core.packed import attention
+from aftertrain.core.packed.layout import PackedLayout
 from aftertrain.core.packed.lean import make_lean
 from aftertrain.core.packed.model import hidden_states
 from aftertrain.core.packed.notes import notebook, noted
@@ -64,7 +65,7 @@ def run(model: Any, dtype: torch.dtype, *, lean: bool) -> tuple[Tensor, list[Ten
     model.zero_grad()
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     with narrow, notebook() if lean else nullcontext():
-        hidden = hidden_states(model, ids, positions, LENGTHS)
+        hidden = hidden_states(model, ids, positions, PackedLayout(LENGTHS, ids.device))
     (hidden.float() * weights).sum().backward()
     own = model.base_model.named_parameters()
     return hidden.detach(), [p.grad.clone() for _, p in own if p.grad is not None]

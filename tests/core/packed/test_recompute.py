@@ -14,6 +14,7 @@ from torch.utils.checkpoint import _VersionWrapper
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.packed import attention
+from aftertrain.core.packed.layout import PackedLayout
 from aftertrain.core.packed.lean import make_lean
 from aftertrain.core.packed.model import hidden_states
 from aftertrain.core.packed.notes import notebook
@@ -80,7 +81,7 @@ def kept_of(layers: int, mode: Mode, width: int) -> tuple[int, int]:
     before = selected()
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=width == 2)
     with narrow, saved_bytes(model, lean=mode == "lean") as kept:
-        hidden = hidden_states(model, positions % 100, positions, LENGTHS)
+        hidden = hidden_states(model, positions % 100, positions, PackedLayout(LENGTHS, positions.device))
     found = kept[0] + selected() - before
     del hidden
     return found, predicted_bytes(config, sum(LENGTHS), mode, width)

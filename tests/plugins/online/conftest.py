@@ -89,7 +89,7 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
     from aftertrain.plugins.generation import settings as generator_settings
     from aftertrain.plugins.generation import transformers
-    from aftertrain.plugins.losses import grpo, grpo_settings, ppo, ppo_settings, sft
+    from aftertrain.plugins.losses import grpo, ppo, sft
     from aftertrain.plugins.losses import settings as loss_settings
     from aftertrain.plugins.torch_engine import engine
     from aftertrain.plugins.torch_engine import settings as engine_settings
@@ -100,8 +100,8 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
         ("verifier", "failing"): (Failing, Settings),
         ("verifier", "picky"): (Picky, Settings),
         ("verifier", "lowercase"): (Lowercase, Settings),
-        ("loss", "ppo"): (ppo.PPO, ppo_settings.PPOSettings),
-        ("loss", "grpo"): (grpo.GRPO, grpo_settings.GRPOSettings),
+        ("loss", "ppo"): (ppo.PPO, loss_settings.PPOSettings),
+        ("loss", "grpo"): (grpo.GRPO, loss_settings.GRPOSettings),
         ("loss", "sft"): (sft.SFT, loss_settings.SFTSettings),
         ("engine", "torch"): (engine.TorchEngine, engine_settings.TorchSettings),
         ("generator", "transformers"): (transformers.Transformers, generator_settings.TransformersSettings),
