@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -137,9 +137,9 @@ class PackedBatch:
         `sequence` is every token but the first of its segment, prompts included; `chosen_sequence` those of the pairs'
         chosen samples.
         """
-        whole = self.position_ids > 0
+        sequence = self.position_ids > 0
         chosen = (self.segments["role"] == CHOSEN)[self.segment_ids]
-        known = {"sequence": whole, "chosen_sequence": whole & chosen}
+        known = {"sequence": sequence, "chosen_sequence": sequence & chosen}
         return replace(self, masks={**self.masks, **{name: known[name] for name in names}})
 
     def select(self, chosen: Tensor) -> PackedBatch:
@@ -162,12 +162,12 @@ class PackedBatch:
         """The same batch with its tensors on `device`; itself if they are there already."""
         if self.token_ids.device == device:
             return self
-        vectors = {name: getattr(self, name).to(device) for name in ("token_ids", "position_ids", "segment_ids")}
-        tables = {
-            table: {name: column.to(device) for name, column in getattr(self, table).items()}
-            for table in ("masks", "columns", "segments", "statistics")
+        moved: dict[str, Any] = {
+            name: getattr(self, name).to(device) for name in ("token_ids", "position_ids", "segment_ids")
         }
-        return replace(self, **vectors, **tables)
+        for table in ("masks", "columns", "segments", "statistics"):
+            moved[table] = {name: vector.to(device) for name, vector in getattr(self, table).items()}
+        return replace(self, **moved)
 
     def with_statistics(self, statistics: Mapping[str, Tensor]) -> PackedBatch:
         """A copy that carries the step's all-reduced statistics."""

@@ -36,16 +36,16 @@ def patience(otherwise: float) -> float:
     Raises:
         RunError: the environment variable is no number of seconds.
     """
-    given = os.environ.get(SETTING)
-    if given is None:
+    written = os.environ.get(SETTING)
+    if written is None:
         return otherwise
     try:
-        timeout = float(given)
+        timeout = float(written)
     except ValueError:
         timeout = math.nan
     if not 0 < timeout <= LONGEST:
         raise RunError(
-            f"{SETTING} is {given!r}: expected seconds, a number above 0 and up to {LONGEST:,.0f}; "
+            f"{SETTING} is {written!r}: expected seconds, a number above 0 and up to {LONGEST:,.0f}; "
             f"unset it for {otherwise:g}"
         )
     return timeout
@@ -153,7 +153,7 @@ class Meeting:
         time.sleep(_POLL)
 
 
-def _port(given: str) -> int:
-    if not (given.isascii() and given.isdecimal() and 0 < int(given) < 65536):
-        raise RunError(f"MASTER_PORT is {given!r}: expected the number of the port at which rank 0 listens, 1 to 65535")
-    return int(given)
+def _port(port: str) -> int:
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise RunError(f"MASTER_PORT is {port!r}: expected the number of the port at which rank 0 listens, 1 to 65535")
+    return int(port)

@@ -145,15 +145,15 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int, allowed: 
     Raises:
         RunError: it is none, or not one of those allowed.
     """
-    given = environment.get(name)
-    if given is None:
+    written = environment.get(name)
+    if written is None:
         return otherwise
     # So many digits say every number of processes, and no conversion is refused.
-    if given.isascii() and given.isdecimal() and len(given) < 10 and int(given) in allowed:
-        return int(given)
+    if written.isascii() and written.isdecimal() and len(written) < 10 and int(written) in allowed:
+        return int(written)
     upto = f" to {allowed[-1]}" if allowed.stop < sys.maxsize else " or more"
     raise RunError(
-        f"{name} is {given!r} in the environment: expected a whole number, {allowed[0]}{upto}; start the run with "
+        f"{name} is {written!r} in the environment: expected a whole number, {allowed[0]}{upto}; start the run with "
         "'aftertrain run RECIPE --nproc N' or with torchrun, or unset WORLD_SIZE for a run of one process"
     )
 

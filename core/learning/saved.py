@@ -84,8 +84,8 @@ def _checked(reader: Reader, state: Mapping[str, Tensor], few: Sequence[Sequence
             f"{folder}: what was saved is not the trained model: plain transformers finds weights {'; '.join(odd)}. "
             "The stage is not done and its checkpoints are kept; report this with the model's config.json"
         )
-    whole = dict(state) if reader.base is not None else file_names(model, state)
-    written, dtype, files = _same_bits(folder, whole, optional(model) if reader.base is None else set())
+    expected = dict(state) if reader.base is not None else file_names(model, state)
+    written, dtype, files = _same_bits(folder, expected, optional(model) if reader.base is None else set())
     saved = Saved(
         kind="model" if reader.base is None else "adapter",
         names=len(model.state_dict()) if reader.base is None else len(state),
@@ -96,7 +96,9 @@ def _checked(reader: Reader, state: Mapping[str, Tensor], few: Sequence[Sequence
     return _compared(saved, reader, state, few, own, sum(weight.numel() for weight in model.parameters()))
 
 
-def _same_bits(folder: Path, whole: Mapping[str, Tensor], may_lack: set[str]) -> tuple[set[str], str, tuple[str, ...]]:
+def _same_bits(
+    folder: Path, expected: Mapping[str, Tensor], may_lack: set[str]
+) -> tuple[set[str], str, tuple[str, ...]]:
     """Compare each tensor in the files with the engine's, cast as the file's is; names, dtype and files.
 
     Raises:
@@ -109,7 +111,7 @@ def _same_bits(folder: Path, whole: Mapping[str, Tensor], may_lack: set[str]) ->
     for file, name, tensor in tensors(folder):
         files[file] = None
         written.add(name)
-        own = whole.get(name)
+        own = expected.get(name)
         if own is None:
             odd.append(f"{name} in {file} is nothing that the engine has")
             continue
@@ -117,7 +119,7 @@ def _same_bits(folder: Path, whole: Mapping[str, Tensor], may_lack: set[str]) ->
             dtypes[str(tensor.dtype).removeprefix("torch.")] = None
         if own.shape != tensor.shape or not torch.equal(own.detach().cpu().to(tensor.dtype), tensor):
             odd.append(f"{name} in {file} has other bits than the engine's")
-    odd += [f"{name} is in no file" for name in whole if name not in written and name not in may_lack]
+    odd += [f"{name} is in no file" for name in expected if name not in written and name not in may_lack]
     if odd:
         raise ModelError(
             f"{folder}: what was saved is not the trained model: {listed(odd)}. The stage is not done and its "

@@ -39,11 +39,8 @@ class Reader:
             ModelError: transformers or peft refuses the folder.
         """
         with _reading(self.folder):
-            if self.base is None:
-                model, info = self._loaded(self.folder, "meta", known=True)
-                return model, _odd(info)
-            model, _ = self._loaded(Path(self.base), "meta", known=False)
-            return model, self._adapted(model)[1]
+            model, info = self._loaded("meta")
+            return model, _odd(info) if self.base is None else self._adapted(model)[1]
 
     def copy(self, device: torch.device) -> Any:
         """The model with its weights in float32, by its family's eager attention.
@@ -52,20 +49,19 @@ class Reader:
             ModelError: transformers or peft refuses the folder.
         """
         with _reading(self.folder):
-            whole = self.folder if self.base is None else Path(self.base)
-            model, info = self._loaded(whole, str(device), known=self.base is None)
+            model, info = self._loaded(str(device))
             if self.base is not None:
                 return self._adapted(model)[0].to(device).eval()
             if odd := _odd(info):
                 raise ModelError(f"{self.folder}: {'; '.join(odd)}")
             return model.to(device).eval()  # type: ignore[arg-type]
 
-    def _loaded(self, folder: Path, device: str, *, known: bool) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    def _loaded(self, device: str) -> tuple[PreTrainedModel, Mapping[str, Any]]:
         # A folder of ours says itself that its head has one output; the base of adapters may not.
-        options: dict[str, Any] = {} if self.head == "lm" or known else {"num_labels": 1}
+        options: dict[str, Any] = {} if self.head == "lm" or self.base is None else {"num_labels": 1}
         with quiet():
             model, info = auto_class(self.head).from_pretrained(
-                folder,
+                self.folder if self.base is None else self.base,
                 dtype=torch.float32,
                 attn_implementation="eager",
                 device_map=device,

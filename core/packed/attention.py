@@ -58,7 +58,12 @@ def attend(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """`[1, heads, N, dim]` query and `[1, kv_heads, N, dim]` key, value to `[1, N, heads, dim]`."""
-    packed = _refused(module, query, attention_mask, packed, is_causal=is_causal, others=others)
+    family = type(module).__name__
+    if packed is None:
+        raise ModelError(f"{family}: the model does not hand keyword arguments to attention; packing needs it")
+    _check_known(module, attention_mask, is_causal, others)
+    if query.shape[:3:2] != (1, packed.n_own):
+        raise ModelError(f"{family}: attention got {tuple(query.shape)} for one row of {packed.n_own} tokens")
     if isinstance(packed, TokenTree):
         call = partial(_attention, scaling=scaling, softcap=softcap)
         return packed.attend(query[0], key[0], value[0], sliding_window, call).unsqueeze(0), None
@@ -83,19 +88,15 @@ def attend(
     return noted(join(outputs), lambda *parts: join(parts), *outputs).unsqueeze(0), None
 
 
-def _refused(
-    module: nn.Module,
-    query: Tensor,
-    attention_mask: Tensor | None,
-    packed: PackedLayout | TokenTree | None,
-    *,
-    is_causal: bool | None,
-    others: Mapping[str, Any],
-) -> PackedLayout | TokenTree:
-    """The layout, once nothing is left that would change the result and is not known here."""
+def _check_known(
+    module: nn.Module, attention_mask: Tensor | None, is_causal: bool | None, others: Mapping[str, Any]
+) -> None:
+    """Refuse what would change the result and is not known here.
+
+    Raises:
+        ModelError: a mask, a direction or an argument of the family's own.
+    """
     family = type(module).__name__
-    if packed is None:
-        raise ModelError(f"{family}: the model does not hand keyword arguments to attention; packing needs it")
     if attention_mask is not None:
         raise ModelError(f"{family}: attention with a mask of its own cannot be packed")
     if is_causal is False or not getattr(module, "is_causal", True):
@@ -103,9 +104,6 @@ def _refused(
     for name, setting in others.items():
         if name not in _HARMLESS and (isinstance(setting, Tensor) or setting not in (None, False, 0)):
             raise ModelError(f"{family}: packed attention does not know the argument {name!r} of this model")
-    if query.shape[:3:2] != (1, packed.n_own):
-        raise ModelError(f"{family}: attention got {tuple(query.shape)} for one row of {packed.n_own} tokens")
-    return packed
 
 
 def _attention(

@@ -65,46 +65,33 @@ def attend_flat(
     if layout.kernel == "flex":
         out = _flex(layout, q, k, v, scaling, window=window, softcap=softcap)
     else:
-        run = _flash if layout.kernel == "flash" else _varlen
         q, k, v = (tensor.transpose(0, 1).contiguous() for tensor in (q, k, v))
         if q.dtype == torch.float32:
             # Rotary embeddings leave float32 behind under autocast; these kernels know narrow types only.
             q, k, v = (tensor.to(torch.bfloat16) for tensor in (q, k, v))
-        out = run(layout, q, k, v, scaling, window=window, softcap=softcap)
+        out = _varying(layout, q, k, v, scaling, window=window, softcap=softcap)
     return layout.owned(out.to(value.dtype))
 
 
-def _flash(
+def _varying(
     layout: PackedLayout, q: Tensor, k: Tensor, v: Tensor, scaling: float | None, *, window: int | None, softcap: Any
 ) -> Tensor:
-    from flash_attn import flash_attn_varlen_func
+    """By a kernel that takes tokens first, and where each segment begins."""
+    left, right = (-1, -1) if window is None else (window - 1, 0)
+    segments = (layout.bounds, layout.bounds, max(layout.lengths), max(layout.lengths))
+    out: Any
+    if layout.kernel == "flash":
+        from flash_attn import flash_attn_varlen_func
 
-    longest = max(layout.lengths)
-    out: Tensor = flash_attn_varlen_func(
-        q, k, v, layout.bounds, layout.bounds, longest, longest,
-        softmax_scale=scaling,
-        causal=True,
-        window_size=(-1 if window is None else window - 1, -1 if window is None else 0),
-        softcap=softcap or 0.0,
-        deterministic=True,
-    )  # fmt: skip
-    return out
+        options = {"window_size": (left, right), "softcap": softcap or 0.0, "deterministic": True}
+        out = flash_attn_varlen_func(q, k, v, *segments, softmax_scale=scaling, causal=True, **options)
+    else:
+        from torch.nn.attention.varlen import varlen_attn
 
-
-def _varlen(
-    layout: PackedLayout, q: Tensor, k: Tensor, v: Tensor, scaling: float | None, *, window: int | None, softcap: Any
-) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    if softcap is not None:
-        raise ModelError("attention varlen has no soft cap of scores; use engine.attention: flex")
-    longest = max(layout.lengths)
-    out = varlen_attn(
-        q, k, v, layout.bounds, layout.bounds, longest, longest,
-        scale=scaling,
-        window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=q.shape[1] != k.shape[1],
-    )  # fmt: skip
+        if softcap is not None:
+            raise ModelError("attention varlen has no soft cap of scores; use engine.attention: flex")
+        grouped = q.shape[1] != k.shape[1]
+        out = varlen_attn(q, k, v, *segments, scale=scaling, window_size=(left, 0), enable_gqa=grouped)
     assert isinstance(out, Tensor)
     return out
 

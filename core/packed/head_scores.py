@@ -35,15 +35,15 @@ def head_scores(
     wanted = set(wants)
     rows = torch.nonzero(mask).squeeze(1) if kernel is not None else mask.new_zeros(0)
     # Without rows there is nothing to compute; token_scores gives zeros that have gradients.
-    made = wanted & kernel.scores if kernel is not None and len(rows) else set()
+    fused = wanted & kernel.scores if kernel is not None and len(rows) else set()
     ours = TokenScores()
-    if wanted - made:
+    if wanted - fused:
         ours = token_scores(
             hidden,
             head.weight,
             token_ids,
             mask,
-            wanted - made,
+            wanted - fused,
             bias=head.bias,
             temperature=temperature,
             softcap=head.softcap,
@@ -51,12 +51,12 @@ def head_scores(
             chunk=chunk,
             into_grad=into_grad,
         )
-    if kernel is None or not made:
+    if kernel is None or not fused:
         return ours
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     with torch.autocast(kind, enabled=False):
         predicting = hidden.index_select(0, rows - 1).to(dtype)
-        by_kernel = kernel(predicting, head, token_ids[rows], made, temperature=temperature)
+        by_kernel = kernel(predicting, head, token_ids[rows], fused, temperature=temperature)
         zeros = hidden.new_zeros(len(token_ids), dtype=torch.float32)
-        return replace(ours, **{name: zeros.index_copy(0, rows, by_kernel[name]) for name in made})
+        return replace(ours, **{name: zeros.index_copy(0, rows, by_kernel[name]) for name in fused})

@@ -91,16 +91,16 @@ class PackedLayout:
         sizes = torch.tensor(lengths)
         starts = sizes.cumsum(0) - sizes
         self.shapes: list[tuple[int, int]] = []
-        takes, kept = [], []
+        takes, real = [], []
         for group in _like_lengths(lengths):
             longest = lengths[group[0]]
             offsets = torch.arange(longest)
             size, start = sizes[group].unsqueeze(1), starts[group].unsqueeze(1)
             takes.append((start + torch.minimum(offsets, size - 1)).flatten())
-            kept.append((offsets < size).flatten())
+            real.append((offsets < size).flatten())
             self.shapes.append((len(group), longest))
         take = torch.cat(takes)
-        filled = torch.nonzero(torch.cat(kept)).squeeze(1)
+        filled = torch.nonzero(torch.cat(real)).squeeze(1)
         slots = torch.empty_like(filled).index_copy(0, take[filled], filled)
         self.own = own.to(device)
         self.places = places.to(device) if copies else None

@@ -65,7 +65,7 @@ def _alike(module: nn.Module, form: Form) -> bool:
         return False
     width = weight.shape[-1]
     formed = copy(module)
-    formed.forward = partial(form, formed)  # type: ignore[method-assign]
+    formed.forward = partial(form, formed)
     random = torch.Generator().manual_seed(0)
     own = {name: torch.randn(p.shape, generator=random).to(p) for name, p in module.named_parameters() if p.ndim == 1}
     with torch.no_grad():

@@ -132,7 +132,7 @@ class _Scores(torch.autograd.Function):
         ctx.head = head
         cast = weight.to(head.compute)
         parts: list[dict[str, Tensor]] = []
-        kept: Tensor | None = None
+        logits: Tensor | None = None
         scratch: Tensor | None = None
         for start in range(0, len(rows), head.chunk) or (0,):
             at = slice(start, start + head.chunk)
@@ -142,21 +142,21 @@ class _Scores(torch.autograd.Function):
                 scratch = torch.empty_like(z[:block])
             blocks = zip(torch.split(z, block), torch.split(ids[at], block), strict=True)
             parts += [_reduce(rows_of, ids_of, head.wanted, scratch) for rows_of, ids_of in blocks]
-            kept = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
-        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        own = (whole["top"], whole["log_sum"], whole.get("entropy"), whole.get("log_sum_p2"))
-        ctx.kept = kept
+            logits = z if len(rows) <= head.chunk and any(ctx.needs_input_grad) else None
+        scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        own = (scores["top"], scores["log_sum"], scores.get("entropy"), scores.get("log_sum_p2"))
+        ctx.logits = logits
         ctx.save_for_backward(hidden, weight, bias, ids, rows, *own)
-        if "hits" in whole:
-            ctx.mark_non_differentiable(whole["hits"])
-        return tuple(whole[name] for name in head.wanted)
+        if "hits" in scores:
+            ctx.mark_non_differentiable(scores["hits"])
+        return tuple(scores[name] for name in head.wanted)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, ids, rows, top, log_sum, entropy, log_sum_p2 = ctx.saved_tensors
         # Used up here: overwritten by their gradient. A second backward pass makes its logits again.
-        kept, ctx.kept = ctx.kept, None
+        logits, ctx.logits = ctx.logits, None
         head: _Head = ctx.head
         into_hidden, into_weight, into_bias, *_ = ctx.needs_input_grad
         grad_hidden = torch.zeros_like(hidden) if into_hidden else None
@@ -170,7 +170,7 @@ class _Scores(torch.autograd.Function):
             at = slice(start, start + head.chunk)
             part = rows[at] - 1
             h = hidden.index_select(0, part).to(head.compute)
-            z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if kept is None else kept
+            z = head.logits(h, cast, bias).sub_(top[at].unsqueeze(1)) if logits is None else logits
             slope = head.slope(z, top[at])
             incoming: dict[str, Tensor | None] = dict(zip(head.wanted, grads, strict=True))
             own = {"entropy": entropy, "log_sum_p2": log_sum_p2}

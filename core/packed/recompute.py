@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["none", "lean", "selective", "full"]
 
-_KEPT = (
+_COSTLY = (
     "mm",
     "addmm",
     "bmm",
@@ -31,7 +31,7 @@ _KEPT = (
 """Operations of aten that cost more to repeat than their results cost to keep."""
 
 
-def checkpoint_layers(model: PreTrainedModel, mode: Literal["full", "selective"] = "full") -> None:
+def recompute_layers(model: PreTrainedModel, mode: Literal["full", "selective"] = "full") -> None:
     """Make each layer's activations again in the backward pass, all of them or (`selective`) the cheap ones.
 
     Transformers' own switch needs training mode, with its dropout.
@@ -46,8 +46,8 @@ def checkpoint_layers(model: PreTrainedModel, mode: Literal["full", "selective"]
 def _recomputed(forward: Callable[..., Any], *, selective: bool) -> Callable[..., Any]:
     options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
     if selective:
-        kept = {getattr(torch.ops.aten, name).default for name in _KEPT if hasattr(torch.ops.aten, name)}
-        options["context_fn"] = partial(create_selective_checkpoint_contexts, partial(_policy, kept))
+        costly = {getattr(torch.ops.aten, name).default for name in _COSTLY if hasattr(torch.ops.aten, name)}
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, partial(_policy, costly))
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
@@ -57,8 +57,8 @@ def _recomputed(forward: Callable[..., Any], *, selective: bool) -> Callable[...
     return run
 
 
-def _policy(kept: set[Any], context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if operation in kept else CheckpointPolicy.PREFER_RECOMPUTE
+def _policy(costly: set[Any], context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if operation in costly else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 @dataclass(frozen=True, slots=True)

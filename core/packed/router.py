@@ -32,13 +32,13 @@ CORRECTED = ("noaux_tc",)
 
 def router_loss(config: PretrainedConfig) -> str:
     """What a configuration asks for, in its own words; empty where it asks for nothing."""
-    asked: dict[str, None] = {}
+    asked: list[str] = []
     for part in _parts(config):
         if part.get("output_router_logits") is True:
-            coefficients = _given(part, ASKED_WITH_LOGITS)
-            asked |= {f"output_router_logits: true, {name}: {value:g}": None for name, value in coefficients}
-        asked |= {f"{name}: {value:g}": None for name, value in _given(part, ASKED_ALONE)}
-    return "; ".join(asked)
+            coefficients = _positive(part, ASKED_WITH_LOGITS)
+            asked += [f"output_router_logits: true, {name}: {value:g}" for name, value in coefficients]
+        asked += [f"{name}: {value:g}" for name, value in _positive(part, ASKED_ALONE)]
+    return "; ".join(dict.fromkeys(asked))
 
 
 def router_misfit(config: PretrainedConfig, setting: RouterLoss) -> str:
@@ -55,16 +55,16 @@ def router_misfit(config: PretrainedConfig, setting: RouterLoss) -> str:
 
 def untrained(config: PretrainedConfig) -> list[str]:
     """What of the model stays as it is, or is not saved, because transformers has no training of it."""
-    notes: dict[str, None] = {}
+    notes: list[str] = []
     for part in _parts(config):
-        for name, value in _given(part, PREDICTED):
-            notes[
-                f"{name} is {value:g}: transformers does not make the layers that predict further tokens, so that they "
-                "are neither trained nor saved"
-            ] = None
+        notes += [
+            f"{name} is {value:g}: transformers does not make the layers that predict further tokens, so that they "
+            "are neither trained nor saved"
+            for name, value in _positive(part, PREDICTED)
+        ]
         if part.get("topk_method") in CORRECTED or part.get("model_type") == "deepseek_v3":
-            notes["the biases by which routers choose experts (e_score_correction_bias) stay as they are"] = None
-    return list(notes)
+            notes.append("the biases by which routers choose experts (e_score_correction_bias) stay as they are")
+    return list(dict.fromkeys(notes))
 
 
 def _parts(config: PretrainedConfig) -> Iterator[Mapping[str, Any]]:
@@ -76,7 +76,7 @@ def _parts(config: PretrainedConfig) -> Iterator[Mapping[str, Any]]:
         yield from ({**switch, **inner} for inner in values.values() if isinstance(inner, dict))
 
 
-def _given(part: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+def _positive(part: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
     for name in names:
         value = part.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:

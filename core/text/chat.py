@@ -114,6 +114,8 @@ def render_text(
             that do not alternate).
         ModelError: there is no chat template.
     """
+    from aftertrain.core.text.template import RAISED
+
     if not messages:
         raise UnusableRow(
             "no_prompt",
@@ -140,7 +142,7 @@ def render_text(
         raise UnusableRow(
             "template", f"{template_file(tokenizer)}: the chat template calls itself, or is nested, without end"
         ) from error
-    except _raised_by_templates() as error:
+    except RAISED as error:
         roles = ", ".join(message.role for message in messages)
         raise UnusableRow(
             "template", f"the chat template refuses the turns {roles}: {error or type(error).__name__}"
@@ -184,22 +186,6 @@ def _rendered(
         raise ModelError(
             f"{template_file(tokenizer)}{line}: no chat template: {error}; mend it, or set chat_template"
         ) from error
-
-
-def _raised_by_templates() -> tuple[type[Exception], ...]:
-    """What an expression of a template may raise on a conversation that it does not expect."""
-    from jinja2 import TemplateError
-
-    return (
-        TemplateError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        AssertionError,
-        MemoryError,
-    )
 
 
 def template_file(tokenizer: PreTrainedTokenizerBase) -> str:

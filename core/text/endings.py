@@ -137,10 +137,7 @@ def _ids(value: Any) -> list[int]:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = read_json(
-        file, dict[str, Any], error=ModelError, cure="mend it, or take it out of the folder"
-    )
-    return values
+    return read_json(file, dict[str, Any], error=ModelError, cure="mend it, or take it out of the folder")
 
 
 @lru_cache(maxsize=64)

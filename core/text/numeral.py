@@ -18,7 +18,6 @@ _LONGEST = 60
 """Digits of a number that is compared with a fraction."""
 
 _DIGITS = "0123456789"
-_RUN = re.compile("[0-9]*")
 _SEPARATOR = r"(?:,\\! ?|\\!,|\ ?\{,\ ?\}\ ?|\{\\[,:;> ]\}|\\[,:;>! ]|\\thinspace\ ?|,|'|~|\ )"
 _INTEGER = (
     rf"(?:[0-9]{{1,3}}(?P<group>{_SEPARATOR})[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*(?![0-9])"
@@ -100,8 +99,7 @@ def last(text: str) -> Numeral | None:
 def at(text: str, place: int) -> Numeral:
     """The number whose digit, or sign or point before the first digit, stands at `place`."""
     start = len(text[:place].rstrip(_DIGITS))
-    run = _RUN.match(text, place)
-    end = run.end() if run else place
+    end = next((i for i in range(place, len(text)) if text[i] not in _DIGITS), len(text))
     left = max(0, start - _BEFORE)
     window, within = text[left : end + _AFTER], place - left
     for number in _NUMBER.finditer(window):
@@ -155,18 +153,18 @@ def _value(number: re.Match[str]) -> Decimal | Fraction | None:
 
 
 def _scaled(number: re.Match[str]) -> Decimal | Fraction | None:
-    whole = Decimal(re.sub("[^0-9.]", "", number["number"]))
+    units = Decimal(re.sub("[^0-9.]", "", number["number"]))
     if (power := number["power"] or number["bare_power"] or number["exponent"]) is not None:
-        return whole.scaleb(int(power)) if len(power) <= 5 else None
+        return units.scaleb(int(power)) if len(power) <= 5 else None
     if number["divisor"]:
-        return None if not _moderate(whole) or not int(number["divisor"]) else Fraction(whole) / int(number["divisor"])
+        return None if not _moderate(units) or not int(number["divisor"]) else Fraction(units) / int(number["divisor"])
     above = number["part"] or number["mixed_above"] or number["mixed_above_digit"]
     if above is None:
-        return whole
+        return units
     fraction = _ratio(above, number["of"] or number["mixed_below"] or number["mixed_below_digit"])
-    if fraction is None or fraction >= 1 or "." in number["number"] or not _moderate(whole):
+    if fraction is None or fraction >= 1 or "." in number["number"] or not _moderate(units):
         return None  # no mixed number
-    return Fraction(whole) + fraction
+    return Fraction(units) + fraction
 
 
 def _ratio(above: str, below: str) -> Fraction | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any
 
-from jinja2 import Environment, Template, nodes
+from jinja2 import Environment, Template, TemplateError, nodes
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -35,6 +35,19 @@ SEQUENCES, OBJECTS = (str, list, tuple), (dict, Mapping)
 """Kinds of values; of objects the usual one first, as looking for the other takes longer."""
 _WIDTH = re.compile(r"\d{6,}")
 _WIDTHS = {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "indent", "wordwrap", "tojson"}
+
+
+RAISED = (
+    TemplateError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+)
+"""What an expression of a template may raise on a conversation that it does not expect."""
 
 
 class TemplateTooLarge(Exception):
@@ -83,8 +96,8 @@ def render_template(template: str, messages: Sequence[Mapping[str, Any]], **vari
     """
     if len(template) > LONGEST_TEMPLATE:
         raise TemplateTooLarge(f"it has {len(template):,} characters, {LONGEST_TEMPLATE:,} at most are read")
-    given = _size((messages, variables))
-    budget = _Budget(STEPS + 20 * given, CHARACTERS + 4 * given * (len(messages) + 8), SECONDS + 3e-5 * given)
+    size = _size((messages, variables))
+    budget = _Budget(STEPS + 20 * size, CHARACTERS + 4 * size * (len(messages) + 8), SECONDS + 3e-5 * size)
     token = _left.set(budget)
     try:
         text = _compiled(template).render(messages=list(messages), documents=None, **variables)
@@ -168,15 +181,13 @@ class _Counting(NodeTransformer):
     """Puts a count into every round of a loop and every call of a macro, and before every joining of texts."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        self.generic_visit(node)
-        node.body.insert(0, _tick_statement(node.lineno))
         if node.test is not None:
             node.test = nodes.And(_tick(node.lineno), node.test, lineno=node.lineno)
-        return node
+        return self.visit_Macro(node)
 
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
+    def visit_Macro(self, node: nodes.For | nodes.Macro) -> nodes.Node:
         self.generic_visit(node)
-        node.body.insert(0, _tick_statement(node.lineno))
+        node.body.insert(0, nodes.ExprStmt(_tick(node.lineno), lineno=node.lineno))
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
@@ -187,10 +198,6 @@ class _Counting(NodeTransformer):
 
 def _tick(line: int) -> nodes.Expr:
     return nodes.EnvironmentAttribute("tick", lineno=line)
-
-
-def _tick_statement(line: int) -> nodes.Node:
-    return nodes.ExprStmt(_tick(line), lineno=line)
 
 
 def _spend() -> _Budget:
@@ -206,35 +213,35 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
-        given = (*args[skipped:], *kwargs.values())
-        _spend().step(1 + _length(given[0] if given else None) / 8)
-        if given and isinstance(given[0], str):
-            _check_method(given[0], name, given[1:])
-        _check_numbers(given[1:])
-        if name == "join" and given:
-            _check_joined(given[0], given[1] if len(given) > 1 else "")
+        value, *others = (*args[skipped:], *kwargs.values()) or (None,)
+        _spend().step(1 + _length(value) / 8)
+        if isinstance(value, str):
+            _check_method(value, name, others)
+        _check_numbers(others)
+        if name == "join":
+            _check_joined(value, others[0] if others else "")
         return function(*args, **kwargs)
 
     return filtered
 
 
-def _check_method(text: str, name: str, given: Sequence[Any]) -> None:
+def _check_method(text: str, name: str, arguments: Sequence[Any]) -> None:
     """What a method of a text may make of it."""
-    _check_numbers(given)
+    _check_numbers(arguments)
     spend = _spend()
     size = len(text)
-    texts = [value for value in given if isinstance(value, str)]
+    texts = [value for value in arguments if isinstance(value, str)]
     if name == "replace" and len(texts) > 1:
         size += (text.count(texts[0]) if texts[0] else len(text) + 1) * len(texts[1])
-    elif name == "join" and given:
-        _check_joined(given[0], text)
-    elif name == "translate" and given and isinstance(given[0], Mapping):
-        size *= max((len(value) for value in given[0].values() if isinstance(value, str)), default=1)
+    elif name == "join" and arguments:
+        _check_joined(arguments[0], text)
+    elif name == "translate" and arguments and isinstance(arguments[0], Mapping):
+        size *= max((len(value) for value in arguments[0].values() if isinstance(value, str)), default=1)
     elif name in _WIDTHS:
-        widths = [value for value in given if isinstance(value, int)]
+        widths = [value for value in arguments if isinstance(value, int)]
         size += max(widths, default=0) * (1 + text.count("\n") + (text.count("\t") if name == "expandtabs" else 0))
         if name in ("format", "format_map"):
-            _check_format(text, given)
+            _check_format(text, arguments)
     spend.step(1 + size / 1000)
     spend.make(size)
 
@@ -244,17 +251,17 @@ def _check_joined(parts: Any, between: Any) -> None:
         _spend().make(sum(_length(part) for part in parts) + len(parts) * _length(between))
 
 
-def _check_numbers(given: Sequence[Any]) -> None:
-    for value in given:
+def _check_numbers(arguments: Sequence[Any]) -> None:
+    for value in arguments:
         if isinstance(value, int) and abs(value) > LARGEST:
             raise TemplateTooLarge(f"it asks for a width or a count of {_shown(value)}")
 
 
-def _check_format(text: str, given: Sequence[Any]) -> None:
+def _check_format(text: str, arguments: Sequence[Any]) -> None:
     if _WIDTH.search(text):
         raise TemplateTooLarge("it asks for a width of more than five digits")
-    _check_numbers([value for value in given if "*" in text or "{" in text])
-    _spend().make(len(text) + sum(_length(value) for value in given))
+    _check_numbers([value for value in arguments if "*" in text or "{" in text])
+    _spend().make(len(text) + sum(_length(value) for value in arguments))
 
 
 def _check_product(left: Any, right: Any) -> None:

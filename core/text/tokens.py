@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.records import JSON, Message
@@ -57,7 +58,7 @@ def tokenise(
     """
     try:
         check_whole(tokenizer, messages, tools)
-        return _targets(_Talk(tokenizer, messages, tools), learnt_turns(messages, learn_from, learn))
+        return _targets(tokenizer, messages, tools, learnt_turns(messages, learn_from, learn))
     except UnusableRow as error:
         raise UnusableRow(error.reason, f"sample {sample_id!r}: {error}" if sample_id else str(error)) from error
 
@@ -91,40 +92,25 @@ def learnt_turns(messages: Sequence[Message], learn_from: int, learn: Learn) -> 
     return [i for i in (replies[-1:] if learn == "last" else replies) if messages[i].learn]
 
 
-@dataclass(frozen=True, slots=True)
-class _Talk:
-    """A conversation, to be rendered up to any of its turns."""
-
-    tokenizer: PreTrainedTokenizerBase
-    messages: Sequence[Message]
-    tools: Sequence[JSON]
-
-    def before(self, turn: int) -> str:
-        """What the assistant is given to answer as turn `turn`."""
-        return render_text(self.tokenizer, self.messages[:turn], generation_prompt=True, tools=self.tools)
-
-    def through(self, turn: int) -> str:
-        """The conversation that ends with this turn."""
-        return render_text(self.tokenizer, self.messages[: turn + 1], generation_prompt=False, tools=self.tools)
-
-    def ids(self, text: str) -> list[int]:
-        return text_ids(self.tokenizer, text)
-
-
-def _targets(talk: _Talk, replies: Sequence[int]) -> Tokenised:
-    end = len(talk.messages) - 1
-    whole = talk.through(end)
-    ids = talk.ids(whole)
+def _targets(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[JSON], replies: Sequence[int]
+) -> Tokenised:
+    render = partial(render_text, tokenizer, tools=tools)
+    end = len(messages) - 1
+    conversation = render(messages, generation_prompt=False)
+    ids = text_ids(tokenizer, conversation)
     mask = [False] * len(ids)
     for index in replies:
-        prompt, answered = talk.before(index), whole if index == end else talk.through(index)
-        start = _prompt_length(talk.ids(prompt), ids, _cure(prompt, last=index == end))
-        _check_written(prompt, answered, talk.messages[index], index)
+        prompt = render(messages[:index], generation_prompt=True)
+        answered = conversation if index == end else render(messages[: index + 1], generation_prompt=False)
+        start = _prompt_length(text_ids(tokenizer, prompt), ids, _cure(prompt, last=index == end))
+        _check_written(prompt, answered, messages[index], index)
         if index == end:
-            stop = _through_end_token(talk.tokenizer, ids, start, len(ids))
+            stop = _through_end_token(tokenizer, ids, start, len(ids))
             del ids[stop:], mask[stop:]
         else:
-            stop = _end_of_turn(talk, talk.ids(answered), ids, start, index)
+            content = messages[index].content
+            stop = _end_of_turn(tokenizer, text_ids(tokenizer, answered), ids, start, content, index)
         mask[start:stop] = [True] * (stop - start)
     if not any(mask[1:]):
         raise UnusableRow("no_target", "it has no assistant turn to learn from")
@@ -170,16 +156,17 @@ def _cure(prompt: str, *, last: bool) -> str:
     return "" if last else f"; {HISTORY}"
 
 
-def _end_of_turn(talk: _Talk, answered: list[int], ids: list[int], start: int, turn: int) -> int:
+def _end_of_turn(  # noqa: PLR0917
+    tokenizer: PreTrainedTokenizerBase, answered: list[int], ids: list[int], start: int, content: str, turn: int
+) -> int:
     """End of an inner assistant turn: through its eos, or the common prefix where the template has none.
 
     Args:
         answered: the conversation up to this turn, as the template renders it while nothing follows.
     """
-    tokenizer, content = talk.tokenizer, talk.messages[turn].content.rstrip()
     common = alike(answered, ids)
     rest = answered[common:]
-    closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(content)
+    closed = not str(tokenizer.decode(ids[start:common])).rstrip().endswith(content.rstrip())
     if closed and rest and rest[-1] in end_tokens(tokenizer):
         del rest[-1]  # Phi 3's end of the whole text, after the reply's own end mark
     if common <= start or str(tokenizer.decode(rest)).strip():

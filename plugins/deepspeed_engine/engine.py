@@ -18,7 +18,7 @@ from aftertrain.core.errors import MissingExtra, NumericsError
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.packed.model import not_finite, write_model
-from aftertrain.core.packed.recompute import checkpoint_layers
+from aftertrain.core.packed.recompute import recompute_layers
 from aftertrain.plugins.deepspeed_engine.settings import DeepSpeedSettings
 from aftertrain.plugins.deepspeed_engine.shares import read_state, write_state
 from aftertrain.plugins.deepspeed_engine.start import Scorer, wrap
@@ -50,7 +50,7 @@ class DeepSpeedEngine(PackedEngine[DeepSpeedSettings]):
             self._engine, self._scorer = None, scorer
             return
         if self.settings.activation_checkpointing:
-            checkpoint_layers(self._model)
+            recompute_layers(self._model)
         self._engine = wrap(scorer, self._head, self.settings, optimizer, self.ranks)
         self._scorer = self._engine
 

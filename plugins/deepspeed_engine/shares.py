@@ -8,8 +8,7 @@ steps taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +37,11 @@ def write_state(folder: Path, model: PreTrainedModel, engine: Any, ranks: Ranks)
         _link(engine.optimizer)
     mine: dict[str, Tensor] = {}
     for number, (name, parameter) in enumerate(model.named_parameters()):
-        whole = {f"weight.{name}": safe_get_full_fp32_param(parameter)}
+        gathered = {f"weight.{name}": safe_get_full_fp32_param(parameter)}
         if steps:
-            whole |= {f"{key}.{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
+            gathered |= {f"{key}.{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
         if number % ranks.size == ranks.rank:
-            mine |= {key: tensor.detach().to("cpu", copy=True) for key, tensor in whole.items()}
+            mine |= {key: tensor.detach().to("cpu", copy=True) for key, tensor in gathered.items()}
     save_file(mine, folder / f"state-{ranks.rank}.safetensors")
     if ranks.first:
         about = {"optimizer": "adamw", "engine": "deepspeed", "ranks": ranks.size, "steps": steps}
@@ -58,7 +57,9 @@ def read_state(folder: Path, model: PreTrainedModel, engine: Any, ranks: Ranks) 
     about = _about(folder / ABOUT)
     if about["steps"]:
         _allocate(engine, about["steps"])
-    with _opened(folder, about["ranks"]) as parts:
+    with ExitStack() as stack:
+        files = (folder / f"state-{rank}.safetensors" for rank in range(about["ranks"]))
+        parts = [stack.enter_context(_part(file)) for file in files]
         where = {key: part for part in parts for key in part.keys()}  # noqa: SIM118 - not a dict
         for name, parameter in model.named_parameters():
             _set(parameter, _tensor(where, f"weight.{name}", parameter, folder), None, ranks)
@@ -129,17 +130,11 @@ def _about(path: Path) -> dict[str, Any]:
     return about
 
 
-@contextmanager
-def _opened(folder: Path, size: int) -> Iterator[list[Any]]:
-    with ExitStack() as stack:
-        parts: list[Any] = []
-        for rank in range(size):
-            path = folder / f"state-{rank}.safetensors"
-            try:
-                parts.append(stack.enter_context(safe_open(path, framework="pt")))
-            except (OSError, SafetensorError) as error:
-                raise CheckpointError(f"{path}: unreadable: {error}") from error
-        yield parts
+def _part(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: unreadable: {error}") from error
 
 
 def _tensor(where: dict[str, Any], key: str, parameter: Any, folder: Path) -> Tensor:

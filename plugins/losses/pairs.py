@@ -69,12 +69,9 @@ class PairLoss(Loss[P]):
         beta = self._beta(batch)
         losses, chosen, rejected = self._losses(batch, scores, beta)
         metrics = reward_metrics(beta * chosen, beta * rejected)
-        for name, sums in zip(
-            ("logps_chosen", "logps_rejected"),
-            counted_pairs(batch, batch.segment_sum(scores.logprobs.detach())),
-            strict=True,
-        ):
-            metrics[name] = Ratio(sums.sum(), len(sums))
+        logps_chosen, logps_rejected = counted_pairs(batch, batch.segment_sum(scores.logprobs.detach()))
+        metrics["logps_chosen"] = Ratio(logps_chosen.sum(), len(losses))
+        metrics["logps_rejected"] = Ratio(logps_rejected.sum(), len(losses))
         if self.settings.beta_schedule == "adaptive":
             metrics["beta"] = Ratio(beta * len(losses), len(losses))
         return LossOutput({"policy": losses.sum()}, metrics)

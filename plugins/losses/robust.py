@@ -21,5 +21,5 @@ class Robust(ReferencePairLoss[RobustSettings]):
     def objective(self, h: Tensor, beta: float) -> Tensor:
         """(−(1 − ε) log σ(βh) + ε log σ(−βh)) / (1 − 2ε)."""
         flipped = self.settings.label_smoothing
-        kept = -(1 - flipped) * logsigmoid(beta * h) + flipped * logsigmoid(-beta * h)
-        return kept / (1 - 2 * flipped)
+        corrected = -(1 - flipped) * logsigmoid(beta * h) + flipped * logsigmoid(-beta * h)
+        return corrected / (1 - 2 * flipped)

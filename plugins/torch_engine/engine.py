@@ -21,7 +21,7 @@ from aftertrain.core.packed.layout import Kernel
 from aftertrain.core.packed.lean import make_lean
 from aftertrain.core.packed.model import compile_layers, device_of, not_finite, score_continuations, skeleton, write_model
 from aftertrain.core.packed.probing import probe_kernel
-from aftertrain.core.packed.recompute import Mode, checkpoint_layers, predicted_bytes, predicted_head_bytes
+from aftertrain.core.packed.recompute import Mode, predicted_bytes, predicted_head_bytes, recompute_layers
 from aftertrain.core.text.padding import check_base
 from aftertrain.plugins.torch_engine.adamw import clip, make_adamw, require_8bit
 from aftertrain.plugins.torch_engine.lora import adapter_state, add_adapters, merged_state, save_adapters
@@ -72,7 +72,7 @@ class TorchEngine(PackedEngine[TorchSettings]):
                     check_base(self._folder)
                 add_adapters(self._model, self.settings.lora, seed)
             if mode := self.settings.activation_checkpointing:
-                checkpoint_layers(self._model, "full" if mode is True else mode)
+                recompute_layers(self._model, "full" if mode is True else mode)
         if self.settings.compile:
             compile_layers(self._model)
         self._optimizer = None if optimizer is None else make_adamw(self._model, optimizer, self.settings.adamw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +81,9 @@ def merged_state(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """
     wrappers, added = _wrappers(model), _added(model)
     for name, tensor in model.state_dict().items():
-        owner = _owner(name, wrappers)
-        if owner and not name.removeprefix(f"{owner}.").startswith("base_layer."):
+        plain, own = _unwrapped(name, wrappers)
+        if own:
             continue
-        plain = _plain(name, wrappers)
         for layer in added.get(plain, ()):
             with torch.no_grad():
                 tensor = tensor + layer.get_delta_weight(ADAPTER)  # noqa: PLW2901
@@ -129,18 +128,17 @@ def _wrappers(model: nn.Module) -> dict[str, Any]:
     return {name: part for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)}
 
 
-def _owner(name: str, wrappers: Mapping[str, Any]) -> str:
-    """The innermost wrapper that a weight lies in, or nothing."""
+def _unwrapped(name: str, wrappers: Collection[str]) -> tuple[str, bool]:
+    """A name without the steps from wrappers to what they wrap, and whether the weight is a wrapper's own."""
     parts = name.split(".")
-    names = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
-    return next((part for part in names if part in wrappers), "")
-
-
-def _plain(name: str, wrappers: Mapping[str, Any]) -> str:
-    """A name without the steps from a wrapper to what it wraps."""
-    parts = name.split(".")
-    steps = {n for n, part in enumerate(parts) if part == "base_layer" and ".".join(parts[:n]) in wrappers}
-    return ".".join(part for n, part in enumerate(parts) if n not in steps)
+    plain, own = parts[:1], False
+    for n, part in enumerate(parts[1:], 1):
+        wrapped = ".".join(parts[:n]) in wrappers
+        if wrapped:
+            own = part != "base_layer"
+        if own or not wrapped:
+            plain.append(part)
+    return ".".join(plain), own
 
 
 def _added(model: nn.Module) -> dict[str, list[Any]]:
@@ -148,6 +146,6 @@ def _added(model: nn.Module) -> dict[str, list[Any]]:
     wrappers = _wrappers(model)
     added: dict[str, list[Any]] = {}
     for name, layer in wrappers.items():
-        weight = f"{_plain(name, wrappers)}.{getattr(layer, 'parameter_name', 'weight')}"
+        weight = f"{_unwrapped(name, wrappers)[0]}.{getattr(layer, 'parameter_name', 'weight')}"
         added.setdefault(weight, []).append(layer)
     return added

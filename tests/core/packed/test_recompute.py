@@ -20,9 +20,9 @@ from aftertrain.core.packed.model import hidden_states
 from aftertrain.core.packed.notes import notebook
 from aftertrain.core.packed.recompute import (
     Mode,
-    checkpoint_layers,
     predicted_bytes,
     predicted_head_bytes,
+    recompute_layers,
 )
 
 LENGTHS = (100, 100, 100)
@@ -75,7 +75,7 @@ def kept_of(layers: int, mode: Mode, width: int) -> tuple[int, int]:
     if mode == "lean":
         make_lean(model)
     elif mode != "none":
-        checkpoint_layers(model, mode)
+        recompute_layers(model, mode)
     positions = torch.cat([torch.arange(n) for n in LENGTHS])
     gc.collect()
     before = selected()
@@ -138,4 +138,4 @@ def smollm2() -> Any:
 def test_a_family_without_marked_layers_is_refused() -> None:
     model: Any = torch.nn.Linear(2, 2)
     with pytest.raises(ModelError, match="Linear has no layers that activation_checkpointing knows"):
-        checkpoint_layers(model)
+        recompute_layers(model)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from aftertrain.core.ranks import ALONE
+from tests.core.learning.ranks import start, worker
 
 HERE = Path(__file__).parent
 RANKS = HERE.parents[1] / "core" / "learning" / "ranks"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="the extra 'deepspeed' is not installed"),
+    pytest.mark.skipif(find_spec("deepspeed") is None, reason="the extra 'deepspeed' is not installed"),
 ]
 ZERO: dict[str, dict[str, Any]] = {
     "zero 1": {"zero": 1},
@@ -41,19 +40,6 @@ STEPS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "zero 3, recomputed": ("untied", {"zero": 3, "activation_checkpointing": True}, ["wpo"]),
 }
 """Which head, which settings, which losses."""
-
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"deepspeed_{name}", RANKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-worker, start = _module("worker"), _module("start")
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,22 +12,10 @@ import torch
 from aftertrain.core.errors import RunError
 from aftertrain.core.learning.processes import joined
 from aftertrain.core.ranks import ALONE
+from tests.core.learning.ranks import start, worker
 
 HERE = Path(__file__).parent
 ENGINE = {"use": "torch", "device": "cpu"}
-
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"ranks_{name}", HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-worker, start = _module("worker"), _module("start")
 
 
 @pytest.fixture(scope="module")
