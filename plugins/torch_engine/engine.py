@@ -19,7 +19,14 @@ from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel
 from aftertrain.core.packed.lean import make_lean
-from aftertrain.core.packed.model import compile_layers, device_of, not_finite, score_continuations, skeleton, write_model
+from aftertrain.core.packed.model import (
+    compile_layers,
+    device_of,
+    not_finite,
+    score_continuations,
+    skeleton,
+    write_model,
+)
 from aftertrain.core.packed.probing import probe_kernel
 from aftertrain.core.packed.recompute import Mode, predicted_bytes, predicted_head_bytes, recompute_layers
 from aftertrain.core.text.padding import check_base
