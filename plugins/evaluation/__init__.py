@@ -48,3 +48,10 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_SETTINGS}:TruthfulQASettings",
         "TruthfulQA MC1 and MC2 after its six-question primer",
     )
+    registry.add(
+        "eval_task",
+        "perplexity",
+        f"{_HERE}.perplexity:Perplexity",
+        f"{_SETTINGS}:PerplexitySettings",
+        "bits per byte and perplexity of the texts of a file",
+    )

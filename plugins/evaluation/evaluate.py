@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.component import aside
 from aftertrain.core.errors import DataError, Interrupted
+from aftertrain.core.eval_task import TextTask
 from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
@@ -118,6 +119,8 @@ class Evaluate(Stage[EvaluateSettings]):
         """Tasks with prompts that do not fit; every prompt must render."""
         items = []
         for task in self._tasks:
+            if isinstance(task.task, TextTask):
+                continue  # a long text is scored in windows
             if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
                 status: Literal["error", "warning"] = "error" if self.settings.overlong == "stop" else "warning"
                 cure = f"; {SHORTER}" if status == "error" else "; their start is cut"

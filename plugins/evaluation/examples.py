@@ -47,6 +47,11 @@ def truthfulqa(folder: Path) -> dict[str, Any]:
     return {"path": _file(folder, "sky.jsonl", [row]), "primer": False}
 
 
+def perplexity(folder: Path) -> dict[str, Any]:
+    """Two texts."""
+    return {"path": _file(folder, "texts.jsonl", [{"text": "The sky is blue."}, {"text": "Grass is green, mostly."}])}
+
+
 def evaluate(folder: Path) -> dict[str, Any]:
     """Both kinds of task."""
     tasks = [{"use": "gsm8k", **gsm8k(folder)}, {"use": "multiple_choice", **multiple_choice(folder)}]
@@ -59,4 +64,5 @@ EXAMPLES = {
     ("eval_task", "gsm8k"): gsm8k,
     ("eval_task", "multiple_choice"): multiple_choice,
     ("eval_task", "truthfulqa"): truthfulqa,
+    ("eval_task", "perplexity"): perplexity,
 }

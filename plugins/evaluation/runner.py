@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.engine import Engine, Likelihood
+from aftertrain.core.engine import Engine, Likelihood, ScoresContinuations
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.eval_task import ChoiceTask, Instance, InstanceScore, Output, ReplyTask
 from aftertrain.core.generator import GenerationRequest, Generator
@@ -150,7 +150,10 @@ class Runner:
         self, block: Block, encoder: Callable[..., list[Encoded]]
     ) -> list[tuple[list[Encoded], list[Likelihood]]]:
         """What an encoder makes of each instance, and how likely each of it is."""
-        encoded = [encoder(self.tokenizer, instance, self.window) for instance in block.instances]
+        window = self.window
+        if encoder is encode_text and window is not None and not isinstance(self._engine, ScoresContinuations):
+            window -= 1  # an engine that scores whole sequences reads the last token of a window, too
+        encoded = [encoder(self.tokenizer, instance, window) for instance in block.instances]
         flat = [item for items in encoded for item in items]
         for item in flat:
             self._tokens.update(context=item.continuation.n_context, cut=item.cut)

@@ -153,3 +153,10 @@ class TruthfulQASettings(EvalTaskSettings):
     )
     primer: bool = Field(True, description="Put the six questions and answers of the paper before each question.")
     chat: bool = Field(False, description="Put the prompt in one user turn; false sends plain text.")
+
+
+class PerplexitySettings(EvalTaskSettings):
+    """Settings of the task `perplexity`."""
+
+    path: LocalPath = unhashed(description="JSON lines (or .gz) with a text a row; optional id.")
+    field: str = Field("text", min_length=1, description="Where each row has its text.")

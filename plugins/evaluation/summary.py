@@ -206,7 +206,7 @@ def health(rows: Sequence[ScoredInstance]) -> list[Health]:
             temperature=temperature,
             n=len(cell),
             truncated=sum(row.finish_reason == "length" for row in cell),
-            empty=sum(not row.output.strip() for row in cell),
+            empty=sum(bool(row.finish_reason) and not row.output.strip() for row in cell),
             mean_tokens=sum(row.n_tokens for row in cell) / len(cell),
             outcomes=dict(sorted(Counter(row.outcome for row in cell).items())),
         )

@@ -180,7 +180,7 @@ def test_its_mistakes_are_told_with_its_package(aftertrain: Shell, recipe: Path)
         "command line stages.pairs.loss.marign: not a setting of loss 'acme/margin' (acme-aftertrain 1.2.0); "
         "it has margin. Did you mean 'margin'?",
         "command line stages.scores.tasks.0.use: no eval_task named 'acme/capitols'. Did you mean 'acme/capitals'? "
-        "There are: acme/capitals, acme/mottos, gsm8k, multiple_choice, problems, truthfulqa.",
+        "There are: acme/capitals, acme/mottos, gsm8k, multiple_choice, perplexity, problems, truthfulqa.",
     ]
 
 
