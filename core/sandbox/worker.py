@@ -33,7 +33,7 @@ GRACE = 0.5
 """Seconds beyond a program's time after which the process itself is given up."""
 HERE = Path(__file__).resolve().parent
 RELIES_ON = ("aftertrain.core.sandbox.zygote",)
-_BOOT = """
+BOOT = """
 import sys, types
 for name, path in (("aftertrain", None), ("aftertrain.core", None), ("aftertrain.core.sandbox", sys.argv[1])):
     sys.modules[name] = types.ModuleType(name)
@@ -105,7 +105,7 @@ class Worker:
             "limits": asdict(limits),
             "packages": list(packages),
             "code": str(HERE),
-            "python": [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, str(HERE)],
+            "python": [python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", BOOT, str(HERE)],
             "bwrap": bwrap,
         }
         try:

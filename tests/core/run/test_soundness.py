@@ -226,7 +226,7 @@ def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]
             for name in ("run", "check_data"):
                 patch.setattr(stage, name, ran.during(getattr(stage, name)))
         patch.setattr(VerifierPool, "stream", ran.judging(VerifierPool.stream))
-        patch.setattr(worker, "_BOOT", worker._BOOT.replace("zygote.main(", f"{LIST.format(folder)}zygote.main("))
+        patch.setattr(worker, "BOOT", worker.BOOT.replace("zygote.main(", f"{LIST.format(folder)}zygote.main("))
         aftertrain.run(folder / "recipe.yaml", out=folder / "runs", console=False)
     return ran
 
