@@ -211,7 +211,8 @@ def test_autocast_rounds_products_and_adds_in_float32() -> None:
         scores.logprobs.sum().backward()
         assert given_["weight"].grad.dtype == torch.float32
         results[chunk] = (scores.logprobs.detach(), given_["weight"].grad)
-    assert torch.equal(results[4][0], results[200][0])
+    # Which order the processor adds float32 products in depends on its kind and on how many rows there are.
+    torch.testing.assert_close(results[4][0], results[200][0], atol=5e-6, rtol=0)
     torch.testing.assert_close(results[4][1], results[200][1], atol=1e-5, rtol=1e-5)
     assert 0 < float((results[4][0] - results[None][0]).abs().max()) < 0.1
     torch.testing.assert_close(results[4][1], results[None][1], atol=0.1, rtol=0.02)
