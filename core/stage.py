@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aftertrain.core.book import Book
 from aftertrain.core.component import Component
-from aftertrain.core.events import Event, ScoreRow
+from aftertrain.core.events import Difference, Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem
@@ -204,6 +204,32 @@ class Rescores(Protocol):
 
         Raises:
             DataError: these settings ask something else than was asked, so that the saved outputs are no answers.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Saved outputs of a stage beside those of others, over the questions that both answered.
+
+    Attributes:
+        differences: this stage minus each other one.
+        flips: a line for people on each question whose headline value changed.
+    """
+
+    differences: tuple[Difference, ...]
+    flips: tuple[str, ...]
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A stage whose saved outputs can be compared with those of others."""
+
+    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Collection[str]) -> Compared:
+        """Compare what lies in the folder of a finished stage with other folders, by the names that these go by.
+
+        Args:
+            tasks: those that are known to be the same on both sides; no other is compared.
         """
         ...
 

@@ -7,7 +7,7 @@ ends with the bits of one that was never killed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, Verd
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.stage import PlanContext, Rescored, Stage, StageContext, StageInput
+from aftertrain.core.stage import Compared, PlanContext, Rescored, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -32,8 +32,9 @@ from aftertrain.plugins.evaluation.suite import Block, ReadyTask, blocks, ready_
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from aftertrain.plugins.evaluation import doubts, outlook, rescoring
+    from aftertrain.plugins.evaluation import comparing, doubts, outlook, rescoring
 else:
+    comparing = aside("aftertrain.plugins.evaluation.comparing")
     doubts = aside("aftertrain.plugins.evaluation.doubts")
     outlook = aside("aftertrain.plugins.evaluation.outlook")
     rescoring = aside("aftertrain.plugins.evaluation.rescoring")
@@ -138,6 +139,13 @@ class Evaluate(Stage[EvaluateSettings]):
         if out is not None:
             write_instances(out / INSTANCES.name, rescored.rows)
         return rescored.told()
+
+    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Collection[str]) -> Compared:
+        """Saved outputs beside those of others, over the same questions."""
+        shared = [task for task in self._tasks if task.name in tasks]
+        rows = [row for row in read_instances(folder / INSTANCES) if row.task in tasks]
+        theirs = {name: read_instances(other / INSTANCES) for name, other in others.items()}
+        return Compared(tuple(summary.differences(shared, rows, theirs)), tuple(comparing.flips(shared, rows, theirs)))
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task; once for stages that ask alike."""

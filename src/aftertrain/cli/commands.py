@@ -36,6 +36,7 @@ COMMANDS = {
         Command("check-invariants", "Recipes", "Measure what must not move a recipe's training steps."),
         Command("report", "Runs", "Write a run's report as one HTML file."),
         Command("lineage", "Runs", "Tell why each stage of a run is reused or redone."),
+        Command("compare", "Runs", "Set evaluations side by side, question by question."),
         Command("rescore", "Runs", "Score saved outputs again, without a model."),
         Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks."),
         Command("verify", "Models", "Judge responses with a verifier."),

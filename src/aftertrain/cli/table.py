@@ -27,13 +27,14 @@ def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Non
         click.echo(click.style(text, bold=True) if header and number == 0 else text)
 
 
-def score_text(value: float, *, share: bool) -> str:
+def score_text(value: float, *, share: bool, signed: bool = False) -> str:
     """A score: in per cent where it is a share, else as it is.
 
-    >>> score_text(0.3155, share=True), score_text(2.3155, share=False)
-    ('31.6', '2.316')
+    >>> score_text(0.3155, share=True), score_text(2.3155, share=False), score_text(0.02, share=True, signed=True)
+    ('31.6', '2.316', '+2.0')
     """
-    return f"{100 * value:.1f}" if share else f"{value:.4g}"
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f}" if share else f"{value:{sign}.4g}"
 
 
 def echo_safely(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`aftertrain rescore`: the saved outputs of a real run, scored again without its model."""
+"""`aftertrain rescore` and `compare`: the saved outputs of a real run, scored again and compared without its model."""
 
 from __future__ import annotations
 
@@ -115,6 +115,54 @@ def test_what_was_not_asked_is_not_scored(
 ) -> None:
     assert main(["rescore", str(run), *words]) in (1, 2)
     assert re.search(message, " ".join(capsys.readouterr().err.split()))
+
+
+@pytest.fixture
+def other(run: Path, tmp_path: Path) -> Path:
+    """The same run, in which one more reply to the first sum is right, and one choice is another."""
+    copy = tmp_path / "other"
+    shutil.copytree(run, copy)
+    (path,) = copy.glob("stages/eval-*/samples/instances.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["metrics"]["exact_match"] = 1.0
+    changed = next(line for line in lines if line["task"] == "multiple_choice")
+    changed["metrics"]["acc"] = 1 - changed["metrics"]["acc"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return copy
+
+
+def rows_of(run: Path) -> list[dict[str, object]]:
+    (path,) = run.glob("stages/eval-*/samples/instances.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of three replies to one of four sums: +8.3 points; one of six choices: 16.7 points, McNemar's p is 1."""
+    assert main(["compare", str(run), f"{other}:eval"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("A  sums:eval\nB  other:eval\n")
+    (line,) = [line for line in told.splitlines() if line.startswith("sums  ") and " exact_match " in line]
+    assert "+8.3" in line
+    assert line.split()[-3:] == ["1,", "0", "4"]
+    (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice") and " acc " in line]
+    assert "16.7" in line
+    assert " 1.000 " in line
+    assert "B against A: 2 questions changed" in told
+    assert f"  sums {rows_of(run)[0]['id']}: 0 no answer -> 0.333 no answer" in told
+
+
+def test_what_cannot_be_compared_is_said(run: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(run)]) == 2
+    assert "at least two" in capsys.readouterr().err
+    assert main(["compare", str(run), f"{run}:eval"]) == 1
+    assert "sums:eval, sums:eval: an evaluation is named twice" in capsys.readouterr().err
+    (done,) = other.glob("stages/eval-*/done.json")
+    content = json.loads(done.read_text())
+    for score in content["artifact"]["details"]["scores"]:
+        score["fingerprint"] = "0" * 64
+    done.write_text(json.dumps(content))
+    assert main(["compare", str(run), str(other)]) == 1
+    assert "multiple_choice, sums differ in data, prompts, rules, limit or length" in capsys.readouterr().err
 
 
 def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,120 @@
+"""The finished evaluations of a run: their recorded scores, their outputs, and the stage as it was set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.api.report import find_run
+from aftertrain.core.errors import RunError, unknown
+
+if TYPE_CHECKING:
+    from aftertrain.core.events import ScoreRow
+    from aftertrain.core.run.folder import RunFolder
+    from aftertrain.core.run.manifest import Manifest
+    from aftertrain.registry.recipe import LoadedRecipe
+
+
+@dataclass(frozen=True)
+class FinishedEvaluation:
+    """One stage whose outputs are kept.
+
+    Attributes:
+        name: `RUN:STAGE`, as messages call it.
+        folder: of its artifact.
+        scores: as the run recorded them.
+        tasks: as the recipe that ran has them.
+    """
+
+    name: str
+    stage: str
+    folder: Path
+    scores: tuple[ScoreRow, ...]
+    tasks: tuple[Mapping[str, Any], ...]
+    manifest: Manifest
+
+    def built(self, overrides: Iterable[str] = ()) -> Any:
+        """The stage by the settings that ran, with `path=value` overrides of the recipe.
+
+        Raises:
+            RecipeError: the settings do not fit what is installed, or an override is none.
+        """
+        loaded = _loaded(self.manifest, overrides)
+        return loaded.builder.build(loaded.recipe.stages[self.stage])
+
+
+def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation]:
+    """Those of a run's folder or its name under `runs/`; with `:STAGE` that one alone.
+
+    Raises:
+        RunError: there is no such run, or it has no finished evaluation (of that name).
+    """
+    from aftertrain.core.run.folder import RunFolder
+    from aftertrain.core.run.manifest import Manifest
+    from aftertrain.core.stage import Rescores
+
+    name, _, wanted = os.fspath(run).partition(":") if not Path(run).exists() else (os.fspath(run), "", "")
+    folder = RunFolder(find_run(name))
+    manifest = _read(folder.manifest, Manifest)
+    loaded = _loaded(manifest)
+    evaluations = {}
+    for stage, use in manifest.recipe["stages"].items():
+        done = _done(folder, stage)
+        if done is not None and isinstance(loaded.builder.build(loaded.recipe.stages[stage]), Rescores):
+            evaluations[stage] = FinishedEvaluation(
+                f"{folder.path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest
+            )
+    if not evaluations:
+        raise RunError(f"{folder.path} has no finished evaluation whose outputs could be scored again")
+    if wanted and wanted not in evaluations:
+        raise RunError(f"{folder.path}: {unknown('finished evaluation', wanted, evaluations)}")
+    return [evaluations[wanted]] if wanted else list(evaluations.values())
+
+
+def finished_evaluation(run: str | os.PathLike[str]) -> FinishedEvaluation:
+    """The one that `RUN:STAGE` names, or the only one of a run.
+
+    Raises:
+        RunError: there are several, or none.
+    """
+    there = finished_evaluations(run)
+    if len(there) > 1:
+        names = ", ".join(evaluation.stage for evaluation in there)
+        raise RunError(f"{os.fspath(run)} has several finished evaluations, {names}: name one, as in {there[-1].name}")
+    return there[0]
+
+
+def _loaded(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
+    from aftertrain.registry.recipe import loads
+
+    source = Path(manifest.source)
+    folder = source.resolve().parent if source.is_file() else None
+    return loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
+
+
+def _done(folder: RunFolder, stage: str) -> tuple[Path, tuple[ScoreRow, ...]] | None:
+    """Where the stage's newest finished version lies, and the scores that it recorded; None where none is finished."""
+    from aftertrain.core.events import ScoreRow
+    from aftertrain.core.ground.reading import typed
+    from aftertrain.core.run.done import DONE, Done
+
+    for version in reversed(folder.versions(stage)):
+        if (version / DONE).is_file():
+            done = _read(version / DONE, Done)
+            rows = done.artifact.details.get("scores", [])
+            scores = tuple(typed(row, ScoreRow, f"{version / DONE}: scores") for row in rows)
+            return version / done.artifact.path, scores
+    return None
+
+
+def _read(path: Path, kind: type[Any]) -> Any:
+    from aftertrain.core.run.folder import read_json
+
+    content = read_json(path, kind)
+    if content is None:
+        raise RunError(f"{path.parent} is no run's folder: it has no {path.name}")
+    return content
