@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers.cache_utils import CacheLayerMixin
 
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
@@ -89,7 +90,8 @@ class Decoder:
         """Tokens with which all prompts begin and that are computed once for all; 0 where that is not worth it.
 
         What differs is padded behind them. Layers that see only so many slots back would then see less of them, so a
-        model that has such layers computes every prompt whole, as does one that takes no positions.
+        model that has such layers computes every prompt whole, as does one that takes no positions, or whose rotary
+        frequencies are those of the longest position of a forward.
         """
         shortest = min(map(len, prompts))
         if len(prompts) == 1 or not self.splits:
@@ -101,8 +103,13 @@ class Decoder:
 
     @cached_property
     def splits(self) -> bool:
-        """Whether tokens may stand anywhere in the cache: positions are told, and every layer sees all slots."""
-        layers = roomy_cache(self.model.config, 1).layers
+        """Whether tokens may stand anywhere in the cache: told positions alone decide, and layers see all slots."""
+        config = self.model.config.get_text_config()
+        if "local" in (getattr(config, "attention_layers", None) or ()):
+            return False  # GPT-Neo's windows are in its layers alone: the cache does not know of them
+        if (getattr(config, "rope_parameters", None) or {}).get("rope_type") in ("longrope", "dynamic"):
+            return False
+        layers = roomy_cache(config, 1).layers
         return "position_ids" in self._accepted and all(isinstance(layer, RoomyLayer) for layer in layers)
 
     @cached_property
@@ -110,8 +117,16 @@ class Decoder:
         """What the model's forward takes."""
         return frozenset(inspect.signature(self.model.forward).parameters)
 
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor | None, cache: Any) -> Tensor:
+    @cached_property
+    def _attends(self) -> bool:
+        """Whether any layer keeps tokens, not only a state of all before (Mamba)."""
+        layers = roomy_cache(self.model.config, 1).layers
+        return not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
+
+    def _forward(self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Any) -> Tensor:
         """Logits `[rows, vocabulary]` of the token after the last."""
+        if mask is not None and not self._attends and mask.shape[1] > ids.shape[1]:
+            mask = None  # such a family takes a mask to be of the new tokens, none of which is padding
         # transformers 5.24 calls `cache` what it called `past_key_values` before.
         holder = "cache" if "cache" in self._accepted else "past_key_values"
         optional = {"position_ids": positions, "logits_to_keep": 1}

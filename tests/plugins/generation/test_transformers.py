@@ -97,16 +97,74 @@ def test_prompts_that_begin_alike_reply_as_alone(make_generator: Make, network: 
 
 def test_layers_that_see_few_tokens_share_no_beginning() -> None:
     """Padding between the beginning and the rest would push the beginning out of a sliding window."""
-    from transformers import LlamaConfig, MistralConfig
+    from transformers import GPTNeoConfig, LlamaConfig, MistralConfig
 
     sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 50}
+    neo = {"num_layers": 2, "num_heads": 4, "hidden_size": 32, "vocab_size": 50}
     for config, splits in (
         (LlamaConfig(**sizes), True),
         (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=4), False),
         (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=None), True),
+        (GPTNeoConfig(**neo, attention_types=[[["global", "local"], 1]]), False),
+        (GPTNeoConfig(**neo, attention_types=[[["global"], 2]]), True),
     ):
         model = AutoModelForCausalLM.from_config(config)
         assert Decoder(model, None, frozenset({1}), None, torch.device("cpu")).splits == splits
+
+
+@pytest.mark.parametrize("family", ["window", "dynamic"])
+def test_what_shares_no_beginning_replies_as_transformers(tiny_model: Path, family: str) -> None:
+    """GPT-Neo's local layers (8 tokens back), and rotary frequencies that follow the longest position (beyond 40)."""
+    from transformers import GPTNeoConfig, LlamaConfig
+
+    from aftertrain.core.learning.seeding import global_seed
+
+    sizes = {"hidden_size": 32, "vocab_size": 300, "initializer_range": 0.4}
+    local = [[["global", "local"], 1]]
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+    config = (
+        GPTNeoConfig(**sizes, num_layers=2, num_heads=4, attention_types=local, window_size=8)
+        if family == "window"
+        else LlamaConfig(
+            **sizes,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=48,
+            max_position_embeddings=40,
+            rope_parameters=rope,
+        )
+    )
+    with global_seed(0):
+        model = AutoModelForCausalLM.from_config(config).eval()
+    shots = tuple(torch.randint(3, 300, (44,), generator=torch.Generator().manual_seed(1)).tolist())
+    prompts = [(*shots, *ending) for ending in ((9,), (9, 10, 11, 12), tuple(range(5, 14)))]
+    sampling = Sampling(max_new_tokens=1, temperature=1.0)
+    requests = [GenerationRequest(f"r{i}", prompt, sampling, i) for i, prompt in enumerate(prompts)]
+    decoder = Decoder(model, AutoTokenizer.from_pretrained(tiny_model), frozenset({1}), None, torch.device("cpu"))
+    for prompt, completion in zip(prompts, decoder.decode(requests, 0), strict=True):
+        with torch.no_grad():
+            logprobs = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+        assert completion.logprobs[0] == pytest.approx(float(logprobs[completion.token_ids[0]]), abs=1e-4)
+
+
+def test_a_model_of_states_alone_replies_as_transformers(tiny_model: Path) -> None:
+    """Mamba takes a mask to be of the new tokens: one of all tokens changed each state after the first."""
+    from transformers import MambaConfig
+
+    from aftertrain.core.learning.seeding import global_seed
+
+    with global_seed(0):
+        config = MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, initializer_range=0.4)
+        model = AutoModelForCausalLM.from_config(config).eval()
+    prompts = [(5, 6, 7), (9, 10, 11, 12, 13, 14)]
+    sampling = Sampling(max_new_tokens=8, temperature=1.0)
+    requests = [GenerationRequest(f"r{i}", prompt, sampling, i) for i, prompt in enumerate(prompts)]
+    decoder = Decoder(model, AutoTokenizer.from_pretrained(tiny_model), frozenset({1}), None, torch.device("cpu"))
+    for prompt, completion in zip(prompts, decoder.decode(requests, 0), strict=True):
+        with torch.no_grad():
+            table = model(torch.tensor([prompt + completion.token_ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        expected = table.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-4, rtol=0)
 
 
 def test_seeds_decide_the_reply(make_generator: Make) -> None:
