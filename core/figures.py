@@ -28,6 +28,9 @@ class Scored(Protocol):
         ...
 
 
+UNKNOWN = "\0unknown"
+"""As `extracted`, of a reply that could not be judged and is counted as right, or as wrong: it has an answer."""
+
 Value = Callable[[Sequence[Scored]], float]
 """The scores of one question's outputs to the question's value."""
 
@@ -43,6 +46,7 @@ class Figure:
         weight: what a question weighs in the mean, such as its tokens; None where all weigh the same.
         shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
         share: values lie in [0, 1] and are written in per cent; any number otherwise.
+        votes: it counts the answers that were read, and is left out where scoring reads none (tests of a program).
     """
 
     name: str
@@ -51,6 +55,7 @@ class Figure:
     weight: Value | None = None
     shown: Callable[[float], float] | None = None
     share: bool = True
+    votes: bool = False
 
 
 def mean(metric: str, name: str | None = None, *, share: bool = True) -> Figure:
@@ -74,32 +79,45 @@ def best_of(metric: str, k: int) -> Figure:
 def majority(metric: str, k: int) -> Figure:
     """The metric of the answer that most of the first `k` replies give (Wang et al. 2022); of tied ones their mean.
 
-    Replies without an answer have no vote; a question of which none has one is worth 0.
+    Replies without an answer have no vote; a question of which none has one is worth 0. Those whose answer is `UNKNOWN`
+    vote together, for the answer with most votes of those of their worth: of right ones and wrong ones the most, and
+    the least, that could become of them.
     """
-    return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]))
+    return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]), votes=True)
 
 
 def ratio(name: str, metric: str, per: str, *, shown: Callable[[float], float] | None = None) -> Figure:
     """The sum of a metric over the sum of another, over all questions: bits per byte, nats per token."""
-    return Figure(
-        name,
-        lambda scores: sum(s.metrics[metric] for s in scores) / sum(s.metrics[per] for s in scores),
-        weight=lambda scores: sum(s.metrics[per] for s in scores),
-        shown=shown,
-        share=False,
-    )
+
+    def value(scores: Sequence[Scored]) -> float:
+        size = weight(scores)
+        return sum(s.metrics[metric] for s in scores) / size if size else 0.0  # of weight 0
+
+    def weight(scores: Sequence[Scored]) -> float:
+        return sum(s.metrics[per] for s in scores)
+
+    return Figure(name, value, weight=weight, shown=shown, share=False)
 
 
 def grouped(figure: Figure) -> Figure:
-    """The same as a mean of the groups' means."""
+    """The same as a mean of the groups' means.
+
+    Raises:
+        ValueError: questions weigh by something of their own; a group's mean would not be its ratio of sums.
+    """
+    if figure.weight is not None:
+        raise ValueError(f"figure {figure.name!r} weighs its questions and cannot be a mean over groups, too")
     return replace(figure, name=f"{figure.name} (macro)", grouped=True)
 
 
 def _voted(metric: str, scores: Sequence[Scored]) -> float:
+    worth = {score.extracted: score.metrics[metric] for score in reversed(scores)}
     votes = Counter(score.extracted for score in scores if score.extracted is not None)
+    if unknown := votes.pop(UNKNOWN, 0):
+        alike = [answer for answer in votes if worth[answer] == worth[UNKNOWN]]
+        votes[max(alike, key=lambda answer: votes[answer], default=UNKNOWN)] += unknown
     if not votes:
         return 0.0
     most = max(votes.values())
-    worth = {score.extracted: score.metrics[metric] for score in reversed(scores)}
     winners = [worth[answer] for answer, count in votes.items() if count == most]
     return sum(winners) / len(winners)

@@ -54,18 +54,18 @@ def alarms(rows: Sequence[Health]) -> list[str]:
 
 def doubts(rows: Sequence[ScoreRow], healths: Sequence[Health]) -> list[str]:
     """Of each task and temperature how many replies could not be judged, be it one, and what that leaves open."""
-    outcomes = {(row.task, row.temperature): row.outcomes for row in healths}
+    replies = {(row.task, row.temperature): row for row in healths}
     found = []
     for row in rows:
         if not row.primary or not row.unjudged:
             continue
-        counts = outcomes[row.task, row.temperature]
-        kinds = ", ".join(f"{counts[kind]} {kind}" for kind in UNJUDGED if counts.get(kind))
+        cell = replies[row.task, row.temperature]
+        kinds = ", ".join(f"{cell.outcomes[kind]} {kind}" for kind in UNJUDGED if cell.outcomes.get(kind))
         between = ""
         if row.lowest is not None:
             between = f", so that {row.metric} lies between {row.lowest:.3f} and {row.highest:.3f}"
         found.append(
-            f"{_place(row)}: {row.unjudged} of {row.n} replies could not be judged ({kinds}) and count as 0{between}; "
+            f"{_place(row)}: {row.unjudged} of {cell.n} replies could not be judged ({kinds}) and count as 0{between}; "
             "see 'detail' in samples/instances.jsonl"
         )
     return found

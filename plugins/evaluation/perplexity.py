@@ -35,7 +35,7 @@ class Perplexity(TextTask[PerplexitySettings]):
         """Bits per byte first."""
         return [
             ratio("bits_per_byte", "bits", "bytes"),
-            ratio("word_perplexity", "nats", "words", shown=math.exp),
+            ratio("word_perplexity", "nats", "words", shown=_exp),
             ratio("nats_per_token", "nats", "tokens"),
         ]
 
@@ -68,3 +68,11 @@ class Perplexity(TextTask[PerplexitySettings]):
         if not texts:
             raise DataError(f"{self.settings.path}: no texts")
         return texts
+
+
+def _exp(value: float) -> float:
+    """Infinite beyond what a float holds: text without white space is one word, of any number of nats."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf

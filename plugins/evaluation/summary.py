@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Health, ScoreRow
-from aftertrain.core.figures import Figure
+from aftertrain.core.figures import UNKNOWN, Figure
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
     Interval,
@@ -44,11 +44,9 @@ class Question:
     def scores(self, unjudged_as: float | None = None) -> list[InstanceScore]:
         """Of its outputs; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
         return [
-            InstanceScore(
-                dict.fromkeys(row.metrics, unjudged_as) if unjudged_as is not None and unjudged(row) else row.metrics,
-                row.extracted,
-                row.outcome,
-            )
+            InstanceScore(row.metrics, row.extracted, row.outcome)
+            if unjudged_as is None or not unjudged(row)
+            else InstanceScore(dict.fromkeys(row.metrics, unjudged_as), UNKNOWN, row.outcome)
             for row in self.rows
         ]
 
@@ -80,6 +78,8 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             cell = cells[task.name, temperature]
             questions = list(questions_of(cell).values())
             for place, figure in enumerate(task.figures):
+                if figure.votes and not _answered(cell):
+                    continue
                 weights = weights_of(figure, questions)
                 interval = _shown(figure, mean_interval([figure.value(q.scores()) for q in questions], weights))
                 lowest, highest = _bounds(questions, figure, weights)
@@ -101,6 +101,12 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                     )
                 )
     return table
+
+
+def _answered(cell: Iterable[ScoredInstance]) -> bool:
+    """Whether scoring reads answers from replies: of none that it scored, it reads none at all."""
+    answers = [row.extracted for row in cell if row.outcome == "scored"]
+    return not answers or any(answer is not None for answer in answers)
 
 
 def unjudged(row: ScoredInstance) -> bool:
@@ -144,7 +150,7 @@ def differences(
     `p` is McNemar's exact p-value where values are 0 or 1, else that of the sign-flip test, over the pairs that could
     be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
     that could not be judged (`unjudged` pairs) spoke against this stage, or for it. A figure that shows a function of a
-    mean has none.
+    mean has none, nor one by which questions weigh otherwise there than here, as by tokens of another tokenizer.
     """
     figures = {task.name: task.figures for task in tasks}
     table: list[Difference] = []
@@ -155,7 +161,9 @@ def differences(
             pairs = [(before[id_], after) for id_, after in questions_of(mine).items() if id_ in before]
             if pairs and all(_comparable(old, new) for old, new in pairs):
                 cell = (task, temperature, against)
-                table += [_difference(pairs, figure, cell) for figure in figures[task] if figure.shown is None]
+                votes = _answered(row for pair in pairs for side in pair for row in side.rows)
+                shown = [f for f in figures[task] if _pairs_up(f, pairs) and (votes or not f.votes)]
+                table += [_difference(pairs, figure, cell) for figure in shown]
     adjusted = iter(holm([row.p for row in table if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in table]
 
@@ -166,6 +174,13 @@ Pair = tuple[Question, Question]
 def _comparable(old: Question, new: Question) -> bool:
     """Whether two models' outputs of a question were scored by the same metrics."""
     return all(row.metrics.keys() >= new.rows[0].metrics.keys() for row in old.rows)
+
+
+def _pairs_up(figure: Figure, pairs: Sequence[Pair]) -> bool:
+    """Whether the difference of a figure's two means is the mean of its differences."""
+    weight = figure.weight
+    alike = weight is None or all(weight(old.scores()) == weight(new.scores()) for old, new in pairs)
+    return figure.shown is None and alike
 
 
 def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, str]) -> Difference:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aftertrain.core.eval_task import InstanceScore
-from aftertrain.core.figures import best_of, grouped, majority, mean, pass_at, ratio
+from aftertrain.core.figures import UNKNOWN, best_of, grouped, majority, mean, pass_at, ratio
 
 
 def replies(*rows: tuple[str | None, float]) -> list[InstanceScore]:
@@ -36,6 +36,16 @@ def test_the_majority_of_the_first_k() -> None:
     assert majority("right", 1).value(replies((None, 0.0))) == 0.0
 
 
+def test_votes_of_unknown_replies_bound_what_they_could_be() -> None:
+    """Beside one right and one wrong vote two unknown ones decide; beside three right ones they decide nothing."""
+    known = replies(("4", 1.0), ("5", 0.0))
+    for right in (0.0, 1.0):
+        assert majority("right", 4).value([*known, *replies((UNKNOWN, right), (UNKNOWN, right))]) == right
+        assert majority("right", 2).value(replies((UNKNOWN, right), (UNKNOWN, right))) == right
+        assert majority("right", 5).value([*replies(*[("4", 1.0)] * 3), *replies(*[(UNKNOWN, right)] * 2)]) == 1.0
+    assert majority("right", 4).value(replies(("4", 1.0), ("5", 0.0), ("5", 0.0), (UNKNOWN, 1.0))) == 0.5
+
+
 def test_the_best_of_the_first_k() -> None:
     assert best_of("right", 1).value(SIX[1:]) == 0.0
     assert best_of("right", 3).value(SIX[1:]) == 0.0
@@ -51,5 +61,14 @@ def test_a_ratio_weighs_by_what_it_divides_by() -> None:
     assert [figure.weight(text) for text in texts] == [4.0, 2.0]
 
 
+def test_a_question_over_which_nothing_is_divided_weighs_nothing() -> None:
+    figure = ratio("share", "right", "parts")
+    nothing = [InstanceScore({"right": 0.0, "parts": 0.0})]
+    assert figure.weight is not None
+    assert (figure.value(nothing), figure.weight(nothing)) == (0.0, 0.0)
+
+
 def test_groups_are_named() -> None:
     assert (grouped(mean("acc")).name, grouped(mean("acc")).grouped) == ("acc (macro)", True)
+    with pytest.raises(ValueError, match="'share' weighs its questions and cannot be a mean over groups"):
+        grouped(ratio("share", "right", "parts"))

@@ -10,8 +10,12 @@ import pytest
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import TextScores
+from aftertrain.plugins.evaluation import summary
+from aftertrain.plugins.evaluation.outputs import row_of
 from aftertrain.plugins.evaluation.perplexity import Perplexity
-from aftertrain.plugins.evaluation.settings import PerplexitySettings
+from aftertrain.plugins.evaluation.rows import ScoredInstance
+from aftertrain.plugins.evaluation.settings import EvaluateSettings, PerplexitySettings
+from aftertrain.plugins.evaluation.suite import ReadyTask
 from aftertrain.testing.model import tiny_model
 
 
@@ -35,6 +39,35 @@ def test_rows_without_a_text_are_named(tmp_path: Path) -> None:
         task(tmp_path, {"text": "a"}, {"text": ""}).instances()
     with pytest.raises(DataError, match=r"texts\.jsonl:1: has no field 'text'; it has body"):
         task(tmp_path, {"body": "a"}).instances()
+
+
+def test_a_text_without_spaces_is_one_word_of_any_number_of_nats(tmp_path: Path) -> None:
+    """e^1000 is no float: infinite, and the other figures stand."""
+    made = task(tmp_path, {"text": "天地玄黄" * 50})
+    (instance,) = made.instances()
+    row = row_of(
+        "t", 0.0, instance, output := TextScores(-1000.0, 400), made.score(instance, output), sample=0, prompt=""
+    )
+    ready = ReadyTask("t", made, EvaluateSettings.model_construct(limit=None, max_new_tokens=None, temperatures=None))
+    means = {score.metric: score.mean for score in summary.scores([ready], [row])}
+    assert means["word_perplexity"] == math.inf
+    assert means["nats_per_token"] == 2.5
+
+
+def test_nats_per_token_of_two_tokenizers_have_no_difference(tmp_path: Path) -> None:
+    """The same two texts in 3 and 4 tokens here, in 6 and 4 there: bits per byte compare, nats per token do not."""
+    made = task(tmp_path, {"text": "a b"}, {"text": "c d e"})
+    ready = ReadyTask("t", made, EvaluateSettings.model_construct(limit=None, max_new_tokens=None, temperatures=None))
+
+    def rows(*sizes: int) -> list[ScoredInstance]:
+        outputs = [TextScores(-5.0, n) for n in sizes]
+        pairs = list(zip(made.instances(), outputs, strict=True))
+        return [row_of("t", 0.0, i, out, made.score(i, out), sample=0, prompt="") for i, out in pairs]
+
+    table = summary.differences([ready], rows(3, 4), {"there": rows(6, 4)})
+    assert [row.metric for row in table] == ["bits_per_byte"]
+    table = summary.differences([ready], rows(3, 4), {"there": rows(3, 4)})
+    assert [row.metric for row in table] == ["bits_per_byte", "nats_per_token"]
 
 
 @pytest.mark.slow

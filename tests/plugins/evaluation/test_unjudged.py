@@ -12,7 +12,7 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.records import Verdict, VerificationCase
-from aftertrain.core.settings import Settings
+from aftertrain.core.settings import Settings, Use
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.problems import Problems, score_of
 from aftertrain.plugins.observers import wording
@@ -24,6 +24,7 @@ class Doubtful(Verifier[Settings]):
     isolated = False
     errors: Sequence[str] = ()
     timeouts: Sequence[str] = ()
+    answer: str | None = None
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [self._one(case) for case in cases]
@@ -34,7 +35,7 @@ class Doubtful(Verifier[Settings]):
         number = case.prompt.split()[0]
         if number in self.errors:
             return Verdict.error("broken")
-        return Verdict.timeout("slow") if number in self.timeouts else Verdict.scored(1.0)
+        return Verdict.timeout("slow") if number in self.timeouts else Verdict.scored(1.0, self.answer)
 
 
 @pytest.fixture
@@ -64,6 +65,30 @@ def test_one_error_is_told_with_the_score(
     echo_scores([exact])
     assert "not judged" in (shown := capsys.readouterr().out)
     assert "2: 83.3 to 100.0" in shown
+
+
+def test_several_replies_are_counted_as_replies_and_votes_bounded(
+    evaluate: Callable[..., Any],
+    stand: Callable[..., Any],
+    doubtful: Callable[..., None],
+    sums_task: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All 3 replies to one of 12 questions fail: 3 of 36; a vote over them lies between wrong and right.
+
+    Of a verifier that reads no answers there is no vote: where all are right it would be 0.
+    """
+    doubtful(["3"])
+    settings = sums_task.settings.model_copy(update={"samples": 3, "temperature": 1.0})
+    here = stand()
+    details = evaluate(tasks=(Use("eval_task", "problems", settings),)).run(here.context).details
+    (warning,) = (data["message"] for data in here.named("warning"))
+    assert "3 of 36 replies could not be judged (3 error)" in warning
+    assert [row["metric"] for row in details["scores"] if row["metric"].startswith("maj@")] == []
+    monkeypatch.setattr(Doubtful, "answer", "4")
+    details = evaluate(tasks=(Use("eval_task", "problems", settings),)).run(stand(folder="two").context).details
+    bounds = {row["metric"]: (row["lowest"], row["highest"]) for row in details["scores"]}
+    assert bounds["maj@3"] == bounds["pass@3"] == bounds["exact_match"] == (pytest.approx(11 / 12), 1.0)
 
 
 def test_all_errors_leave_everything_open(
