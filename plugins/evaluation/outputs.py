@@ -17,6 +17,7 @@ from aftertrain.core.eval_task import (
     TextScores,
     TextTask,
 )
+from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion
 from aftertrain.plugins.evaluation.rows import ScoredInstance, digest
 
@@ -48,6 +49,7 @@ def row_of(
     *,
     sample: int,
     prompt: str,
+    sampling: Sampling | None = None,
 ) -> ScoredInstance:
     """One line of the file."""
     return ScoredInstance(
@@ -63,15 +65,21 @@ def row_of(
         sample=sample,
         group=instance.group,
         thoughts=instance.thoughts,
-        asked=asked(instance),
+        asked=asked(instance, sampling),
         **_kept(output, score),
     )
 
 
-def asked(instance: Instance) -> str:
-    """Digest of what an instance asks: equal ones are answered by the same outputs, whatever they are compared with."""
+def asked(instance: Instance, sampling: Sampling | None = None) -> str:
+    """Digest of what an instance asks: equal ones are answered by the same outputs, whatever they are compared with.
+
+    Args:
+        sampling: how replies are drawn; their temperature stands beside them.
+    """
     messages, choices = ([asdict(part) for part in parts] for parts in (instance.messages, instance.choices))
-    return digest([messages, choices, instance.chat, instance.baseline])[:16]
+    # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
+    drawn = [] if sampling is None else [[sampling.max_new_tokens, sampling.top_p, list(sampling.stop)]]
+    return digest([messages, choices, instance.chat, instance.baseline, *drawn])[:16]
 
 
 def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:

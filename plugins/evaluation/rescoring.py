@@ -51,7 +51,7 @@ def rescored(tasks: Sequence[ReadyTask], before: Sequence[ScoredInstance]) -> Pa
         for number, instance, output, score in zip(numbers, answered, outputs, scores, strict=True):
             old = before[number]
             row = row_of(task.name, old.temperature, instance, output, score, sample=old.sample, prompt=old.prompt)
-            after[number] = replace(row, n_tokens=old.n_tokens)
+            after[number] = replace(row, n_tokens=old.n_tokens, asked=old.asked)
     lost = sorted({row.task for number, row in enumerate(before) if number not in after})
     if lost:
         raise DataError(f"the stage scored {', '.join(lost)}, which these settings do not name; {AGAIN}")
@@ -72,9 +72,12 @@ def _check_asked(task: ReadyTask, rows: Sequence[ScoredInstance]) -> None:
             f"not made, and {len(saved - wanted):,} were made that they do not ask for; {AGAIN}"
         )
     instances = {instance.id: instance for instance in task.instances}
+    sampling = task.sampling if task.generates else None
     for row in rows:
-        if row.asked != asked(instances[row.id]):
-            raise DataError(f"task {task.name!r}: instance {row.id!r} is asked in other words now; {AGAIN}")
+        instance = instances[row.id]
+        if row.asked != asked(instance, sampling):
+            otherwise = "" if sampling is None else ", or its replies are drawn otherwise,"
+            raise DataError(f"task {task.name!r}: instance {row.id!r} is asked in other words{otherwise} now; {AGAIN}")
 
 
 def _verdict(row: ScoredInstance) -> tuple[Mapping[str, float], Any, str]:

@@ -86,6 +86,7 @@ class Runner:
                 score,
                 sample=sample,
                 prompt=self.prompt(instance),
+                sampling=block.task.sampling if block.task.generates else None,
             )
             for instance, output, score, sample in zip(asked, outputs, scores, numbers, strict=True)
         ]

@@ -102,8 +102,9 @@ def test_choices_are_normalised_anew(run: Path, capsys: pytest.CaptureFixture[st
     [
         (
             ["sums.prefill=So"],
-            "task 'sums': instance '[^']+' is asked in other words now; the saved outputs",
+            "task 'sums': instance '[^']+' is asked in other words, or its replies are drawn otherwise, now; the saved",
         ),
+        (['sums.stop=["that"]'], "task 'sums': instance '[^']+' .* its replies are drawn otherwise, now"),
         (["sums.samples=4"], "4 of 16 outputs that these settings ask for were not made"),
         (["multiple_choice.formulation=mcf"], "task 'multiple_choice': instance '[^']+' is asked in other words"),
         (["sums.verifier.extrct=flexible"], "extrct: not a setting of verifier 'gsm8k'"),
