@@ -23,9 +23,10 @@ def flips(
                 if id_ in before:
                     values = figure.value(before[id_].scores()), figure.value(now.scores())
                     if values[0] != values[1]:
-                        changed.append((values[1] - values[0], task, id_, values, before[id_], now))
-        for _, task, id_, (old, new), was, now in sorted(changed, key=lambda entry: entry[0]):
-            yield f"{task} {id_}: {old:.3g} {_read(was)} -> {new:.3g} {_read(now)}"
+                        where = f"{task} {id_} at temperature {temperature:g}"
+                        changed.append((values[1] - values[0], where, values, before[id_], now))
+        for _, where, (old, new), was, now in sorted(changed, key=lambda entry: entry[0]):
+            yield f"{where}: {old:.3g} {_read(was)} -> {new:.3g} {_read(now)}"
 
 
 def _read(question: Question) -> str:

@@ -149,7 +149,7 @@ def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFix
     assert "16.7" in line
     assert " 1.000 " in line
     assert "B against A: 2 questions changed" in told
-    assert f"  sums {rows_of(run)[0]['id']}: 0 no answer -> 0.333 no answer" in told
+    assert f"  sums {rows_of(run)[0]['id']} at temperature 1: 0 no answer -> 0.333 no answer" in told
 
 
 def test_what_cannot_be_compared_is_said(run: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
