@@ -25,6 +25,7 @@ SAID = {
     "verification": "judging in processes",
     "sandbox": "programs behind walls",
     "interfaces": "what a plugin implements",
+    "benchmark": "rows and shots of tasks",
     "text": "conversations to token ids",
     "ground": "records, settings, errors",
 }

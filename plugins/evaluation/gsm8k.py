@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 
+from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.generator import Sampling
@@ -20,7 +21,6 @@ from aftertrain.core.text import numeral
 from aftertrain.core.text.answer import marked, split
 from aftertrain.core.text.notation import latex
 from aftertrain.core.text.numeral import Numeral
-from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import GSM8KSettings
 
 STOPS = ("Question:", "</s>", "<|im_end|>")

@@ -11,11 +11,11 @@ from functools import cached_property
 from string import ascii_uppercase
 from typing import Any
 
+from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped
 from aftertrain.core.records import Message
-from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import (
     ChoiceScores,
@@ -19,7 +20,7 @@ from aftertrain.core.eval_task import (
 )
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion
-from aftertrain.plugins.evaluation.rows import ScoredInstance, digest
+from aftertrain.plugins.evaluation.rows import ScoredInstance
 
 
 def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[Output]) -> list[InstanceScore]:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
+from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, TextScores, TextTask
 from aftertrain.core.figures import Figure, ratio
 from aftertrain.core.records import Message
-from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import PerplexitySettings
 
 _SPACE = re.compile(r"\s+")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.figures import Figure, best_of, majority, pass_at
@@ -13,7 +14,6 @@ from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier, verdicts_of
-from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import ProblemsSettings
 
 EXAMPLES = 5

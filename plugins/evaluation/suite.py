@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask, task_name
 from aftertrain.core.figures import Figure
 from aftertrain.core.generator import Sampling
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.chat import load_tokenizer
-from aftertrain.plugins.evaluation.rows import digest
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
 from aftertrain.core.records import Message
-from aftertrain.plugins.evaluation.rows import Ids, digest, need, read_rows
 from aftertrain.plugins.evaluation.settings import TruthfulQASettings
 
 PRIMER = (

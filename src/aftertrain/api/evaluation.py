@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aftertrain.core.run.job import RunResult
     from aftertrain.core.verification import PoolSettings
     from aftertrain.core.verifier import Verifier
+    from aftertrain.registry.recipe import LoadedRecipe
 
 Task = str | Mapping[str, Any]
 STAGE = "evaluate"
@@ -77,7 +78,6 @@ def evaluation_run(
 ) -> RunResult:
     """Run a recipe of one stage in the folder `out`; `settings` are the stage's, `overrides` paths into the recipe."""
     from aftertrain.api.runs import run
-    from aftertrain.registry.recipe import loads
 
     recipe = {
         "name": out.name,
@@ -86,13 +86,22 @@ def evaluation_run(
         "chat_template": chat_template,
         "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **settings}},
     }
-    text = json.dumps(recipe, default=os.fspath)
+    return run(load_one_stage(recipe, overrides), out=out.parent, console=console)
+
+
+def load_one_stage(recipe: Mapping[str, Any], overrides: Iterable[str]) -> LoadedRecipe:
+    """A recipe that a command or a call stands for.
+
+    Raises:
+        RecipeError: it does not hold; places are paths of settings.
+    """
+    from aftertrain.registry.recipe import loads
+
     try:
-        loaded = loads(text, overrides, source=STAGE)
+        return loads(json.dumps(recipe, default=os.fspath), overrides, source=STAGE)
     except RecipeError as error:
         # The text is ours: a column of it says nothing to whoever wrote a command or a call.
         raise RecipeError(replace(issue, where=issue.where.partition(":")[0]) for issue in error.issues) from None
-    return run(loaded, out=out.parent, console=console)
 
 
 def _named_model(model: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.components import echo_component
+from aftertrain.cli.prompt import show_requests
 from aftertrain.core.errors import RunError, nearest
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.discovery import installed
@@ -30,8 +31,21 @@ SEGMENTS, OTHERS = 8, 3
 @click.option("-n", "--number", "--segments", "number", type=click.IntRange(0), help="How many to show; 0 shows all.")
 @click.option("--ids", is_flag=True, help="Of a batch: one token a line, with its id.")
 @click.option("--color/--no-color", default=None, help="Colours, or marks around targets; by default as the output is.")
+@click.option("--data", type=click.Path(), help="Of a task: folder of benchmarks in the hub's columns.")
+@click.option("--model", help="Of a task that is asked by a chat template: the model that has it.")
+@click.option("--all", "whole", is_flag=True, help="Of a task: every request of its whole split; needs --out.")
+@click.option("--out", type=click.Path(path_type=Path), help="Of a task: file of JSON lines that --all writes.")
 def show(  # noqa: PLR0917  click hands over options by name
-    words: tuple[str, ...], view: str | None, step: int | None, number: int | None, ids: bool, color: bool | None
+    words: tuple[str, ...],
+    view: str | None,
+    step: int | None,
+    number: int | None,
+    ids: bool,
+    color: bool | None,
+    data: str | None,
+    model: str | None,
+    whole: bool,
+    out: Path | None,
 ) -> None:
     """Show a component, or what goes into a stage of a recipe, or what came out of a run. Loads no weights.
 
@@ -41,11 +55,18 @@ def show(  # noqa: PLR0917  click hands over options by name
     aftertrain show RECIPE [STAGE]       what it trains on, token by token; prompts, where it trains on no rows
     aftertrain show RECIPE STAGE --rows  rows of its data as they are read
     aftertrain show RUN [STAGE] --samples
+    aftertrain show prompt TASK [SETTING=VALUE]... [--data DIR] [--all --out FILE]   what a task asks
 
     RECIPE is a file or the name of a shipped recipe, RUN a run's folder, its name under runs/ or its recipe; STAGE is
     the first that trains on rows unless it is named. Of a batch, tokens that are learnt are bold and green, those that
     are only context dim; without colours the learnt ones stand in ⟦ ⟧.
     """
+    if words[0] == "prompt":
+        shown = OTHERS if number is None else number
+        show_requests(words[1:], data=data, model=model, out=out, whole=whole, number=shown)
+        return
+    if data or model or whole or out:
+        raise click.UsageError("--data, --model, --all and --out belong to: aftertrain show prompt TASK")
     names, overrides = [w for w in words if "=" not in w], [w for w in words if "=" in w]
     if not names:
         raise click.UsageError(f"{words[0]!r} is an override; the NAME of what to show stands before it")

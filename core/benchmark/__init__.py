@@ -1,0 +1,13 @@
+"""What the tasks of benchmarks share, a stranger's as well: rows by one rule, worked examples, likelihoods compared.
+
+A task names its `Source`, has `BenchmarkSettings` among its settings, and asks `source.rows(...)`; `Shots` gives the
+worked examples before a question; `likelihood` compares choices of unlike length.
+"""
+
+from __future__ import annotations
+
+from aftertrain.core.benchmark.rows import Row
+from aftertrain.core.benchmark.shots import Shots
+from aftertrain.core.benchmark.source import BenchmarkSettings, Source
+
+__all__ = ["BenchmarkSettings", "Row", "Shots", "Source"]

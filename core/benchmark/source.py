@@ -1,0 +1,162 @@
+"""The one rule by which benchmarks find their rows: a folder laid out like the hub, a map in it, or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aftertrain.core.benchmark.rows import JSON_LINES, PARQUET, Row, read_file
+from aftertrain.core.errors import DataError, Unreachable, nearest
+from aftertrain.core.ground.reading import read_text, typed
+from aftertrain.core.settings import Kinded, LocalPath, Settings, Use, unhashed
+
+if TYPE_CHECKING:
+    from datasets import Dataset as HubDataset
+
+T = TypeVar("T", bound=Kinded)
+
+MAP = "data.yaml"
+ENDS = (*JSON_LINES, PARQUET)
+_LOOKED_AT = 10_000
+"""Files of a folder among which one of a like name is looked for."""
+
+
+class BenchmarkSettings(Settings):
+    """Settings of a task whose rows are found by the one rule."""
+
+    data: LocalPath | None = unhashed(
+        None,
+        description="Folder of benchmarks: HUB ID/CONFIG/SPLIT.jsonl (.jsonl.gz, .parquet) in the hub's own columns, "
+        "or a data.yaml that maps the task to a file. null takes the hub, or what of it is in the local cache.",
+    )
+
+
+def with_folder(use: Use[T], data: str | None) -> Use[T]:
+    """A task with a folder of benchmarks, if it reads one and was given none of its own; any other as it is."""
+    if data is None or not isinstance(use.settings, BenchmarkSettings) or use.settings.data is not None:
+        return use
+    return Use(use.kind, use.name, use.settings.model_copy(update={"data": data}))
+
+
+class Mapped(BaseModel):
+    """An entry of `data.yaml`.
+
+    Attributes:
+        file: beside the map unless absolute; `{split}` stands for the split's name.
+        columns: the hub's column to the one that the file has for it; those left out are named alike.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: Annotated[str, Field(min_length=1)]
+    columns: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a benchmark's rows are on the Hugging Face hub.
+
+    Attributes:
+        hub: the data set's id.
+        config: its configuration; `default` where it has none of a name.
+        revision: a branch or commit of the hub's; those of scripts are read from `refs/convert/parquet`.
+    """
+
+    hub: str
+    config: str
+    split: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.hub}/{self.config}/{self.split}"
+
+    def rows(self, task: str, data: str | None) -> list[Row]:
+        """All rows of the split in their order, by the hub's columns.
+
+        Args:
+            task: under which `data.yaml` has an entry.
+            data: a folder of benchmarks; None takes the hub.
+
+        Raises:
+            DataError: there are none, or they cannot be read; says where they were looked for and how to give them.
+        """
+        if data is None:
+            return self._from_hub(task)
+        folder = Path(data)
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such folder of benchmarks")
+        entries = _entries(folder)
+        if task in entries:
+            entry = entries[task]
+            rows = read_file(folder / entry.file.replace("{split}", self.split))
+            return [_renamed(row, entry) for row in rows] if entry.columns else rows
+        files = [file for end in ENDS if (file := folder / self.hub / self.config / f"{self.split}{end}").exists()]
+        if len(files) > 1:
+            raise DataError(f"{' and '.join(map(str, files))}: one of them must go, as each would be task {task!r}")
+        if not files:
+            raise DataError(self._missing(folder, task))
+        return read_file(files[0])
+
+    def _missing(self, folder: Path, task: str) -> str:
+        there = [_stem(file.relative_to(folder).as_posix()) for file in islice(folder.glob("*/*/*/*"), _LOOKED_AT)]
+        guess = nearest(str(self), there)
+        hint = f"; did you mean {guess} for it?" if guess else ""
+        return f"{folder}: task {task!r} needs {self}.jsonl, .jsonl.gz or .parquet there, or {task!r} in {MAP}{hint}"
+
+    def _from_hub(self, task: str) -> list[Row]:
+        import datasets
+
+        from aftertrain.core.ground.hub import from_cache_when_cut_off
+
+        datasets.disable_progress_bars()
+        give = f"--data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or {task!r} in DIR/{MAP}"
+        try:
+            with from_cache_when_cut_off(self.hub):
+                table: HubDataset = datasets.load_dataset(
+                    self.hub, self.config, split=self.split, revision=self.revision
+                )
+        except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+            raise Unreachable(
+                f"task {task!r}: {self.hub} (config {self.config}, split {self.split}) is neither in the local cache "
+                f"nor to be had from the hub: {error}; give it by folder: {give}"
+            ) from error
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise DataError(
+                f"task {task!r}: {self.hub} cannot be loaded: {error}; give it by folder: {give}"
+            ) from error
+        return [Row(place, f"{self}:row {place + 1}", row) for place, row in enumerate(table)]
+
+
+def _entries(folder: Path) -> dict[str, Mapped]:
+    path = folder / MAP
+    if not path.exists():
+        return {}
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value: Any = YAML(typ="safe", pure=True).load(read_text(path, limit=1 << 20, error=DataError))
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    entries: dict[str, Mapped] = typed(value or {}, dict[str, Mapped], str(path), error=DataError)
+    return entries
+
+
+def _renamed(row: Row, entry: Mapped) -> Row:
+    fields = dict(row.fields)
+    for column, there in entry.columns.items():
+        if there not in row.fields:
+            guess = nearest(there, map(str, row.fields))
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            raise DataError(f"{row.where}: has no column {there!r}, which {MAP} names for {column!r}{hint}")
+        fields[column] = row.fields[there]
+    return Row(row.number, row.where, fields)
+
+
+def _stem(name: str) -> str:
+    end = next((end for end in ENDS if name.endswith(end)), "")
+    return name.removesuffix(end)

@@ -1,0 +1,103 @@
+"""What a task asks of a model, request by request, so that it can be read, or held against what others ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.errors import RunError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.core.eval_task import EvalTask, Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        task: its name in reports.
+        formulation: in which of its wordings the task is asked; empty where it has one.
+        id: of the question.
+        context: what the model reads.
+        continuation: what is scored behind it; None where the model replies, or the whole text is scored.
+    """
+
+    task: str
+    formulation: str
+    id: str
+    context: str
+    continuation: str | None
+
+
+def load_task(
+    name: str, overrides: Iterable[str] = (), *, data: str | None = None, whole: bool = False
+) -> tuple[str, EvalTask[Any]]:
+    """A task, and its name in reports.
+
+    Args:
+        overrides: `setting=value` texts.
+        data: folder of benchmarks, for a task that reads one.
+        whole: all of its split, where its protocol takes a part unless its setting `subset` is false.
+
+    Raises:
+        RecipeError: unknown task or settings. RunError: the task reads no folder of benchmarks.
+    """
+    from aftertrain.api.evaluation import STAGE, load_one_stage
+    from aftertrain.core.benchmark.source import BenchmarkSettings, with_folder
+    from aftertrain.core.eval_task import task_name
+    from aftertrain.core.settings import Use
+
+    recipe = {"name": STAGE, "model": ".", "stages": {STAGE: {"use": "evaluate", "tasks": [name]}}}
+    loaded = load_one_stage(recipe, [f"stages.{STAGE}.tasks.0.{text}" for text in overrides])
+    settings: Any = loaded.recipe.stages[STAGE].settings
+    (use,) = settings.tasks
+    if data is not None and not isinstance(use.settings, BenchmarkSettings):
+        raise RunError(f"task {name!r} reads no folder of benchmarks; `aftertrain show {name}` has what it reads")
+    use = with_folder(use, data)
+    if whole and "subset" in type(use.settings).model_fields.keys() - use.settings.model_fields_set:
+        use = Use(use.kind, use.name, use.settings.model_copy(update={"subset": False}))
+    return task_name(use), loaded.builder.build(use)
+
+
+def load_chat(task: EvalTask[Any], model: str | None) -> PreTrainedTokenizerBase | None:
+    """The tokenizer by whose template a task is asked; None for one that is asked in plain text.
+
+    Raises:
+        RunError: the task is asked by a template, and there is no model.
+    """
+    if not any(instance.chat for instance in task.instances()):
+        return None
+    if model is None:
+        raise RunError("the task is asked by a chat template: name the model that has it with --model")
+    from aftertrain.core.text.chat import load_tokenizer
+
+    return load_tokenizer(model, None, needs_template=True)
+
+
+def requests(
+    name: str, task: EvalTask[Any], tokenizer: PreTrainedTokenizerBase | None, number: int | None = None
+) -> Iterator[Request]:
+    """All requests of a task's first questions, in their order; then those that come without the question (PMI).
+
+    Args:
+        number: of questions; None takes all.
+    """
+    from aftertrain.core.text.chat import prompt_text
+
+    def request(instance: Instance, context: str, continuation: str | None) -> Request:
+        return Request(name, task.formulation, instance.id, context, continuation)
+
+    instances = task.instances()[:number]
+    for instance in instances:
+        prompt = prompt_text(tokenizer, instance.messages, chat=instance.chat)  # type: ignore[arg-type]  # None: plain
+        if not instance.choices:
+            yield request(instance, prompt, None)
+        for choice in instance.choices:
+            yield request(instance, prompt if choice.context is None else choice.context, choice.text)
+    for instance in instances:
+        if instance.baseline is not None:
+            yield from (request(instance, instance.baseline, choice.text) for choice in instance.choices)
