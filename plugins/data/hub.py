@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from aftertrain.core.errors import DataError, Unreachable
+from aftertrain.core.ground.hub import from_cache_when_cut_off
 from aftertrain.plugins.data.arrow import parts_of, rows_of
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.saved import is_saved, load_saved
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """Rows that are read at once."""
-CONNECT_SECONDS = 3.0
-"""How long the hub may take to accept a connection before this machine counts as cut off."""
 _DIGESTS: dict[str, str] = {}
 """Digests by what says that the rows are the same: a plan asks for them several times a stage."""
 
@@ -86,7 +81,7 @@ class Hub(Table[HubSettings]):
         if is_saved(folder):
             return load_saved(folder, chosen.split, given="split" in chosen.model_fields_set)
         try:
-            with _from_cache_when_cut_off(chosen.path):
+            with from_cache_when_cut_off(chosen.path):
                 return datasets.load_dataset(chosen.path, chosen.subset, split=chosen.split, revision=chosen.revision)
         except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
             raise Unreachable(
@@ -111,35 +106,3 @@ def _is_as_stored(table: HubDataset) -> bool:
         elif not isinstance(feature, datasets.Value | datasets.ClassLabel):
             return False
     return table.format["type"] is None and table.format["columns"] == table.column_names
-
-
-@contextmanager
-def _from_cache_when_cut_off(path: str) -> Iterator[None]:
-    """Without a way to the hub, go to the cache at once: the library would try again for half a minute a data set."""
-    import datasets
-    from huggingface_hub import constants
-
-    places: tuple[Any, ...] = (constants, datasets.config)
-    before = [place.HF_HUB_OFFLINE for place in places]
-    if any(before) or Path(path).exists() or _answers(constants.ENDPOINT):
-        yield
-        return
-    try:
-        for place in places:
-            place.HF_HUB_OFFLINE = True
-        yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            place.HF_HUB_OFFLINE = value
-
-
-def _answers(endpoint: str) -> bool:
-    """Whether something accepts connections there. Behind a proxy that cannot be told, so it counts as yes."""
-    if getproxies():
-        return True
-    url = urlsplit(endpoint)
-    try:
-        socket.create_connection((url.hostname or "", url.port or 443), timeout=CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
