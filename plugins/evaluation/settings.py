@@ -21,6 +21,9 @@ class EvaluateSettings(StageSettings):
     """Settings of the stage `evaluate`."""
 
     tasks: tuple[Use[EvalTask[Any]], ...] = Field(description="What to score.")
+    data: LocalPath | None = unhashed(
+        None, description="Folder of benchmarks, for each task that reads one and has none of its own."
+    )
     compare: str | tuple[str, ...] = Field(
         (), description="Evaluation stage or stages of the same tasks; differences to each are reported, in pairs."
     )

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.benchmark.rows import digest
+from aftertrain.core.benchmark.source import with_folder
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask, task_name
 from aftertrain.core.figures import Figure
@@ -126,7 +127,8 @@ class Block:
 
 def ready_tasks(settings: EvaluateSettings, builder: Builder) -> list[ReadyTask]:
     """The tasks in the recipe's order."""
-    return [ReadyTask(task_name(use), builder.build(use), settings) for use in settings.tasks]
+    given = [with_folder(use, settings.data) for use in settings.tasks]
+    return [ReadyTask(task_name(use), builder.build(use), settings) for use in given]
 
 
 def tokenizer_of(tasks: Sequence[ReadyTask], model: str, chat_template: str | None) -> PreTrainedTokenizerBase:

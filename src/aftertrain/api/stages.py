@@ -120,11 +120,14 @@ def prompts(ready: ReadyStage, number: int) -> Iterator[Shown]:
     Raises:
         RunError: the stage asks a model nothing. DataError: a row does not fit, or the template cannot render it.
     """
+    from aftertrain.core.benchmark.source import with_folder
     from aftertrain.core.records import Problem
     from aftertrain.core.text.chat import load_tokenizer, prompt_text
 
     builder = ready.context.builder
-    tasks = [(use.name, builder.build(use).instances()) for use in _outermost(ready.use, "eval_task")]
+    folder = getattr(ready.use.settings, "data", None)
+    uses = [with_folder(use, folder) for use in _outermost(ready.use, "eval_task")]
+    tasks = [(use.name, builder.build(use).instances()) for use in uses]
     sets = [(use.name, builder.build(use)) for use in _outermost(ready.use, "dataset")]
     problems = [(name, data) for name, data in sets if data.record_type is Problem] if not tasks else []
     if not tasks and not problems:

@@ -17,6 +17,7 @@ from aftertrain.core.ground.wording import counted
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK [SETTING=VALUE]... [TASK ...]")
 @click.option("--temperature", "temperatures", multiple=True, type=float, help="Score at this temperature; repeatable.")
 @click.option("--limit", type=int, help="Score a fixed random subset of so many instances of each task.")
+@click.option("--data", help="Folder of benchmarks in the hub's columns, for the tasks that read one.")
 @click.option("--max-new-tokens", type=int, help="Cut replies after so many tokens, whatever the task says.")
 @click.option(
     "--set", "stage", multiple=True, metavar="SETTING=VALUE", help="Another setting of the stage; repeatable."
@@ -29,6 +30,7 @@ def evaluate(  # noqa: PLR0917
     tasks: tuple[str, ...],
     temperatures: tuple[float, ...],
     limit: int | None,
+    data: str | None,
     max_new_tokens: int | None,
     stage: tuple[str, ...],
     seed: int,
@@ -47,7 +49,12 @@ def evaluate(  # noqa: PLR0917
 
     named, overrides = split_tasks(tasks)
     overrides += [f"stages.{STAGE}.{text}" for text in stage]
-    options = {"temperatures": list(temperatures) or None, "limit": limit, "max_new_tokens": max_new_tokens}
+    options = {
+        "temperatures": list(temperatures) or None,
+        "limit": limit,
+        "data": data,
+        "max_new_tokens": max_new_tokens,
+    }
     settings = {key: value for key, value in options.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"
     echo_safely(f"{model}: loading torch and the components of {counted(len(named), 'task')}")

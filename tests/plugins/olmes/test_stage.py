@@ -1,0 +1,45 @@
+"""The tasks in the stage `evaluate`: the stage's folder reaches those that read one, and a model is scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aftertrain.core.benchmark.source import with_folder
+from aftertrain.core.settings import Use
+from aftertrain.plugins.evaluation.settings import GSM8KSettings
+from aftertrain.plugins.olmes.examples import EXAMPLES
+from aftertrain.plugins.olmes.settings import OlmesSettings
+
+
+def test_a_folder_is_for_tasks_that_read_one_and_have_none() -> None:
+    bare: Use[object] = Use("eval_task", "piqa", OlmesSettings())  # type: ignore[type-var]
+    own: Use[object] = Use("eval_task", "piqa", OlmesSettings(data="/mine"))  # type: ignore[type-var]
+    other: Use[object] = Use("eval_task", "gsm8k", GSM8KSettings(path="a"))  # type: ignore[type-var]
+    assert with_folder(bare, "/all").settings == OlmesSettings(data="/all")
+    assert with_folder(own, "/all") is own
+    assert with_folder(other, "/all") is other
+    assert with_folder(bare, None) is bare
+
+
+@pytest.mark.slow
+def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Path) -> None:
+    import aftertrain
+
+    names = [name for _, name in EXAMPLES]
+    for make in EXAMPLES.values():
+        make(tmp_path / "hub")
+    tasks = [
+        {"use": name, "name": f"{name}-{formulation}", "shots": 0, "formulation": formulation}
+        for name in names
+        for formulation in ("mc", "rc")
+    ]
+    scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path / "hub"), out=tmp_path / "run")
+    first = {score["task"]: score["metric"] for score in scores if score["primary"]}
+    assert len(first) == 20
+    assert (first["mmlu-rc"], first["csqa-rc"], first["csqa-mc"]) == ("acc_per_char (macro)", "acc_uncond", "acc_raw")
+    assert all(score["n"] == 2 for score in scores)
+    cost = {score["task"]: score["mean"] for score in scores if score["metric"] == "bits_per_byte"}
+    assert len(cost) == 20
+    assert all(bits > 0 for bits in cost.values())
