@@ -11,12 +11,16 @@ from functools import cached_property
 from string import ascii_uppercase
 from typing import Any
 
+from aftertrain.core.benchmark.likelihood import likeliest, normalised
 from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped
 from aftertrain.core.records import Message
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
+
+WAYS = {"none": "raw", "token": "per_token", "char": "per_char", "pmi": "uncond"}
+"""What the setting `normalization` compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,12 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
 
     def score(self, instance: Instance, scores: ChoiceScores) -> InstanceScore:
         """Which choice is likeliest, raw and normalised."""
-        best = _argmax(scores.logprobs)
+        best = likeliest(scores.logprobs)
         metrics = {"acc": float(best == instance.target)}
         if not self._letters:
-            metrics["acc_norm"] = float(_argmax(self._normalized(instance, scores)) == instance.target)
+            texts = [choice.text for choice in instance.choices]
+            ways = normalised(texts, scores.logprobs, scores.n_tokens, scores.baseline)
+            metrics["acc_norm"] = float(likeliest(ways[WAYS[self.settings.normalization]]) == instance.target)
         return InstanceScore(metrics, extracted=instance.choices[best].text.strip())
 
     def fingerprint(self) -> str:
@@ -102,17 +108,6 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         """Questions, and the examples where some are shown."""
         examples = self._examples if self.settings.shots else {}
         return digest([[asdict(question) for question in group] for group in (self._questions, *examples.values())])
-
-    def _normalized(self, instance: Instance, output: ChoiceScores) -> Sequence[float]:
-        chars = [len(choice.text) for choice in instance.choices]
-        match self.settings.normalization:
-            case "token":
-                return [score / n for score, n in zip(output.logprobs, output.n_tokens, strict=True)]
-            case "char":
-                return [score / n for score, n in zip(output.logprobs, chars, strict=True)]
-            case "pmi":
-                return [score - base for score, base in zip(output.logprobs, output.baseline, strict=True)]
-        return output.logprobs
 
     @cached_property
     def _questions(self) -> list[Question]:
@@ -159,10 +154,6 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         if self.settings.chat:
             return (Message("user", text), Message("assistant", prefix))
         return (Message("user", f"{text}\n{prefix}"),)
-
-
-def _argmax(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=lambda i: values[i])
 
 
 def _read(path: str) -> list[Question]:
