@@ -195,7 +195,7 @@ class ChoiceTask(EvalTask[S]):
 
 
 class TextTask(EvalTask[S]):
-    """The whole of each instance's text is scored, as plain text."""
+    """The whole of each instance's text is scored, as plain text: instances say `chat=False`."""
 
     @abstractmethod
     def score(self, instance: Instance, scores: TextScores) -> InstanceScore:

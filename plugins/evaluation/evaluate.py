@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from aftertrain.core.benchmark import BenchmarkSettings
 from aftertrain.core.component import aside
 from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.eval_task import TextTask
@@ -106,7 +107,7 @@ class Evaluate(Stage[EvaluateSettings]):
         return self._conclude(context, len(work) + 1, rows, others)
 
     def without_use(self) -> Mapping[str, Unused]:
-        """What is for replies where none are made, and for log-likelihoods where none are taken."""
+        """What is for replies where none are made, for log-likelihoods where none are taken, and for benchmarks."""
         generates = {task.generates for task in ready_tasks(self.settings, self.builder)}
         idle: dict[str, Unused] = {}
         if True not in generates:
@@ -114,6 +115,8 @@ class Evaluate(Stage[EvaluateSettings]):
             idle |= dict.fromkeys(replies, Unused("no task makes replies"))
         if False not in generates:
             idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
+        if not any(isinstance(use.settings, BenchmarkSettings) for use in self.settings.tasks):
+            idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
 
     def _too_long(self, tokenizer: PreTrainedTokenizerBase, window: int | None) -> list[PlanItem]:

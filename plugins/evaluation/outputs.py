@@ -22,6 +22,9 @@ from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 
+LOST = -1
+"""In place of a token id that was not kept."""
+
 
 def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[Output]) -> list[InstanceScore]:
     """Score outputs in order, an instance beside each.
@@ -104,14 +107,17 @@ def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:
 
 
 def output_of(task: EvalTask[Any], row: ScoredInstance) -> Output:
-    """What the model made, as far as scoring reads it: token ids and log-probabilities of a reply are not kept.
+    """What the model made, as far as scoring reads it.
+
+    Of a reply's token ids and log-probabilities nothing is kept but how many there were: each id is `LOST`, of which no
+    tokenizer makes text.
 
     Raises:
         DataError: the row holds no output of the task's kind.
     """
     if isinstance(task, ReplyTask) and row.finish_reason:
         reason: Any = row.finish_reason
-        return Completion(row.id, (), (), (), (), reason, row.output, row.with_special)
+        return Completion(row.id, (), (LOST,) * row.n_tokens, (), (), reason, row.output, row.with_special)
     if isinstance(task, ChoiceTask) and len(row.choice_tokens) == len(row.logprobs) > 0:
         return ChoiceScores(row.logprobs, row.choice_tokens, row.greedy, row.baseline)
     if isinstance(task, TextTask) and len(row.logprobs) == 1:

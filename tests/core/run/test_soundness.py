@@ -56,6 +56,14 @@ stages:
     tasks:
       - {use: problems, data: {use: quickstart, split: heldout, rows: 2}, verifier: gsm8k, max_new_tokens: 2}
       - {use: multiple_choice, path: choices.jsonl}
+      - {use: perplexity, path: texts.jsonl}
+      - use: problems
+        name: drawn
+        data: {use: quickstart, split: heldout, rows: 2}
+        verifier: gsm8k
+        max_new_tokens: 2
+        samples: 2
+        temperature: 0.7
   judge-eval:
     use: evaluate
     from: sft
@@ -201,6 +209,7 @@ def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "margin.py").write_text(MARGIN)
     question = {"question": "1 + 1?", "choices": ["2", "3"], "answer": 0}
     (folder / "choices.jsonl").write_text(f"{json.dumps(question)}\n")
+    (folder / "texts.jsonl").write_text('{"text": "The sky is blue."}\n')
     (folder / "echo.py").write_text(Path(echo.__file__).read_text())
     program = {"messages": [{"role": "user", "content": "x"}], "ground_truth": '["assert True"]', "dataset": "code"}
     (folder / "programs.jsonl").write_text(f"{json.dumps(program)}\n")
