@@ -56,6 +56,13 @@ from aftertrain.core.records import Artifact
 OLD_RUN = Path(__file__).with_name("run_of_api_1.jsonl")
 
 
+def _without_unsaid(value: Any) -> Any:
+    """Without what is null: a field that came later is so in a line of before."""
+    if isinstance(value, dict):
+        return {key: _without_unsaid(inner) for key, inner in value.items() if inner is not None}
+    return [_without_unsaid(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _seen(path: Path) -> list[tuple[str, str, int | None]]:
     return [(e.name, e.stage, e.step) for e in read_events(path)]
 
@@ -192,7 +199,7 @@ def test_a_run_written_before_events_had_types_opens(tmp_path: Path) -> None:
     for entry in held:
         known = {line["name"]: line["data"] for line in raw if line["time"] == entry.time}[entry.name]
         for name, value in entry.data.items():
-            assert json.loads(json.dumps(value)) == known[name]
+            assert _without_unsaid(json.loads(json.dumps(value))) == _without_unsaid(known[name])
 
 
 def test_what_events_hold_is_in_no_stage_s_hash() -> None:

@@ -22,7 +22,7 @@ from aftertrain.core.events import Entry
 from aftertrain.core.events.lines import read_events
 
 pytestmark = pytest.mark.slow
-SOON = 60
+SOON = 120
 """Seconds in which a run with a dead rank must have ended; it takes about three."""
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
 EVERYWHERE = ["here", pytest.param("ray", marks=needs_ray)]

@@ -109,13 +109,15 @@ def test_a_torn_file_is_refused(length: int, cache: Cache) -> None:
 
 def test_the_key_covers_what_auto_came_to(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Log-probs of a CPU once served on a GPU, and those of one attention kernel with another."""
+    from aftertrain.core.packed import engine as packed
     from aftertrain.plugins.torch_engine import engine as engines
     from aftertrain.plugins.torch_engine.settings import TorchSettings
 
     engine = engines.TorchEngine(TorchSettings(dtype="bfloat16"), None)  # type: ignore[arg-type]
     keys = set()
     for device, kernel in (("cpu", "sdpa"), ("cuda", "sdpa"), ("cuda", "flash")):
-        monkeypatch.setattr(engines, "device_of", lambda wanted, local, device=device: torch.device(device))
+        for module in (engines, packed):
+            monkeypatch.setattr(module, "device_of", lambda wanted, local, device=device: torch.device(device))
         monkeypatch.setattr(engines, "choose_kernel", lambda *args, kernel=kernel: kernel)
         assert engine.facts(str(tiny_model)) == {"device": device, "attention": kernel}
         keys.add(reference_key(tiny_model, engine, stored(ATOMS), 6))
