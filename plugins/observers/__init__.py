@@ -6,31 +6,17 @@ from aftertrain.core.plugin import Registrar, hookimpl
 
 AFTERTRAIN_API = 2
 
-_HERE = "aftertrain.plugins.observers"
-_SETTINGS = f"{_HERE}.settings"
+HERE = "aftertrain.plugins.observers"
+ROWS = (
+    ("console", "Console", "Console", "progress on standard output: a live view on a terminal, plain lines elsewhere"),
+    ("tensorboard", "TensorBoard", "TensorBoard", "curves and samples for TensorBoard, in the run's folder"),
+    ("wandb", "WeightsAndBiases", "Wandb", "curves and samples for Weights & Biases (pip install 'aftertrain[wandb]')"),
+)
+"""Name, which is also the module's, class, what its settings are named after, and summary."""
 
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
     """Add the observers."""
-    registry.add(
-        "observer",
-        "console",
-        f"{_HERE}.console:Console",
-        f"{_SETTINGS}:ConsoleSettings",
-        "progress on standard output: a live view on a terminal, plain lines elsewhere",
-    )
-    registry.add(
-        "observer",
-        "tensorboard",
-        f"{_HERE}.tensorboard:TensorBoard",
-        f"{_SETTINGS}:TensorBoardSettings",
-        "curves and samples for TensorBoard, in the run's folder",
-    )
-    registry.add(
-        "observer",
-        "wandb",
-        f"{_HERE}.wandb:WeightsAndBiases",
-        f"{_SETTINGS}:WandbSettings",
-        "curves and samples for Weights & Biases (pip install 'aftertrain[wandb]')",
-    )
+    for name, component, settings, summary in ROWS:
+        registry.add("observer", name, f"{HERE}.{name}:{component}", f"{HERE}.settings:{settings}Settings", summary)
