@@ -23,8 +23,8 @@ def normalised(
         baseline: log p(choice | a context without the question), which `uncond` subtracts (pointwise mutual
             information).
 
-    >>> normalised([" no", " not so"], [-2.0, -3.0], [1, 2], [-1.0, -4.0])["uncond"]
-    [-1.0, 1.0]
+    >>> print(*normalised([" no", " not so"], [-2.0, -3.0], [1, 2], [-1.0, -4.0])["uncond"])
+    -1.0 1.0
     """
     ways = {
         "raw": list(logprobs),

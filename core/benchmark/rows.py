@@ -183,8 +183,8 @@ class Ids:
     """Stable ids of rows that may bring none: the row's own `id`, else a digest of its text; repeats are numbered.
 
     >>> ids = Ids()
-    >>> [ids.unused(name) for name in ("a", "a-2", "a", "b")]
-    ['a', 'a-2', 'a-3', 'b']
+    >>> print(*(ids.unused(name) for name in ("a", "a-2", "a", "b")))
+    a a-2 a-3 b
     """
 
     def __init__(self) -> None:
