@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from aftertrain.core.benchmark.rows import Row
-from aftertrain.core.errors import DataError
+from aftertrain.core.errors import DataError, unknown
+from aftertrain.core.ground.reading import read_json
 
 T = TypeVar("T")
 
@@ -75,11 +76,22 @@ def curated(package: str, file: str, name: str) -> tuple[Row, ...]:
     list says its `source` and `licence`.
 
     Raises:
-        DataError: the file has no such list.
+        DataError: the file is missing or of another form, or has no such list.
     """
-    lists: dict[str, Any] = json.loads(files(package).joinpath(file).read_text(encoding="utf-8"))["lists"]
+    with as_file(files(package).joinpath(file)) as path:
+        lists = read_json(path, _Carried, error=DataError).lists
     if name not in lists:
-        raise DataError(f"{package}/{file}: has no list {name!r}; it has {', '.join(lists)}")
-    return tuple(
-        Row(place, f"{file}: {name}, example {place + 1}", row) for place, row in enumerate(lists[name]["rows"])
-    )
+        raise DataError(f"{package}/{file}: {unknown('list of examples', name, lists)}")
+    return tuple(Row(place, f"{file}: {name}, example {place + 1}", row) for place, row in enumerate(lists[name].rows))
+
+
+@dataclass(frozen=True)
+class _List:
+    rows: list[dict[str, Any]]
+    source: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class _Carried:
+    lists: dict[str, _List]

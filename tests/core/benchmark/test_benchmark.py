@@ -157,7 +157,7 @@ def test_a_list_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert [row.text("q") for row in shots.curated("acme_examples", "shots.json", "mine")] == ["one?", "two?"]
-    with pytest.raises(DataError, match="has no list 'yours'; it has mine"):
+    with pytest.raises(DataError, match="no list of examples named 'yours'"):
         shots.curated("acme_examples", "shots.json", "yours")
 
 
