@@ -35,7 +35,7 @@ class Verifier(Component[S]):
     (`<think>`) that are special tokens of some tokenizers."""
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """Seconds that one case may take before it is a timeout."""
         return 10.0
 

@@ -63,7 +63,7 @@ class Call:
     ) -> None:
         self._children = children
         self._parcel = Parcel.of(verifier)
-        self._timeout = settings.timeout or verifier.deadline
+        self._timeout = settings.timeout or verifier.timeout
         self._coming = _batches(cases, settings.size)
         self._waiting: deque[Batch] = deque()
         self._busy: dict[int, Process] = {}

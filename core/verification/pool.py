@@ -70,9 +70,9 @@ class Isolated(Verifier[Any]):
         self.inner, self.pool = inner, pool
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """The verifier's, unless the pool's settings have one."""
-        return self.pool.settings.timeout or self.inner.deadline
+        return self.pool.settings.timeout or self.inner.timeout
 
     def preflight(self) -> None:
         """The verifier's, in this process."""

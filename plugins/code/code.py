@@ -47,7 +47,7 @@ class Code(Verifier[CodeSettings]):
         self._sandbox: Sandbox | None = None
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """`case_timeout`, and what the sandbox takes to start."""
         return self.settings.case_timeout + START
 

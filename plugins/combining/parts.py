@@ -56,9 +56,9 @@ class Combination(Verifier[S]):
         return other
 
     @property
-    def deadline(self) -> float:
-        """The parts' deadlines together: they judge one after the other."""
-        return sum(part.deadline for part in self._parts)
+    def timeout(self) -> float:
+        """The parts' together: they judge one after the other."""
+        return sum(part.timeout for part in self._parts)
 
 
 class PartsInOrder(Combination[P]):

@@ -32,9 +32,9 @@ class AskingVerifier(Verifier[A]):
         self._asker = Asker(settings, builder, needs_template=needs_template)
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """As long as the model may keep silent, once for each time it is asked, and the parts'."""
-        return self.settings.timeout * (self.settings.retries + 1) + sum(part.deadline for part in self.parts)
+        return self.settings.timeout * (self.settings.retries + 1) + sum(part.timeout for part in self.parts)
 
     @property
     def spent(self) -> Spent:

@@ -42,7 +42,7 @@ class Regex(Verifier[RegexSettings]):
         return self.settings.equality != "search"
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """The setting: a pattern that needs long is one that never ends."""
         return self.settings.timeout
 

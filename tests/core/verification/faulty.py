@@ -115,7 +115,7 @@ class Faulty(Verifier[FaultySettings]):
             self._act_at("unpickling")
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         return 2.0
 
     def _act_at(self, point: str) -> None:

@@ -69,7 +69,7 @@ def test_both_processes_are_used(pool: VerifierPool) -> None:
 def test_a_case_that_hangs_is_a_timeout_and_its_neighbours_are_judged(pool: VerifierPool, trouble: str) -> None:
     started = time.monotonic()
     verdicts = pool.verify(OBEDIENT, _cases("a", "b", trouble, "c", "d"))
-    assert time.monotonic() - started < OBEDIENT.deadline + 5.0
+    assert time.monotonic() - started < OBEDIENT.timeout + 5.0
     assert [verdict.outcome for verdict in verdicts] == ["scored", "scored", "timeout", "scored", "scored"]
     assert verdicts[2].detail == "no verdict in 1 s"
     assert [verdicts[n].detail for n in (0, 1, 3, 4)] == ["a", "b", "c", "d"]
@@ -266,7 +266,7 @@ def test_a_process_that_died_while_idle_costs_nothing() -> None:
 def test_the_settings_deadline_wins() -> None:
     with VerifierPool(PoolSettings(workers=1, timeout=0.2)) as pool:
         assert pool.verify(OBEDIENT, _cases("sleep 0.6"))[0].detail == "no verdict in 0.2 s"
-        assert isolate(OBEDIENT, pool).deadline == 0.2
+        assert isolate(OBEDIENT, pool).timeout == 0.2
 
 
 def test_loading_is_not_a_cases_time(pool: VerifierPool) -> None:
@@ -314,7 +314,7 @@ def test_a_killed_parent_leaves_no_child(trouble: str) -> None:
     ended = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
     assert ended.returncode == -9
     if trouble == "hold":  # what never lets go of the interpreter's lock is ended by the kernel's timer
-        time.sleep(OBEDIENT.deadline + 1.0)
+        time.sleep(OBEDIENT.timeout + 1.0)
     assert _gone(int(ended.stdout))
 
 

@@ -21,7 +21,7 @@ class Obedient(Verifier[Settings]):
     """Does what the response says; other responses are scored 1, with its process id and the response shown."""
 
     @property
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         return 1.0
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:

@@ -148,7 +148,7 @@ def test_time_that_runs_out_is_a_timeout() -> None:
     code = made(timeout=0.5)
     assert verdict(code, "while True: pass", ["assert f(1)"]).outcome == "timeout"
     assert verdict(code, "while True: pass", ADD).outcome == "timeout"
-    assert code.deadline >= code.settings.case_timeout
+    assert code.timeout >= code.settings.case_timeout
     code.close()
     share = made(timeout=0.5, score="pass_rate")
     source = "def f(x):\n    while x == 2: pass\n    return x"

@@ -237,7 +237,7 @@ def test_parts_can_be_replaced_and_are_closed(cls: type[Combination[Any]]) -> No
     assert [part.closed for part in others] == [True, True]
     with pytest.raises(ValueError, match="has 2 parts, not 1"):
         verifier.with_parts(others[:1])
-    assert verifier.deadline == 20.0
+    assert verifier.timeout == 20.0
 
 
 @given(st.lists(st.sampled_from("1h0teu"), min_size=3, max_size=3), st.permutations(range(3)))

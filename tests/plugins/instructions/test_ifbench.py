@@ -238,7 +238,7 @@ def test_huge_texts_are_judged_before_the_deadline(name: str) -> None:
             text = HUGE[name][: 2 * 10**5 if "punkt" in kind.needs else 10**7]
             start = time.process_time()
             followed(instructions(_one(id, **_arguments(kind.arguments))), text, "strict")
-            assert time.process_time() - start < _verifier().deadline, id
+            assert time.process_time() - start < _verifier().timeout, id
 
 
 SAMPLES: dict[str, Any] = {"keyword": "fox", "word": "fox", "sep": "...", "options": "yes/no", "reference_text": "abc"}

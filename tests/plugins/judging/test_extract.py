@@ -88,7 +88,7 @@ def test_the_inner_verifier_can_be_isolated(make: Make) -> None:
     assert swapped.verify([case("four")])[0].value == 0.0
     assert bench.judge(case("four"))[0].value == 1.0
     assert bench.judge(case("five"))[0].detail == "budget spent: 1 calls"
-    assert bench.verifier.deadline == 600.0 + 10.0
+    assert bench.verifier.timeout == 600.0 + 10.0
     with pytest.raises(ValueError, match="1 part, not 2"):
         bench.verifier.with_parts([bench.equal] * 2)
     bench.verifier.close()

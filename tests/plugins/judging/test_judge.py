@@ -240,7 +240,7 @@ def test_silence_is_a_time_out_and_the_next_batch_is_clean(make: Make) -> None:
     assert "no reply in 7 s" in verdicts[0].detail
     quiet[0] = False
     assert outcomes(bench.judge(case("5"))) == [1.0], "a time-out is not kept"
-    assert bench.verifier.deadline == 7.0
+    assert bench.verifier.timeout == 7.0
 
 
 def test_a_generator_that_fails_is_an_error_verdict(make: Make) -> None:

@@ -81,8 +81,8 @@ def test_it_runs_where_it_can_be_killed_with_a_short_deadline() -> None:
     """A pattern that never ends is stopped from outside: the class does not opt out, its deadline is the setting."""
     verifier = Regex(RegexSettings(pattern="(a+)+$"), None)  # type: ignore[arg-type]
     assert verifier.isolated
-    assert verifier.deadline == 2.0
-    assert Regex(RegexSettings(pattern="a", timeout=0.5), None).deadline == 0.5  # type: ignore[arg-type]
+    assert verifier.timeout == 2.0
+    assert Regex(RegexSettings(pattern="a", timeout=0.5), None).timeout == 0.5  # type: ignore[arg-type]
 
 
 @given(st.text(), st.text())
