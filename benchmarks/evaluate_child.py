@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,7 @@ def main() -> None:
     work = json.loads(Path(file).read_text(encoding="utf-8"))
     likelihoods, replies = (our_sides if side == "ours" else peer_sides)(model, int(work["size"]))
     for part in work["parts"]:
-        run: Callable[[Any], list[Any]] = likelihoods
-        if part["length"]:
-            length = int(part["length"])
-            run = lambda items, length=length: replies(items, length)  # noqa: E731
+        run = partial(replies, length=part["length"]) if part["length"] else likelihoods
         run(part["warm"])
         started, cpu = time.perf_counter(), time.process_time()
         values = run(part["items"])

@@ -14,7 +14,6 @@ from aftertrain.core.errors import RunError, unknown
 
 if TYPE_CHECKING:
     from aftertrain.core.events import ScoreRow
-    from aftertrain.core.run.folder import RunFolder
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.registry.recipe import LoadedRecipe
 
@@ -48,30 +47,32 @@ class FinishedEvaluation:
 
 
 def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation]:
-    """Those of a run's folder or its name under `runs/`; with `:STAGE` that one alone.
+    """Those of the recipe that a run last had, by its folder or its name under `runs/`; with `:STAGE` that one alone.
+
+    Versions of a stage by other settings, which lie beside it, are not looked at.
 
     Raises:
         RunError: there is no such run, or it has no finished evaluation (of that name).
     """
+    from aftertrain.api.history import history
     from aftertrain.core.run.folder import RunFolder
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.core.stage import Rescores
 
     name, _, wanted = os.fspath(run).partition(":") if not Path(run).exists() else (os.fspath(run), "", "")
-    folder = RunFolder(find_run(name))
-    manifest = _read(folder.manifest, Manifest)
+    path = find_run(name)
+    stages = {stage.name: RunFolder(path).stage(stage.name, stage.hash) for stage in history(path)}
+    manifest = _read(RunFolder(path).manifest, Manifest)
     loaded = _loaded(manifest)
     evaluations = {}
     for stage, use in manifest.recipe["stages"].items():
-        done = _done(folder, stage)
+        done = _done(stages[stage]) if stage in stages else None
         if done is not None and isinstance(loaded.builder.build(loaded.recipe.stages[stage]), Rescores):
-            evaluations[stage] = FinishedEvaluation(
-                f"{folder.path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest
-            )
+            evaluations[stage] = FinishedEvaluation(f"{path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest)
     if not evaluations:
-        raise RunError(f"{folder.path} has no finished evaluation whose outputs could be scored again")
+        raise RunError(f"{path} has no finished evaluation whose outputs could be scored again")
     if wanted and wanted not in evaluations:
-        raise RunError(f"{folder.path}: {unknown('finished evaluation', wanted, evaluations)}")
+        raise RunError(f"{path}: {unknown('finished evaluation', wanted, evaluations)}")
     return [evaluations[wanted]] if wanted else list(evaluations.values())
 
 
@@ -96,19 +97,19 @@ def _loaded(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
     return loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
 
 
-def _done(folder: RunFolder, stage: str) -> tuple[Path, tuple[ScoreRow, ...]] | None:
-    """Where the stage's newest finished version lies, and the scores that it recorded; None where none is finished."""
+def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...]] | None:
+    """Where a stage's outputs lie, and the scores that it recorded; None where it is not finished or has none."""
     from aftertrain.core.events import ScoreRow
     from aftertrain.core.ground.reading import typed
     from aftertrain.core.run.done import DONE, Done
 
-    for version in reversed(folder.versions(stage)):
-        if (version / DONE).is_file():
-            done = _read(version / DONE, Done)
-            rows = done.artifact.details.get("scores", [])
-            scores = tuple(typed(row, ScoreRow, f"{version / DONE}: scores") for row in rows)
-            return version / done.artifact.path, scores
-    return None
+    if not (folder / DONE).is_file():
+        return None
+    artifact = _read(folder / DONE, Done).artifact
+    if "scores" not in artifact.details:
+        return None
+    where = f"{folder / DONE}: scores"
+    return folder / artifact.path, tuple(typed(row, ScoreRow, where) for row in artifact.details["scores"])
 
 
 def _read(path: Path, kind: type[Any]) -> Any:

@@ -166,6 +166,25 @@ def test_what_cannot_be_compared_is_said(run: Path, other: Path, capsys: pytest.
     assert "multiple_choice, sums differ in data, prompts, rules, limit or length" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_the_version_of_the_last_recipe_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two settings tried, and the first again: what lies there newest is the second's, and is not what is scored."""
+    tiny_model(tmp_path / "model")
+    (tmp_path / "texts.jsonl").write_text('{"text": "One."}\n{"text": "Two."}\n')
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: tried\nmodel: ./model\nthreads: 1\nstages:\n  eval:\n    use: evaluate\n"
+        "    tasks: [{use: perplexity, path: texts.jsonl}]\n"
+    )
+    out = ("--out", str(tmp_path / "runs"))
+    assert main(["run", str(recipe), *out]) == 0
+    assert main(["run", str(recipe), *out, "stages.eval.limit=1"]) == 0
+    assert main(["run", str(recipe), *out]) == 0
+    capsys.readouterr()
+    assert main(["rescore", str(tmp_path / "runs" / "tried")]) == 0
+    assert "perplexity at temperature 0: 0 of 2 outputs changed" in capsys.readouterr().out
+
+
 def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rescore", f"{run}:evl"]) == 1
     assert "no finished evaluation named 'evl'. Did you mean 'eval'?" in capsys.readouterr().err
