@@ -171,7 +171,7 @@ def _run(request: dict[str, Any], scratch: Path) -> None:
 def main() -> None:
     """Say that everything is imported, then serve until standard input ends."""
     torch.set_num_threads(1)
-    for row in installed().rows():
+    for row in installed().registrations():
         if row.origin.built_in:
             importlib.import_module(row.component.partition(":")[0])
     scratch = Path(sys.argv[1])

@@ -31,7 +31,7 @@ class Registrar(Protocol):
     """What a plugin's `aftertrain_register` is given."""
 
     def add(self, kind: str, name: str, component: str, settings: str, summary: str) -> None:
-        """Stage one row; all rows of a plugin are committed together or not at all.
+        """Stage one entry; all entries of a plugin are committed together or not at all.
 
         Args:
             kind: one of `aftertrain.core.kinds.KINDS`.

@@ -37,7 +37,7 @@ class ComponentBuilder:
         """
         if is_local(use.name):
             return cast("type[T]", load_local(use.kind, use.name, self.base_folder))
-        return cast("type[T]", load_component(self.registry.row(use.kind, use.name)))
+        return cast("type[T]", load_component(self.registry.registration(use.kind, use.name)))
 
     def build(self, use: Use[T]) -> T:
         """Import and construct the component that `use` names.

@@ -1,9 +1,9 @@
 """Finding plugins: our own loop over the entry points `aftertrain.plugins`.
 
 A stranger's plugin must not take the program down: entry points are sorted, built-ins come first, each has its own
-`try`, and its rows are committed only if all are good. A plugin that hangs while being imported is named by a watchdog,
-with the way to block it. `AFTERTRAIN_BLOCK` (names separated by commas, `*` for all but the built-ins) and a recipe's
-`plugins.block` keep plugins from being imported at all.
+`try`, and its entries are committed only if all are good. A plugin that hangs while being imported is named by a
+watchdog, with the way to block it. `AFTERTRAIN_BLOCK` (names separated by commas, `*` for all but the built-ins) and a
+recipe's `plugins.block` keep plugins from being imported at all.
 """
 
 from __future__ import annotations
@@ -108,16 +108,16 @@ def _load(origin: Origin, patience: float) -> Plugin:
                 _register(module, staging)
     except Exception as error:  # noqa: BLE001  a stranger's module may raise anything
         trace = "".join(traceback.format_exception(error))
-        return Plugin(origin, "broken", time.perf_counter() - start, told(error), trace, tuple(staging.rows))
+        return Plugin(origin, "broken", time.perf_counter() - start, told(error), trace, tuple(staging.registrations))
     seconds = time.perf_counter() - start
     if speaks != API:
         return Plugin(origin, "incompatible", seconds, _incompatible(speaks))
     heavy = [name for name in HEAVY if name in sys.modules and name not in heavy_before]
     if not heavy and seconds <= SLOW_SECONDS:
-        return Plugin(origin, "ok", seconds, rows=tuple(staging.rows))
+        return Plugin(origin, "ok", seconds, registrations=tuple(staging.registrations))
     why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
     note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
-    return Plugin(origin, "slow", seconds, note, rows=tuple(staging.rows))
+    return Plugin(origin, "slow", seconds, note, registrations=tuple(staging.registrations))
 
 
 def machine_facts(registry: Registry) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from aftertrain.core.errors import PluginError, unknown
 from aftertrain.core.ground.foreign import PATIENCE_SECONDS, EndedProgram, foreign, told
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.moved import moved
-from aftertrain.registry.tables import Row
+from aftertrain.registry.tables import Registration
 
 if TYPE_CHECKING:
     from aftertrain.core.component import Component
@@ -33,28 +33,28 @@ def is_local(name: str) -> bool:
     return _LOCAL.fullmatch(name) is not None
 
 
-def load_settings(row: Row) -> type[Settings]:
-    """The settings class of a row; imports only the module of the settings.
+def load_settings(entry: Registration) -> type[Settings]:
+    """The settings class of a entry; imports only the module of the settings.
 
     Raises:
         PluginError: it cannot be imported or is no subclass of `Settings`.
     """
     from aftertrain.core.settings import Settings
 
-    loaded = _load(row, row.settings)
+    loaded = _load(entry, entry.settings)
     if not (isinstance(loaded, type) and issubclass(loaded, Settings)):
-        raise PluginError(f"{row}: {row.settings} is not a subclass of aftertrain.core.settings.Settings")
+        raise PluginError(f"{entry}: {entry.settings} is not a subclass of aftertrain.core.settings.Settings")
     return loaded
 
 
-def load_component(row: Row) -> type[Component[Any]]:
-    """The component class of a row.
+def load_component(entry: Registration) -> type[Component[Any]]:
+    """The component class of a entry.
 
     Raises:
         PluginError: it cannot be imported, or does not subclass its kind's interface.
     """
-    loaded = _load(row, row.component)
-    _check_interface(row.kind, loaded, f"{row}: {row.component}")
+    loaded = _load(entry, entry.component)
+    _check_interface(entry.kind, loaded, f"{entry}: {entry.component}")
     return loaded  # type: ignore[no-any-return]
 
 
@@ -139,19 +139,19 @@ def load_file(path: Path) -> Any:
     return module
 
 
-def _load(row: Row, target: str) -> Any:
+def _load(entry: Registration, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
-    level = logging.DEBUG if row.origin.built_in else logging.WARNING
+    level = logging.DEBUG if entry.origin.built_in else logging.WARNING
     try:
-        with foreign(str(row), patience=PATIENCE_SECONDS, level=level):
+        with foreign(str(entry), patience=PATIENCE_SECONDS, level=level):
             module = importlib.import_module(module_name)
             loaded = getattr(module, attribute, _NOTHING)
     except EndedProgram:
         raise
     except Exception as error:
-        raise PluginError(f"{row}: importing {module_name} raised {told(error)}{moved(error)}") from error
+        raise PluginError(f"{entry}: importing {module_name} raised {told(error)}{moved(error)}") from error
     if loaded is _NOTHING:
-        raise PluginError(f"{row}: module {module_name} ({module.__file__}) has no {attribute!r}")
+        raise PluginError(f"{entry}: module {module_name} ({module.__file__}) has no {attribute!r}")
     return loaded
 
 

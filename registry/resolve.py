@@ -49,7 +49,7 @@ class SettingsResolver:
         """
         name = value.get("use")
         if not isinstance(name, str):
-            known = ", ".join(row.name for row in self.registry.rows(kind))
+            known = ", ".join(entry.name for entry in self.registry.registrations(kind))
             raise _wrong_name(f"'use:' must name the {kind}; there are: {known or 'none'}")
         try:
             settings_class, owner = self._settings_class(kind, name)
@@ -79,8 +79,8 @@ class SettingsResolver:
     def _settings_class(self, kind: str, name: str) -> tuple[type[Settings], str]:
         if is_local(name) or is_file(name):
             return load_local(kind, name, self.base_folder).Config, "a local file"
-        row = self.registry.row(kind, name)
-        return load_settings(row), str(row.origin)
+        entry = self.registry.registration(kind, name)
+        return load_settings(entry), str(entry.origin)
 
 
 def with_defaults(model: type[BaseModel], value: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,22 +41,22 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
     names: list[str] = []
     mappings: list[dict[str, Any]] = []
     unusable = registry.withheld(kind)
-    for row in registry.rows(kind):
-        if row.name in unusable:
+    for entry in registry.registrations(kind):
+        if entry.name in unusable:
             continue
         try:
-            settings = load_settings(row)
+            settings = load_settings(entry)
         except PluginError as error:
-            unusable[row.name] = str(error)
+            unusable[entry.name] = str(error)
             continue
-        key = f"{kind}.{row.name.replace('/', '.')}"
-        about = row.summary if row.origin.built_in else f"{row.summary} [{row.origin}]"
+        key = f"{kind}.{entry.name.replace('/', '.')}"
+        about = entry.summary if entry.origin.built_in else f"{entry.summary} [{entry.origin}]"
         own = _definition(settings, key, definitions)
-        definitions[key] = _component(own, row.name, about)
+        definitions[key] = _component(own, entry.name, about)
         definitions[key + BARE] = own
         mappings.append({"$ref": f"#/$defs/{key}"})
         if not any(field.is_required() for field in settings.model_fields.values()):
-            names.append(row.name)
+            names.append(entry.name)
     for name, reason in sorted(unusable.items()):
         note = f"cannot be used: {reason}"
         only_its_name = {"type": "object", "properties": {"use": {"const": name}}, "required": ["use"]}

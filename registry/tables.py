@@ -1,4 +1,4 @@
-"""Typed tables of what plugins register, with where each row came from.
+"""Typed tables of what plugins register, with where each entry came from.
 
 Rows of one plugin are staged, then committed together or not at all. A name has one owner: nothing is ever
 overwritten, and a name with two would-be owners can be used by nobody until one of them is blocked.
@@ -56,7 +56,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Registration:
     """One component that a plugin offers.
 
     Attributes:
@@ -83,7 +83,7 @@ class Plugin:
         seconds: wall time of importing and registering.
         note: one sentence when `state` is not `ok`: what is wrong and the cure.
         traceback: of a broken plugin, for `aftertrain doctor`.
-        rows: what it registered; in the tables only when the state is `ok` or `slow`.
+        registrations: what it registered; in the tables only when the state is `ok` or `slow`.
     """
 
     origin: Origin
@@ -91,16 +91,16 @@ class Plugin:
     seconds: float = 0.0
     note: str = ""
     traceback: str = ""
-    rows: tuple[Row, ...] = ()
+    registrations: tuple[Registration, ...] = ()
 
     @property
     def usable(self) -> bool:
-        """Whether its rows are in the tables."""
+        """Whether its entries are in the tables."""
         return self.state in ("ok", "slow")
 
 
 class BadRow(AftertrainError):
-    """A row that a plugin may not add; makes the whole plugin broken."""
+    """An entry that a plugin may not add; makes the whole plugin broken."""
 
 
 class Staging:
@@ -108,10 +108,10 @@ class Staging:
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self.rows: list[Row] = []
+        self.registrations: list[Registration] = []
 
     def add(self, kind: str, name: str, component: str, settings: str, summary: str) -> None:
-        """Stage one row (see `core.plugin.Registrar`).
+        """Stage one entry (see `core.plugin.Registrar`).
 
         Raises:
             BadRow: unknown kind, name without the plugin's prefix, malformed target, or a name added twice.
@@ -124,9 +124,9 @@ class Staging:
                 raise BadRow(f"{kind} {name!r}: {target!r} is not of the form 'module:Class'")
         if not summary.strip() or "\n" in summary:
             raise BadRow(f"{kind} {name!r}: the summary must be one line of text")
-        if any((row.kind, row.name) == (kind, name) for row in self.rows):
+        if any((entry.kind, entry.name) == (kind, name) for entry in self.registrations):
             raise BadRow(f"{kind} {name!r} is added twice")
-        self.rows.append(Row(kind, name, component, settings, summary, self.origin))
+        self.registrations.append(Registration(kind, name, component, settings, summary, self.origin))
 
     def _check_name(self, kind: str, name: str) -> None:
         if self.origin.built_in:
@@ -143,7 +143,7 @@ class Staging:
 
 @dataclass
 class Registry:
-    """Everything that was found: plugins with their state, and the rows of the usable ones.
+    """Everything that was found: plugins with their state, and the entries of the usable ones.
 
     Attributes:
         plugins: in the order of discovery, built-ins first.
@@ -152,24 +152,24 @@ class Registry:
 
     plugins: tuple[Plugin, ...] = ()
     block: frozenset[str] = frozenset()
-    _rows: dict[tuple[str, str], Row] = field(default_factory=dict)
-    _contested: dict[tuple[str, str], tuple[Row, ...]] = field(default_factory=dict)
+    _registrations: dict[tuple[str, str], Registration] = field(default_factory=dict)
+    _contested: dict[tuple[str, str], tuple[Registration, ...]] = field(default_factory=dict)
 
     def commit(self, plugin: Plugin) -> Plugin:
-        """Add a plugin and, when it is usable and its names are free, its rows; returns it with its final state."""
-        rows = {(row.kind, row.name): row for row in plugin.rows} if plugin.usable else {}
-        taken = [key for key in rows if key in self._rows]
+        """Add a plugin and, when it is usable and its names are free, its entries; returns it with its final state."""
+        entries = {(entry.kind, entry.name): entry for entry in plugin.registrations} if plugin.usable else {}
+        taken = [key for key in entries if key in self._registrations]
         for key in taken:
-            self._contested[key] = (*self._contested.get(key, (self._rows[key],)), rows[key])
+            self._contested[key] = (*self._contested.get(key, (self._registrations[key],)), entries[key])
         if taken:
             plugin = replace(plugin, state="clash", note=_clash(*taken[0], self._contested[taken[0]]))
         else:
-            self._rows.update(rows)
+            self._registrations.update(entries)
         self.plugins = (*self.plugins, plugin)
         return plugin
 
-    def rows(self, kind: str | None = None) -> list[Row]:
-        """Usable rows of one kind (of all by default), built-ins first, then by name.
+    def registrations(self, kind: str | None = None) -> list[Registration]:
+        """Usable entries of one kind (of all by default), built-ins first, then by name.
 
         Raises:
             UnknownName: there is no such kind.
@@ -177,17 +177,17 @@ class Registry:
         if kind is not None and kind not in KINDS:
             raise UnknownName("kind", kind, KINDS)
         order = {name: place for place, name in enumerate(KINDS)}
-        chosen = [row for row in self._rows.values() if kind in (None, row.kind)]
-        return sorted(chosen, key=lambda row: (order[row.kind], not row.origin.built_in, row.name))
+        chosen = [entry for entry in self._registrations.values() if kind in (None, entry.kind)]
+        return sorted(chosen, key=lambda entry: (order[entry.kind], not entry.origin.built_in, entry.name))
 
     def withheld(self, kind: str) -> dict[str, str]:
         """Names of one kind that are registered but unusable, each with the reason."""
-        offered = [(row, plugin) for plugin in self.plugins if not plugin.usable for row in plugin.rows]
-        unusable = {row.name: _unusable(plugin) for row, plugin in offered if row.kind == kind}
-        return unusable | {name: _clash(k, name, rows) for (k, name), rows in self._contested.items() if k == kind}
+        offered = [(entry, plugin) for plugin in self.plugins if not plugin.usable for entry in plugin.registrations]
+        unusable = {entry.name: _unusable(plugin) for entry, plugin in offered if entry.kind == kind}
+        return unusable | {name: _clash(k, name, rivals) for (k, name), rivals in self._contested.items() if k == kind}
 
-    def row(self, kind: str, name: str) -> Row:
-        """The one row of that kind and name.
+    def registration(self, kind: str, name: str) -> Registration:
+        """The one entry of that kind and name.
 
         Raises:
             PluginError: the plugin that supplies it is broken, incompatible, blocked or clashing.
@@ -197,17 +197,17 @@ class Registry:
             raise UnknownName("kind", kind, KINDS)
         if (reason := self.withheld(kind).get(name)) is not None:
             raise PluginError(reason)
-        if (row := self._rows.get((kind, name))) is not None:
-            return row
+        if (entry := self._registrations.get((kind, name))) is not None:
+            return entry
         prefix = name.partition("/")[0] if "/" in name else None
         for plugin in self.plugins:
             if not plugin.usable and plugin.origin.plugin == prefix:
                 raise PluginError(f"{kind} {name!r} cannot be had: {_unusable(plugin)}")
-        raise UnknownName(kind, name, (row.name for row in self.rows(kind)), note=self._hint(kind, name))
+        raise UnknownName(kind, name, (entry.name for entry in self.registrations(kind)), note=self._hint(kind, name))
 
     def _hint(self, kind: str, name: str) -> str:
         """Other kinds that have the name, and failed built-ins that might have supplied it."""
-        others = [other for other in KINDS if other != kind and (other, name) in self._rows]
+        others = [other for other in KINDS if other != kind and (other, name) in self._registrations]
         hints = [f"There is a {other} of that name." for other in others]
         if "/" not in name:
             failed = [plugin for plugin in self.plugins if plugin.origin.built_in and not plugin.usable]
@@ -225,8 +225,8 @@ def _unusable(plugin: Plugin) -> str:
     return f"plugin {plugin.origin.plugin!r} ({plugin.origin.full()}) is {plugin.state}: {plugin.note}{more}"
 
 
-def _clash(kind: str, name: str, owners: Sequence[Row]) -> str:
-    both = " and ".join(f"plugin {row.origin.plugin!r} ({row.origin.full()})" for row in owners)
+def _clash(kind: str, name: str, owners: Sequence[Registration]) -> str:
+    both = " and ".join(f"plugin {entry.origin.plugin!r} ({entry.origin.full()})" for entry in owners)
     return (
         f"{kind} {name!r} has two owners: {both}; uninstall one, or block it by its distribution: "
         f"AFTERTRAIN_BLOCK={owners[-1].origin.distribution}"

@@ -25,7 +25,7 @@ from aftertrain.registry.describe import describe_type
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.load import load_component, load_settings
 from aftertrain.registry.recipe import shipped
-from aftertrain.registry.tables import Row
+from aftertrain.registry.tables import Registration
 
 FOLDER = "reference/components"
 
@@ -62,14 +62,14 @@ def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
 
 def component_page(kind: str) -> str:
     """All built-in components of one kind."""
-    rows = [row for row in installed().rows(kind) if row.origin.built_in]
+    rows = [row for row in installed().registrations(kind) if row.origin.built_in]
     title = KINDS[kind].name.replace("_", " ").capitalize()
     parts = [f"# {title}\n\n{_text(KINDS[kind].summary)}. Interface: `{KINDS[kind].interface}`.\n"]
     parts += [component_section(row) for row in rows]
     return "\n".join(parts)
 
 
-def component_section(row: Row) -> str:
+def component_section(row: Registration) -> str:
     """Summary, docstring and settings of one component."""
     settings = load_settings(row)
     doc = (load_component(row).__doc__ or "").strip().split("\n\n", 1)[0]

@@ -24,11 +24,11 @@ def unchecked(subject: object) -> None:
 
 def test_findings_are_told_by_component(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     claim = testing.claims("losses")[0]
-    found = [Claim(claim.row, claim.registry, promise).finding() for promise in (kept, broken, unchecked)]
+    found = [Claim(claim.entry, claim.registry, promise).finding() for promise in (kept, broken, unchecked)]
     monkeypatch.setattr(testing, "findings", lambda name: iter(found))
     assert main(["check-plugin", "losses"]) == 1
     assert capsys.readouterr().out == (
-        f"loss {claim.row.name}\n"
+        f"loss {claim.entry.name}\n"
         "  BROKEN: broken\n    it is 3, and should be 4\n"
         "  unchecked: unchecked\n    no GPU here\n"
         "1 promise kept, 1 broken, 1 could not be checked.\n"

@@ -32,7 +32,7 @@ def settings_classes() -> list[type[Settings]]:
     registry = installed()
     resolver = SettingsResolver(registry)
     todo: list[type[Settings]] = [Recipe]
-    todo += [resolver._settings_class(kind, row.name)[0] for kind in KINDS for row in registry.rows(kind)]
+    todo += [resolver._settings_class(kind, row.name)[0] for kind in KINDS for row in registry.registrations(kind)]
     found: dict[type[Settings], None] = {}
     while todo:
         model = todo.pop()

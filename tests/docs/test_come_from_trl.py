@@ -19,7 +19,7 @@ from aftertrain.registry.load import load_settings
 from aftertrain.registry.places import field_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "come-from-trl.md"
-STAGES = [load_settings(installed().row("stage", name)) for name in ("train", "online")]
+STAGES = [load_settings(installed().registration("stage", name)) for name in ("train", "online")]
 
 
 def rows() -> list[tuple[list[str], str]]:
@@ -42,7 +42,7 @@ def exists(model: Any, path: list[str]) -> bool:
     if get_origin(field.annotation) is Use:
         (interface,) = get_args(field.annotation)
         kind = (get_origin(interface) or interface).kind
-        return any(exists(load_settings(row), path[1:]) for row in installed().rows(kind))
+        return any(exists(load_settings(row), path[1:]) for row in installed().registrations(kind))
     inner = nested(field.annotation)
     return inner is not None and exists(inner, path[1:])
 

@@ -108,7 +108,7 @@ def test_any_text_gets_a_verdict(pool: VerifierPool, name: str, texts: list[str]
 
 
 def test_every_verifier_meets_any_text() -> None:
-    ours = {row.name for row in installed().rows("verifier") if row.origin.built_in}
+    ours = {row.name for row in installed().registrations("verifier") if row.origin.built_in}
     assert ours == set(FUZZED) | ASK_A_MODEL
 
 

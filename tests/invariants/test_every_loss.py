@@ -30,7 +30,7 @@ VARIANTS: list[dict[str, Any]] = [
 def built_in() -> list[dict[str, Any]]:
     """Every registered loss of aftertrain that learns from records a data set can hold, as it comes; and variants."""
     registry = installed()
-    rows = [{"use": row.name} for row in registry.rows("loss") if row.origin.built_in]
+    rows = [{"use": row.name} for row in registry.registrations("loss") if row.origin.built_in]
     return [loss for loss in [*rows, *VARIANTS] if format_of(loss)]
 
 

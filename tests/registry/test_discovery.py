@@ -22,12 +22,12 @@ def only(registry: Registry) -> Plugin:
 
 def test_a_good_plugin_is_found_with_its_origin(install: Install, tmp_path: Path) -> None:
     registry = discover([install(registering(("loss", "acme/margin")))])
-    row = registry.row("loss", "acme/margin")
+    row = registry.registration("loss", "acme/margin")
     assert only(registry).state == "ok"
     assert (row.origin.plugin, row.origin.distribution, row.origin.version) == ("acme", "acme-aftertrain", "1.2")
     assert row.origin.file == str(tmp_path / "site-1" / "acme" / "__init__.py")
-    assert registry.rows("loss") == [row]
-    assert registry.rows("verifier") == []
+    assert registry.registrations("loss") == [row]
+    assert registry.registrations("verifier") == []
 
 
 def test_a_plugin_that_raises_is_broken_and_shown_with_its_traceback(install: Install, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_plugin_that_raises_is_broken_and_shown_with_its_traceback(install: In
     assert plugin.note == f"RuntimeError: no luck ({file}:2)"
     assert "no luck" in plugin.traceback
     with pytest.raises(PluginError) as caught:
-        registry.row("loss", "acme/margin")
+        registry.registration("loss", "acme/margin")
     assert str(caught.value) == (
         f"loss 'acme/margin' cannot be had: plugin 'acme' (acme-aftertrain 1.2, {file}) is broken: "
         f"RuntimeError: no luck ({file}:2) ('aftertrain doctor' has the traceback)"
@@ -62,12 +62,12 @@ def test_defects_make_a_plugin_broken_and_commit_nothing(install: Install, sourc
     registry = discover([install(source)])
     assert only(registry).state == "broken"
     assert note in only(registry).note
-    assert registry.rows() == []
+    assert registry.registrations() == []
 
 
 def test_rows_of_a_plugin_that_fails_halfway_are_all_withheld(install: Install) -> None:
     registry = discover([install(registering(("loss", "acme/good"), ("loss", "bad")))])
-    assert registry.rows() == []
+    assert registry.registrations() == []
     assert list(registry.withheld("loss")) == ["acme/good"]
 
 
@@ -87,7 +87,7 @@ def test_another_contract_is_incompatible(install: Install, api: str, note: str)
     registry = discover([install(registering(("loss", "acme/margin"), api=api))])
     assert (only(registry).state, only(registry).note) == ("incompatible", note)
     with pytest.raises(PluginError, match="is incompatible"):
-        registry.row("loss", "acme/margin")
+        registry.registration("loss", "acme/margin")
 
 
 def test_two_owners_of_a_name_are_both_named_and_neither_wins(install: Install) -> None:
@@ -101,16 +101,16 @@ def test_two_owners_of_a_name_are_both_named_and_neither_wins(install: Install) 
     registry = discover([two, one])
     assert [plugin.state for plugin in registry.plugins] == ["ok", "clash"]
     with pytest.raises(PluginError) as caught:
-        registry.row("loss", "acme/margin")
+        registry.registration("loss", "acme/margin")
     message = str(caught.value)
     assert "has two owners" in message
     assert "acme-aftertrain 1.2" in message
     assert "rival 9" in message
     assert message.endswith(f"{BLOCK_VARIABLE}=rival")
-    assert registry.row("loss", "acme/free").origin.distribution == "acme-aftertrain"
+    assert registry.registration("loss", "acme/free").origin.distribution == "acme-aftertrain"
     with pytest.raises(PluginError, match="is clash"):
-        registry.row("loss", "acme/late")
-    assert discover([two, one], {"rival"}).row("loss", "acme/margin").origin.version == "1.2"
+        registry.registration("loss", "acme/late")
+    assert discover([two, one], {"rival"}).registration("loss", "acme/margin").origin.version == "1.2"
 
 
 def test_a_blocked_plugin_is_not_imported(install: Install) -> None:
@@ -119,7 +119,7 @@ def test_a_blocked_plugin_is_not_imported(install: Install) -> None:
         registry = discover([entry], block)
         assert only(registry).state == "blocked"
         with pytest.raises(PluginError, match=r"is blocked: .*plugins\.block"):
-            registry.row("loss", "acme/margin")
+            registry.registration("loss", "acme/margin")
 
 
 def test_built_ins_come_first_and_survive_the_block_of_strangers(install: Install) -> None:
@@ -128,7 +128,7 @@ def test_built_ins_come_first_and_survive_the_block_of_strangers(install: Instal
     assert [p.origin.plugin for p in discover([stranger, own]).plugins] == ["zzz", "aaa"]
     registry = discover([stranger, own], {"*"})
     assert [plugin.state for plugin in registry.plugins] == ["ok", "blocked"]
-    assert registry.row("loss", "margin").origin.built_in
+    assert registry.registration("loss", "margin").origin.built_in
 
 
 def test_importing_something_heavy_is_slow_but_works(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_importing_something_heavy_is_slow_but_works(install: Install, monkeypat
     sys.modules.pop("datasets", None)
     assert only(registry).state == "slow"
     assert "imports datasets" in only(registry).note
-    assert registry.row("loss", "acme/margin").name == "acme/margin"
+    assert registry.registration("loss", "acme/margin").name == "acme/margin"
 
 
 def test_a_hanging_plugin_is_named_with_the_way_to_block_it(
@@ -180,14 +180,14 @@ while not pathlib.Path({str(spoken)!r}).exists():
 def test_an_unknown_name_is_answered_with_the_nearest_and_other_kinds(install: Install) -> None:
     registry = discover([install(registering(("loss", "acme/margin"), ("verifier", "acme/exact")))])
     with pytest.raises(UnknownName) as caught:
-        registry.row("loss", "acme/margn")
+        registry.registration("loss", "acme/margn")
     assert str(caught.value) == "no loss named 'acme/margn'. Did you mean 'acme/margin'? There are: acme/margin."
     with pytest.raises(UnknownName, match="There is a verifier of that name"):
-        registry.row("loss", "acme/exact")
+        registry.registration("loss", "acme/exact")
     with pytest.raises(UnknownName, match="No plugin 'emca' is installed"):
-        registry.row("loss", "emca/margin")
+        registry.registration("loss", "emca/margin")
     with pytest.raises(UnknownName, match=r"no kind named 'los'\. Did you mean 'loss'"):
-        registry.rows("los")
+        registry.registrations("los")
 
 
 def test_an_entry_point_without_a_package_is_broken() -> None:

@@ -362,7 +362,7 @@ def test_a_class_in_a_file_is_used_without_a_package(registry: Registry, tmp_pat
 
 def test_a_broken_component_stops_only_the_recipe_that_names_it(install: Install, registry: Registry) -> None:
     entry = install("import no_such_xyz", package="broken", name="broken", distribution="broken-dist", version="3")
-    both = Registry(registry.plugins, registry.block, registry._rows)
+    both = Registry(registry.plugins, registry.block, registry._registrations)
     for plugin in discover([entry]).plugins:
         both.commit(plugin)
     assert good(HEAD + "  a: {use: fit, loss: plain}\n", both).recipe.name == "x"

@@ -382,7 +382,7 @@ def test_places_within_lists_and_mappings() -> None:
 
 def all_settings() -> Iterator[type[BaseModel]]:
     """The settings classes of all registered components, and those nested in them."""
-    waiting: list[Any] = [Recipe, *(load_settings(row) for row in installed().rows())]
+    waiting: list[Any] = [Recipe, *(load_settings(row) for row in installed().registrations())]
     seen: set[Any] = set()
     while waiting:
         annotation = waiting.pop()

@@ -14,7 +14,7 @@ WITHOUT = ("engine deepspeed: ", "head_kernel cut_cross_entropy: ", "head_kernel
 
 def built_in() -> list[Claim]:
     """Claims about rows of aftertrain itself, whatever else is installed here."""
-    return [claim for claim in claims() if claim.row.origin.built_in]
+    return [claim for claim in claims() if claim.entry.origin.built_in]
 
 
 def test_every_built_in_plugin_is_in_order() -> None:

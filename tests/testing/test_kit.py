@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.errors import PluginError, UnknownName
-from aftertrain.registry.tables import Origin, Plugin, Registry, Row
+from aftertrain.registry.tables import Origin, Plugin, Registration, Registry
 from aftertrain.testing import BrokenPromise, Claim, Subject, Unchecked, claims
 from aftertrain.testing import dataset as dataset_promises
 from aftertrain.testing import eval_task as task_promises
@@ -35,9 +35,9 @@ def _children_find_the_offenders(monkeypatch: pytest.MonkeyPatch) -> None:
 def subject(kind: str, component: str, folder: Path, settings: str = "Nothing") -> Subject:
     """An offender as if a plugin had registered it."""
     origin = Origin("offenders", "aftertrain", "0", HERE, offenders.__file__)
-    row = Row(kind, "offender", f"{HERE}:{component}", f"{HERE}:{settings}", "breaks a promise", origin)
+    row = Registration(kind, "offender", f"{HERE}:{component}", f"{HERE}:{settings}", "breaks a promise", origin)
     registry = Registry()
-    registry.commit(Plugin(origin, "ok", rows=(row,)))
+    registry.commit(Plugin(origin, "ok", registrations=(row,)))
     return Subject(row, registry, folder, {}, CASES if kind == "verifier" else ())
 
 
@@ -116,7 +116,7 @@ def test_what_raises_is_broken(promise: Promise, component: str, error: type[Exc
     found = subject(promise.__module__.rpartition(".")[2], component, tmp_path)
     with pytest.raises(error):
         promise(found)
-    finding = Claim(found.row, found.registry, promise).finding()
+    finding = Claim(found.entry, found.registry, promise).finding()
     assert finding.state == "broken"
     assert finding.message
 
@@ -150,7 +150,7 @@ def test_a_heavy_registering_module_is_caught(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "heavy_plugin.py").write_text("import pydantic\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     heavy = subject("loss", "GoodLoss", tmp_path)
-    object.__setattr__(heavy.row.origin, "module", "heavy_plugin")
+    object.__setattr__(heavy.entry.origin, "module", "heavy_plugin")
     with pytest.raises(BrokenPromise, match="importing heavy_plugin imports pydantic; move such imports"):
         plugin_promises.registering_is_light(heavy)
 
@@ -158,14 +158,14 @@ def test_a_heavy_registering_module_is_caught(tmp_path: Path, monkeypatch: pytes
 def test_a_kernel_that_refuses_this_machine_is_unchecked(tmp_path: Path) -> None:
     distant = subject("head_kernel", "DistantKernel", tmp_path)
     for promise in promises_in(kernel_promises):
-        finding = Claim(distant.row, distant.registry, promise).finding()
+        finding = Claim(distant.entry, distant.registry, promise).finding()
         assert (finding.state, finding.message) == ("unchecked", "it needs a device that nobody has")
 
 
 def test_what_has_no_example_is_unchecked(tmp_path: Path) -> None:
     from aftertrain.registry.discovery import installed
 
-    row = installed().row("dataset", "jsonl")
+    row = installed().registration("dataset", "jsonl")
     with pytest.raises(Unchecked, match=r"EXAMPLES has no example of it \(path: "):
         Subject(row, installed(), tmp_path).component()
     with pytest.raises(BrokenPromise, match="its example's settings do not fit: path: "):
@@ -173,7 +173,7 @@ def test_what_has_no_example_is_unchecked(tmp_path: Path) -> None:
 
 
 def test_claims_are_of_one_plugin_that_works() -> None:
-    assert {claim.row.name for claim in claims("losses")} >= {"sft", "dpo"}
+    assert {claim.entry.name for claim in claims("losses")} >= {"sft", "dpo"}
     assert str(claims("losses")[0]).startswith("loss ")
     with pytest.raises(UnknownName, match=r"no plugin named 'loses'\. Did you mean 'losses'"):
         claims("loses")

@@ -10,7 +10,7 @@ from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
     from aftertrain.registry.recipe import LoadedRecipe
-    from aftertrain.registry.tables import Row
+    from aftertrain.registry.tables import Registration
 
 
 def load_recipe(recipe: str | os.PathLike[str], overrides: Iterable[str] | Mapping[str, Any] = ()) -> LoadedRecipe:
@@ -29,10 +29,10 @@ def load_recipe(recipe: str | os.PathLike[str], overrides: Iterable[str] | Mappi
     return load(recipe, overrides)
 
 
-def components(kind: str | None = None) -> list[Row]:
+def components(kind: str | None = None) -> list[Registration]:
     """Installed components of one kind, or of all: name, summary and the package each came from.
 
     Raises:
         UnknownName: there is no such kind.
     """
-    return installed().rows(kind)
+    return installed().registrations(kind)

@@ -86,7 +86,7 @@ def make_job(
         raise ValueError("overrides belong to load_recipe when the recipe is loaded already")
     builder = loaded.builder
     observers = [builder.build(use) for use in loaded.recipe.observers]
-    there = {row.name for row in loaded.registry.rows("observer")}
+    there = {entry.name for entry in loaded.registry.registrations("observer")}
     if console and "console" in there and not any(use.name == "console" for use in loaded.recipe.observers):
         use = SettingsResolver(loaded.registry, loaded.folder).resolve("observer", {"use": "console"})
         observers.insert(0, builder.build(use))

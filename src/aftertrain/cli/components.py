@@ -14,7 +14,7 @@ from aftertrain.registry.discovery import installed
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from aftertrain.registry.tables import Row
+    from aftertrain.registry.tables import Registration
 
 
 @click.command(
@@ -27,11 +27,15 @@ def list_components(kind: str | None) -> None:
         echo_table(_recipes())
         return
     registry = installed()
-    rows = registry.rows(kind)
+    entries = registry.registrations(kind)
     for name in [kind] if kind else KINDS:
-        origins = {row: "" if row.origin.built_in else f" [{row.origin}]" for row in rows if row.kind == name}
+        lines = [
+            (f"  {entry.name}", entry.summary + ("" if entry.origin.built_in else f" [{entry.origin}]"))
+            for entry in entries
+            if entry.kind == name
+        ]
         click.echo(click.style(name, bold=True) + f": {KINDS[name].summary}")
-        echo_table([(f"  {row.name}", row.summary + origin) for row, origin in origins.items()] or [("  none", "")])
+        echo_table(lines or [("  none", "")])
         click.echo()
     failed = [plugin for plugin in registry.plugins if not plugin.usable and plugin.state != "blocked"]
     for plugin in failed:
@@ -51,20 +55,20 @@ def _recipes() -> list[tuple[str, str]]:
     return [(name, str(tree.plain().get("description", ""))) for name, tree in trees.items()]
 
 
-def echo_component(row: Row) -> None:
+def echo_component(entry: Registration) -> None:
     """Print a component: summary, origin, and settings with types and defaults."""
     from aftertrain.registry.load import load_settings
     from aftertrain.registry.provenance import commit
 
-    click.echo(click.style(f"{row.kind} {row.name}", bold=True) + f": {row.summary}\n")
-    revision = commit(row.origin.distribution)
+    click.echo(click.style(f"{entry.kind} {entry.name}", bold=True) + f": {entry.summary}\n")
+    revision = commit(entry.origin.distribution)
     facts = [
-        ("plugin", f"{row.origin.plugin} ({row.origin}{f', commit {revision}' if revision else ''})"),
-        ("file", row.origin.file),
-        ("class", row.component),
+        ("plugin", f"{entry.origin.plugin} ({entry.origin}{f', commit {revision}' if revision else ''})"),
+        ("file", entry.origin.file),
+        ("class", entry.component),
     ]
     echo_table(facts)
-    settings = load_settings(row)
+    settings = load_settings(entry)
     fields = _fields(settings, "  ")
     click.echo()
     if not fields:

@@ -17,7 +17,7 @@ def plugins() -> None:
             plugin.state,
             str(plugin.origin),
             f"{plugin.seconds * 1000:.0f} ms",
-            str(len(plugin.rows)),
+            str(len(plugin.registrations)),
             plugin.note,
         )
         for plugin in installed().plugins

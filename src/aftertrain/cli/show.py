@@ -15,7 +15,7 @@ from aftertrain.core.kinds import KINDS
 from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
-    from aftertrain.registry.tables import Row
+    from aftertrain.registry.tables import Registration
 
 SEGMENTS, OTHERS = 8, 3
 """Shown unless told otherwise: of a batch, of anything else."""
@@ -71,20 +71,20 @@ def show(  # noqa: PLR0917  click hands over options by name
     if not names:
         raise click.UsageError(f"{words[0]!r} is an override; the NAME of what to show stands before it")
     if view is None and len(names) == 2 and names[0] in KINDS:
-        echo_component(installed().row(*names))
+        echo_component(installed().registration(*names))
         return
     if len(names) > 2:
         raise click.UsageError(f"one STAGE at a time, not {', '.join(names[1:])}")
     name, stage = names[0], names[1] if len(names) == 2 else None
     if view == "samples":
         _samples(name, stage, step, number)
-    elif view is None and stage is None and not overrides and (row := _component(name)):
-        echo_component(row)
+    elif view is None and stage is None and not overrides and (entry := _component(name)):
+        echo_component(entry)
     else:
         _recipe(name, stage, overrides, view, step=step, number=number, ids=ids, color=color)
 
 
-def _component(name: str) -> Row | None:
+def _component(name: str) -> Registration | None:
     """The component of a name; None where it names a recipe.
 
     Raises:
@@ -93,21 +93,21 @@ def _component(name: str) -> Row | None:
     from aftertrain.registry.recipe import shipped
 
     registry = installed()
-    rows = [row for row in registry.rows() if row.name == name]
+    entries = [entry for entry in registry.registrations() if entry.name == name]
     recipes = shipped()
     recipe = name in recipes or Path(name).is_file()
-    if len(rows) + recipe > 1:
-        offers = [f"  aftertrain show {row.kind} {name}: {row.summary}" for row in rows]
+    if len(entries) + recipe > 1:
+        offers = [f"  aftertrain show {entry.kind} {name}: {entry.summary}" for entry in entries]
         offers += [f"  aftertrain show {name} --batch: what the recipe {name} trains on"] * recipe
         raise click.UsageError(f"{name!r} is the name of several:\n" + "\n".join(offers))
-    if rows or recipe:
-        return rows[0] if rows else None
+    if entries or recipe:
+        return entries[0] if entries else None
     for kind in KINDS:
         if name in registry.withheld(kind):
-            return registry.row(kind, name)  # raises, with the reason
+            return registry.registration(kind, name)  # raises, with the reason
     if name in KINDS:
         raise click.UsageError(f"{name!r} is a kind: aftertrain list {name} shows its components")
-    guess = nearest(name, [*(row.name for row in registry.rows()), *recipes])
+    guess = nearest(name, [*(entry.name for entry in registry.registrations()), *recipes])
     hint = f" Did you mean {guess!r}?" if guess else ""
     raise click.UsageError(
         f"no component, recipe or file is named {name!r}.{hint} aftertrain list shows all components, "

@@ -18,6 +18,6 @@ def build(kind: str, name: str, /, **settings: Any) -> Any:
         UnknownName, PluginError: there is no such component, or its plugin fails.
     """
     registry = installed()
-    registry.row(kind, name)
+    registry.registration(kind, name)
     use = SettingsResolver(registry, Path.cwd()).resolve(kind, {"use": name, **settings})
     return ComponentBuilder(registry, Path.cwd()).build(use)

@@ -16,11 +16,11 @@ from typing import Literal
 from aftertrain.core.errors import MissingExtra, PluginError, UnknownName
 from aftertrain.core.ground.foreign import foreign, message_of
 from aftertrain.registry.discovery import installed
-from aftertrain.registry.tables import Plugin, Registry, Row
+from aftertrain.registry.tables import Plugin, Registration, Registry
 from aftertrain.testing import plugin as plugin_promises
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing.examples import cases, example
-from aftertrain.testing.local import local_row
+from aftertrain.testing.local import local_registration
 from aftertrain.testing.promise import BrokenPromise, Promise, Subject, Unchecked, promises_in
 
 State = Literal["kept", "broken", "unchecked"]
@@ -44,7 +44,7 @@ class Finding:
 class Claim:
     """One promise of one component."""
 
-    row: Row
+    entry: Registration
     registry: Registry
     promise: Promise
 
@@ -54,7 +54,7 @@ class Claim:
     @property
     def subject(self) -> str:
         """Kind and name of the component; a file in the current folder is called from there."""
-        return f"{self.row.kind} {self.row.name.replace(f'{Path.cwd()}/', './')}"
+        return f"{self.entry.kind} {self.entry.name.replace(f'{Path.cwd()}/', './')}"
 
     @property
     def words(self) -> str:
@@ -71,11 +71,11 @@ class Claim:
         with tempfile.TemporaryDirectory(prefix="aftertrain-check-") as temporary:
             folder = Path(temporary)
             # Beside a local file's class stand its own examples, by the name of the class.
-            name = self.row.name.rpartition(":")[2]
-            settings = example(self.row.origin, self.row.kind, name, folder)
-            known = tuple(cases(self.row.origin, name))
+            name = self.entry.name.rpartition(":")[2]
+            settings = example(self.entry.origin, self.entry.kind, name, folder)
+            known = tuple(cases(self.entry.origin, name))
             try:
-                self.promise(Subject(self.row, self.registry, folder, settings, known))
+                self.promise(Subject(self.entry, self.registry, folder, settings, known))
             except MissingExtra as error:
                 raise Unchecked(str(error)) from error
 
@@ -106,12 +106,12 @@ def claims(plugin: str | None = None, *, registry: Registry | None = None) -> li
         PluginError: it is broken, incompatible, blocked or clashing, or has no components; the file cannot be used.
     """
     registry = registry if registry is not None else installed()
-    local = local_row(plugin) if plugin is not None else None
+    local = local_registration(plugin) if plugin is not None else None
     if local is not None:
         return [Claim(local, registry, promise) for promise in promises(local.kind, packaged=False)]
     chosen = [_named(registry, plugin)] if plugin is not None else [p for p in registry.plugins if p.usable]
-    rows = [row for usable in chosen for row in usable.rows]
-    return [Claim(row, registry, promise) for row in rows for promise in promises(row.kind)]
+    entries = [entry for usable in chosen for entry in usable.registrations]
+    return [Claim(entry, registry, promise) for entry in entries for promise in promises(entry.kind)]
 
 
 def findings(plugin: str, *, registry: Registry | None = None) -> Iterator[Finding]:
@@ -137,6 +137,6 @@ def _named(registry: Registry, name: str) -> Plugin:
         raise UnknownName("plugin", name, {p.origin.plugin for p in registry.plugins})
     if not plugin.usable:
         raise PluginError(f"plugin {name!r} ({plugin.origin.full()}) is {plugin.state}: {plugin.note}")
-    if not plugin.rows:
+    if not plugin.registrations:
         raise PluginError(f"plugin {name!r} ({plugin.origin.full()}) registers no component")
     return plugin

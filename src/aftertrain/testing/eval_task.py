@@ -121,5 +121,5 @@ def _outputs(task: EvalTask[Any], instance: Instance) -> Iterator[Output]:
 def _task(subject: Subject) -> EvalTask[Any]:
     component: EvalTask[Any] = subject.component()
     known = isinstance(component, ReplyTask | ChoiceTask | TextTask)
-    require(known, f"{subject.row.component} is no ReplyTask, ChoiceTask or TextTask")
+    require(known, f"{subject.entry.component} is no ReplyTask, ChoiceTask or TextTask")
     return component

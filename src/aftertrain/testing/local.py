@@ -6,13 +6,13 @@ from pathlib import Path
 
 from aftertrain.core.errors import PluginError, UnknownName
 from aftertrain.registry.load import is_file, load_file, local_classes
-from aftertrain.registry.tables import Origin, Row
+from aftertrain.registry.tables import Origin, Registration
 
 DISTRIBUTION = "a local file"
 
 
-def local_row(name: str) -> Row | None:
-    """The row of `FILE.py:CLASS`, its kind found from the class's base; None when `name` is no file.
+def local_registration(name: str) -> Registration | None:
+    """The entry of `FILE.py:CLASS`, its kind found from the class's base; None when `name` is no file.
 
     Raises:
         PluginError: there is no such file, it raises, or no class is named and there are several or none.
@@ -34,6 +34,6 @@ def local_row(name: str) -> Row | None:
     origin = Origin(path.stem, DISTRIBUTION, "", component.__module__, str(path))
     settings = f"{component.Config.__module__}:{component.Config.__qualname__}"
     target = f"{component.__module__}:{wanted}"
-    return Row(
+    return Registration(
         kinds[wanted], f"{path}:{wanted}", target, settings, (component.__doc__ or wanted).split("\n")[0], origin
     )

@@ -1,4 +1,4 @@
-"""What every row of a plugin promises: light to register, and each target is what it says."""
+"""What every entry of a plugin promises: light to register, and each target is what it says."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aftertrain.testing.promise import Subject, require
 
 def registering_is_light(subject: Subject) -> None:
     """Importing the registering module in a new process imports no torch, pydantic, transformers or datasets."""
-    module = subject.row.origin.module
+    module = subject.entry.origin.module
     heavy = sorted(modules_after(f"import {module}") & set(HEAVY))
     require(not heavy, f"importing {module} imports {', '.join(heavy)}; move such imports into the component's module")
 
 
 def settings_import_no_torch(subject: Subject) -> None:
     """Importing the settings' module in a new process imports no torch or transformers."""
-    module = subject.row.settings.partition(":")[0]
+    module = subject.entry.settings.partition(":")[0]
     heavy = sorted(modules_after(f"import {module}") & {"torch", "transformers", "datasets"})
     require(not heavy, f"importing {module} imports {', '.join(heavy)}; validating a recipe must not")
 
@@ -27,13 +27,13 @@ def targets_resolve(subject: Subject) -> None:
     """The component is a concrete class of its kind's interface, and its Config is the registered settings class."""
     from aftertrain.registry.load import load_component, load_settings
 
-    component, settings = load_component(subject.row), load_settings(subject.row)
+    component, settings = load_component(subject.entry), load_settings(subject.entry)
     require(
         component.Config is settings,
-        f"{subject.row.component}.Config is {component.Config.__name__}, the row says {subject.row.settings}",
+        f"{subject.entry.component}.Config is {component.Config.__name__}, the entry says {subject.entry.settings}",
     )
     missing = sorted(getattr(component, "__abstractmethods__", ()))
-    require(not missing, f"{subject.row.component} does not define {', '.join(missing)}")
+    require(not missing, f"{subject.entry.component} does not define {', '.join(missing)}")
 
 
 def construction_is_light_and_picklable(subject: Subject) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aftertrain.core.settings import Use
     from aftertrain.registry.builder import ComponentBuilder
     from aftertrain.registry.resolve import SettingsResolver
-    from aftertrain.registry.tables import Registry, Row
+    from aftertrain.registry.tables import Registration, Registry
 
 Case = tuple[str, Any, float | str]
 """A verifier's case of known outcome: response, ground truth, and the value or the name of the outcome."""
@@ -33,14 +33,14 @@ class Subject:
     """One component under test.
 
     Attributes:
-        row: what the plugin registered.
+        entry: what the plugin registered.
         registry: where nested components are found.
         settings: an example of its settings, `use` left out.
         cases: a verifier's cases of known outcome.
         folder: an empty folder of its own, gone afterwards.
     """
 
-    row: Row
+    entry: Registration
     registry: Registry
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Subject:
         from pydantic import ValidationError
 
         try:
-            return self.resolver.resolve(self.row.kind, {"use": self.row.name, **self.settings})
+            return self.resolver.resolve(self.entry.kind, {"use": self.entry.name, **self.settings})
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors())
             if not self.settings:

@@ -19,12 +19,12 @@ def settings_forbid_unknown_keys(subject: Subject) -> None:
     """A key that is no setting is an error, in nested settings too."""
     from pydantic import ValidationError
 
-    for model in _models(load_settings(subject.row)):
+    for model in _models(load_settings(subject.entry)):
         require(model.model_config.get("extra") == "forbid", f"{model.__name__} has not extra='forbid'")
         require(model.model_config.get("frozen"), f"{model.__name__} is not frozen")
     subject.use()
     try:
-        subject.resolver.resolve(subject.row.kind, {"use": subject.row.name, **subject.settings, STRANGE_KEY: 1})
+        subject.resolver.resolve(subject.entry.kind, {"use": subject.entry.name, **subject.settings, STRANGE_KEY: 1})
     except ValidationError:
         return
     raise BrokenPromise(f"the key {STRANGE_KEY!r} was accepted")
@@ -34,7 +34,7 @@ def settings_are_described(subject: Subject) -> None:
     """Every setting has a description."""
     silent = [
         f"{model.__name__}.{name}"
-        for model in _models(load_settings(subject.row))
+        for model in _models(load_settings(subject.entry))
         for name, field in model.model_fields.items()
         if not (field.description or "").strip()
     ]
@@ -56,7 +56,7 @@ def settings_survive_yaml_both_ways(subject: Subject) -> None:
         return stream.getvalue()
 
     text = text_of(use.dump())
-    again = subject.resolver.resolve(subject.row.kind, read(text, "settings").plain())
+    again = subject.resolver.resolve(subject.entry.kind, read(text, "settings").plain())
     require(again == use, f"written as\n{text}they are read as {again!r}, and were {use!r}")
     require(text_of(again.dump()) == text, "written a second time, the text differs")
 

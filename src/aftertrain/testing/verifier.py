@@ -62,7 +62,7 @@ HOSTILE = (
 def known_cases_get_their_verdict(subject: Subject) -> None:
     """Each of the plugin's `CASES` gets the value or outcome it should; a true 0.0 is scored 0.0."""
     if not subject.cases:
-        raise Unchecked(f"no CASES for {subject.row.name!r} beside the plugin: (response, ground truth, value) triples")
+        raise Unchecked(f"no CASES for {subject.entry.name!r} beside the plugin, as (response, ground truth, value)")
     verdicts = subject.component().verify(_cases(subject))
     for (response, truth, expected), verdict in zip(subject.cases, verdicts, strict=True):
         outcome = verdict.value if verdict.outcome == "scored" else verdict.outcome

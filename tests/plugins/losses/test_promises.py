@@ -39,5 +39,5 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_variant(variant: str, promise: Promise, tmp_path: Path) -> None:
     name, settings = VARIANTS[variant]
     registry = installed()
-    (row,) = [row for row in registry.rows("loss") if row.name == name]
+    (row,) = [row for row in registry.registrations("loss") if row.name == name]
     promise(Subject(row, registry, tmp_path, settings))

@@ -20,7 +20,7 @@ from aftertrain.registry.resolve import SettingsResolver
 from aftertrain.testing.batches import apply, make_atoms
 
 REGISTRY = installed()
-LOSSES = [row.name for row in REGISTRY.rows("loss") if row.origin.built_in]
+LOSSES = [row.name for row in REGISTRY.registrations("loss") if row.origin.built_in]
 NUMBERS = (0.013, 0.3, 0.9, 3.0, 1, 7)
 """Values that a number is changed to: inside and outside of clips and thresholds."""
 
@@ -87,7 +87,7 @@ def outcome(row: Any, settings: Any) -> list[Any]:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_uses_what_it_does_not_declare_as_unused(name: str) -> None:
     """In each mode each setting changes something, or is declared to do nothing there, and then it does nothing."""
-    row = REGISTRY.row("loss", name)
+    row = REGISTRY.registration("loss", name)
     model: Any = load_settings(row)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -28,7 +28,7 @@ def both(smallest_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 def test_no_built_in_loss_is_forgotten() -> None:
-    there = {row.name for row in worker.REGISTRY.rows("loss")}
+    there = {row.name for row in worker.REGISTRY.registrations("loss")}
     assert {use["use"] for use in worker.LOSSES.values()} == there
 
 
