@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from aftertrain.core.benchmark.rows import JSON_LINES, PARQUET, Row, read_file
-from aftertrain.core.errors import DataError, Unreachable, nearest
+from aftertrain.core.errors import DataError, nearest
 from aftertrain.core.ground.reading import read_text, typed
 from aftertrain.core.settings import Kinded, LocalPath, Settings, Use, unhashed
 
 if TYPE_CHECKING:
-    from datasets import Dataset as HubDataset
+    pass
 
 T = TypeVar("T", bound=Kinded)
 
@@ -110,24 +110,18 @@ class Source:
     def _from_hub(self, task: str) -> list[Row]:
         import datasets
 
-        from aftertrain.core.ground.hub import from_cache_when_cut_off
+        from aftertrain.core.ground.hub import load_from_hub
 
         datasets.disable_progress_bars()
-        give = f"--data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or {task!r} in DIR/{MAP}"
-        try:
-            with from_cache_when_cut_off(self.hub):
-                table: HubDataset = datasets.load_dataset(
-                    self.hub, self.config, split=self.split, revision=self.revision
-                )
-        except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-            raise Unreachable(
-                f"task {task!r}: {self.hub} (config {self.config}, split {self.split}) is neither in the local cache "
-                f"nor to be had from the hub: {error}; give it by folder: {give}"
-            ) from error
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise DataError(
-                f"task {task!r}: {self.hub} cannot be loaded: {error}; give it by folder: {give}"
-            ) from error
+        table = load_from_hub(
+            self.hub,
+            self.config,
+            self.split,
+            self.revision,
+            named=f"task {task!r}: {self.hub} (config {self.config}, split {self.split})",
+            cure=f"; give it by folder: --data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or "
+            f"{task!r} in DIR/{MAP}",
+        )
         return [Row(place, f"{self}:row {place + 1}", row) for place, row in enumerate(table)]
 
 

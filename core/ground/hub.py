@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be reached, found out once and quickly."""
+"""Data sets of the Hugging Face hub, or of its cache where the hub cannot be reached, found out once and quickly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,43 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from aftertrain.core.errors import DataError, Unreachable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 CONNECT_SECONDS = 3.0
 """How long the hub may take to accept a connection before this machine counts as cut off."""
+
+
+def load_from_hub(
+    path: str, config: str | None, split: str, revision: str | None, *, named: str, cure: str = ""
+) -> Dataset:
+    """One split of a data set.
+
+    Args:
+        path: its id on the hub, or a folder.
+        named: what messages call it.
+        cure: how else its rows may be given, at the end of a message.
+
+    Raises:
+        Unreachable: it is nowhere to be had. DataError: it cannot be loaded.
+    """
+    import datasets
+
+    try:
+        with from_cache_when_cut_off(path):
+            return datasets.load_dataset(path, config, split=split, revision=revision)
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise Unreachable(
+            f"{named} is neither a local folder, nor in the local cache, nor to be had from the hub: {error}{cure}"
+        ) from error
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(f"{named}: cannot be loaded: {error}{cure}") from error
 
 
 @contextmanager

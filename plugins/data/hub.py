@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.errors import DataError, Unreachable
-from aftertrain.core.ground.hub import from_cache_when_cut_off
+from aftertrain.core.errors import DataError
+from aftertrain.core.ground.hub import load_from_hub
 from aftertrain.plugins.data.arrow import parts_of, rows_of
 from aftertrain.plugins.data.row import Row
 from aftertrain.plugins.data.saved import is_saved, load_saved
@@ -80,16 +80,8 @@ class Hub(Table[HubSettings]):
             raise DataError(f"data set {chosen.path!r}: there is no such folder")
         if is_saved(folder):
             return load_saved(folder, chosen.split, given="split" in chosen.model_fields_set)
-        try:
-            with from_cache_when_cut_off(chosen.path):
-                return datasets.load_dataset(chosen.path, chosen.subset, split=chosen.split, revision=chosen.revision)
-        except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-            raise Unreachable(
-                f"data set {chosen.path!r} is neither a local folder, nor in the local cache, nor to be had from the "
-                f"hub: {error}"
-            ) from error
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise DataError(f"data set {chosen.path!r}: cannot be loaded: {error}") from error
+        named = f"data set {chosen.path!r}"
+        return load_from_hub(chosen.path, chosen.subset, chosen.split, chosen.revision, named=named)
 
 
 def _is_as_stored(table: HubDataset) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import RunError, UnknownName
 
 if TYPE_CHECKING:
+    from aftertrain.api.prompts import Request
     from aftertrain.api.runs import Overrides
     from aftertrain.core.records import Record
     from aftertrain.core.settings import Use
@@ -120,6 +121,7 @@ def prompts(ready: ReadyStage, number: int) -> Iterator[Shown]:
     Raises:
         RunError: the stage asks a model nothing. DataError: a row does not fit, or the template cannot render it.
     """
+    from aftertrain.api.prompts import requests
     from aftertrain.core.benchmark.source import with_folder
     from aftertrain.core.records import Problem
     from aftertrain.core.text.chat import load_tokenizer, prompt_text
@@ -127,26 +129,30 @@ def prompts(ready: ReadyStage, number: int) -> Iterator[Shown]:
     builder = ready.context.builder
     folder = getattr(ready.use.settings, "data", None)
     uses = [with_folder(use, folder) for use in _outermost(ready.use, "eval_task")]
-    tasks = [(use.name, builder.build(use).instances()) for use in uses]
+    tasks = [(use.name, builder.build(use)) for use in uses]
     sets = [(use.name, builder.build(use)) for use in _outermost(ready.use, "dataset")]
     problems = [(name, data) for name, data in sets if data.record_type is Problem] if not tasks else []
     if not tasks and not problems:
         raise RunError(f"stage {ready.name!r} asks a model nothing: it has neither tasks nor problems")
     tokenizer = load_tokenizer(ready.context.model, ready.context.chat_template, needs_template=False)
-    for name, asked in (*tasks, *problems):
-        for question in islice(asked, number or None):
-            if isinstance(question, Problem):
-                text = prompt_text(tokenizer, question.prompt, tools=question.tools)
-                yield Shown(f"{question.id} · {name}", (("", text),))
-            else:
-                text = prompt_text(tokenizer, question.messages, chat=question.chat)
-                parts = (
-                    [] if question.choices and all(c.context is not None for c in question.choices) else [("", text)]
-                )
-                for choice in question.choices:
-                    parts += [] if choice.context is None else [("context", choice.context)]
-                    parts.append(("choice", choice.text))
-                yield Shown(f"{question.id} · {name}", tuple(parts))
+    for name, task in tasks:
+        yield from shown(requests(name, task, tokenizer, number or None))
+    for name, data in problems:
+        for problem in islice(data, number or None):
+            text = prompt_text(tokenizer, problem.prompt, tools=problem.tools)
+            yield Shown(f"{problem.id} · {name}", (("", text),))
+
+
+def shown(asked: Iterable[Request]) -> Iterator[Shown]:
+    """A question and what is scored behind it under one heading; equal contexts in a row stand once."""
+    for (task, formulation, id_), group in groupby(asked, key=lambda r: (r.task, r.formulation, r.id)):
+        parts: list[tuple[str, str]] = []
+        context = None
+        for request in group:
+            parts += [] if request.context == context else [("", request.context)]
+            parts += [] if request.continuation is None else [("continuation", request.continuation)]
+            context = request.context
+        yield Shown(" · ".join(filter(None, (id_, task, formulation))), tuple(parts))
 
 
 def samples(run: Path, stage: str | None, step: int | None, number: int) -> Iterator[Shown]:
