@@ -127,7 +127,9 @@ def values(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return value
 
 
-def hidden_states(model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, layout: PackedLayout) -> Tensor:
+def hidden_states(
+    model: PreTrainedModel, token_ids: Tensor, position_ids: Tensor, layout: PackedLayout | TokenTree
+) -> Tensor:
     """Last hidden states `[N, hidden]` of packed tokens; what segments share is computed once."""
     if layout.places is not None:
         token_ids, position_ids = token_ids[layout.own], position_ids[layout.own]
@@ -209,10 +211,7 @@ def score_continuations(
     head = lm_head(model)
 
     def hidden(tree: TokenTree) -> Tensor:
-        inputs, positions = tree.token_ids.unsqueeze(0), tree.position_ids.unsqueeze(0)
-        output = model.base_model(input_ids=inputs, position_ids=positions, packed=tree, use_cache=False)
-        states: Tensor = output.last_hidden_state[0]
-        return states
+        return hidden_states(model, tree.token_ids, tree.position_ids, tree)
 
     def score(states: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         # A score is that of a token under the state before it: one place is added in front, which nothing predicts.

@@ -46,6 +46,8 @@ class TokenTree:
     """
 
     kernel = "sdpa"
+    places = None
+    """No token is another's: as of a `PackedLayout` in which no segment shares anything."""
 
     def __init__(self, sequences: Sequence[Sequence[int]], device: torch.device) -> None:
         self.attended = 0
@@ -68,6 +70,10 @@ class TokenTree:
             before = sequence
         self.token_ids = torch.tensor(token_ids, device=device)
         self.position_ids = torch.tensor(depths, device=device)
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        """What was computed of each token, which is all."""
+        return tokens
 
     @property
     def n_own(self) -> int:
