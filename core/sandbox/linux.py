@@ -1,4 +1,4 @@
-"""System calls that Python's library lacks, by ctypes. Imported only on Linux, inside a sandbox's own process."""
+"""System calls that Python's library lacks, by ctypes. Called only on Linux, inside a sandbox's own process."""
 
 from __future__ import annotations
 
