@@ -84,7 +84,11 @@ class DataError(AftertrainError):
     """A row or file that cannot be used; the message names file, line and field."""
 
 
-class Unreachable(DataError):
+class Unavailable(DataError):
+    """Something that a task needs is not here: rows, a judge. In a suite its row is missing, and said to be."""
+
+
+class Unreachable(Unavailable):
     """A data set that is not on this machine and that its hub does not hand out; the recipe itself may be sound."""
 
 

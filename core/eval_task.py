@@ -118,12 +118,15 @@ class InstanceScore:
         extracted: the answer that was read, for people, and for votes over several replies.
         outcome: a verdict's outcome (`scored`, `unparsable` …); counted and shown.
         detail: why, in a few words.
+        other_rule: the first metric if the other part of the reply had been read (all of it, or what follows its
+            thoughts); None where that is the same text.
     """
 
     metrics: Mapping[str, float]
     extracted: str | None = None
     outcome: str = "scored"
     detail: str = ""
+    other_rule: float | None = None
 
 
 class EvalTask(Component[S]):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aftertrain.core.benchmark.rows import JSON_LINES, PARQUET, Row, read_file
-from aftertrain.core.errors import DataError, nearest
+from aftertrain.core.errors import DataError, Unavailable, nearest, unknown
 from aftertrain.core.ground.reading import read_text, typed
 from aftertrain.core.settings import Kinded, LocalPath, Settings, Use, unhashed
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T", bound=Kinded)
 
@@ -46,14 +43,16 @@ class Mapped(BaseModel):
     """An entry of `data.yaml`.
 
     Attributes:
-        file: beside the map unless absolute; `{split}` stands for the split's name.
+        file: beside the map unless absolute; `{split}` and `{config}` stand for the names of these.
         columns: the hub's column to the one that the file has for it; those left out are named alike.
+        config: the column that says a row's configuration, of a file that holds several.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     file: Annotated[str, Field(min_length=1)]
     columns: dict[str, str] = {}
+    config: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +91,23 @@ class Source:
         entries = _entries(folder)
         if task in entries:
             entry = entries[task]
-            rows = read_file(folder / entry.file.replace("{split}", self.split))
+            rows = read_file(folder / entry.file.replace("{split}", self.split).replace("{config}", self.config))
+            if entry.config is not None:
+                rows = self._of_config(rows, entry.config, folder / entry.file)
             return [_renamed(row, entry) for row in rows] if entry.columns else rows
         files = [file for end in ENDS if (file := folder / self.hub / self.config / f"{self.split}{end}").exists()]
         if len(files) > 1:
             raise DataError(f"{' and '.join(map(str, files))}: one of them must go, as each would be task {task!r}")
         if not files:
-            raise DataError(self._missing(folder, task))
+            raise Unavailable(self._missing(folder, task))
         return read_file(files[0])
+
+    def _of_config(self, rows: list[Row], column: str, file: Path) -> list[Row]:
+        found = [row for row in rows if row.fields.get(column) == self.config]
+        if not found:
+            there = list(dict.fromkeys(str(row.fields.get(column)) for row in rows))
+            raise DataError(f"{file}: {unknown(f'value of column {column!r}', self.config, there)}")
+        return [replace(row, number=number) for number, row in enumerate(found)]
 
     def _missing(self, folder: Path, task: str) -> str:
         there = [_stem(file.relative_to(folder).as_posix()) for file in islice(folder.glob("*/*/*/*"), _LOOKED_AT)]
