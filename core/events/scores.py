@@ -27,6 +27,9 @@ class ScoreRow:
         primary: whether it is the task's main metric; None where that was not recorded.
         fingerprint: of the task; only scores with the same one may be compared.
         share: whether it lies in [0, 1] and is written in per cent; None where that was not recorded.
+        withheld: more replies could not be judged than the evaluation allows, so that `mean` is no result: what is
+            shown in its place are `lowest` and `highest`, and an average over rows has this one missing. None where
+            that was not recorded.
     """
 
     task: str
@@ -42,6 +45,7 @@ class ScoreRow:
     primary: bool | None = None
     fingerprint: str = ""
     share: bool | None = None
+    withheld: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,16 @@ class Health:
         empty: those without a visible character.
         mean_tokens: mean length.
         outcomes: replies by the verdict's outcome.
+        formatted: share of the judged replies that have the asked form: the task's own metric of it, else those in
+            which an answer was found; None where no replies are made.
+        paths: judged replies by the rule that found their answer, as far as verdicts say; the rarest are `other`.
+        completed: the headline over the questions of which every reply ended by itself and was judged; None where
+            there is none, or no replies are made.
+        n_completed: these questions.
+        other_rule: replies whose headline metric would be another if the other part of them had been read (all of it,
+            or what follows its thoughts).
+
+    The last five are None where they were not recorded.
     """
 
     task: str
@@ -109,6 +123,11 @@ class Health:
     empty: int
     mean_tokens: float
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    formatted: float | None = None
+    paths: Mapping[str, int] | None = None
+    completed: float | None = None
+    n_completed: int | None = None
+    other_rule: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from aftertrain.core.records import UNJUDGED
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
 ALARM = 0.05
-"""Share of cut or empty replies from which a warning is raised."""
+"""Share of replies that are cut, empty, or without an answer in the asked form, above which a warning is raised."""
+CHANGED = "would be worth something else by the other setting of 'answer'"
+LOOK = "look at samples/instances.jsonl"
 
 
 def check_comparable(tasks: Sequence[ReadyTask], stage: str, against: str, there: Sequence[Mapping[str, Any]]) -> None:
@@ -43,11 +45,15 @@ def alarms(rows: Sequence[Health]) -> list[str]:
     """What a reader must know before trusting a score."""
     found = []
     for row in rows:
+        unformed = 0 if row.formatted is None else round((1 - row.formatted) * row.n)
+        cut = f"were cut at the token limit and scored as they stand{_whole(row)}"
         for count, what, cure in (
-            (row.truncated, "were cut at the token limit and scored as they stand", "raise max_new_tokens"),
-            (row.empty, "are empty", "look at samples/instances.jsonl"),
+            (row.truncated, cut, "raise max_new_tokens"),
+            (row.empty, "are empty", LOOK),
+            (unformed, "have no answer in the asked form", LOOK),
+            (row.other_rule, CHANGED, "say which was read"),
         ):
-            if count > ALARM * row.n:
+            if count is not None and count > ALARM * row.n:
                 found.append(f"{_place(row)}: {count} of {row.n} replies ({count / row.n:.0%}) {what}; {cure}")
     return found
 
@@ -64,11 +70,17 @@ def doubts(rows: Sequence[ScoreRow], healths: Sequence[Health]) -> list[str]:
         between = ""
         if row.lowest is not None:
             between = f", so that {row.metric} lies between {row.lowest:.3f} and {row.highest:.3f}"
+        worth = "the scores are withheld" if row.withheld else "count as 0"
         found.append(
-            f"{_place(row)}: {row.unjudged} of {cell.n} replies could not be judged ({kinds}) and count as 0{between}; "
+            f"{_place(row)}: {row.unjudged} of {cell.n} replies could not be judged ({kinds}) and {worth}{between}; "
             "see 'detail' in samples/instances.jsonl"
         )
     return found
+
+
+def _whole(row: Health) -> str:
+    """What the score is without them."""
+    return "" if row.completed is None else f" ({row.completed:.3f} over the {row.n_completed} whole ones)"
 
 
 def _place(row: ScoreRow | Health) -> str:

@@ -22,7 +22,7 @@ from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, Stage, StageContext, StageInput
-from aftertrain.plugins.evaluation import summary
+from aftertrain.plugins.evaluation import health, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
@@ -203,7 +203,7 @@ class Evaluate(Stage[EvaluateSettings]):
         scores = Scores(
             tuple(summary.scores(self._tasks, rows)),
             tuple(summary.differences(self._tasks, rows, others)),
-            tuple(summary.health(rows)),
+            tuple(health.health(self._tasks, rows)),
         )
         for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):
             context.emit(Warned(message), step)

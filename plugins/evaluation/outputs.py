@@ -70,6 +70,7 @@ def row_of(
         group=instance.group,
         thoughts=instance.thoughts,
         asked=asked(instance, sampling),
+        other_rule=None if score.other_rule is None else float(score.other_rule),
         **_kept(output, score),
     )
 

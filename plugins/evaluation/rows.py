@@ -23,6 +23,7 @@ class ScoredInstance:
         id: the instance's id within its task.
         sample: which of the replies to it.
         group: its subject or category.
+        other_rule: the first metric if the other part of the reply had been read; None where that is the same text.
         prompt: text as sent to the model.
         output: the reply, or the choice the model prefers.
         target: what the output is compared with.
@@ -60,6 +61,7 @@ class ScoredInstance:
     asked: str = ""
     sample: int = 0
     group: str = ""
+    other_rule: float | None = None
 
 
 def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:

@@ -11,7 +11,7 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.eval_task import EvalTask, EvalTaskSettings, task_name
 from aftertrain.core.generator import Generator
 from aftertrain.core.ground.usage import UsedIf
-from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
+from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
@@ -51,6 +51,11 @@ class EvaluateSettings(StageSettings):
         256,
         description="Instances between two saves; a killed evaluation repeats at most one block. A block is generated "
         "or packed together, and the batch's shape changes rounding.",
+    )
+    withhold_above: Fraction = Field(
+        0.05,
+        description="Share of replies that could not be judged (errors, time-outs, refusals) above which a task's "
+        "scores are withheld: its bounds are shown in their place.",
     )
     shown: Annotated[int, Field(ge=0)] = unhashed(
         4, description="Replies per task and temperature that are sent to the observers as they come."

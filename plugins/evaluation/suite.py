@@ -36,6 +36,7 @@ class ReadyTask:
         self._limit = settings.limit
         self._max_new_tokens = settings.max_new_tokens
         self._temperatures = settings.temperatures
+        self.withhold_above = settings.withhold_above
 
     @property
     def generates(self) -> bool:

@@ -1,13 +1,12 @@
-"""From scored instances to what a reader sees: means with intervals, paired differences, health."""
+"""From scored instances to what a reader sees: means with intervals, paired differences."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertrain.core.eval_task import InstanceScore
-from aftertrain.core.events import Difference, Health, ScoreRow
+from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.figures import UNKNOWN, Figure
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
@@ -69,7 +68,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
 
     `unjudged` counts the outputs whose judging failed or took too long. They are in the mean with what the task gave
     them (0); `lowest` and `highest` are what the figure would be if all of them were wrong, or right. None for a figure
-    that is no share.
+    that is no share. Of more than the stage's `withhold_above` of them the mean is no result: `withheld`.
     """
     cells = by_cell(rows)
     table: list[ScoreRow] = []
@@ -83,6 +82,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                 weights = weights_of(figure, questions)
                 interval = _shown(figure, mean_interval([figure.value(q.scores()) for q in questions], weights))
                 lowest, highest = _bounds(questions, figure, weights)
+                open_ = sum(map(unjudged, cell))
                 table.append(
                     ScoreRow(
                         task=task.name,
@@ -92,12 +92,13 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                         low=interval.low,
                         high=interval.high,
                         n=interval.n,
-                        unjudged=sum(map(unjudged, cell)),
+                        unjudged=open_,
                         lowest=lowest,
                         highest=highest,
                         primary=place == 0,
                         fingerprint=task.fingerprint,
                         share=figure.share and figure.shown is None and 0 <= interval.mean <= 1,
+                        withheld=open_ > task.withhold_above * len(cell),
                     )
                 )
     return table
@@ -211,19 +212,3 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
 
 def _sides(pairs: Sequence[Pair], figure: Figure) -> tuple[list[float], list[float]]:
     return [figure.value(old.scores()) for old, _ in pairs], [figure.value(new.scores()) for _, new in pairs]
-
-
-def health(rows: Sequence[ScoredInstance]) -> list[Health]:
-    """Per task and temperature: replies, how many were cut at the limit or empty, and the outcomes."""
-    return [
-        Health(
-            task=task,
-            temperature=temperature,
-            n=len(cell),
-            truncated=sum(row.finish_reason == "length" for row in cell),
-            empty=sum(bool(row.finish_reason) and not row.output.strip() for row in cell),
-            mean_tokens=sum(row.n_tokens for row in cell) / len(cell),
-            outcomes=dict(sorted(Counter(row.outcome for row in cell).items())),
-        )
-        for (task, temperature), cell in by_cell(rows).items()
-    ]

@@ -99,7 +99,9 @@ def books(units: Mapping[str, Balance]) -> str:
 
 
 def score(row: ScoreRow) -> str:
-    """One score with its interval."""
+    """One score with its interval; of one that is withheld its bounds."""
+    if row.withheld:
+        return f"{_cell(row)}: withheld, n = {row.n}{_open(row)}"
     return f"{_cell(row)}: {row.mean:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}{_open(row)}"
 
 

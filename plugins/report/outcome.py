@@ -60,6 +60,14 @@ class ScoreSeries:
         """A score, written."""
         return percent(value) if self.share else number(value)
 
+    def headline(self, score: Score) -> str:
+        """A score, written; of one that is withheld what it lies between."""
+        if not score.withheld:
+            return self.write(score.mean)
+        if score.lowest is None or score.highest is None:
+            return "withheld"
+        return f"withheld ({self.interval(score.lowest, score.highest)})"
+
     def interval(self, low: float, high: float) -> str:
         """An interval, written without repeating the unit."""
         if self.share:
@@ -167,15 +175,15 @@ def sentence(run: Run, series: Sequence[ScoreSeries], compared: dict[ScoreSeries
     metric = first.metric.replace("_", " ")
     if len(first.scores) < 2:
         score = first.scores[0]
-        means = _and([curve.write(curve.scores[0].mean) + _in(curve) for curve in shown])
+        means = _and([curve.headline(curve.scores[0]) + _in(curve) for curve in shown])
         return (
             f"{model_of(run, score.stage)} has {metric} {means} on {first.task} (n = {score.n}). "
             "There is no second evaluation to compare it with."
         )
     start, end = model_of(run, first.scores[0].stage), model_of(run, first.scores[-1].stage)
     moved = [
-        f"{_verb(curve, compared[curve])} from {curve.write(curve.scores[0].mean)} "
-        f"to {curve.write(curve.scores[-1].mean)}{_in(curve)}"
+        f"{_verb(curve, compared[curve])} from {curve.headline(curve.scores[0])} "
+        f"to {curve.headline(curve.scores[-1])}{_in(curve)}"
         for curve in shown
         if len(curve.scores) > 1
     ]
@@ -214,6 +222,8 @@ def _worded(pairs: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
 
 def _verb(series: ScoreSeries, comparisons: Sequence[Comparison]) -> str:
     first, last = series.scores[0], series.scores[-1]
+    if first.withheld or last.withheld:
+        return "went"
     if first.mean == last.mean:
         return "stayed the same,"
     whole = overall(series, comparisons)

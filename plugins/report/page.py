@@ -148,7 +148,7 @@ def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Pan
             mean=score.mean * scale,
             low=score.low * scale,
             high=score.high * scale,
-            value=series.write(score.mean),
+            value=series.headline(score),
             interval=series.interval(score.low, score.high),
             n=numbers.count(score.n),
             note=_doubt(series, score),

@@ -50,7 +50,7 @@ def evaluate(
 
     Returns:
         One entry per task, temperature and metric: task, metric, temperature, mean, low, high (95 %), n, primary,
-        fingerprint, unjudged, lowest, highest (see the guide).
+        fingerprint, unjudged, lowest, highest, withheld (see the guide).
 
     Raises:
         RecipeError: unknown tasks or settings, all at once.

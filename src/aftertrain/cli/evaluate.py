@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aftertrain.cli.table import echo_safely, echo_table, score_text
+from aftertrain.cli.table import WITHHELD, echo_safely, echo_table, interval_text, score_text
 from aftertrain.core.ground.wording import counted
 
 
@@ -84,7 +84,7 @@ def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print scores as a table, shares in percent."""
+    """Print scores as a table, shares in percent; of one that is withheld what it lies between."""
     doubtful = any(score.get("unjudged") for score in scores)
     header = ("task", "metric", "temperature", "score", "95 %", "n", *(["not judged"] if doubtful else []))
     rows = [
@@ -92,8 +92,8 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
             str(score["task"]),
             str(score["metric"]),
             f"{score['temperature']:g}",
-            score_text(score["mean"], share=is_share(score)),
-            f"{score_text(score['low'], share=is_share(score))} to {score_text(score['high'], share=is_share(score))}",
+            WITHHELD if score.get("withheld") else score_text(score["mean"], share=is_share(score)),
+            "" if score.get("withheld") else interval_text(score["low"], score["high"], share=is_share(score)),
             str(score["n"]),
             *([_doubt(score)] if doubtful else []),
         )

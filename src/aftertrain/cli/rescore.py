@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aftertrain.cli.table import echo_safely, echo_table, score_text
+from aftertrain.cli.table import echo_safely, echo_table, interval_text, mean_text
 from aftertrain.core.ground.wording import counted
 
 if TYPE_CHECKING:
@@ -48,13 +48,12 @@ def _rows(stage: RescoredStage) -> list[tuple[str, ...]]:
 
 
 def _row(now: ScoreRow, before: ScoreRow | None) -> tuple[str, ...]:
-    share = now.share is not False
     return (
         now.task,
         now.metric,
         f"{now.temperature:g}",
-        "" if before is None else score_text(before.mean, share=share),
-        score_text(now.mean, share=share),
-        f"{score_text(now.low, share=share)} to {score_text(now.high, share=share)}",
+        "" if before is None else mean_text(before),
+        mean_text(now),
+        "" if now.withheld else interval_text(now.low, now.high, share=now.share is not False),
         str(now.n),
     )

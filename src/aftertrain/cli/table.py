@@ -6,10 +6,17 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from aftertrain.core.ground.cleaning import printable
+
+if TYPE_CHECKING:
+    from aftertrain.core.events import ScoreRow
+
+WITHHELD = "withheld"
+"""In place of a score of which too much could not be judged."""
 
 
 def echo_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
@@ -35,6 +42,24 @@ def score_text(value: float, *, share: bool, signed: bool = False) -> str:
     """
     sign = "+" if signed else ""
     return f"{100 * value:{sign}.1f}" if share else f"{value:{sign}.4g}"
+
+
+def interval_text(low: float, high: float, *, share: bool, signed: bool = False) -> str:
+    """An interval, as `score_text` writes its ends.
+
+    >>> interval_text(0.25, 0.5, share=True)
+    '25.0 to 50.0'
+    """
+    return " to ".join(score_text(value, share=share, signed=signed) for value in (low, high))
+
+
+def mean_text(row: ScoreRow) -> str:
+    """A score's mean, or that it is withheld, with what it lies between."""
+    if not row.withheld:
+        return score_text(row.mean, share=row.share is not False)
+    if row.lowest is None or row.highest is None:
+        return WITHHELD
+    return f"{WITHHELD} ({interval_text(row.lowest, row.highest, share=row.share is not False)})"
 
 
 def echo_safely(text: str) -> None:

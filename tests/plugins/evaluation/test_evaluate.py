@@ -46,6 +46,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "primary": True,
         "fingerprint": exact["fingerprint"],
         "share": True,
+        "withheld": False,
     }
     assert (form["metric"], form["mean"], form["primary"]) == ("format", 1.0, False)
     rows = rows_of(artifact.path)
@@ -72,6 +73,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "asked": rows[3]["asked"],
         "sample": 0,
         "group": "",
+        "other_rule": None,
     }
     assert len({row["asked"] for row in rows}) == 12
     assert [data["done"] for data in here.named("progress")] == [5, 10, 12]

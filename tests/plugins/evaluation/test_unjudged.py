@@ -11,6 +11,7 @@ from aftertrain.cli.evaluate import echo_scores
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.figures import mean
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.verifier import Verifier
@@ -54,7 +55,7 @@ def test_one_error_is_told_with_the_score(
     """Of 12 replies 10 are right, one is an error and one a timeout: between 10/12 and 12/12."""
     doubtful(["3"], ["5"])
     here = stand()
-    exact = evaluate().run(here.context).details["scores"][0]
+    exact = evaluate(withhold_above=0.2).run(here.context).details["scores"][0]
     assert (exact["mean"], exact["unjudged"]) == (pytest.approx(10 / 12), 2)
     assert (exact["lowest"], exact["highest"]) == (pytest.approx(10 / 12), 1.0)
     assert [data["message"] for data in here.named("warning")] == [
@@ -65,6 +66,67 @@ def test_one_error_is_told_with_the_score(
     echo_scores([exact])
     assert "not judged" in (shown := capsys.readouterr().out)
     assert "2: 83.3 to 100.0" in shown
+
+
+def test_a_score_of_which_too_much_is_open_is_withheld(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None], capsys: Any
+) -> None:
+    """2 of 12 is more than 5 %: in the table, in words and in the warning stand bounds, and no score."""
+    doubtful(["3"], ["5"])
+    here = stand()
+    details = evaluate().run(here.context).details
+    exact = details["scores"][0]
+    assert (exact["withheld"], details["scores"][1]["withheld"]) == (True, True)
+    assert (
+        "and the scores are withheld, so that exact_match lies between 0.833 and 1.000"
+        in (here.named("warning")[0]["message"])
+    )
+    assert wording.score(ScoreRow(**exact)) == (
+        "problems exact_match at temperature 0: withheld, n = 12, 2 could not be judged: between 0.833 and 1.000"
+    )
+    echo_scores([exact])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split() == ["problems", "exact_match", "0", "withheld", "12", "2:", "83.3", "to", "100.0"]
+
+
+def test_the_health_of_replies_is_counted(
+    evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None], builder: Any
+) -> None:
+    """Of 12 replies two could not be judged, the rest are right; and all of them were cut."""
+    doubtful(["3"], ["5"])
+    health = evaluate().run(stand().context).details["health"][0]
+    assert (health["formatted"], health["completed"], health["n_completed"]) == (1.0, 1.0, 10)
+    builder.replies.finish = "length"
+    here = stand(folder="cut")
+    health = evaluate().run(here.context).details["health"][0]
+    assert (health["truncated"], health["completed"], health["n_completed"]) == (12, None, 0)
+    assert any("12 of 12 replies (100%) were cut" in data["message"] for data in here.named("warning"))
+
+
+def test_what_hangs_on_the_part_that_is_read_is_counted() -> None:
+    from aftertrain.plugins.evaluation.doubts import alarms
+    from aftertrain.plugins.evaluation.health import health
+    from aftertrain.plugins.evaluation.rows import ScoredInstance
+
+    class Task:
+        name, figures, metrics = "t", [mean("acc")], ("acc",)
+
+        @property
+        def task(self) -> Task:
+            return self
+
+    def row(number: int, acc: float, other: float | None) -> ScoredInstance:
+        detail = ["boxed, equal", "last number, unequal"][number % 2]
+        return ScoredInstance(
+            str(number), "t", 0.0, "", "so 4", 4, "4", "scored", {"acc": acc}, detail, "stop", other_rule=other
+        )
+
+    (found,) = health([Task()], [row(0, 1.0, None), row(1, 1.0, 0.0), row(2, 0.0, 0.0), row(3, 0.0, 1.0)])  # type: ignore[list-item]
+    assert (found.other_rule, found.paths, found.completed) == (2, {"boxed": 2, "last number": 2}, 0.5)
+    assert alarms([found]) == [
+        "t at temperature 0: 2 of 4 replies (50%) would be worth something else by the other setting of 'answer'; "
+        "say which was read"
+    ]
 
 
 def test_several_replies_are_counted_as_replies_and_votes_bounded(
