@@ -35,7 +35,9 @@ class Registrar(Protocol):
 
         Args:
             kind: one of `aftertrain.core.kinds.KINDS`.
-            name: bare for built-ins (`dpo`), `plugin/name` for everyone else (`acme/margin`).
+            name: bare for built-ins (`dpo`), `plugin/name` for everyone else (`acme/margin`). One that ends in `/` is a
+                family's (`acme/maps/`): whatever is named after it (`acme/maps/berlin`) is this component, and what
+                follows is its setting `member`.
             component: `"module:Class"`, imported only when the component is used.
             settings: `"module:Class"` of its settings; that module must not import torch.
             summary: one line for `aftertrain list`.

@@ -18,7 +18,7 @@ from aftertrain.registry.builder import OURS
 from aftertrain.registry.describe import members
 from aftertrain.registry.explain import explain
 from aftertrain.registry.load import is_file, is_local, load_local, load_settings
-from aftertrain.registry.tables import Registry
+from aftertrain.registry.tables import MEMBER, Registry
 
 WRONG_NAME = "use_name"
 """Type of the errors that are about the value of `use` itself."""
@@ -53,9 +53,10 @@ class SettingsResolver:
             raise _wrong_name(f"'use:' must name the {kind}; there are: {known or 'none'}")
         try:
             settings_class, owner = self._settings_class(kind, name)
+            name, member = self._member(kind, name, value)
         except (UnknownName, PluginError) as error:
             raise _wrong_name(str(error)) from error
-        rest = {key: item for key, item in value.items() if key != "use"}
+        rest = {key: item for key, item in value.items() if key != "use"} | member
         what = f"{kind} {name!r} ({owner})"
         try:
             settings = self._validated(settings_class, with_defaults(settings_class, rest), what)
@@ -75,6 +76,21 @@ class SettingsResolver:
             raise
         except Exception as error:
             raise PluginError(f"the settings of {what} cannot be checked: they raised {told(error)}") from error
+
+    def _member(self, kind: str, name: str, value: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """The whole name of what is meant and, of a family's member, the setting that its name stands for.
+
+        Raises:
+            PluginError: the family alone is named, or the setting says another member than the name.
+        """
+        if is_local(name) or is_file(name) or not (entry := self.registry.registration(kind, name)).family:
+            return name, {}
+        member = name.removeprefix(entry.name) or value.get(MEMBER)
+        if not isinstance(member, str) or not member:
+            raise PluginError(f"which {kind} of {name!r}? Write {entry.name}NAME")
+        if value.get(MEMBER, member) != member:
+            raise PluginError(f"{kind} {name!r}: its setting {MEMBER!r} is what follows {entry.name!r} in its name")
+        return entry.name + member, {MEMBER: member}
 
     def _settings_class(self, kind: str, name: str) -> tuple[type[Settings], str]:
         if is_local(name) or is_file(name):

@@ -7,6 +7,7 @@ mapping that is told apart by its `use`. Components that cannot be used stand th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from aftertrain.core.kinds import KINDS
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.settings import IGNORED_BY_HASH, SCHEMA_MARK, Settings
 from aftertrain.registry.load import load_settings
-from aftertrain.registry.tables import Registry
+from aftertrain.registry.tables import MEMBER, Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NOT_FOR_EDITORS = (SCHEMA_MARK, IGNORED_BY_HASH)
@@ -39,6 +40,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
 def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """Choices of one kind: `anyOf` a name and a mapping; adds the components' own definitions."""
     names: list[str] = []
+    patterns: list[dict[str, Any]] = []
     mappings: list[dict[str, Any]] = []
     unusable = registry.withheld(kind)
     for entry in registry.registrations(kind):
@@ -49,14 +51,20 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
         except PluginError as error:
             unusable[entry.name] = str(error)
             continue
-        key = f"{kind}.{entry.name.replace('/', '.')}"
+        key = f"{kind}.{entry.name.rstrip('/').replace('/', '.')}"
         about = entry.summary if entry.origin.built_in else f"{entry.summary} [{entry.origin}]"
         own = _definition(settings, key, definitions)
-        definitions[key] = _component(own, entry.name, about)
+        use: dict[str, Any] = {"const": entry.name}
+        needed = {name for name, field in settings.model_fields.items() if field.is_required()}
+        if entry.family:
+            use = {"type": "string", "pattern": f"^{re.escape(entry.name)}.+$"}
+            needed.discard(MEMBER)
+        definitions[key] = _component(own, entry.name, about, use)
         definitions[key + BARE] = own
         mappings.append({"$ref": f"#/$defs/{key}"})
-        if not any(field.is_required() for field in settings.model_fields.values()):
-            names.append(entry.name)
+        if not needed:
+            patterns += [use] * entry.family
+            names += [entry.name] * (not entry.family)
     for name, reason in sorted(unusable.items()):
         note = f"cannot be used: {reason}"
         only_its_name = {"type": "object", "properties": {"use": {"const": name}}, "required": ["use"]}
@@ -67,20 +75,22 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
         "description": KINDS[kind].summary,
         "anyOf": [
             *([{"enum": names, "type": "string"}] if names else []),
+            *patterns,
             local,
             {"oneOf": mappings, "discriminator": {"propertyName": "use"}, "type": "object"},
         ],
     }
 
 
-def _component(schema: Mapping[str, Any], name: str, about: str) -> dict[str, Any]:
-    """A settings schema with the `use` that picks it."""
+def _component(schema: Mapping[str, Any], name: str, about: str, use: Mapping[str, Any]) -> dict[str, Any]:
+    """A settings schema with the `use` that picks it; of a family, it says the member as well."""
+    said = set() if "const" in use else {MEMBER}
     return {
         **schema,
         "title": name,
         "description": about,
-        "properties": {"use": {"const": name, "description": about}, **schema.get("properties", {})},
-        "required": ["use", *schema.get("required", [])],
+        "properties": {"use": {**use, "description": about}, **schema.get("properties", {})},
+        "required": ["use", *(key for key in schema.get("required", []) if key not in said)],
         "additionalProperties": False,
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from aftertrain.core.errors import AftertrainError, PluginError, UnknownName, unknown
+from aftertrain.core.errors import AftertrainError, PluginError, UnknownName, nearest, unknown
 from aftertrain.core.kinds import KINDS
 
 BUILT_IN = "aftertrain"
@@ -20,6 +20,8 @@ BUILT_IN = "aftertrain"
 State = Literal["ok", "slow", "broken", "incompatible", "blocked", "clash"]
 
 
+MEMBER = "member"
+"""The setting of a family's component that says which of its members is meant."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -60,6 +62,7 @@ class Registration:
     """One component that a plugin offers.
 
     Attributes:
+        name: of the component; one that ends in `/` is a family's, and begins the names of its members.
         component: `"module:Class"`, imported only when the component is used.
         settings: `"module:Class"` of its settings.
     """
@@ -70,6 +73,15 @@ class Registration:
     settings: str
     summary: str
     origin: Origin
+
+    @property
+    def family(self) -> bool:
+        """Whether it stands for all names that begin with its own, what follows being the setting `MEMBER`."""
+        return self.name.endswith("/")
+
+    def covers(self, name: str) -> bool:
+        """Whether `name` is its own, or a member's."""
+        return name == self.name or (self.family and name.startswith(self.name))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of plugin {self.origin.plugin!r} ({self.origin.full()})"
@@ -130,11 +142,11 @@ class Staging:
 
     def _check_name(self, kind: str, name: str) -> None:
         if self.origin.built_in:
-            if not _NAME.fullmatch(name):
+            if not _NAME.fullmatch(name.removesuffix("/")):
                 raise BadRow(f"{kind} {name!r}: a built-in's name is letters, digits, '_', '.', '-'")
             return
         prefix, slash, rest = name.partition("/")
-        if not slash or prefix != self.origin.plugin or not _NAME.fullmatch(rest):
+        if not slash or prefix != self.origin.plugin or not _NAME.fullmatch(rest.removesuffix("/")):
             raise BadRow(
                 f"{kind} {name!r}: a third party's names start with the plugin's own, "
                 f"'{self.origin.plugin}/{rest or name}'; bare names are aftertrain's"
@@ -158,15 +170,26 @@ class Registry:
     def commit(self, plugin: Plugin) -> Plugin:
         """Add a plugin and, when it is usable and its names are free, its entries; returns it with its final state."""
         entries = {(entry.kind, entry.name): entry for entry in plugin.registrations} if plugin.usable else {}
-        taken = [key for key in entries if key in self._registrations]
-        for key in taken:
-            self._contested[key] = (*self._contested.get(key, (self._registrations[key],)), entries[key])
+        owners = {key: owner for key, entry in entries.items() if (owner := self._owner(entry)) is not None}
+        taken = list(owners)
+        for key, owner in owners.items():
+            self._contested[key] = (*self._contested.get(key, (owner,)), entries[key])
         if taken:
             plugin = replace(plugin, state="clash", note=_clash(*taken[0], self._contested[taken[0]]))
         else:
             self._registrations.update(entries)
         self.plugins = (*self.plugins, plugin)
         return plugin
+
+    def _owner(self, entry: Registration) -> Registration | None:
+        """Of another plugin: who has the name already, or a family that it belongs to, or members of the family it is.
+
+        Built-ins are found first, so that nobody can take a name away from them by a family that begins it.
+        """
+        for (kind, name), there in self._registrations.items():
+            if kind == entry.kind and (there.covers(entry.name) or entry.covers(name)):
+                return there
+        return None
 
     def registrations(self, kind: str | None = None) -> list[Registration]:
         """Usable entries of one kind (of all by default), built-ins first, then by name.
@@ -187,7 +210,7 @@ class Registry:
         return unusable | {name: _clash(k, name, rivals) for (k, name), rivals in self._contested.items() if k == kind}
 
     def registration(self, kind: str, name: str) -> Registration:
-        """The one entry of that kind and name.
+        """The one entry of that kind and name; of a member's name its family's.
 
         Raises:
             PluginError: the plugin that supplies it is broken, incompatible, blocked or clashing.
@@ -199,6 +222,9 @@ class Registry:
             raise PluginError(reason)
         if (entry := self._registrations.get((kind, name))) is not None:
             return entry
+        for entry in self._registrations.values():
+            if entry.kind == kind and entry.covers(name):
+                return entry
         prefix = name.partition("/")[0] if "/" in name else None
         for plugin in self.plugins:
             if not plugin.usable and plugin.origin.plugin == prefix:
@@ -209,6 +235,10 @@ class Registry:
         """Other kinds that have the name, and failed built-ins that might have supplied it."""
         others = [other for other in KINDS if other != kind and (other, name) in self._registrations]
         hints = [f"There is a {other} of that name." for other in others]
+        head, slash, member = name.partition("/")
+        families = {entry.name for (k, _), entry in self._registrations.items() if k == kind and entry.family}
+        if slash and (family := nearest(f"{head}/", families)) is not None:
+            hints.append(f"Did you mean {family + member!r}?")
         if "/" not in name:
             failed = [plugin for plugin in self.plugins if plugin.origin.built_in and not plugin.usable]
             if failed:

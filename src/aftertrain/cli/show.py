@@ -93,7 +93,7 @@ def _component(name: str) -> Registration | None:
     from aftertrain.registry.recipe import shipped
 
     registry = installed()
-    entries = [entry for entry in registry.registrations() if entry.name == name]
+    entries = [entry for entry in registry.registrations() if entry.covers(name)]
     recipes = shipped()
     recipe = name in recipes or Path(name).is_file()
     if len(entries) + recipe > 1:
