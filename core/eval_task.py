@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -120,6 +120,7 @@ class InstanceScore:
         detail: why, in a few words.
         other_rule: the first metric if the other part of the reply had been read (all of it, or what follows its
             thoughts); None where that is the same text.
+        parts: what figures of the whole corpus are made of (`Figure.corpus`), by name; kept with the output.
     """
 
     metrics: Mapping[str, float]
@@ -127,6 +128,7 @@ class InstanceScore:
     outcome: str = "scored"
     detail: str = ""
     other_rule: float | None = None
+    parts: Mapping[str, JSON] = field(default_factory=dict)
 
 
 class EvalTask(Component[S]):
@@ -158,6 +160,10 @@ class EvalTask(Component[S]):
     def formulation(self) -> str:
         """In which of its wordings a benchmark with several is asked (`mc`, `rc` …); "" where there is one."""
         return ""
+
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the task's rules before a run, a sentence each; told in plan and events."""
+        return ()
 
     def figures(self) -> Sequence[Figure]:
         """The numbers of the task, the headline first; by default each metric's mean over the questions.

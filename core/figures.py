@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from aftertrain.core.records import JSON
 from aftertrain.core.statistics import pass_at_k
 
 
@@ -27,10 +28,17 @@ class Scored(Protocol):
         """The answer that was read, None where there is none."""
         ...
 
+    @property
+    def parts(self) -> Mapping[str, JSON]:
+        """What figures of a whole corpus are made of, by name."""
+        ...
+
 
 UNKNOWN = "\0unknown"
 """As `extracted`, of a reply that could not be judged and is counted as right, or as wrong: it has an answer."""
 
+Corpus = Callable[[Sequence[Sequence[Scored]]], float]
+"""The scores of all questions' outputs to one number."""
 Value = Callable[[Sequence[Scored]], float]
 """The scores of one question's outputs to the question's value."""
 
@@ -46,6 +54,9 @@ class Figure:
         weight: what a question weighs in the mean, such as its tokens; None where all weigh the same.
         shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
         share: values lie in [0, 1] and are written in per cent; any number otherwise.
+        corpus: the number of all questions together, where it is no mean over them (F1 of a class, BLEU). `value` is
+            then what is shown of a single question, and no difference to another model is tested.
+        resamples: of the questions, which the interval of `corpus` is made of.
         votes: it counts the answers that were read, and is left out where scoring reads none (tests of a program).
     """
 
@@ -56,6 +67,8 @@ class Figure:
     shown: Callable[[float], float] | None = None
     share: bool = True
     votes: bool = False
+    corpus: Corpus | None = None
+    resamples: int = 1000
 
 
 def mean(metric: str, name: str | None = None, *, share: bool = True) -> Figure:

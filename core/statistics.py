@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
+T = TypeVar("T")
 Z95 = 1.959963984540054
 ALPHA = 0.05
 """P-value, adjusted for all comparisons of one evaluation, below which a difference is called one."""
@@ -171,6 +172,37 @@ def bootstrap_mean(
         mean = weighted_mean(values, weights)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(mean, float(low), float(high), len(values))
+
+
+def bootstrap_corpus(
+    items: Sequence[T], number: Callable[[Sequence[T]], float], *, seed: int = 0, resamples: int = 1000
+) -> Interval:
+    """Percentile bootstrap interval (Efron 1979) of a number that is made of all items at once and is no mean of them.
+
+    A draw of which no number can be made (one class alone) is left out.
+
+    Of one item nothing can be said, so that the interval is without bounds:
+
+    >>> bootstrap_corpus([2.0], lambda items: max(items))
+    Interval(mean=2.0, low=-inf, high=inf, n=1)
+    """
+    import numpy as np
+
+    if not items:
+        raise ValueError("an interval needs at least one instance")
+    whole = number(items)
+    if len(items) == 1:
+        return Interval(whole, -math.inf, math.inf, 1)
+    draws = np.random.default_rng(seed).integers(0, len(items), (resamples, len(items)))
+    numbers = []
+    for draw in draws:
+        try:
+            numbers.append(number([items[place] for place in draw]))
+        except (ValueError, ArithmeticError):
+            continue
+    finite = [value for value in numbers if math.isfinite(value)]
+    low, high = np.quantile(finite, [0.025, 0.975]) if finite else (-math.inf, math.inf)
+    return Interval(whole, min(whole, float(low)), max(whole, float(high)), len(items))
 
 
 def _resampled_group(group: np.ndarray, every: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:

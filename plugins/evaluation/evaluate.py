@@ -89,6 +89,9 @@ class Evaluate(Stage[EvaluateSettings]):
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(item.value), 1)
+            for task in self._tasks:
+                for note in task.task.notes():
+                    context.emit(Warned(f"{task.name}: {note}"), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
         total = sum((block.stop - block.start) * block.task.samples for block in work)

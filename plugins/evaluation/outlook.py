@@ -41,6 +41,7 @@ def outlook(
                 f"({most:,} tokens at most)"
             )
         items.append(PlanItem(task.name, value))
+        items += [PlanItem(f"{task.name}: note", note) for note in task.task.notes()]
         reply = task.sampling.max_new_tokens if task.generates and window else 0
         short = sum(length < (window or 0) < length + reply for length in lengths)
         if short:

@@ -71,6 +71,7 @@ def row_of(
         thoughts=instance.thoughts,
         asked=asked(instance, sampling),
         other_rule=None if score.other_rule is None else float(score.other_rule),
+        parts=dict(score.parts),
         **_kept(output, score),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,8 +80,8 @@ def _check_asked(task: ReadyTask, rows: Sequence[ScoredInstance]) -> None:
             raise DataError(f"task {task.name!r}: instance {row.id!r} is asked in other words{otherwise} now; {AGAIN}")
 
 
-def _verdict(row: ScoredInstance) -> tuple[Mapping[str, float], Any, str]:
-    return row.metrics, row.extracted, row.outcome
+def _verdict(row: ScoredInstance) -> tuple[Any, ...]:
+    return row.metrics, row.extracted, row.outcome, row.parts
 
 
 def _change(old: ScoredInstance, new: ScoredInstance) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class ScoredInstance:
         sample: which of the replies to it.
         group: its subject or category.
         other_rule: the first metric if the other part of the reply had been read; None where that is the same text.
+        parts: what figures of the whole corpus are made of, by name.
         prompt: text as sent to the model.
         output: the reply, or the choice the model prefers.
         target: what the output is compared with.
@@ -62,6 +63,7 @@ class ScoredInstance:
     sample: int = 0
     group: str = ""
     other_rule: float | None = None
+    parts: Mapping[str, JSON] = field(default_factory=dict)
 
 
 def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:

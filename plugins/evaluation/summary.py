@@ -12,6 +12,7 @@ from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
     Interval,
     Weights,
+    bootstrap_corpus,
     holm,
     mean_interval,
     paired_difference,
@@ -43,7 +44,7 @@ class Question:
     def scores(self, unjudged_as: float | None = None) -> list[InstanceScore]:
         """Of its outputs; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
         return [
-            InstanceScore(row.metrics, row.extracted, row.outcome)
+            InstanceScore(row.metrics, row.extracted, row.outcome, parts=row.parts)
             if unjudged_as is None or not unjudged(row)
             else InstanceScore(dict.fromkeys(row.metrics, unjudged_as), UNKNOWN, row.outcome)
             for row in self.rows
@@ -80,7 +81,7 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                 if figure.votes and not _answered(cell):
                     continue
                 weights = weights_of(figure, questions)
-                interval = _shown(figure, mean_interval([figure.value(q.scores()) for q in questions], weights))
+                interval = _interval(figure, questions, weights)
                 lowest, highest = _bounds(questions, figure, weights)
                 open_ = sum(map(unjudged, cell))
                 table.append(
@@ -115,6 +116,13 @@ def unjudged(row: ScoredInstance) -> bool:
     return row.outcome in UNJUDGED
 
 
+def _interval(figure: Figure, questions: Sequence[Question], weights: Weights | None) -> Interval:
+    scores = [question.scores() for question in questions]
+    if figure.corpus is not None:
+        return bootstrap_corpus(scores, figure.corpus, resamples=figure.resamples)
+    return _shown(figure, mean_interval([figure.value(of_one) for of_one in scores], weights))
+
+
 def _shown(figure: Figure, interval: Interval) -> Interval:
     if figure.shown is None:
         return interval
@@ -135,7 +143,7 @@ def _bounds(
     questions: Sequence[Question], figure: Figure, weights: Weights | None
 ) -> tuple[float | None, float | None]:
     """A share's mean if all that could not be judged were wrong, and if all were right; None for any other figure."""
-    if not figure.share or figure.shown is not None:
+    if not figure.share or figure.shown is not None or figure.corpus is not None:
         return None, None
     wrong, right = ([figure.value(q.scores(filled)) for q in questions] for filled in (0.0, 1.0))
     if not all(0 <= value <= 1 for value in (*wrong, *right)):
@@ -181,7 +189,7 @@ def _pairs_up(figure: Figure, pairs: Sequence[Pair]) -> bool:
     """Whether the difference of a figure's two means is the mean of its differences."""
     weight = figure.weight
     alike = weight is None or all(weight(old.scores()) == weight(new.scores()) for old, new in pairs)
-    return figure.shown is None and alike
+    return figure.shown is None and figure.corpus is None and alike
 
 
 def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, str]) -> Difference:

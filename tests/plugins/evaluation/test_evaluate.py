@@ -73,6 +73,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "asked": rows[3]["asked"],
         "sample": 0,
         "group": "",
+        "parts": {},
         "other_rule": None,
     }
     assert len({row["asked"] for row in rows}) == 12
