@@ -43,6 +43,16 @@ class Registrar(Protocol):
             summary: one line for `aftertrain list`.
         """
 
+    def add_suite(self, name: str, package: str, file: str, summary: str) -> None:
+        """Stage a suite of evaluation tasks, which is a YAML file (`aftertrain.core.benchmark.suite.Suite`).
+
+        Args:
+            name: bare for built-ins, `plugin/name` for everyone else.
+            package: that carries the file, by its import name.
+            file: path in the package, `suites/mini.yaml`.
+            summary: one line for `aftertrain list suite`.
+        """
+
 
 class PluginSpec:
     """Hooks of a plugin module (found by entry point)."""

@@ -118,6 +118,8 @@ class Use(Generic[T]):
     """
 
     __slots__ = ("kind", "name", "settings")
+    itself: ClassVar[bool] = True
+    """Whether it names a component; false where it stands for those in its settings (a suite of tasks)."""
 
     def __init__(self, kind: str, name: str, settings: Settings) -> None:
         self.kind, self.name, self.settings = kind, name, settings
@@ -159,14 +161,15 @@ class Use(Generic[T]):
 
         return core_schema.with_info_plain_validator_function(
             validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(Use.dump),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda use: use.dump()),
             metadata={"pydantic_js_functions": [lambda schema, inner: {SCHEMA_MARK: kind}]},
         )
 
 
 def components(use: Use[Any]) -> Iterator[Use[Any]]:
     """A component and all those nested in its settings, without the ones that cannot change the result."""
-    yield use
+    if use.itself:
+        yield use
     yield from nested(use.settings)
 
 
@@ -192,7 +195,7 @@ def _hashed(settings: BaseModel) -> Iterator[tuple[str, Any]]:
 
 def _affecting(value: Any) -> Any:
     if isinstance(value, Use):
-        return {"use": value.name, **_affecting(value.settings)}
+        return {**({"use": value.name} if value.itself else {}), **_affecting(value.settings)}
     if isinstance(value, BaseModel):
         value = dict(_hashed(value))
     if isinstance(value, Mapping):

@@ -113,11 +113,12 @@ def _load(origin: Origin, patience: float) -> Plugin:
     if speaks != API:
         return Plugin(origin, "incompatible", seconds, _incompatible(speaks))
     heavy = [name for name in HEAVY if name in sys.modules and name not in heavy_before]
+    entries, suites = tuple(staging.registrations), tuple(staging.suites)
     if not heavy and seconds <= SLOW_SECONDS:
-        return Plugin(origin, "ok", seconds, registrations=tuple(staging.registrations))
+        return Plugin(origin, "ok", seconds, registrations=entries, suites=suites)
     why = f"its registering module imports {', '.join(heavy)}" if heavy else "importing it takes long"
     note = f"{why} ({seconds:.1f} s); every aftertrain command waits for it"
-    return Plugin(origin, "slow", seconds, note, registrations=tuple(staging.registrations))
+    return Plugin(origin, "slow", seconds, note, registrations=entries, suites=suites)
 
 
 def machine_facts(registry: Registry) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -305,3 +305,17 @@ def _scalar(node: ScalarNode) -> Any:
 
 def _place(source: str, mark: Any) -> str:
     return f"{source}:{mark.line + 1}:{mark.column + 1}"
+
+
+def place(tree: Tree, loc: Iterable[int | str]) -> tuple[str, tuple[str, ...]]:
+    """Where `loc` stands (a key's place when it has one) and its path; parts that nobody wrote are skipped."""
+    here, where = tree, tree.where
+    path: tuple[str, ...] = ()
+    for part in loc:
+        index = int(part) if isinstance(part, str) and INDEX.fullmatch(part) and isinstance(here.value, list) else part
+        child = here.child(index)
+        if child is None:
+            continue
+        where = here.keys.get(str(part), child.where) if child.where != COMMAND_LINE else COMMAND_LINE
+        here, path = child, (*path, str(part))
+    return where, path

@@ -19,12 +19,14 @@ from aftertrain.core.text.chat import TEMPLATES
 from aftertrain.registry.bounds import SIZE
 from aftertrain.registry.builder import ComponentBuilder
 from aftertrain.registry.discovery import installed
-from aftertrain.registry.document import COMMAND_LINE, INDEX, Tree, override, parted, read_on, without
+from aftertrain.registry.document import COMMAND_LINE, Tree, override, parted, place, read_on, without
 from aftertrain.registry.explain import explain
 from aftertrain.registry.resolve import WRONG_NAME, SettingsResolver
 from aftertrain.registry.tables import Registry
 
 SUFFIXES = (".yaml", ".yml")
+SUITES = "suites/"
+"""Where beside the shipped recipes the shipped suites lie."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class LoadedRecipe:
 
     def locate(self, path: str) -> str:
         """`file:line:column` of a dotted setting path, or of the nearest thing around it that is written down."""
-        return _place(self.tree, tuple(path.split(".")))[0]
+        return place(self.tree, tuple(path.split(".")))[0]
 
     def dump(self) -> dict[str, Any]:
         """The resolved recipe as plain data, all defaults written out; it validates to an equal recipe."""
@@ -63,7 +65,8 @@ def shipped() -> dict[str, Path]:
     """Recipes that come with the package, by name (`quickstart`, `tulu3/8b`)."""
     root = Path(__file__).parent.parent / "configs"
     files = (file for suffix in SUFFIXES for file in root.rglob(f"*{suffix}"))
-    return {file.relative_to(root).with_suffix("").as_posix(): file for file in sorted(files)}
+    names = {file.relative_to(root).with_suffix("").as_posix(): file for file in sorted(files)}
+    return {name: file for name, file in names.items() if not name.startswith(SUITES)}
 
 
 def find(recipe: str | os.PathLike[str]) -> Path:
@@ -163,7 +166,7 @@ def _overruled(tree: Tree, detail: Any) -> tuple[str, ...]:
     """The path of a setting of the file that does nothing because of another's override; of other findings none."""
     if detail["type"] != UNUSED:
         return ()
-    where, path = _place(tree, detail["loc"])
+    where, path = place(tree, detail["loc"])
     context = detail["ctx"]
     owner = detail["loc"][: len(detail["loc"]) - context[DEPTH]]
     overridden = any(_from_command_line(tree, (*owner, name)) for name in context[DECIDED_BY])
@@ -200,7 +203,7 @@ def _issues(error: ValidationError, tree: Tree) -> list[Issue]:
     issues = []
     for detail in error.errors(include_url=False):
         loc = (*detail["loc"], "use") if detail["type"] == WRONG_NAME else detail["loc"]
-        where, path = _place(tree, loc)
+        where, path = place(tree, loc)
         issues.append(Issue(where, ".".join(map(str, loc) if detail["type"] == "missing" else path), detail["msg"]))
     return issues
 
@@ -229,8 +232,8 @@ def _unknown_template(tree: Tree) -> list[Issue]:
     name = tree.child("chat_template")
     if name is None or not isinstance(name.value, str) or name.value in TEMPLATES:
         return []
-    place = _place(tree, ["chat_template"])[0]
-    return [Issue(place, "chat_template", unknown("chat template", name.value, TEMPLATES))]
+    where, _ = place(tree, ["chat_template"])
+    return [Issue(where, "chat_template", unknown("chat template", name.value, TEMPLATES))]
 
 
 def _unknown_parents(tree: Tree) -> list[Issue]:
@@ -240,24 +243,10 @@ def _unknown_parents(tree: Tree) -> list[Issue]:
     for name, stage in stages.items():
         parent = stage.child("from")
         if parent is not None and isinstance(parent.value, str) and parent.value not in (BASE, *stages):
-            where, path = _place(tree, ("stages", name, "from"))
+            where, path = place(tree, ("stages", name, "from"))
             known = {*stages, BASE} - {name}
             issues.append(Issue(where, ".".join(path), unknown("stage", parent.value, known)))
     return issues
-
-
-def _place(tree: Tree, loc: Iterable[int | str]) -> tuple[str, tuple[str, ...]]:
-    """Where `loc` stands (a key's place when it has one) and its path; parts that nobody wrote are skipped."""
-    here, where = tree, tree.where
-    path: tuple[str, ...] = ()
-    for part in loc:
-        index = int(part) if isinstance(part, str) and INDEX.fullmatch(part) and isinstance(here.value, list) else part
-        child = here.child(index)
-        if child is None:
-            continue
-        where = here.keys.get(str(part), child.where) if child.where != COMMAND_LINE else COMMAND_LINE
-        here, path = child, (*path, str(part))
-    return where, path
 
 
 def _line(where: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from aftertrain.core.errors import AftertrainError, PluginError, UnknownName
+from aftertrain.core.errors import AftertrainError, PluginError, RecipeError, UnknownName
 from aftertrain.core.ground.foreign import foreign, told
 from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.settings import Settings, Use
@@ -22,6 +22,8 @@ from aftertrain.registry.tables import MEMBER, Registry
 
 WRONG_NAME = "use_name"
 """Type of the errors that are about the value of `use` itself."""
+TASK = "eval_task"
+"""The kind in whose place a suite may stand."""
 
 
 class SettingsResolver:
@@ -47,6 +49,8 @@ class SettingsResolver:
             PydanticCustomError: the name is missing, unknown, broken or blocked.
             ValidationError: the settings do not fit; locations are relative to `value`.
         """
+        if kind == TASK and (suite := self._suite(value)) is not None:
+            return suite
         name = value.get("use")
         if not isinstance(name, str):
             known = ", ".join(entry.name for entry in self.registry.registrations(kind))
@@ -65,6 +69,14 @@ class SettingsResolver:
         except PluginError as error:
             raise _wrong_name(str(error)) from error
         return Use(kind, name, settings)
+
+    def _suite(self, value: Mapping[str, Any]) -> Use[Any] | None:
+        from aftertrain.registry.suites import Suites
+
+        try:
+            return Suites(self.registry, self.base_folder, self.context).use(value)
+        except RecipeError as error:
+            raise _wrong_name("; ".join(map(str, error.issues))) from error
 
     def _validated(self, settings_class: type[Settings], value: dict[str, Any], what: str) -> Settings:
         if settings_class.__module__.startswith(OURS):

@@ -88,6 +88,22 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteFile:
+    """A suite that a plugin offers.
+
+    Attributes:
+        package: that carries the file.
+        file: path in the package.
+    """
+
+    name: str
+    package: str
+    file: str
+    summary: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """One entry point and what became of it.
 
@@ -96,6 +112,7 @@ class Plugin:
         note: one sentence when `state` is not `ok`: what is wrong and the cure.
         traceback: of a broken plugin, for `aftertrain doctor`.
         registrations: what it registered; in the tables only when the state is `ok` or `slow`.
+        suites: as `registrations`.
     """
 
     origin: Origin
@@ -104,6 +121,7 @@ class Plugin:
     note: str = ""
     traceback: str = ""
     registrations: tuple[Registration, ...] = ()
+    suites: tuple[SuiteFile, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -121,6 +139,7 @@ class Staging:
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.registrations: list[Registration] = []
+        self.suites: list[SuiteFile] = []
 
     def add(self, kind: str, name: str, component: str, settings: str, summary: str) -> None:
         """Stage one entry (see `core.plugin.Registrar`).
@@ -139,6 +158,21 @@ class Staging:
         if any((entry.kind, entry.name) == (kind, name) for entry in self.registrations):
             raise BadRow(f"{kind} {name!r} is added twice")
         self.registrations.append(Registration(kind, name, component, settings, summary, self.origin))
+
+    def add_suite(self, name: str, package: str, file: str, summary: str) -> None:
+        """Stage a suite (see `core.plugin.Registrar`).
+
+        Raises:
+            BadRow: name without the plugin's prefix, a file that is no YAML by its name, or a name added twice.
+        """
+        self._check_name("suite", name)
+        if not file.endswith((".yaml", ".yml")):
+            raise BadRow(f"suite {name!r}: its file must end in .yaml, not {file!r}")
+        if not summary.strip() or "\n" in summary:
+            raise BadRow(f"suite {name!r}: the summary must be one line of text")
+        if any(entry.name == name for entry in self.suites):
+            raise BadRow(f"suite {name!r} is added twice")
+        self.suites.append(SuiteFile(name, package, file, summary, self.origin))
 
     def _check_name(self, kind: str, name: str) -> None:
         if self.origin.built_in:
@@ -160,12 +194,14 @@ class Registry:
     Attributes:
         plugins: in the order of discovery, built-ins first.
         block: the names that were blocked, so that a worker can find the same.
+        suites: of the usable plugins, by name. A third party's bears its plugin's name, so that no two are alike.
     """
 
     plugins: tuple[Plugin, ...] = ()
     block: frozenset[str] = frozenset()
     _registrations: dict[tuple[str, str], Registration] = field(default_factory=dict)
     _contested: dict[tuple[str, str], tuple[Registration, ...]] = field(default_factory=dict)
+    suites: dict[str, SuiteFile] = field(default_factory=dict)
 
     def commit(self, plugin: Plugin) -> Plugin:
         """Add a plugin and, when it is usable and its names are free, its entries; returns it with its final state."""
@@ -178,6 +214,7 @@ class Registry:
             plugin = replace(plugin, state="clash", note=_clash(*taken[0], self._contested[taken[0]]))
         else:
             self._registrations.update(entries)
+            self.suites.update({entry.name: entry for entry in plugin.suites} if plugin.usable else {})
         self.plugins = (*self.plugins, plugin)
         return plugin
 

@@ -26,6 +26,7 @@ from aftertrain.core.events.event import Other as Other
 from aftertrain.core.events.event import flat as flat
 from aftertrain.core.events.scores import Difference as Difference
 from aftertrain.core.events.scores import Health as Health
+from aftertrain.core.events.scores import Missing as Missing
 from aftertrain.core.events.scores import ScoreRow as ScoreRow
 from aftertrain.core.events.scores import Scores as Scores
 from aftertrain.core.events.work import Balance as Balance

@@ -131,6 +131,19 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A row of a suite that was not scored.
+
+    Attributes:
+        task: its name.
+        why: what is missing, and how it is given.
+    """
+
+    task: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scores(Event):
     """What an evaluation found.
 
@@ -138,9 +151,11 @@ class Scores(Event):
         scores: per task, temperature and metric, a task's main metric first.
         differences: to the stages it is compared with.
         health: of the replies per task and temperature.
+        missing: rows of suites for which data or a judge are missing.
     """
 
     event: ClassVar[str] = "scores"
     scores: tuple[ScoreRow, ...]
     differences: tuple[Difference, ...]
     health: tuple[Health, ...]
+    missing: tuple[Missing, ...] = ()

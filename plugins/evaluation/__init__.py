@@ -17,6 +17,12 @@ TASKS = {
 }
 """Class and summary by name, which is also the module's; its settings are named after the class."""
 
+SUITES = {
+    "olmes": "OLMES: ten multiple-choice tasks for base models, each in two formulations of which the better counts",
+    "smoke": "a few minutes of every type of request, to tell a broken model from a sound one",
+}
+"""Summary by name, which is also the file's."""
+
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
@@ -24,3 +30,5 @@ def aftertrain_register(registry: Registrar) -> None:
     registry.add("stage", "evaluate", f"{HERE}.evaluate:Evaluate", f"{HERE}.settings:EvaluateSettings", STAGE)
     for name, (component, summary) in TASKS.items():
         registry.add("eval_task", name, f"{HERE}.{name}:{component}", f"{HERE}.settings:{component}Settings", summary)
+    for name, summary in SUITES.items():
+        registry.add_suite(name, "aftertrain", f"configs/suites/{name}.yaml", summary)

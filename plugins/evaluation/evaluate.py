@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.benchmark import BenchmarkSettings
+from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.component import aside
 from aftertrain.core.errors import DataError, Interrupted
-from aftertrain.core.eval_task import TextTask
-from aftertrain.core.events import Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
+from aftertrain.core.eval_task import ReplyTask, TextTask
+from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
@@ -28,7 +29,7 @@ from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
-from aftertrain.plugins.evaluation.suite import Block, ReadyTask, blocks, ready_tasks, tokenizer_of
+from aftertrain.plugins.evaluation.suite import Absent, Block, ReadyTask, blocks, ready_tasks, tokenizer_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,11 +64,20 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of each task."""
-        return {f"task {task.name}": task.task.content() for task in self._tasks}
+        prints = {f"task {task.name}": task.task.content() for task in self._tasks}
+        return prints | {f"task {row.name}": "missing" for row in self._absent}
 
     @cached_property
-    def _tasks(self) -> list[ReadyTask]:
+    def _ready(self) -> tuple[list[ReadyTask], list[Absent]]:
         return ready_tasks(self.settings, self.builder)
+
+    @property
+    def _tasks(self) -> list[ReadyTask]:
+        return self._ready[0]
+
+    @property
+    def _absent(self) -> list[Absent]:
+        return self._ready[1]
 
     def run(self, context: StageContext) -> Artifact:
         """Score all tasks, block by block.
@@ -85,10 +95,10 @@ class Evaluate(Stage[EvaluateSettings]):
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in self._too_long(tokenizer, window):
+            for item in (*self._too_long(tokenizer, window), *self._missing()):
                 if item.status == "error":
                     raise DataError(item.value)
-                context.emit(Warned(item.value), 1)
+                context.emit(Warned(f"{item.label}: {item.value}"), 1)
             for task in self._tasks:
                 for note in task.task.notes():
                     context.emit(Warned(f"{task.name}: {note}"), 1)
@@ -111,16 +121,20 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def without_use(self) -> Mapping[str, Unused]:
         """What is for replies where none are made, for log-likelihoods where none are taken, and for benchmarks."""
-        generates = {task.generates for task in ready_tasks(self.settings, self.builder)}
+        tasks = named_tasks(self.settings.tasks)
+        generates = {isinstance(self.builder.build(task.use), ReplyTask) for task in tasks}
         idle: dict[str, Unused] = {}
         if True not in generates:
             replies = ("generator", "temperatures", "max_new_tokens", "timeout")
             idle |= dict.fromkeys(replies, Unused("no task makes replies"))
         if False not in generates:
             idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
-        if not any(isinstance(use.settings, BenchmarkSettings) for use in self.settings.tasks):
+        if not any(isinstance(task.use.settings, BenchmarkSettings) for task in tasks):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
+
+    def _missing(self) -> list[PlanItem]:
+        return [PlanItem(f"{row.name}: missing", row.why, "warning") for row in self._absent]
 
     def _too_long(self, tokenizer: PreTrainedTokenizerBase, window: int | None) -> list[PlanItem]:
         """Tasks with prompts that do not fit; every prompt must render."""
@@ -163,7 +177,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def _planned(self, context: PlanContext) -> list[PlanItem]:
         tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
-        items = self._too_long(tokenizer, context_window(context.model))
+        items = self._missing() + self._too_long(tokenizer, context_window(context.model))
         if context.figures and not any(item.status == "error" for item in items):
             items += outlook.outlook(self.settings, self.builder, self._tasks, context)
         return items
@@ -207,6 +221,7 @@ class Evaluate(Stage[EvaluateSettings]):
             tuple(summary.scores(self._tasks, rows)),
             tuple(summary.differences(self._tasks, rows, others)),
             tuple(health.health(self._tasks, rows)),
+            tuple(Missing(row.name, row.why) for row in self._absent),
         )
         for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):
             context.emit(Warned(message), step)

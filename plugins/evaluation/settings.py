@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
-from aftertrain.core.eval_task import EvalTask, EvalTaskSettings, task_name
+from aftertrain.core.eval_task import EvalTask, EvalTaskSettings
 from aftertrain.core.generator import Generator
 from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use, unhashed
@@ -20,9 +21,16 @@ from aftertrain.core.verifier import Verifier
 class EvaluateSettings(StageSettings):
     """Settings of the stage `evaluate`."""
 
-    tasks: tuple[Use[EvalTask[Any]], ...] = Field(description="What to score.")
+    tasks: tuple[Use[EvalTask[Any]], ...] = Field(
+        description="What to score: tasks, and suites of tasks by name ({suite: olmes}) or single rows of them."
+    )
     data: LocalPath | None = unhashed(
         None, description="Folder of benchmarks, for each task that reads one and has none of its own."
+    )
+    unseal: str | None = unhashed(
+        None,
+        description="Why sealed tasks are scored now, such as 'final model'. It is kept with the model, and stands in the "
+        "reports of all that descend from it.",
     )
     compare: str | tuple[str, ...] = Field(
         (), description="Evaluation stage or stages of the same tasks; differences to each are reported, in pairs."
@@ -71,7 +79,7 @@ class EvaluateSettings(StageSettings):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [task_name(use) for use in self.tasks]
+        names = [task.name for task in named_tasks(self.tasks)]
         temperatures = [str(value) for value in self.temperatures or ()]
         for label, values in (("tasks", names), ("temperatures", temperatures), ("compare", list(self.compared))):
             if not values and label == "tasks":

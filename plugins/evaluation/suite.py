@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.benchmark.source import with_folder
-from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask, task_name
+from aftertrain.core.benchmark.suite import named_tasks
+from aftertrain.core.errors import DataError, MissingExtra, Unavailable
+from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask
 from aftertrain.core.figures import Figure
 from aftertrain.core.generator import Sampling
 from aftertrain.core.settings import Builder
@@ -30,10 +31,10 @@ SUBSET_SEED = 1234
 class ReadyTask:
     """A task, and how this stage runs it."""
 
-    def __init__(self, name: str, task: EvalTask[Any], settings: EvaluateSettings) -> None:
+    def __init__(self, name: str, task: EvalTask[Any], settings: EvaluateSettings, limit: int | None = None) -> None:
         self.name = name
         self.task = task
-        self._limit = settings.limit
+        self._limit = min((most for most in (settings.limit, limit) if most is not None), default=None)
         self._max_new_tokens = settings.max_new_tokens
         self._temperatures = settings.temperatures
         self.withhold_above = settings.withhold_above
@@ -126,10 +127,40 @@ class Block:
         return self.task.instances[self.start : self.stop]
 
 
-def ready_tasks(settings: EvaluateSettings, builder: Builder) -> list[ReadyTask]:
-    """The tasks in the recipe's order."""
-    given = [with_folder(use, settings.data) for use in settings.tasks]
-    return [ReadyTask(task_name(use), builder.build(use), settings) for use in given]
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A row of a suite that cannot be scored here.
+
+    Attributes:
+        why: what is missing, and how it is given.
+    """
+
+    name: str
+    why: str
+
+
+def ready_tasks(settings: EvaluateSettings, builder: Builder) -> tuple[list[ReadyTask], list[Absent]]:
+    """The tasks in the recipe's order, and the rows of suites for which something is missing.
+
+    Raises:
+        Unavailable: it is missing for a task that is no row of a suite, or for every row.
+    """
+    ready: list[ReadyTask] = []
+    absent: list[Absent] = []
+    for named in named_tasks(settings.tasks):
+        use = with_folder(named.use, settings.data)
+        task = ReadyTask(named.name, builder.build(use), settings, named.limit)
+        try:
+            if named.suite:
+                task.task.content()
+                _ = task.instances
+        except (Unavailable, MissingExtra) as error:
+            absent.append(Absent(named.name, str(error)))
+        else:
+            ready.append(task)
+    if absent and not ready:
+        raise Unavailable(f"nothing can be scored: {'; '.join(f'{row.name}: {row.why}' for row in absent)}")
+    return ready, absent
 
 
 def tokenizer_of(tasks: Sequence[ReadyTask], model: str, chat_template: str | None) -> PreTrainedTokenizerBase:

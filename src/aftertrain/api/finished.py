@@ -13,7 +13,8 @@ from aftertrain.api.report import find_run
 from aftertrain.core.errors import RunError, unknown
 
 if TYPE_CHECKING:
-    from aftertrain.core.events import ScoreRow
+    from aftertrain.core.benchmark.table import Line
+    from aftertrain.core.events import Missing, ScoreRow
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.registry.recipe import LoadedRecipe
 
@@ -27,14 +28,27 @@ class FinishedEvaluation:
         folder: of its artifact.
         scores: as the run recorded them.
         tasks: as the recipe that ran has them.
+        missing: rows of suites that were not scored.
     """
 
     name: str
     stage: str
     folder: Path
     scores: tuple[ScoreRow, ...]
+    missing: tuple[Missing, ...]
     tasks: tuple[Mapping[str, Any], ...]
     manifest: Manifest
+
+    def suites(self) -> dict[str, list[Line]]:
+        """The table of each suite among its tasks."""
+        from aftertrain.core.benchmark.suite import suites_of
+        from aftertrain.core.benchmark.table import suite_table
+
+        settings: Any = _loaded(self.manifest).recipe.stages[self.stage].settings
+        return {
+            entry.suite: suite_table(entry.chosen, entry.reference, self.scores, self.missing)
+            for entry in suites_of(settings.tasks)
+        }
 
     def built(self, overrides: Iterable[str] = ()) -> Any:
         """The stage by the settings that ran, with `path=value` overrides of the recipe.
@@ -97,9 +111,9 @@ def _loaded(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
     return loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
 
 
-def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...]] | None:
-    """Where a stage's outputs lie, and the scores that it recorded; None where it is not finished or has none."""
-    from aftertrain.core.events import ScoreRow
+def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...]] | None:
+    """Where a stage's outputs lie, its scores, and what is missing; None where it is not finished or has no scores."""
+    from aftertrain.core.events import Missing, ScoreRow
     from aftertrain.core.ground.reading import typed
     from aftertrain.core.run.done import DONE, Done
 
@@ -109,7 +123,9 @@ def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...]] | None:
     if "scores" not in artifact.details:
         return None
     where = f"{folder / DONE}: scores"
-    return folder / artifact.path, tuple(typed(row, ScoreRow, where) for row in artifact.details["scores"])
+    scores = tuple(typed(row, ScoreRow, where) for row in artifact.details["scores"])
+    missing = tuple(typed(row, Missing, f"{folder / DONE}: missing") for row in artifact.details.get("missing", ()))
+    return folder / artifact.path, scores, missing
 
 
 def _read(path: Path, kind: type[Any]) -> Any:

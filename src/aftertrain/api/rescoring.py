@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.api.finished import FinishedEvaluation, finished_evaluations
 from aftertrain.core.errors import RunError
@@ -53,15 +53,27 @@ def rescore(
 
 def _overrides(evaluation: FinishedEvaluation, settings: Iterable[str]) -> list[str]:
     """`gsm8k.shots=4` as the path into the recipe that it stands for."""
-    names = [str(task.get("name") or task["use"]) for task in evaluation.tasks]
+    places = _places(evaluation.tasks)
     paths = []
     for text in settings:
         path, equals, value = text.partition("=")
-        task = max((name for name in names if path.startswith(f"{name}.")), key=len, default=None)
+        task = max((name for name in places if path.startswith(f"{name}.")), key=len, default=None)
         if not equals or task is None:
             raise RunError(
                 f"{text!r}: settings are TASK.SETTING=VALUE, and stage {evaluation.stage!r} has the tasks "
-                f"{', '.join(names)}"
+                f"{', '.join(places)}"
             )
-        paths.append(f"stages.{evaluation.stage}.tasks.{names.index(task)}.{path[len(task) + 1 :]}={value}")
+        paths.append(f"stages.{evaluation.stage}.tasks.{places[task]}.{path[len(task) + 1 :]}={value}")
     return paths
+
+
+def _places(tasks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Where each task's settings stand among a stage's tasks, by the name under which its scores are kept."""
+    places: dict[str, str] = {}
+    for number, task in enumerate(tasks):
+        if "suite" not in task:
+            places[str(task.get("name") or task["use"])] = str(number)
+            continue
+        for row, entry in task["definition"]["rows"].items():
+            places |= {name: f"{number}.definition.rows.{row}.tasks.{name}" for name in entry["tasks"]}
+    return places

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aftertrain.cli.table import WITHHELD, echo_safely, echo_table, interval_text, score_text
 from aftertrain.core.ground.wording import counted
+
+if TYPE_CHECKING:
+    from aftertrain.core.benchmark.table import Line
 
 
 @click.command()
@@ -37,7 +40,7 @@ def evaluate(  # noqa: PLR0917
     chat_template: str | None,
     out: Path | None,
 ) -> None:
-    """Score MODEL on each TASK, with 95 % intervals.
+    """Score MODEL on each TASK, or suite of tasks, with 95 % intervals.
 
     MODEL is a Hugging Face folder or hub name, a run (its folder, or its name under runs/), whose last model is meant,
     or RUN:STAGE: aftertrain evaluate quickstart:dpo gsm8k path=test.jsonl.
@@ -46,6 +49,7 @@ def evaluate(  # noqa: PLR0917
     the folder of the evaluation; the same command again goes on there, or shows what is done.
     """
     from aftertrain.api.evaluation import STAGE, evaluation_run
+    from aftertrain.api.finished import finished_evaluation
 
     named, overrides = split_tasks(tasks)
     overrides += [f"stages.{STAGE}.{text}" for text in stage]
@@ -62,6 +66,8 @@ def evaluate(  # noqa: PLR0917
         model, named, settings, overrides, out=folder, seed=seed, chat_template=chat_template, console=True
     )
     echo_scores(result.scores[STAGE])
+    for suite, lines in finished_evaluation(result.folder).suites().items():
+        echo_suite(suite, lines)
     echo_safely(str(result.folder))
 
 
@@ -100,6 +106,26 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
         for score in scores
     ]
     echo_table(rows, header)
+
+
+def echo_suite(name: str, lines: Sequence[Line]) -> None:
+    """Print a suite's table: its number, then the rows that it is made of."""
+    compared = any(line.reference is not None for line in lines)
+    header = ("", "score", "95 %", "of", *(("published", "to it") if compared else ()), "")
+    click.secho(f"\n{name}", bold=True)
+    echo_table([_suite_row(line, compared=compared) for line in lines], header)
+
+
+def _suite_row(line: Line, *, compared: bool) -> list[str]:
+    def written(value: float | None) -> str:
+        return "" if value is None else score_text(value, share=line.share)
+
+    interval = "" if line.low is None else f"{written(line.low)} to {written(line.high)}"
+    of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
+    published = [written(line.reference), line.standing or ""] if compared else []
+    says = line.missing or ", ".join(filter(None, (line.task, line.metric)))
+    score = "missing" if line.value is None else written(line.value)
+    return ["  " * line.depth + line.name, score, interval, of, *published, says]
 
 
 def is_share(score: Mapping[str, Any]) -> bool:

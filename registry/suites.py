@@ -1,0 +1,159 @@
+"""Suites by name: shipped with aftertrain, registered by a plugin, or a file; and single rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from aftertrain.core.benchmark.suite import Suite, SuiteSettings, SuiteUse
+from aftertrain.core.errors import Issue, PluginError, RecipeError, RunError, unknown
+from aftertrain.core.ground.reading import read_text
+from aftertrain.core.ground.usage import EXPLAINED
+from aftertrain.registry.bounds import SIZE
+from aftertrain.registry.document import Tree, place, read
+from aftertrain.registry.explain import explain
+from aftertrain.registry.tables import Registry, SuiteFile
+
+TASK = "eval_task"
+WRONG_NAME = "use_name"
+MARK = "::"
+"""Stands in the names of rows, and in no component's."""
+
+
+@dataclass(frozen=True)
+class Suites:
+    """The suites of a registry.
+
+    Args:
+        base_folder: where files are relative to.
+        context: what pydantic needs to validate tasks.
+    """
+
+    registry: Registry
+    base_folder: Path | None
+    context: Mapping[str, Any]
+
+    def use(self, value: Mapping[str, Any]) -> SuiteUse | None:
+        """What stands among the tasks, where it is a suite, or a row of one by the name that users know; else None.
+
+        `{suite: NAME, …}` must be one; a bare name, and `{use: NAME, …}`, may be.
+
+        Raises:
+            PydanticCustomError: there is no such suite. ValidationError: its settings do not fit.
+            RecipeError: its file does not hold; places are those of the file.
+        """
+        if "suite" in value:
+            return self._suite(value)
+        name, rest = value.get("use"), {key: item for key, item in value.items() if key != "use"}
+        if not isinstance(name, str):
+            return None
+        if name in self.registry.suites or _is_file(name):
+            return self._suite({"suite": name, **rest})
+        return self._suite({"suite": self._owner(name), "rows": [name], **rest}) if MARK in name else None
+
+    def _suite(self, value: Mapping[str, Any]) -> SuiteUse:
+        name = value["suite"]
+        given = dict(value)
+        if isinstance(name, str) and given.get("definition") is None:
+            given["definition"] = self.read(name)
+        if isinstance(given.get("rows"), str):
+            given["rows"] = [row.strip() for row in given["rows"].split(",")]
+        try:
+            settings = SuiteSettings.model_validate(given, context=dict(self.context))
+        except ValidationError as error:
+            raise explain(error, SuiteSettings, f"suite {name!r}") from error
+        return SuiteUse(TASK, str(name), settings)
+
+    def read(self, name: str) -> Suite:
+        """A suite by its name or file."""
+        if _is_file(name):
+            path = Path(name).expanduser()
+            return self._read(path if path.is_absolute() or self.base_folder is None else self.base_folder / path, name)
+        entry = self.registry.suites.get(name)
+        if entry is None:
+            raise _wrong_name("suite", name, self.registry.suites)
+        with _opened(entry) as path:
+            return self._read(path, name)
+
+    def _read(self, path: Path, name: str) -> Suite:
+        try:
+            tree = read(read_text(path, limit=SIZE), str(path))
+        except RunError as error:
+            raise RecipeError([Issue(str(path), "", str(error))]) from error
+        plain = tree.plain()
+        if isinstance(plain, dict):
+            plain.setdefault("name", name)
+        try:
+            suite = Suite.model_validate(plain, context=dict(self.context))
+            suite.check()
+        except ValidationError as error:
+            raise RecipeError(_issues(explain(error, Suite, f"suite {name!r}"), tree)) from error
+        except ValueError as error:
+            raise RecipeError([Issue(str(path), "", str(error))]) from error
+        return suite
+
+    def _owner(self, row: str) -> str:
+        """The first suite, by name, that has a row, or a formulation of one, of this name."""
+        rows = row_names(self.registry)
+        if row not in rows:
+            raise _wrong_name("row of a suite", row, rows)
+        return rows[row]
+
+
+def _wrong_name(what: str, name: str, known: Iterable[str]) -> PydanticCustomError:
+    return PydanticCustomError(WRONG_NAME, "{message}", {"message": unknown(what, name, known), EXPLAINED: True})
+
+
+def row_names(registry: Registry) -> dict[str, str]:
+    """Every row and formulation by its name, with its suite."""
+    found: dict[str, str] = {}
+    for name in sorted(registry.suites):
+        for row in _row_names(registry.suites[name]):
+            found.setdefault(row, name)
+    return found
+
+
+@lru_cache
+def _row_names(entry: SuiteFile) -> tuple[str, ...]:
+    """Without looking any task up: what the file has as keys."""
+    with _opened(entry) as path:
+        rows = read(read_text(path, limit=SIZE), str(path)).plain().get("rows") or {}
+    names: list[str] = []
+    for name, row in rows.items():
+        formulations = row.get("formulations") if isinstance(row, dict) else None
+        names += [name, *(formulations or ())]
+    return tuple(names)
+
+
+def _opened(entry: SuiteFile) -> Any:
+    try:
+        return as_file(files(entry.package).joinpath(entry.file))
+    except ModuleNotFoundError as error:
+        raise PluginError(f"suite {entry.name!r}: package {entry.package!r} cannot be found") from error
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def _issues(error: ValidationError, tree: Tree) -> Iterable[Issue]:
+    for detail in error.errors(include_url=False):
+        where, path = place(tree, _as_written(tree, detail["loc"]))
+        yield Issue(where, ".".join(path), detail["msg"])
+
+
+def _as_written(tree: Tree, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a setting of a row's task stands in the short form: in `formulations`, else in `task`."""
+    if len(loc) < 4 or (loc[0], loc[2]) != ("rows", "tasks"):
+        return loc
+    for here in ((*loc[:2], "formulations", *loc[3:]), (*loc[:2], "task", *loc[4:])):
+        if place(tree, here)[1] == tuple(map(str, here)):
+            return here
+    return loc

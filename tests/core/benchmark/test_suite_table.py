@@ -1,0 +1,119 @@
+"""A suite's table against sums by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from aftertrain.core.benchmark.suite import Node, SuiteOutline
+from aftertrain.core.benchmark.table import Line, suite_table
+from aftertrain.core.events import Missing, ScoreRow
+
+SE = 0.01
+
+
+def outline(rows: dict[str, Any], average: dict[str, Any] | None = None) -> SuiteOutline:
+    full = {name: {"tasks": {name: {}}, **row} for name, row in rows.items()}
+    return SuiteOutline.model_validate({"name": "s", "rows": full, "average": average})
+
+
+def score(task: str, mean: float, *, metric: str = "acc", primary: bool = True, **more: Any) -> ScoreRow:
+    half = 1.959963984540054 * SE
+    return ScoreRow(task, metric, 0.0, mean, mean - half, mean + half, n=100, primary=primary, share=True, **more)
+
+
+def lines(suite: SuiteOutline, *scores: ScoreRow, reference: str | None = None, **why: str) -> dict[str, Line]:
+    missing = [Missing(task, reason) for task, reason in why.items()]
+    return {line.name: line for line in suite_table(suite, reference, scores, missing)}
+
+
+def test_a_mean_is_over_what_there_is_and_says_so() -> None:
+    table = lines(outline({"a": {}, "b": {}, "c": {}}), score("a", 0.2), score("b", 0.6), c="no judge")
+    average = table["average"]
+    assert average.value == pytest.approx(0.4)
+    assert average.of == (2, 3)
+    assert table["c"].value is None
+    assert table["c"].missing == "no judge"
+    # Two independent rows of standard error 0.01: 0.01 / sqrt(2).
+    assert average.error == pytest.approx(SE / math.sqrt(2))
+
+
+def test_a_weighted_mean_divides_by_the_number_of_rows() -> None:
+    """F48: M = (1/|T|) Σ w·P."""
+    suite = outline({"a": {"weight": 2.0}, "b": {"weight": 0.5}}, {"name": "M", "weighted": ["a", "b"]})
+    average = lines(suite, score("a", 0.3), score("b", 0.8))["M"]
+    assert average.value == pytest.approx((2 * 0.3 + 0.5 * 0.8) / 2)
+    assert average.error == pytest.approx(SE * math.hypot(1.0, 0.25))
+
+
+def test_a_sum_of_factors_is_missing_with_a_part() -> None:
+    """F49: P = γ·A_direct + (1-γ)·A_CoT."""
+    suite = outline({"direct": {}, "cot": {}}, {"name": "P", "sum": {"direct": 0.25, "cot": 0.75}})
+    assert lines(suite, score("direct", 0.4), score("cot", 0.8))["P"].value == pytest.approx(0.7)
+    alone = lines(suite, score("direct", 0.4))["P"]
+    assert alone.value is None
+    assert alone.missing == "no score of cot"
+
+
+def test_the_best_of_formulations_counts_and_is_missing_without_one() -> None:
+    suite = outline({"arc": {"tasks": {"arc:mc": {}, "arc:rc": {}}}})
+    both = lines(suite, score("arc:mc", 0.3), score("arc:rc", 0.5))
+    assert (both["arc"].value, both["arc"].task) == (0.5, "arc:rc")
+    assert lines(suite, score("arc:rc", 0.5))["arc"].missing == "arc:mc was not scored"
+
+
+def test_nodes_nest_and_count_rows() -> None:
+    tree = {"name": "all", "mean": ["a", {"name": "safety", "mean": ["b", "c"]}]}
+    table = lines(
+        outline({"a": {}, "b": {}, "c": {}, "beside": {}}, tree),
+        *(score(t, v) for t, v in zip("abc", (0.9, 0.1, 0.3), strict=True)),
+    )
+    assert table["all"].value == pytest.approx((0.9 + 0.2) / 2)
+    assert table["all"].of == (3, 3)
+    assert [(line.name, line.depth) for line in table.values()] == [
+        ("all", 0),
+        ("a", 1),
+        ("safety", 1),
+        ("b", 2),
+        ("c", 2),
+        ("beside", 0),
+    ]
+
+
+def test_the_named_figure_counts() -> None:
+    suite = outline({"a": {"metric": "f1"}})
+    assert lines(suite, score("a", 0.1), score("a", 0.7, metric="f1", primary=False))["a"].value == 0.7
+
+
+def test_what_could_not_be_judged_is_no_score() -> None:
+    table = lines(outline({"a": {}}), score("a", 0.1, unjudged=50, withheld=True))
+    assert table["a"].value is None
+    assert "50" in table["a"].missing
+    assert table["average"].value is None
+
+
+@pytest.mark.parametrize(
+    ("published", "n", "standing"),
+    [
+        (50.0, None, "within noise"),
+        (53.0, None, "below"),
+        (47.0, None, "above"),
+        # Of 100 questions a published 53 % has a standard error of 5 points itself.
+        (53.0, 100, "within noise"),
+    ],
+)
+def test_a_published_score_stands_beside(published: float, n: int | None, standing: str) -> None:
+    suite = outline({"a": {"references": {"theirs": published}, "n": n}})
+    row = lines(suite, score("a", 0.5), reference="theirs")["a"]
+    assert row.reference == pytest.approx(published / 100)
+    assert row.standing == standing
+
+
+def test_a_node_has_one_rule() -> None:
+    with pytest.raises(ValidationError, match="needs one of mean, weighted, best, sum"):
+        Node(name="x")
+    with pytest.raises(ValidationError, match="has mean and best"):
+        Node(name="x", mean=("a",), best=("b",))
