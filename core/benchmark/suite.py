@@ -1,7 +1,7 @@
 """A suite of evaluation tasks as data: rows, how they make one number, what others published (F48).
 
-A suite is a YAML file. In a recipe it stands among the tasks by its name; what the file says is kept with the recipe, so
-that a run's manifest tells what was scored though the file changes.
+A suite is a YAML file. In a recipe it stands among the tasks by its name; what the file says is kept with the recipe,
+so that a run's manifest tells what was scored though the file changes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Node(Settings):
 
     name: str = Field(description="Of the number, in the table.")
     mean: tuple[str | Node, ...] = Field((), description="Names of rows, or nodes, that weigh the same.")
-    weighted: tuple[str, ...] = Field((), description="Rows by their `weight`: the sum of w·score over their number (F48).")
+    weighted: tuple[str, ...] = Field(
+        (), description="Rows by their weight: the sum of w·score over their number (F48)."
+    )
     best: tuple[str | Node, ...] = Field((), description="The best of these.")
     sum: dict[str, float] = Field({}, description="Rows with the factor of each, such as γ and 1 - γ (F49).")
     references: dict[str, float] = Field({}, description="Published values by model, in per cent.")
@@ -80,7 +82,8 @@ class Node(Settings):
     def _one_rule(self) -> Self:
         rules = [name for name in ("mean", "weighted", "best", "sum") if getattr(self, name)]
         if len(rules) != 1:
-            raise ValueError(f"{self.name!r} needs one of mean, weighted, best, sum, and has {' and '.join(rules) or 'none'}")
+            has = " and ".join(rules) or "none"
+            raise ValueError(f"{self.name!r} needs one of mean, weighted, best, sum, and has {has}")
         return self
 
     @property
@@ -174,7 +177,9 @@ class SuiteSettings(Settings):
     """How a suite stands among the tasks of a stage."""
 
     suite: str = unhashed(description="Name of a suite, or its YAML file.")
-    rows: tuple[str, ...] | None = unhashed(None, description="Rows, or formulations of rows, to score; null takes all.")
+    rows: tuple[str, ...] | None = unhashed(
+        None, description="Rows, or formulations of rows, that are scored; null is all."
+    )
     reference: str | None = unhashed(None, description="Model whose published scores stand beside; null takes none.")
     definition: Suite | None = Field(None, description="What the suite's file says; filled in when the recipe is read.")
 

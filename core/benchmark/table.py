@@ -1,4 +1,4 @@
-"""A suite's table: each row's score beside what was published, and the suite's number as a tree of them (F44, F45, F48)."""
+"""A suite's table: each row beside what was published, and the suite's number as a tree of rows (F44, F45, F48)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class _Table:
 
     def _combined(self, node: Node, parts: Sequence[Line | None], depth: int) -> Line:
         there = [part for part in parts if part is not None and part.value is not None]
-        rows = [name for name in node.leaves()]
+        rows = list(node.leaves())
         had = sum(self._has(name) for name in rows)
         line = Line(node.name, depth, None, of=(had, len(rows)), share=all(part.share for part in there))
         whole = len(there) == len(parts)
@@ -172,9 +172,7 @@ class _Table:
             share=score.share is not False,
         )
 
-    def _compared(
-        self, line: Line, references: Mapping[str, float], n: int | None, table: str = ""
-    ) -> Line:
+    def _compared(self, line: Line, references: Mapping[str, float], n: int | None, table: str = "") -> Line:
         if self._model is None or self._model not in references:
             return line
         published = references[self._model] / (100 if line.share else 1)

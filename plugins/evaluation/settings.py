@@ -29,8 +29,8 @@ class EvaluateSettings(StageSettings):
     )
     unseal: str | None = unhashed(
         None,
-        description="Why sealed tasks are scored now, such as 'final model'. It is kept with the model, and stands in the "
-        "reports of all that descend from it.",
+        description="Why sealed tasks are scored now, such as 'final model'. It is kept with the model, and stands in "
+        "the reports of all that descend from it.",
     )
     compare: str | tuple[str, ...] = Field(
         (), description="Evaluation stage or stages of the same tasks; differences to each are reported, in pairs."
