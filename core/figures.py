@@ -55,7 +55,8 @@ class Figure:
         shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
         share: values lie in [0, 1] and are written in per cent; any number otherwise.
         corpus: the number of all questions together, where it is no mean over them (F1 of a class, BLEU). `value` is
-            then what is shown of a single question, and no difference to another model is tested.
+            then what is shown of a single question, and no difference to another model is tested. Where it is not
+            defined (nothing to divide by) it raises `ArithmeticError`, and has no row.
         resamples: of the questions, which the interval of `corpus` is made of.
         votes: it counts the answers that were read, and is left out where scoring reads none (tests of a program).
     """
@@ -121,6 +122,11 @@ def grouped(figure: Figure) -> Figure:
     if figure.weight is not None:
         raise ValueError(f"figure {figure.name!r} weighs its questions and cannot be a mean over groups, too")
     return replace(figure, name=f"{figure.name} (macro)", grouped=True)
+
+
+def share_of(name: str, metric: str, part: str) -> Figure:
+    """The mean of a metric over the questions whose `parts` say true for `part`: refusals of safe prompts."""
+    return Figure(name, mean(metric).value, weight=lambda scores: float(all(s.parts[part] for s in scores)))
 
 
 def _voted(metric: str, scores: Sequence[Scored]) -> float:

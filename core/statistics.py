@@ -111,8 +111,13 @@ def weighted_mean(values: Sequence[float], weights: Weights | None) -> float:
 def mean_interval(values: Sequence[float], weights: Weights | None = None) -> Interval:
     """Interval of a mean: Wilson's where every value is 0 or 1, else the percentile bootstrap, see `open_share`.
 
-    Values in [0, 1] may have unseen others anywhere in it; of other values, as far away as the largest is from 0.
+    Values in [0, 1] may have unseen others anywhere in it; of other values, as far away as the largest is from 0. Where
+    some values weigh nothing and the others all the same, the mean is a plain one of these, and `n` their number.
     """
+    if weights is not None and weights.group is None:
+        counted = [value for value, weight in zip(values, weights.weight, strict=True) if weight > 0]
+        if len({weight for weight in weights.weight if weight > 0}) == 1 and len(counted) < len(values):
+            return mean_interval(counted)
     if weights is None and all(value in (0, 1) for value in values):
         return wilson(sum(values), len(values))
     interval = bootstrap_mean(values, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -14,13 +15,17 @@ from typing import Any
 
 from aftertrain.core.errors import DataError, nearest
 from aftertrain.core.ground.cleaning import clean
-from aftertrain.core.ground.reading import parse_json, read_bytes
+from aftertrain.core.ground.reading import decode, parse_json, read_bytes
 from aftertrain.core.records import JSON
 
 LARGEST = 4 << 30
 """Bytes of a task's file, unpacked."""
+LONGEST_FIELD = 1 << 24
+"""Characters of one value of a CSV file."""
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz")
+JSON_LISTS = (".json", ".json.gz")
+CSV = (".csv", ".csv.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +102,21 @@ def _texts(values: list[Any], where: str) -> tuple[str, ...]:
 
 
 def read_file(path: Path) -> list[Row]:
-    """Rows of a file in its own columns: JSON lines, gzip or not, or parquet, by the end of its name.
+    """Rows of a file in its own columns, by the end of its name: JSON lines, one JSON list, CSV, parquet.
 
     Raises:
         DataError: it cannot be read, has no rows, or its name ends otherwise.
     """
     if path.name.endswith(JSON_LINES):
         rows = [Row(place, f"{path}:{line}", row) for place, (line, row) in enumerate(read_rows(path))]
-    elif path.suffix == PARQUET:
-        rows = [Row(place, f"{path}:row {place + 1}", row) for place, row in enumerate(_parquet(path))]
     else:
-        raise DataError(f"{path}: is read by its name, which must end in {', '.join((*JSON_LINES, PARQUET))}")
+        for ends, read in (((PARQUET,), _parquet), (JSON_LISTS, _json_list), (CSV, _csv)):
+            if path.name.endswith(ends):
+                rows = [Row(place, f"{path}:row {place + 1}", row) for place, row in enumerate(read(path))]
+                break
+        else:
+            known = ", ".join((*JSON_LINES, *JSON_LISTS, *CSV, PARQUET))
+            raise DataError(f"{path}: is read by its name, which must end in {known}")
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows
@@ -123,6 +132,43 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from error
     return rows
+
+
+def _json_list(path: Path) -> list[dict[str, Any]]:
+    rows = parse_json(_text(path), str(path), error=DataError)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path}: a JSON list of objects is needed")
+    return rows
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    """Rows under a line of names; every value is a text."""
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        names, *rows = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: no rows") from error
+    rows = [values for values in rows if values]
+    for place, values in enumerate(rows, 1):
+        if len(values) != len(names):
+            raise DataError(f"{path}:row {place}: has {len(values)} values under {len(names)} names")
+    return [dict(zip(names, values, strict=True)) for values in rows]
+
+
+def _text(path: Path) -> str:
+    """A file's text, unpacked where its name says that it is packed."""
+    content = read_bytes(path, limit=LARGEST, error=DataError)
+    if path.suffix == ".gz":
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                content = file.read(LARGEST + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        if len(content) > LARGEST:
+            raise DataError(f"{path}: has more than {LARGEST:,} bytes when it is unpacked")
+    return decode(content, str(path), error=DataError)
 
 
 def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:

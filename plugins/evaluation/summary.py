@@ -69,7 +69,8 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
 
     `unjudged` counts the outputs whose judging failed or took too long. They are in the mean with what the task gave
     them (0); `lowest` and `highest` are what the figure would be if all of them were wrong, or right. None for a figure
-    that is no share. Of more than the stage's `withhold_above` of them the mean is no result: `withheld`.
+    that is no share. Of more than the stage's `withhold_above` of them the mean is no result: `withheld`. A figure that
+    is not defined of these questions (a rate of safe prompts, where there is none) has no row.
     """
     cells = by_cell(rows)
     table: list[ScoreRow] = []
@@ -80,9 +81,9 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             for place, figure in enumerate(task.figures):
                 if figure.votes and not _answered(cell):
                     continue
-                weights = weights_of(figure, questions)
-                interval = _interval(figure, questions, weights)
-                lowest, highest = _bounds(questions, figure, weights)
+                if (interval := _interval(figure, questions)) is None:
+                    continue
+                lowest, highest = _bounds(questions, figure)
                 open_ = sum(map(unjudged, cell))
                 table.append(
                     ScoreRow(
@@ -116,11 +117,21 @@ def unjudged(row: ScoredInstance) -> bool:
     return row.outcome in UNJUDGED
 
 
-def _interval(figure: Figure, questions: Sequence[Question], weights: Weights | None) -> Interval:
+def _interval(figure: Figure, questions: Sequence[Question]) -> Interval | None:
+    """A figure with its interval; None where it is not defined."""
     scores = [question.scores() for question in questions]
     if figure.corpus is not None:
-        return bootstrap_corpus(scores, figure.corpus, resamples=figure.resamples)
-    return _shown(figure, mean_interval([figure.value(of_one) for of_one in scores], weights))
+        try:
+            return bootstrap_corpus(scores, figure.corpus, resamples=figure.resamples)
+        except ArithmeticError:
+            return None
+    if not _defined(figure, questions):
+        return None
+    return _shown(figure, mean_interval([figure.value(of_one) for of_one in scores], weights_of(figure, questions)))
+
+
+def _defined(figure: Figure, questions: Sequence[Question]) -> bool:
+    return figure.weight is None or any(figure.weight(question.scores()) > 0 for question in questions)
 
 
 def _shown(figure: Figure, interval: Interval) -> Interval:
@@ -139,12 +150,11 @@ def weights_of(figure: Figure, questions: Sequence[Question]) -> Weights | None:
     return None
 
 
-def _bounds(
-    questions: Sequence[Question], figure: Figure, weights: Weights | None
-) -> tuple[float | None, float | None]:
+def _bounds(questions: Sequence[Question], figure: Figure) -> tuple[float | None, float | None]:
     """A share's mean if all that could not be judged were wrong, and if all were right; None for any other figure."""
     if not figure.share or figure.shown is not None or figure.corpus is not None:
         return None, None
+    weights = weights_of(figure, questions)
     wrong, right = ([figure.value(q.scores(filled)) for q in questions] for filled in (0.0, 1.0))
     if not all(0 <= value <= 1 for value in (*wrong, *right)):
         return None, None
@@ -187,6 +197,8 @@ def _comparable(old: Question, new: Question) -> bool:
 
 def _pairs_up(figure: Figure, pairs: Sequence[Pair]) -> bool:
     """Whether the difference of a figure's two means is the mean of its differences."""
+    if not _defined(figure, [new for _, new in pairs]):
+        return False
     weight = figure.weight
     alike = weight is None or all(weight(old.scores()) == weight(new.scores()) for old, new in pairs)
     return figure.shown is None and figure.corpus is None and alike
@@ -198,8 +210,8 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
     old, new = _sides(pairs, figure)
     interval = paired_difference(old, new, weights)
     judged = [pair for pair in pairs if pair[0].judged and pair[1].judged]
-    lowest_old, highest_old = _bounds([before for before, _ in pairs], figure, weights)
-    lowest_new, highest_new = _bounds([after for _, after in pairs], figure, weights)
+    lowest_old, highest_old = _bounds([before for before, _ in pairs], figure)
+    lowest_new, highest_new = _bounds([after for _, after in pairs], figure)
     return Difference(
         task=task,
         metric=figure.name,

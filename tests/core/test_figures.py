@@ -7,7 +7,8 @@ import math
 import pytest
 
 from aftertrain.core.eval_task import InstanceScore
-from aftertrain.core.figures import UNKNOWN, best_of, grouped, majority, mean, pass_at, ratio
+from aftertrain.core.figures import UNKNOWN, best_of, grouped, majority, mean, pass_at, ratio, share_of
+from aftertrain.core.statistics import Weights, mean_interval, wilson
 
 
 def replies(*rows: tuple[str | None, float]) -> list[InstanceScore]:
@@ -72,3 +73,13 @@ def test_groups_are_named() -> None:
     assert (grouped(mean("acc")).name, grouped(mean("acc")).grouped) == ("acc (macro)", True)
     with pytest.raises(ValueError, match="'share' weighs its questions and cannot be a mean over groups"):
         grouped(ratio("share", "right", "parts"))
+
+
+def test_a_share_of_some_questions_is_of_these_alone() -> None:
+    """Of three safe prompts one is refused; that of the unsafe one weighs nothing: Wilson's interval of 1 of 3."""
+    figure = share_of("refusal_of_safe", "refused", "safe")
+    rows = ((1.0, True), (0.0, True), (0.0, True), (1.0, False))
+    scores = [[InstanceScore({"refused": refused}, parts={"safe": safe})] for refused, safe in rows]
+    assert figure.weight is not None
+    weights = Weights.of_sizes([figure.weight(row) for row in scores])
+    assert mean_interval([figure.value(row) for row in scores], weights) == wilson(1, 3)

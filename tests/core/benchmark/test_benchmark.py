@@ -176,3 +176,32 @@ def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(DataError, match="cannot be read as parquet"):
         read_file(tmp_path / "a.parquet")
+
+
+def test_a_list_and_a_table_are_read_by_name(tmp_path: Path) -> None:
+    """A JSON list, packed or not, and CSV with a quoted line break; rows are counted from 1."""
+    rows = [{"q": "one?"}, {"q": 'two,\n"2"?'}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode()))
+    (tmp_path / "a.csv").write_text('\ufeffq\none?\n"two,\n""2""?"\n')
+    for name in ("a.json", "a.json.gz", "a.csv"):
+        assert [row.fields for row in read_file(tmp_path / name)] == rows
+    assert read_file(tmp_path / "a.csv")[1].where.endswith("a.csv:row 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{}", "a JSON list of objects is needed"),
+        ("a.json", "[1]", "a JSON list of objects is needed"),
+        ("a.csv", "q,r\n1\n", "row 1: has 1 values under 2 names"),
+        ("a.csv", "", "no rows"),
+        ("a.csv", "q\n", "no rows"),
+        ("a.json.gz", "no", "cannot be read"),
+        ("a.txt", "no", "must end in .jsonl, .jsonl.gz, .json"),
+    ],
+)
+def test_a_file_that_is_no_table(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_file(tmp_path / name)
