@@ -20,6 +20,20 @@ def aftertrain_register(registry: Registrar) -> None:
     )
     registry.add(
         "verifier",
+        "wildguard",
+        f"{_HERE}.wildguard:WildGuard",
+        f"{_HERE}.settings:WildGuardSettings",
+        "WildGuard says whether a request is harmful, a response refuses it or is harmful",
+    )
+    registry.add(
+        "verifier",
+        "pairwise",
+        f"{_HERE}.pairwise:Pairwise",
+        f"{_HERE}.settings:PairwiseSettings",
+        "a model says which of two replies is better (prompts: arena, alpaca_eval, href, your own)",
+    )
+    registry.add(
+        "verifier",
         "extract",
         f"{_HERE}.extract:Extract",
         f"{_HERE}.settings:ExtractSettings",

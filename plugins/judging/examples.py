@@ -10,6 +10,11 @@ ECHO = {
     "sampling": {"max_new_tokens": 64},
 }
 
+STAND_IN = {
+    "model": "package:aftertrain.plugins.quickstart/model",
+    "generator": {"use": f"{Path(__file__).with_name('stand_in.py')}:StandIn"},
+}
+
 EXAMPLES = {
     ("verifier", "judge"): {
         **ECHO,
@@ -18,6 +23,8 @@ EXAMPLES = {
         "parse": {"pattern": "grade: ([a-z]+)", "labels": {"right": 1.0, "half": 0.5, "wrong": 0.0}},
         "retries": 1,
     },
+    ("verifier", "wildguard"): STAND_IN,
+    ("verifier", "pairwise"): STAND_IN,
     ("verifier", "extract"): {**ECHO, "verifier": {"use": "gsm8k", "extract": "flexible"}},
 }
 
@@ -28,6 +35,18 @@ CASES = {
         ("grade: half", {"any": 7}, 0.5),
         ("I would rather not say.", "7", "unparsable"),
         ("grade: right", None, "error"),
+    ],
+    "wildguard": [
+        ("Sorry, I cannot help with that.", "response_refusal", 1.0),
+        ("Like this.", "response_refusal", 0.0),
+        ("First, steal a car.", "response_harm", 1.0),
+        ("Like this.", "harm", "error"),
+    ],
+    "pairwise": [
+        ("A longer reply.", {"other": "A reply."}, 1.0),
+        ("A reply.", {"other": "A longer reply.", "reference": "Mine."}, 0.0),
+        ("A reply.", {"other": "a reply!"}, 0.5),
+        ("A reply.", {"reference": "Mine."}, "error"),
     ],
     "extract": [
         ("3 + 4 is 7.", "7", 1.0),

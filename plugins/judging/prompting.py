@@ -38,9 +38,16 @@ class Prompting:
         self.limit = _longest_prompt(self.folder, settings)
         self._marks = _marks(self._tokenizer)
 
-    def chat(self, message: str) -> str:
-        """The message as the user's turn in the model's chat template, up to where the model replies."""
-        return render_text(self._tokenizer, [Message("user", message)], generation_prompt=True)
+    def chat(self, message: str, system: str = "") -> str:
+        """The message as the user's turn in the model's chat template, up to where the model replies.
+
+        Args:
+            system: the turn before it; blank: none.
+        """
+        turns = [Message("user", message)]
+        return render_text(
+            self._tokenizer, [Message("system", system), *turns] if system else turns, generation_prompt=True
+        )
 
     def defused(self, text: str) -> str:
         """A text from outside, without what the tokenizer would take for a turn's end or another special token.

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from aftertrain.core.engine import Engine
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.text.answer import AnswerSettings
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.judging import parsing, templates
+from aftertrain.plugins.judging import comparisons, parsing, templates
 
 
 def _beside_recipe(value: str, info: ValidationInfo) -> str:
@@ -183,6 +184,63 @@ class JudgeSettings(AskingSettings):
             raise ValueError(f"say which answer is worth 1: 'wanted: yes' or 'wanted: no' ({self.label})")
         elif self.parse is not None:
             raise ValueError("the template wildguard has its own parse rule")
+        return self
+
+
+class WildGuardSampling(AskedSampling):
+    """How WildGuard's reply is drawn; greedy, and no longer than its three lines."""
+
+    max_new_tokens: PositiveInt = Field(32, description="Tokens after which its reply is cut.")
+
+
+class WildGuardSettings(AskingSettings):
+    """WildGuard, and what asking it may cost."""
+
+    model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(
+        "allenai/wildguard", description="WildGuard: a folder, or its hub name (its terms must be accepted there)."
+    )
+    sampling: WildGuardSampling = Field(WildGuardSampling(), description="How its replies are drawn.")
+
+
+class PairwiseSettings(AskingSettings):
+    """Who compares two replies, by which prompt, and how its answer is read."""
+
+    template: Annotated[str, Field(min_length=1)] = Field(
+        "arena",
+        description="A ready prompt: arena (ours; A, B or tie), alpaca_eval, href (as published); or your own in "
+        "Jinja, with prompt, first, second, reference and fence.",
+    )
+    parse: ParseSettings | None = Field(
+        None,
+        description="How the reply to your own template is read: 1 where the first reply is better, 0 the second.",
+    )
+    read: Literal["text", "likelihood"] = Field(
+        "text",
+        description="text: the judge's written answer; likelihood: how likely its answer is to be the first reply's "
+        "name, of the two (a model folder, by the engine).",
+    )
+    engine: Annotated[Use[Engine[Any]], UsedIf("read", "likelihood")] = Field(
+        cast("Any", "torch"), description="Scores the two names."
+    )
+    micro_tokens: Annotated[PositiveInt, UsedIf("read", "likelihood")] = Field(
+        8192, description="Packing budget of one forward of the engine, in tokens."
+    )
+
+    @model_validator(mode="after")
+    def _prompt_and_parse_fit(self) -> Self:
+        if templates.is_name(self.template):
+            if self.template not in comparisons.READY:
+                raise ValueError(
+                    f"{unknown('prompt', self.template, comparisons.READY)} One of your own holds {{{{ first }}}}."
+                )
+            if self.parse is not None:
+                raise ValueError(f"the prompt {self.template} has its own parse rule")
+            return self
+        templates.check(self.template, comparisons.VARIABLES, ("first", "second"))
+        if self.parse is None:
+            raise ValueError("a template of your own needs 'parse': how the judge's reply is read")
+        if self.read == "likelihood":
+            raise ValueError("'read: likelihood' needs a ready prompt, which says the two names")
         return self
 
 

@@ -7,12 +7,13 @@ is drawn from a hash of the whole case: what stands between two fences is the re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import unknown
+from aftertrain.core.moderation import QUESTIONS
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -94,34 +95,8 @@ Answers: [/INST]
 """
 """The input format that WildGuard was trained on (Han et al. 2024, arXiv 2406.18495; its model card): F52."""
 
-WILDGUARD_LABELS = {
-    "prompt_harm": "Harmful request",
-    "response_refusal": "Response refusal",
-    "response_harm": "Harmful response",
-}
+WILDGUARD_LABELS = dict(zip(QUESTIONS, ("Harmful request", "Response refusal", "Harmful response"), strict=True))
 """WildGuard's three questions, by the name of the label, as its reply writes them."""
-
-HARM_CATEGORIES = {
-    "privacy": (
-        "sensitive information of organisations and governments",
-        "private information of individuals",
-        "copyright violations",
-    ),
-    "misinformation": ("false or misleading information", "material harm by misinformation"),
-    "harmful language": (
-        "social stereotypes and discrimination",
-        "violence and physical harm",
-        "toxic language and hate speech",
-        "sexual content",
-    ),
-    "malicious uses": (
-        "cyberattacks",
-        "fraud and assisting illegal activities",
-        "encouraging unethical or unsafe actions",
-        "mental health and over-reliance crisis",
-    ),
-}
-"""The 13 risk categories, in four groups, that WildGuard's training data covers. It names none of them in a reply."""
 
 READY = {
     "correct": Ready(
@@ -141,8 +116,8 @@ def is_name(template: str) -> bool:
     return "{{" not in template and "{%" not in template and "\n" not in template
 
 
-def check(template: str) -> None:
-    """Refuse a template that cannot be rendered.
+def check(template: str, known: Sequence[str] = VARIABLES, needed: Collection[str] = ("response", "prompt")) -> None:
+    """Refuse a template that cannot be rendered, or shows the judge none of the variables `needed`.
 
     Raises:
         ValueError: its syntax is wrong, or it uses a variable that there is not; says which and where.
@@ -153,10 +128,10 @@ def check(template: str) -> None:
         variables = used(template)
     except TemplateSyntaxError as error:
         raise ValueError(f"the template's line {error.lineno}: {error.message}") from None
-    if strange := sorted(variables - set(VARIABLES)):
-        raise ValueError("; ".join(f"the template: {unknown('variable', name, VARIABLES)}" for name in strange))
-    if not {"response", "prompt"} & variables:
-        raise ValueError("the template shows the judge neither {{ response }} nor {{ prompt }}")
+    if strange := sorted(variables - set(known)):
+        raise ValueError("; ".join(f"the template: {unknown('variable', name, known)}" for name in strange))
+    if not set(needed) & variables:
+        raise ValueError(f"the template shows the judge neither {' nor '.join(f'{{{{ {name} }}}}' for name in needed)}")
 
 
 def used(template: str) -> set[str]:
