@@ -226,7 +226,11 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
         unjudged=len(pairs) - len(judged),
         lowest=None if lowest_new is None or highest_old is None else lowest_new - highest_old,
         highest=None if highest_new is None or lowest_old is None else highest_new - lowest_old,
-        p=paired_p(*_sides(judged, figure), weights_of(figure, [pair[1] for pair in judged])) if judged else None,
+        p=(
+            paired_p(*_sides(judged, figure), weights_of(figure, [pair[1] for pair in judged]))
+            if judged and _defined(figure, [pair[1] for pair in judged])
+            else None
+        ),
     )
 
 
