@@ -11,11 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from aftertrain.core.benchmark.suite import SuiteSettings
 from aftertrain.core.errors import PluginError
 from aftertrain.core.kinds import KINDS
 from aftertrain.core.recipe import Recipe
 from aftertrain.core.settings import IGNORED_BY_HASH, SCHEMA_MARK, Settings
 from aftertrain.registry.load import load_settings
+from aftertrain.registry.resolve import TASK
+from aftertrain.registry.suites import row_names
 from aftertrain.registry.tables import MEMBER, Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -69,6 +72,9 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
         note = f"cannot be used: {reason}"
         only_its_name = {"type": "object", "properties": {"use": {"const": name}}, "required": ["use"]}
         mappings.append({**only_its_name, "$comment": note, "description": note})
+    if kind == TASK:
+        names += [*sorted(registry.suites), *row_names(registry)]
+        mappings.append(_suite(registry))
     local = {"type": "string", "pattern": LOCAL_FILE, "description": "A class in a file: ./my_file.py:Class"}
     mappings.append({"type": "object", "properties": {"use": local}, "required": ["use"]})
     return {
@@ -79,6 +85,20 @@ def _kind(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[st
             local,
             {"oneOf": mappings, "discriminator": {"propertyName": "use"}, "type": "object"},
         ],
+    }
+
+
+def _suite(registry: Registry) -> dict[str, Any]:
+    """A suite in the place of a task. What its file says is filled in when a recipe is read, and is not written."""
+    fields = SuiteSettings.model_fields
+    texts: dict[str, Any] = {"type": "string"}
+    named = {"anyOf": [{"enum": sorted(registry.suites)}, {**texts, "pattern": r"\.ya?ml$"}]}
+    types: dict[str, Any] = {"suite": named, "rows": {"type": "array", "items": texts}, "reference": texts}
+    return {
+        "type": "object",
+        "properties": {name: {**schema, "description": fields[name].description} for name, schema in types.items()},
+        "required": ["suite"],
+        "additionalProperties": False,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aftertrain.cli.suites import suite_lines
 from aftertrain.cli.table import echo_table
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.discovery import installed
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "list", help=f"List installed components, of one KIND or of all.\n\nKinds: {', '.join(KINDS)}; and recipe."
+    "list", help=f"List installed components, of one KIND or of all.\n\nKinds: {', '.join(KINDS)}; and suite, recipe."
 )
 @click.argument("kind", required=False)
 def list_components(kind: str | None) -> None:
-    """Print components by kind, or the shipped recipes."""
+    """Print components by kind, or suites, or the shipped recipes."""
     if kind == "recipe":
         echo_table(_recipes())
+        return
+    if kind == "suite":
+        echo_table(suite_lines() or [("  none", "")])
         return
     registry = installed()
     entries = registry.registrations(kind)
@@ -36,6 +40,10 @@ def list_components(kind: str | None) -> None:
         ]
         click.echo(click.style(name, bold=True) + f": {KINDS[name].summary}")
         echo_table(lines or [("  none", "")])
+        click.echo()
+    if kind is None:
+        click.echo(click.style("suite", bold=True) + ": rows of evaluation tasks that make one number")
+        echo_table(suite_lines() or [("  none", "")])
         click.echo()
     failed = [plugin for plugin in registry.plugins if not plugin.usable and plugin.state != "blocked"]
     for plugin in failed:

@@ -10,6 +10,7 @@ import click
 
 from aftertrain.cli.components import echo_component
 from aftertrain.cli.prompt import show_requests
+from aftertrain.cli.suites import echo_suite_file
 from aftertrain.core.errors import RunError, nearest
 from aftertrain.core.kinds import KINDS
 from aftertrain.registry.discovery import installed
@@ -52,6 +53,7 @@ def show(  # noqa: PLR0917  click hands over options by name
     \b
     aftertrain show dpo                  a component: origin and settings; its kind is found
     aftertrain show verifier gsm8k       where a name has several kinds
+    aftertrain show olmes                a suite: its rows and how they make one number
     aftertrain show RECIPE [STAGE]       what it trains on, token by token; prompts, where it trains on no rows
     aftertrain show RECIPE STAGE --rows  rows of its data as they are read
     aftertrain show RUN [STAGE] --samples
@@ -78,6 +80,8 @@ def show(  # noqa: PLR0917  click hands over options by name
     name, stage = names[0], names[1] if len(names) == 2 else None
     if view == "samples":
         _samples(name, stage, step, number)
+    elif view is None and stage is None and not overrides and name in installed().suites:
+        echo_suite_file(name)
     elif view is None and stage is None and not overrides and (entry := _component(name)):
         echo_component(entry)
     else:
@@ -107,7 +111,7 @@ def _component(name: str) -> Registration | None:
             return registry.registration(kind, name)  # raises, with the reason
     if name in KINDS:
         raise click.UsageError(f"{name!r} is a kind: aftertrain list {name} shows its components")
-    guess = nearest(name, [*(entry.name for entry in registry.registrations()), *recipes])
+    guess = nearest(name, [*(entry.name for entry in registry.registrations()), *registry.suites, *recipes])
     hint = f" Did you mean {guess!r}?" if guess else ""
     raise click.UsageError(
         f"no component, recipe or file is named {name!r}.{hint} aftertrain list shows all components, "
