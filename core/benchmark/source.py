@@ -43,7 +43,8 @@ class Mapped(BaseModel):
     """An entry of `data.yaml`.
 
     Attributes:
-        file: beside the map unless absolute; `{split}` and `{config}` stand for the names of these.
+        file: beside the map unless absolute; `{split}` and `{config}` stand for the names of these. Without one of the
+            endings that are read, the file is the one that has such an ending.
         columns: the hub's column to the one that the file has for it; those left out are named alike.
         config: the column that says a row's configuration, of a file that holds several.
     """
@@ -91,16 +92,15 @@ class Source:
         entries = _entries(folder)
         if task in entries:
             entry = entries[task]
-            rows = read_file(folder / entry.file.replace("{split}", self.split).replace("{config}", self.config))
+            named = folder / entry.file.replace("{split}", self.split).replace("{config}", self.config)
+            rows = read_file(named if named.name.endswith(ENDS) else _ended(named, task) or named)
             if entry.config is not None:
                 rows = self._of_config(rows, entry.config, folder / entry.file)
             return [_renamed(row, entry) for row in rows] if entry.columns else rows
-        files = [file for end in ENDS if (file := folder / self.hub / self.config / f"{self.split}{end}").exists()]
-        if len(files) > 1:
-            raise DataError(f"{' and '.join(map(str, files))}: one of them must go, as each would be task {task!r}")
-        if not files:
+        file = _ended(folder / self.hub / self.config / self.split, task)
+        if file is None:
             raise Unavailable(self._missing(folder, task))
-        return read_file(files[0])
+        return read_file(file)
 
     def _of_config(self, rows: list[Row], column: str, file: Path) -> list[Row]:
         found = [row for row in rows if row.fields.get(column) == self.config]
@@ -131,6 +131,14 @@ class Source:
             f"{task!r} in DIR/{MAP}",
         )
         return [Row(place, f"{self}:row {place + 1}", row) for place, row in enumerate(table)]
+
+
+def _ended(stem: Path, task: str) -> Path | None:
+    """The file of this name with one of the endings that are read; None where there is none."""
+    files = [file for end in ENDS if (file := stem.with_name(stem.name + end)).exists()]
+    if len(files) > 1:
+        raise DataError(f"{' and '.join(map(str, files))}: one of them must go, as each would be task {task!r}")
+    return files[0] if files else None
 
 
 def _entries(folder: Path) -> dict[str, Mapped]:

@@ -67,6 +67,16 @@ def test_a_map_names_file_split_and_columns_and_comes_first(place: Path, tmp_pat
     assert [row.text("q") for row in SOURCE.rows("another", str(tmp_path))] == ["the hub's"]
 
 
+def test_a_mapped_file_may_leave_its_ending_out(tmp_path: Path) -> None:
+    """Of AGIEval's own files some are packed and some are not."""
+    (tmp_path / "data.yaml").write_text("riddles: {file: '{config}'}\n")
+    (tmp_path / "easy.jsonl.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
+    assert [row.text("q") for row in SOURCE.rows("riddles", str(tmp_path))] == ["one?", "two?"]
+    (tmp_path / "easy.jsonl").write_text(lines(ROWS))
+    with pytest.raises(DataError, match="one of them must go"):
+        SOURCE.rows("riddles", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
