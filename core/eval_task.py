@@ -165,6 +165,10 @@ class EvalTask(Component[S]):
         """What a user should know of the task's rules before a run, a sentence each; told in plan and events."""
         return ()
 
+    def reads(self) -> Sequence[str]:
+        """Ids on the hub of what it reads, by which sealed benchmarks are known beside their questions."""
+        return ()
+
     def figures(self) -> Sequence[Figure]:
         """The numbers of the task, the headline first; by default each metric's mean over the questions.
 

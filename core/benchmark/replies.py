@@ -116,6 +116,10 @@ class ReplyBenchmark(ReplyTask[R]):
     def _reply(self, example: Question) -> str:
         return f"{self.prefill} {example.answer}" if self.prefill else example.answer
 
+    def reads(self) -> Sequence[str]:
+        """Those of its sources."""
+        return sorted({source.hub for source in self.sources})
+
     def instances(self) -> Sequence[Instance]:
         """The questions in the order of the split, configuration by configuration.
 

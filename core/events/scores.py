@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from aftertrain.core.events.event import Event
+from aftertrain.core.ground.openings import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class Scores(Event):
         differences: to the stages it is compared with.
         health: of the replies per task and temperature.
         missing: rows of suites for which data or a judge are missing.
+        openings: of sealed benchmarks, by this evaluation and by those of the models that its model was made of.
     """
 
     event: ClassVar[str] = "scores"
@@ -159,3 +161,4 @@ class Scores(Event):
     differences: tuple[Difference, ...]
     health: tuple[Health, ...]
     missing: tuple[Missing, ...] = ()
+    openings: tuple[Opening, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from aftertrain.core.book import Book
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Books, Checkpointed, Event, Rewind, StageDone, StageStarted, Timing, Warned
+from aftertrain.core.ground.openings import keep_openings, openings
 from aftertrain.core.ranks import ALONE
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.checkpoint import Checkpoints
@@ -22,6 +23,9 @@ from aftertrain.core.run.orders import Order
 from aftertrain.core.run.records import LINEAGE, MACHINE, reasons, recorded_machine, recorded_why
 from aftertrain.core.run.session import Session
 from aftertrain.core.stage import StageContext
+
+MODELS = ("model", "reward_model", "adapter")
+"""Artifacts that descend from the models that they were made of."""
 
 
 @dataclass
@@ -76,6 +80,8 @@ class StageRun:
         self._emit(StageStarted(node.use.name, self.lineage.hash, tuple(why), resumed_from=step, inputs=parents))
         if session.log.attempt > 1:
             self._emit(Rewind(), step)
+        inherited = [opening for artifact in inputs.values() for opening in openings(Path(artifact.path))]
+        notes += [f"sealed benchmark: {opening}" for opening in dict.fromkeys(inherited)]
         for note in notes:
             self._emit(Warned(note))
         context = StageContext(
@@ -99,6 +105,8 @@ class StageRun:
         if balances := ledger.close(node.name):
             self._emit(Books(balances))
         session.log.sync()
+        if artifact.type in MODELS:
+            keep_openings(Path(artifact.path), inherited)
         artifact = write_done(folder, artifact, node, self.lineage.hash)
         checkpoints.clear()
         self._emit(StageDone(artifact, Timing(time.monotonic() - started)))

@@ -20,6 +20,7 @@ from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.eval_task import ReplyTask, TextTask
 from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.model_folder import context_window
+from aftertrain.core.ground.openings import Opening, keep_openings, openings
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, Stage, StageContext, StageInput
@@ -43,6 +44,10 @@ else:
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
+SEALED = (
+    "asks questions of the sealed benchmark {!r}, which is for a model that is chosen: say why with unseal: 'reason' "
+    "(the command's --unseal); that it was opened stands in the reports of all that descends from this model"
+)
 UNBOUNDED = 2**62
 """Tokens that fit a model whose configuration names no limit."""
 
@@ -95,7 +100,7 @@ class Evaluate(Stage[EvaluateSettings]):
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in (*self._too_long(tokenizer, window), *self._missing()):
+            for item in (*self._sealed(), *self._too_long(tokenizer, window), *self._missing()):
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(f"{item.label}: {item.value}"), 1)
@@ -104,6 +109,7 @@ class Evaluate(Stage[EvaluateSettings]):
                     context.emit(Warned(f"{task.name}: {note}"), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
+        opened = self._open(context)
         total = sum((block.stop - block.start) * block.task.samples for block in work)
         try:
             for number, block in enumerate(work[done:], done + 1):
@@ -117,7 +123,7 @@ class Evaluate(Stage[EvaluateSettings]):
                 context.checkpoints.save(number, partial(_save, rows=tuple(rows)))
         finally:
             runner.close()
-        return self._conclude(context, len(work) + 1, rows, others)
+        return self._conclude(context, len(work) + 1, rows, others, opened)
 
     def without_use(self) -> Mapping[str, Unused]:
         """What is for replies where none are made, for log-likelihoods where none are taken, and for benchmarks."""
@@ -132,6 +138,30 @@ class Evaluate(Stage[EvaluateSettings]):
         if not any(isinstance(task.use.settings, BenchmarkSettings) for task in tasks):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
+
+    def _sealed(self) -> list[PlanItem]:
+        """Tasks that are scored only on purpose, and for which none is told."""
+        return [PlanItem(f"{task.name}: sealed", SEALED.format(task.sealed), "error") for task in self._closed]
+
+    @property
+    def _closed(self) -> list[ReadyTask]:
+        return [task for task in self._tasks if task.sealed is not None and self.settings.unseal is None]
+
+    def _open(self, context: StageContext) -> list[Opening]:
+        """Keep with the model that its sealed tasks are scored; all of its openings."""
+        model = context.inputs["model"]
+        where = f"{context.folder.parent.parent.name}:{context.name}"
+        fresh = [
+            Opening(task.sealed, task.name, self.settings.unseal or "", where, f"{model.stage} {model.digest[:12]}")
+            for task in self._tasks
+            if task.sealed is not None
+        ]
+        try:
+            keep_openings(Path(model.path), fresh)
+        except OSError as error:
+            message = f"that sealed benchmarks were opened cannot be kept with the model, only here: {error}"
+            context.emit(Warned(message), 1)
+        return list(dict.fromkeys([*openings(Path(model.path)), *fresh]))
 
     def _missing(self) -> list[PlanItem]:
         return [PlanItem(f"{row.name}: missing", row.why, "warning") for row in self._absent]
@@ -177,7 +207,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def _planned(self, context: PlanContext) -> list[PlanItem]:
         tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
-        items = self._missing() + self._too_long(tokenizer, context_window(context.model))
+        items = self._sealed() + self._missing() + self._too_long(tokenizer, context_window(context.model))
         if context.figures and not any(item.status == "error" for item in items):
             items += outlook.outlook(self.settings, self.builder, self._tasks, context)
         return items
@@ -214,6 +244,7 @@ class Evaluate(Stage[EvaluateSettings]):
         step: int,
         rows: Sequence[ScoredInstance],
         others: Mapping[str, Sequence[ScoredInstance]],
+        opened: Sequence[Opening],
     ) -> Artifact:
         write_instances(context.folder / INSTANCES, rows)
         enter_cases(context.book, self._tasks, rows)
@@ -222,6 +253,7 @@ class Evaluate(Stage[EvaluateSettings]):
             tuple(summary.differences(self._tasks, rows, others)),
             tuple(health.health(self._tasks, rows)),
             tuple(Missing(row.name, row.why) for row in self._absent),
+            tuple(opened),
         )
         for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):
             context.emit(Warned(message), step)

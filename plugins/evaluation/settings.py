@@ -27,7 +27,7 @@ class EvaluateSettings(StageSettings):
     data: LocalPath | None = unhashed(
         None, description="Folder of benchmarks, for each task that reads one and has none of its own."
     )
-    unseal: str | None = unhashed(
+    unseal: Annotated[str, Field(min_length=1)] | None = unhashed(
         None,
         description="Why sealed tasks are scored now, such as 'final model'. It is kept with the model, and stands in "
         "the reports of all that descend from it.",

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.benchmark.rows import digest
+from aftertrain.core.benchmark.seal import sealed_as
 from aftertrain.core.benchmark.source import with_folder
 from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.errors import DataError, MissingExtra, Unavailable
@@ -31,8 +32,17 @@ SUBSET_SEED = 1234
 class ReadyTask:
     """A task, and how this stage runs it."""
 
-    def __init__(self, name: str, task: EvalTask[Any], settings: EvaluateSettings, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        task: EvalTask[Any],
+        settings: EvaluateSettings,
+        limit: int | None = None,
+        *,
+        sealed: bool = False,
+    ) -> None:
         self.name = name
+        self._sealed = sealed
         self.task = task
         self._limit = min((most for most in (settings.limit, limit) if most is not None), default=None)
         self._max_new_tokens = settings.max_new_tokens
@@ -65,6 +75,11 @@ class ReadyTask:
         if not isinstance(self.task, ReplyTask):
             return (0.0,)
         return self._temperatures or (self.task.sampling().temperature,)
+
+    @cached_property
+    def sealed(self) -> str | None:
+        """The sealed benchmark that it asks, by whatever name; None where it is none."""
+        return sealed_as(self.task, self.task.instances()) or (self.name if self._sealed else None)
 
     @cached_property
     def instances(self) -> Sequence[Instance]:
@@ -149,7 +164,7 @@ def ready_tasks(settings: EvaluateSettings, builder: Builder) -> tuple[list[Read
     absent: list[Absent] = []
     for named in named_tasks(settings.tasks):
         use = with_folder(named.use, settings.data)
-        task = ReadyTask(named.name, builder.build(use), settings, named.limit)
+        task = ReadyTask(named.name, builder.build(use), settings, named.limit, sealed=named.sealed)
         try:
             if named.suite:
                 task.task.content()

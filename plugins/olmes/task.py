@@ -127,6 +127,10 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         """Means over the questions; bits are no share."""
         return [mean(metric, share=metric != BITS) for metric in self.metrics]
 
+    def reads(self) -> Sequence[str]:
+        """That of its source."""
+        return (self.source.hub,)
+
     def instances(self) -> Sequence[Instance]:
         """The questions in the order of the split, or of the subset as it is drawn.
 

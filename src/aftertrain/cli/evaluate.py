@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampled replies.")
 @click.option("--chat-template", help="Named chat template in place of the tokenizer's own.")
+@click.option(
+    "--unseal", metavar="REASON", help="Score sealed tasks, and keep with the model that it was done, and why."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of this evaluation.  [runs/evaluate-MODEL]")
 def evaluate(  # noqa: PLR0917
     model: str,
@@ -38,6 +41,7 @@ def evaluate(  # noqa: PLR0917
     stage: tuple[str, ...],
     seed: int,
     chat_template: str | None,
+    unseal: str | None,
     out: Path | None,
 ) -> None:
     """Score MODEL on each TASK, or suite of tasks, with 95 % intervals.
@@ -58,6 +62,7 @@ def evaluate(  # noqa: PLR0917
         "limit": limit,
         "data": data,
         "max_new_tokens": max_new_tokens,
+        "unseal": unseal,
     }
     settings = {key: value for key, value in options.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"

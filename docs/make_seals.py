@@ -1,0 +1,93 @@
+"""Writes core/benchmark/seals.json from the benchmarks' own questions: `python docs/make_seals.py DATA`.
+
+DATA is a folder with agieval_en, dm_math, ifbench, mmlu_pro (sealed) and the data sets of development. Of each question
+ten words become a digest; words that stand in several questions, or in a data set of development, are no mark of one.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from aftertrain.core.benchmark.seal import WORDS, digest_of, packed, span_digests, words
+
+DEVELOPMENT = (
+    "mmlu",
+    "bbh",
+    "gsm8k",
+    "math",
+    "hub",
+    "drop",
+    "truthfulqa",
+    "ifeval",
+    "humaneval",
+    "mbpp",
+    "xstest",
+    "olmes",
+)
+HUB = {
+    "mmlu_pro": ["TIGER-Lab/MMLU-Pro"],
+    "agieval_english": [],
+    "deepmind_math": ["deepmind/math_dataset", "math_dataset"],
+    "ifeval_ood": ["allenai/IFBench_test"],
+    "gpqa": ["Idavidrein/gpqa"],
+    "bigcodebench_hard": ["bigcode/bigcodebench-hard"],
+    "href": ["allenai/href", "allenai/href_validation"],
+}
+SETS = ("aqua-rat", "gaokao-english", "logiqa-en", "lsat-ar", "lsat-lr", "lsat-rc", "sat-en", "sat-math")
+
+
+def lines(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        yield from file
+
+
+def questions(data: Path) -> Iterator[tuple[str, str]]:
+    """Benchmark, and the text whose last words are its mark."""
+    for line in lines(data / "mmlu_pro/test.jsonl.gz"):
+        yield "mmlu_pro", json.loads(line)["question"]
+    for name in SETS:
+        path = next(data.glob(f"agieval_en/{name}.jsonl*"))
+        for line in lines(path):
+            row = json.loads(line)
+            yield "agieval_english", row["passage"] or row["question"]
+    for line in lines(data / "dm_math/dm_math_sample100.jsonl.gz"):
+        yield "deepmind_math", ast.literal_eval(json.loads(line)["question"]).decode()
+    for line in lines(data / "ifbench/IFBench_test.jsonl"):
+        yield "ifeval_ood", json.loads(line)["prompt"]
+
+
+def main(data: Path) -> None:
+    marks: dict[str, Counter[bytes]] = {name: Counter() for name in HUB}
+    # A passage of several questions is one text; words that stand in several texts are no mark of any.
+    for name, text in dict.fromkeys(questions(data)):
+        found = words(text)
+        if len(found) >= WORDS:
+            marks[name][digest_of(found[-WORDS:])] += 1
+    elsewhere: set[bytes] = set()
+    for folder in DEVELOPMENT:
+        for path in sorted((data / folder).rglob("*")):
+            if path.is_file() and path.name.removesuffix(".gz").endswith((".jsonl", ".csv", ".txt", ".json")):
+                for line in lines(path):
+                    elsewhere.update(span_digests(line))
+    seals = {
+        name: {
+            "hub": HUB[name],
+            "digests": packed(span for span, n in marks[name].items() if n == 1 and span not in elsewhere),
+        }
+        for name in HUB
+    }
+    text = json.dumps(seals, indent=1) + "\n"
+    (Path(__file__).parent.parent / "core/benchmark/seals.json").write_text(text, encoding="utf-8")
+    for name, counts in marks.items():
+        kept = sum(n == 1 and span not in elsewhere for span, n in counts.items())
+        sys.stdout.write(f"{name}: {sum(counts.values())} questions of ten words, {kept} marks\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

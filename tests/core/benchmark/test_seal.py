@@ -1,0 +1,69 @@
+"""Sealed benchmarks are known by their questions, whatever name brings them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from aftertrain.core.benchmark import seal
+from aftertrain.core.eval_task import ChoiceTask, Instance
+from aftertrain.core.records import Message
+
+DATA = os.environ.get("AFTERTRAIN_DATA")
+needs_data = pytest.mark.skipif(DATA is None, reason="AFTERTRAIN_DATA names no folder of shared data")
+
+
+class Unnamed(ChoiceTask):  # type: ignore[type-arg]
+    """A task that does not say what it reads."""
+
+    metrics = ("acc",)
+    instances = fingerprint = score = lambda self, *_: None  # type: ignore[assignment]
+
+
+def ask(*texts: str) -> str | None:
+    instances = [Instance(str(n), (Message("user", text),), 0) for n, text in enumerate(texts)]
+    return seal.sealed_as(Unnamed(None, None), instances)  # type: ignore[arg-type]
+
+
+def rows(file: str, column: str, n: int = 40) -> list[str]:
+    path = Path(DATA or "") / file
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as opened:
+        return [json.loads(line)[column] for line in opened][::97][:n]
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("file", "column", "sealed"),
+    [
+        ("mmlu_pro/test.jsonl.gz", "question", "mmlu_pro"),
+        ("agieval_en/lsat-lr.jsonl.gz", "passage", "agieval_english"),
+        ("ifbench/IFBench_test.jsonl", "prompt", "ifeval_ood"),
+        ("mmlu/test.jsonl.gz", "question", None),
+        ("gsm8k/test.jsonl", "question", None),
+        ("math/math500.jsonl", "problem", None),
+        ("ifeval/input_data.jsonl", "prompt", None),
+        ("bbh/bbh.jsonl.gz", "input", None),
+    ],
+)
+def test_a_benchmark_is_known_in_other_words(file: str, column: str, sealed: str | None) -> None:
+    worded = [f"Now answer.\n{text.upper()}\n(A) yes (B) no\nAnswer:" for text in rows(file, column)]
+    assert ask(*worded) == sealed
+
+
+def test_digests_are_packed_and_unpacked() -> None:
+    spans = sorted(seal.span_digests("one two three four five six seven eight nine ten eleven"))
+    assert len(spans) == 2
+    assert seal.unpacked(seal.packed(spans)) == spans
+
+
+def test_one_stray_question_seals_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "what is the tenth word of this secret question here"
+    monkeypatch.setattr(seal, "_known", lambda: dict.fromkeys(seal.span_digests(secret), "secret"))
+    other = "an open question that nobody has ever wished to seal away"
+    assert ask(secret) == "secret"
+    assert ask(secret, secret.title(), other) == "secret"
+    assert ask(secret, *[other] * 60) is None
