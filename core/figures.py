@@ -54,7 +54,7 @@ class Figure:
         weight: what a question weighs in the mean, such as its tokens; None where all weigh the same.
         shown: what is shown of the mean, a rising function, such as the exponential of a perplexity.
         share: values lie in [0, 1] and are written in per cent; any number otherwise.
-        corpus: the number of all questions together, where it is no mean over them (F1 of a class, BLEU). `value` is
+        corpus: the number of all questions together, where it is no mean over them (BLEU, an F-score). `value` is
             then what is shown of a single question, and no difference to another model is tested. Where it is not
             defined (nothing to divide by) it raises `ArithmeticError`, and has no row.
         resamples: of the questions, which the interval of `corpus` is made of.

@@ -49,7 +49,9 @@ def swapped(case: VerificationCase) -> VerificationCase:
     """The same with the other reply shown first; the response's value is then 1 − the verdict's."""
     truth: Mapping[str, Any] = case.ground_truth
     other = {**truth, "other": case.response}
-    return VerificationCase(case.id, case.prompt, truth["other"], other, case.source, thoughts=case.thoughts)
+    return VerificationCase(
+        case.id, case.prompt, truth["other"], other, case.source, thoughts=case.thoughts, part=case.part
+    )
 
 
 def in_both_orders(judge: Verifier[Any], cases: Sequence[VerificationCase]) -> list[Preference | Verdict]:

@@ -19,7 +19,7 @@ from aftertrain.core.benchmark.shots import Shots
 from aftertrain.core.benchmark.source import BenchmarkSettings, Source
 from aftertrain.core.eval_task import EvalTaskSettings, Instance, InstanceScore, ReplyTask
 from aftertrain.core.generator import Sampling
-from aftertrain.core.records import JSON, Completion, Message, Thoughts
+from aftertrain.core.records import JSON, UNJUDGED, Completion, Message, Thoughts
 from aftertrain.core.settings import PositiveInt
 from aftertrain.core.text.answer import marked, split
 
@@ -81,8 +81,8 @@ class ReplyBenchmark(ReplyTask[R]):
     version: ClassVar[int] = 1
 
     @abstractmethod
-    def question(self, row: Row, source: Source) -> Question:
-        """A row, worded.
+    def question(self, row: Row, source: Source) -> Question | None:
+        """A row, worded; None where the benchmark leaves it out.
 
         Raises:
             DataError: it does not fit.
@@ -152,7 +152,9 @@ class ReplyBenchmark(ReplyTask[R]):
 
     def _with_other(self, scores: Sequence[InstanceScore]) -> InstanceScore:
         first, *other = scores
-        return replace(first, other_rule=other[0].metrics[self.metrics[0]]) if other else first
+        if not other or other[0].outcome in UNJUDGED:
+            return first
+        return replace(first, other_rule=other[0].metrics[self.metrics[0]])
 
     def fingerprint(self) -> str:
         """Every question as it is asked, its target, and how replies are read."""
@@ -184,4 +186,5 @@ class ReplyBenchmark(ReplyTask[R]):
         for source in self.sources:
             chosen = replace(source, split=self.settings.split or source.split)
             for row in chosen.rows(self.task, self.settings.data):
-                yield self.question(row, chosen)
+                if (question := self.question(row, chosen)) is not None:
+                    yield question

@@ -24,7 +24,11 @@ EXAMPLES = {
         "retries": 1,
     },
     ("verifier", "wildguard"): STAND_IN,
-    ("verifier", "pairwise"): STAND_IN,
+    ("verifier", "pairwise"): {
+        **STAND_IN,
+        "template": "{{ fence }}\n{{ first }}\n{{ fence }}\n{{ fence }}\n{{ second }}\n{{ fence }}",
+        "parse": {"pattern": "better: (a|b|tie)", "labels": {"a": 1.0, "b": 0.0, "tie": 0.5}},
+    },
     ("verifier", "extract"): {**ECHO, "verifier": {"use": "gsm8k", "extract": "flexible"}},
 }
 
