@@ -64,12 +64,14 @@ class Source:
         hub: the data set's id.
         config: its configuration; `default` where it has none of a name.
         revision: a branch or commit of the hub's; those of scripts are read from `refs/convert/parquet`.
+        unpublished: why the hub has none of this name, of rows that only who has them can give, laid out alike.
     """
 
     hub: str
     config: str
     split: str
     revision: str | None = None
+    unpublished: str = ""
 
     def __str__(self) -> str:
         return f"{self.hub}/{self.config}/{self.split}"
@@ -84,6 +86,8 @@ class Source:
         Raises:
             DataError: there are none, or they cannot be read; says where they were looked for and how to give them.
         """
+        if data is None and self.unpublished:
+            raise Unavailable(f"task {task!r}: {self.unpublished}{self._by_folder(task)}")
         if data is None:
             return self._from_hub(task)
         folder = Path(data)
@@ -113,7 +117,16 @@ class Source:
         there = [_stem(file.relative_to(folder).as_posix()) for file in islice(folder.glob("*/*/*/*"), _LOOKED_AT)]
         guess = nearest(str(self), there)
         hint = f"; did you mean {guess} for it?" if guess else ""
-        return f"{folder}: task {task!r} needs {self}.jsonl, .jsonl.gz or .parquet there, or {task!r} in {MAP}{hint}"
+        why = f" ({self.unpublished})" if self.unpublished else ""
+        return (
+            f"{folder}: task {task!r} needs {self}.jsonl, .jsonl.gz or .parquet there, or {task!r} in {MAP}{why}{hint}"
+        )
+
+    def _by_folder(self, task: str) -> str:
+        return (
+            f"; give it by folder: --data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or "
+            f"{task!r} in DIR/{MAP}"
+        )
 
     def _from_hub(self, task: str) -> list[Row]:
         import datasets
@@ -127,8 +140,7 @@ class Source:
             self.split,
             self.revision,
             named=f"task {task!r}: {self.hub} (config {self.config}, split {self.split})",
-            cure=f"; give it by folder: --data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or "
-            f"{task!r} in DIR/{MAP}",
+            cure=self._by_folder(task),
         )
         return [Row(place, f"{self}:row {place + 1}", row) for place, row in enumerate(table)]
 

@@ -1,4 +1,4 @@
-"""Verifiers of instructions that a program can check: IFEval and IFBench."""
+"""Instructions that a program can check, IFEval and IFBench: verifiers and evaluation tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HERE = "aftertrain.plugins.instructions"
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add the verifiers."""
+    """Add the verifiers and the tasks."""
     registry.add(
         "verifier",
         "ifeval",
@@ -24,4 +24,18 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_HERE}.ifbench.verifier:IFBench",
         f"{_HERE}.settings:IFBenchSettings",
         "the out-of-domain instructions of IFBench and of Tulu 3's IFEval-OOD, strict or loose, all or their share",
+    )
+    registry.add(
+        "eval_task",
+        "ifeval",
+        f"{_HERE}.task:IFEvalTask",
+        f"{_HERE}.settings:IFEvalTaskSettings",
+        "IFEval: 541 prompts of 25 kinds of instructions, loose at prompt level first (OLMES ifeval::tulu)",
+    )
+    registry.add(
+        "eval_task",
+        "ifeval_ood",
+        f"{_HERE}.task:IFEvalOOD",
+        f"{_HERE}.settings:IFEvalOODTaskSettings",
+        "IFEval-OOD: out-of-domain instructions, Tülu 3's 52 kinds or IFBench's 58, and their weighted share",
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 _TWO = {
     "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
     "kwargs": [{}, {"num_words": 3, "relation": "at least"}],
@@ -30,3 +35,25 @@ CASES = {
         ("7", "count:numbers", "error"),
     ],
 }
+
+
+def _rows(folder: Path, place: str, instructions: Mapping[str, Any]) -> str:
+    """Two prompts in a folder laid out like the hub."""
+    file = folder / f"{place}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"key": key, "prompt": f"Write {key} words.", **instructions} for key in (1, 2)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(folder)
+
+
+def ifeval(folder: Path) -> dict[str, Any]:
+    """Two prompts of two instructions each."""
+    return {"data": _rows(folder, "google/IFEval/default/train", _TWO), "weights": {"punctuation:no_comma": 3}}
+
+
+def ifeval_ood(folder: Path) -> dict[str, Any]:
+    """Two prompts of IFBench's kinds."""
+    return {"data": _rows(folder, "allenai/IFBench_test/default/train", _QUIET), "kinds": "ifbench"}
+
+
+EXAMPLES = {("eval_task", "ifeval"): ifeval, ("eval_task", "ifeval_ood"): ifeval_ood}

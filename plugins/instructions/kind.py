@@ -22,6 +22,10 @@ class Unusable(Exception):
     """A ground truth that is no instruction; the message names the part that is wrong."""
 
 
+class Lacking(Unusable):
+    """An instruction that is sound and cannot be checked on this machine; the message says what installs the need."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of instruction.

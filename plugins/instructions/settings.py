@@ -7,8 +7,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from aftertrain.core.benchmark import ReplyBenchmarkSettings
 from aftertrain.core.errors import nearest, unknown
+from aftertrain.core.settings import PositiveInt
 from aftertrain.core.text.answer import AnswerSettings
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def known(weights: dict[str, float], tables: tuple[Collection[str], ...]) -> dict[str, float]:
+    """The weights, each of a name in one of the tables.
+
+    Raises:
+        ValueError: one is not; lists the table that has the nearest.
+    """
+    names = [name for table in tables for name in table]
+    for name in weights:
+        if name not in names:
+            guess = nearest(name, names)
+            raise ValueError(unknown("instruction", name, next((t for t in tables if guess in t), tables[0])))
+    return weights
 
 
 class InstructionSettings(AnswerSettings):
@@ -23,7 +41,7 @@ class InstructionSettings(AnswerSettings):
         "prompt",
         description="prompt: 1 when all instructions hold, else 0; instruction: the weighted share of them that hold.",
     )
-    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+    weights: dict[str, Weight] = Field(
         {},
         description="Weight of an instruction by its id or function name, 1 where not given; 0: judged and shown, but "
         "not counted.",
@@ -32,13 +50,7 @@ class InstructionSettings(AnswerSettings):
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        tables = cls._tables() if weights else ()
-        names = [name for table in tables for name in table]
-        for name in weights:
-            if name not in names:
-                guess = nearest(name, names)
-                raise ValueError(unknown("instruction", name, next((t for t in tables if guess in t), tables[0])))
-        return weights
+        return known(weights, cls._tables() if weights else ())
 
     @classmethod
     def _tables(cls) -> tuple[Collection[str], ...]:
@@ -62,3 +74,56 @@ class IFEvalSettings(InstructionSettings):
 
         ifbench, google = super()._tables()
         return google, FUNCTIONS, ifbench
+
+
+class InstructionTaskSettings(ReplyBenchmarkSettings):
+    """Settings of a benchmark of instructions; the defaults are Tülu 3's."""
+
+    max_new_tokens: PositiveInt = Field(2048, description="Tokens after which a reply is cut.")
+    weights: dict[str, Weight] = Field(
+        {},
+        description="Weight of a kind of instruction in weighted_checks, 1 where not given; 0: not counted there. The "
+        "other figures have no weights.",
+    )
+    missing: Literal["stop", "keep"] = Field(
+        "stop",
+        description="Of questions whose check needs a package or data that are not installed: stop before the first "
+        "reply, or keep them and count them as not judged.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        return known(weights, cls._tables() if weights else ())
+
+    @classmethod
+    def _tables(cls) -> tuple[Collection[str], ...]:
+        from aftertrain.plugins.instructions.ifbench.truth import KINDS
+
+        return (KINDS,)
+
+
+class IFEvalTaskSettings(InstructionTaskSettings):
+    """Settings of IFEval."""
+
+    compat: bool = Field(
+        False,
+        description="Keep a fault of the reference: where an instruction counts a character that is no letter (# or ! "
+        "in prompts 1122 and 1129), count a random letter. It is drawn once for each question and not in each run.",
+    )
+
+    @classmethod
+    def _tables(cls) -> tuple[Collection[str], ...]:
+        from aftertrain.plugins.instructions.ifeval import google
+
+        return (google.KINDS,)
+
+
+class IFEvalOODTaskSettings(InstructionTaskSettings):
+    """Settings of IFEval-OOD."""
+
+    kinds: Literal["tulu", "ifbench"] = Field(
+        "tulu",
+        description="tulu: the 52 kinds of Tülu 3, on prompts that were never published and that you give by 'data'; "
+        "ifbench: the 58 kinds and 300 prompts of allenai/IFBench_test, which are another benchmark.",
+    )

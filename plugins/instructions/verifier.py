@@ -109,6 +109,27 @@ def followed(asked: Sequence[Instruction], response: str, mode: Literal["strict"
     return [_follows(instruction, forms[instruction.of_answer]) for instruction in asked]
 
 
+def followed_both(asked: Sequence[Instruction], response: str) -> tuple[list[bool], list[bool]]:
+    """Which instructions the response follows strictly, and which loosely: `followed` in both modes, checked once.
+
+    >>> from aftertrain.plugins.instructions.ifeval.verifier import instructions
+    >>> truth = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {}]}
+    >>> followed_both(instructions(truth), 'Sure, here:\\n"No, never."')
+    ([False, False], [False, True])
+    """
+    strict, loose = [], []
+    forms: dict[bool, list[Reply]] = {}
+    for instruction in asked:
+        part = instruction.of_answer
+        if part not in forms:
+            forms[part] = [Reply(form) for form in variants(answer(response) if part else response)]
+        first, *others = forms[part]
+        judged = not instruction.blank_fails or bool(first.stripped)
+        strict.append(judged and instruction.check(first))
+        loose.append(strict[-1] or (judged and any(map(instruction.check, others))))
+    return strict, loose
+
+
 def _follows(instruction: Instruction, forms: Sequence[Reply]) -> bool:
     """Whether one of a reply's forms, of which the first is the reply itself, follows the instruction."""
     if instruction.blank_fails and not forms[0].stripped:

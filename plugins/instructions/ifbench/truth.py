@@ -9,7 +9,7 @@ from aftertrain.core.errors import unknown
 from aftertrain.plugins.instructions.ifbench import count, custom, format, ood, ratio, repeat, sentence, words
 from aftertrain.plugins.instructions.ifbench.needs import lacking
 from aftertrain.plugins.instructions.ifeval import google
-from aftertrain.plugins.instructions.kind import Instruction, Kind, Unusable, make
+from aftertrain.plugins.instructions.kind import Instruction, Kind, Lacking, Unusable, make
 from aftertrain.plugins.instructions.label import FORM, columns, is_list, listed, mapping
 
 KINDS: dict[str, Kind] = {
@@ -59,5 +59,5 @@ def instruction(name: str, given: Mapping[str, Any], *, of_answer: bool = False)
     check = make(KINDS, name, {argument: value for argument, value in given.items() if value is not None})
     for need in KINDS[name].needs:
         if missing := lacking(need):
-            raise Unusable(f"{name} needs {missing}")
+            raise Lacking(f"{name} needs {missing}")
     return Instruction(name, check, of_answer)
