@@ -1,4 +1,4 @@
-"""The verifier of programs: tests run in a sandbox."""
+"""Programs whose tests run in a sandbox: a verifier, and the benchmarks HumanEval, HumanEval+ and BigCodeBench-Hard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,26 @@ from aftertrain.core.plugin import Registrar, hookimpl
 
 AFTERTRAIN_API = 2
 _HERE = "aftertrain.plugins.code"
+TASKS = {
+    "humaneval": (
+        "humaneval:HumanEval",
+        "HumanEval: functions to complete, pass@10 of 20 (OLMES codex_humaneval::tulu)",
+    ),
+    "humaneval_plus": (
+        "humaneval:HumanEvalPlus",
+        "HumanEval+: the same functions, EvalPlus's tests (OLMES codex_humanevalplus::tulu)",
+    ),
+    "bigcodebench_hard": (
+        "bigcodebench:BigCodeBenchHard",
+        "BigCodeBench-Hard: programs over many libraries, calibrated pass@1 (OLMES bigcodebench_hard::tulu)",
+    ),
+}
+"""Module, class and summary by name."""
+SETTINGS = {
+    "humaneval": "HumanEvalSettings",
+    "humaneval_plus": "HumanEvalPlusSettings",
+    "bigcodebench_hard": "BigCodeBenchSettings",
+}
 
 
 @hookimpl
@@ -18,6 +38,8 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_HERE}.settings:CodeSettings",
         "a program passes its tests in a sandbox: HumanEval, MBPP, standard input and output (APPS), lists of asserts",
     )
+    for name, (component, summary) in TASKS.items():
+        registry.add("eval_task", name, f"{_HERE}.{component}", f"{_HERE}.task_settings:{SETTINGS[name]}", summary)
 
 
 @hookimpl

@@ -41,7 +41,8 @@ def make(tmp_path: Path) -> Make:
     def made(kind: type[InstructionTask[Any]], place: str, /, *rows: Mapping[str, Any], **settings: Any) -> Any:
         keyed = [{"key": number, "prompt": f"prompt {number}", **row} for number, row in enumerate(rows)]
         write(tmp_path, place, *keyed)
-        return kind(kind.Config(data=str(tmp_path), **settings), None)  # type: ignore[arg-type]
+        config: Any = kind.Config
+        return kind(config(data=str(tmp_path), **settings), None)  # type: ignore[arg-type]
 
     return made
 
@@ -198,7 +199,7 @@ def test_a_check_that_cannot_be_made_here_stops_or_is_not_judged(make: Make, mon
 
 
 def test_a_prompt_whose_weights_are_all_0(make: Make) -> None:
-    weights = dict.fromkeys(TWO["instruction_id_list"], 0.0)
+    weights = {"punctuation:no_comma": 0, "startend:quotation": 0}
     with pytest.raises(DataError, match=r"question '0': the weights of all its instructions are 0"):
         make(IFEvalTask, IFEVAL, TWO, weights=weights).instances()
 
