@@ -26,6 +26,7 @@ ELSEWHERE = {
     "core/sandbox": LINE,
     "core/text/tokenizer_files.py": "to tell which file a library could not read, after its size was checked",
     "core/verification": LINE,
+    "plugins/code/bigcodebench.py": OWN + "; and what a script in the sandbox printed",
     "plugins/code/suite.py": OWN,
     "plugins/code/truth.py": VALUE,
     "plugins/data": VALUE,
