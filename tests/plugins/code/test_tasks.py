@@ -308,7 +308,7 @@ def test_a_model_is_scored(tmp_path: Path, tiny_model: Path) -> None:
         {"use": "humaneval_plus", "samples": 2, "max_new_tokens": 8, "k": [2]},
         {"use": "bigcodebench_hard", "max_new_tokens": 8},
     ]
-    scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path), out=tmp_path / "run")
+    scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path), out=tmp_path / "run", unseal="a test")
     first = {score["task"]: (score["metric"], score["n"], score["mean"]) for score in scores if score["primary"]}
     assert first == {
         "humaneval": ("pass@1", 1, 0.0),

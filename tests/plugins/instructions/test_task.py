@@ -223,7 +223,7 @@ def test_a_model_is_scored(tmp_path: Path, tiny_model: Path) -> None:
         {"key": "0", "prompt": "Write.", "instruction_id_list": ["count:numbers"], "kwargs": [{"N": 0.0}]},
     )
     tasks = [{"use": "ifeval", "max_new_tokens": 8}, {"use": "ifeval_ood", "kinds": "ifbench", "max_new_tokens": 8}]
-    scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path), out=tmp_path / "run")
+    scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path), out=tmp_path / "run", unseal="a test")
     first = {score["task"]: (score["metric"], score["n"]) for score in scores if score["primary"]}
     assert first == {"ifeval": ("prompt_level_loose_acc", 2), "ifeval_ood": ("prompt_level_loose_acc", 1)}
 
