@@ -1,4 +1,4 @@
-"""IFEval and IFEval-OOD as tasks: golden verdicts, the figures by hand, V(I, R) (F46), what is missing, the commands."""
+"""IFEval and IFEval-OOD as tasks: golden verdicts, figures by hand, V(I, R) (F46), what is missing, the commands."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_golden_verdicts(shared_data: Path, make: Make) -> None:
 
 
 def test_figures_by_hand(make: Make) -> None:
-    """F46 on two prompts, of two instructions and of one. The first reply follows none strictly, and one loosely (its last
-    line is quoted); the second follows its one.
+    """F46 on two prompts, of two instructions and of one. The first reply follows none strictly, and one loosely (its
+    last line is quoted); the second follows its one.
 
     Prompt level 1/2; instruction level loose (1 + 1)/3, strict 1/3. V of the first, weights 3 and 1, is 1/4 loosely:
     V = (1/4 + 1)/2.
