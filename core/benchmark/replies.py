@@ -7,7 +7,7 @@ follows the reply's thoughts. Where the two differ both are judged, so that a re
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -88,6 +88,18 @@ class ReplyBenchmark(ReplyTask[R]):
             DataError: it does not fit.
         """
 
+    def _questions(self) -> Iterator[Question]:
+        """All rows of `sources`, worded; overridden where settings choose among them."""
+        return self._of(self.sources)
+
+    def _of(self, sources: Iterable[Source]) -> Iterator[Question]:
+        """All rows of these, worded."""
+        for source in sources:
+            chosen = replace(source, split=self.settings.split or source.split)
+            for row in chosen.rows(self.task, self.settings.data):
+                if (question := self.question(row, chosen)) is not None:
+                    yield question
+
     @abstractmethod
     def judge(self, instance: Instance, text: str) -> InstanceScore:
         """What a reply's text is worth; total, with every metric. A reply without an answer is `unparsable`."""
@@ -100,18 +112,36 @@ class ReplyBenchmark(ReplyTask[R]):
         """Worked examples, in the order in which they are shown; those of a question's own group are its own."""
         return ()
 
+    def worked(self) -> Shots[Question]:
+        """What is shown before each question: by default the first of its group, and never the question itself."""
+        return Shots(
+            self.examples() if self.settings.shots else (),
+            self.settings.shots,
+            lambda question: question.text,
+            group=lambda question: question.group,
+            where=f"task {self.task!r}",
+        )
+
+    def rules(self) -> JSON:
+        """Settings that decide what a reply is worth, beside `answer`; runs compare only where they are equal."""
+        return None
+
+    def header(self, question: Question) -> str:
+        """Text before everything: of the first turn, or of the plain text."""
+        return ""
+
     def messages(self, question: Question, examples: Sequence[Question]) -> tuple[Message, ...]:
         """Worked examples as earlier turns, the question, and the beginning of the reply; or all as one plain text."""
+        header = self.header(question)
         if not self.settings.chat:
             shown = "".join(f"{example.text}{self.joint}{self._reply(example)}\n\n" for example in examples)
-            return (Message("user", f"{shown}{question.text}{self.joint}{self.prefill}".rstrip(" ")),)
-        turns = [
-            turn
-            for example in examples
-            for turn in (Message("user", example.text), Message("assistant", self._reply(example)))
-        ]
+            return (Message("user", f"{header}{shown}{question.text}{self.joint}{self.prefill}".rstrip(" ")),)
+        turns: list[Message] = []
+        for example in examples:
+            turns += (Message("user", example.text), Message("assistant", self._reply(example)))
+        first, *later = (*turns, Message("user", question.text))
         begun = (Message("assistant", self.prefill),) if self.prefill else ()
-        return (*turns, Message("user", question.text), *begun)
+        return (replace(first, content=header + first.content), *later, *begun)
 
     def _reply(self, example: Question) -> str:
         return f"{self.prefill} {example.answer}" if self.prefill else example.answer
@@ -159,18 +189,13 @@ class ReplyBenchmark(ReplyTask[R]):
     def fingerprint(self) -> str:
         """Every question as it is asked, its target, and how replies are read."""
         rows = [(i.id, [asdict(message) for message in i.messages], i.target, i.group) for i in self._instances]
-        return digest([type(self).__name__, self.version, self.settings.answer, self.settings.chat, rows])
+        rules = [self.version, self.settings.answer, self.settings.chat, list(self.sampling().stop), self.rules()]
+        return digest([type(self).__name__, rules, rows])
 
     @cached_property
     def _instances(self) -> list[Instance]:
         questions, unused = list(self._questions()), Ids().unused
-        shots = Shots(
-            self.examples() if self.settings.shots else (),
-            self.settings.shots,
-            lambda question: question.text,
-            group=lambda question: question.group,
-            where=f"task {self.task!r}",
-        )
+        shots = self.worked()
         return [
             Instance(
                 unused(question.id),
@@ -181,10 +206,3 @@ class ReplyBenchmark(ReplyTask[R]):
             )
             for question in questions
         ]
-
-    def _questions(self) -> Iterator[Question]:
-        for source in self.sources:
-            chosen = replace(source, split=self.settings.split or source.split)
-            for row in chosen.rows(self.task, self.settings.data):
-                if (question := self.question(row, chosen)) is not None:
-                    yield question
