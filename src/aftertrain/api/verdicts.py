@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ALIKE = 1e-9
 SHOWN = 80
 VERIFIER = "verifier"
+COLUMNS = ("verdict", "response", "ground_truth", "prompt")
+"""What may be said of a file's columns."""
 
 
 @dataclass(frozen=True, slots=True)
