@@ -33,7 +33,7 @@ class Suites:
 
     Args:
         base_folder: where files are relative to.
-        context: what pydantic needs to validate tasks.
+        context: what pydantic needs to validate tasks; their relative paths start beside the suite's file.
     """
 
     registry: Registry
@@ -91,7 +91,7 @@ class Suites:
         if isinstance(plain, dict):
             plain.setdefault("name", name)
         try:
-            suite = Suite.model_validate(plain, context=dict(self.context))
+            suite = Suite.model_validate(plain, context={**self.context, "base_folder": path.parent})
             suite.check()
         except ValidationError as error:
             raise RecipeError(_issues(explain(error, Suite, f"suite {name!r}"), tree)) from error

@@ -109,6 +109,9 @@ class SuiteOutline(Settings):
     table: str = unhashed("", description="Where the published scores stand.")
     rows: Mapping[RowName, RowOutline] = Field(description="Its rows, by name.")
     average: Node | None = unhashed(None, description="The suite's number; null takes the mean of all rows.")
+    beside: tuple[Node, ...] = unhashed(
+        (), description="Further numbers made of its rows, such as a combination (F49)."
+    )
 
     @property
     def tree(self) -> Node:
@@ -147,9 +150,10 @@ class Suite(SuiteOutline):
         names = [name for row in self.rows.values() for name in row.tasks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"rows: {', '.join(twice)} names two tasks")
-        for leaf in self.tree.leaves():
-            if leaf not in self.rows:
-                raise ValueError(f"average: {unknown('row', leaf, self.rows)}")
+        for node in (self.tree, *self.beside):
+            for leaf in node.leaves():
+                if leaf not in self.rows:
+                    raise ValueError(f"{node.name}: {unknown('row', leaf, self.rows)}")
 
     @property
     def tasks(self) -> dict[str, Use[EvalTask[Any]]]:

@@ -59,7 +59,7 @@ class Line:
 def suite_table(
     suite: SuiteOutline, reference: str | None, scores: Iterable[ScoreRow], missing: Iterable[Missing] = ()
 ) -> list[Line]:
-    """The lines of a suite, its number first, then as deep as its average goes; rows outside of it last.
+    """The lines of a suite, its number first, then as deep as its average goes; other numbers and rows last.
 
     Args:
         suite: with the rows that were scored.
@@ -87,7 +87,7 @@ class _Table:
         tree = self._suite.tree
         inside = set(tree.leaves())
         others = [self._row(name, 0) for name in self._chosen if name not in inside]
-        return [*self._node(tree, 0), *others]
+        return [*self._node(tree, 0), *(self._node(node, 0)[0] for node in self._suite.beside), *others]
 
     def _node(self, node: Node, depth: int) -> list[Line]:
         """A node's line and those of its parts; of rows that were not chosen there are none."""

@@ -60,7 +60,10 @@ def test_references_do_not_decide_the_hash(tmp_path: Path) -> None:
         ("rows: {p::s: {task: piqqa}}\n", r"s\.yaml:1:\d+ .*no eval_task named 'piqqa'.*Did you mean 'piqa'"),
         ("rows:\n  p::s: {task: piqa, wieght: 2}\n", r"s\.yaml:2:\d+ .*wieght.*Did you mean 'weight'"),
         ("rows:\n  p::s: {task: {use: piqa, shotz: 2}}\n", r"s\.yaml:2:\d+ .*shotz.*Did you mean 'shots'"),
-        ("rows: {p::s: {task: piqa}}\naverage: {name: a, mean: [q::s]}\n", r"s\.yaml: .*no row named 'q::s'.*'p::s'"),
+        (
+            "rows: {p::s: {task: piqa}}\naverage: {name: a, mean: [q::s]}\n",
+            r"s\.yaml: .*a: no row named 'q::s'.*'p::s'",
+        ),
         ("rows: {a: {task: piqa, formulations: {b: }}, b: {task: piqa}}\n", r"s\.yaml: .*b names two tasks"),
     ],
 )

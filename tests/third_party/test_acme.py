@@ -131,6 +131,20 @@ def test_a_recipe_uses_it_by_name(aftertrain: Shell, recipe: Path, tmp_path: Pat
     assert 0 < scores[-1]["low"] < scores[-1]["mean"] < scores[-1]["high"]
 
 
+@pytest.mark.slow
+def test_its_suite_is_scored_by_name(aftertrain: Shell, recipe: Path, tmp_path: Path) -> None:
+    done = aftertrain("evaluate", "./model", "acme/mini", "reference=acme-1b", "--out", "scored")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = [line.split() for line in done.stdout.partition("\nacme/mini\n")[2].splitlines()]
+    assert table[1][0] == "mini"
+    assert table[1][-4:] == ["1", "of", "2", "rows"]
+    assert table[2][0] == "capitals::mini"
+    assert "75.0" in table[2]
+    assert table[3][:2] == ["hub::mini", "missing"]
+    assert table[4][0] == "mottos::mini"
+    assert "acme's own suite [acme-aftertrain 1.2.0]" in aftertrain("list", "suite").stdout
+
+
 CARELESS = """
 from acme_aftertrain.short import Short
 

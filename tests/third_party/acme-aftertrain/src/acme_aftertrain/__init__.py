@@ -9,7 +9,7 @@ AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add a loss, a verifier, two evaluation tasks and a stage."""
+    """Add a loss, a verifier, two evaluation tasks, a suite of them, and a stage."""
     registry.add(
         "loss",
         "acme/margin",
@@ -38,6 +38,7 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.settings:MottosSettings",
         "bits per byte of a few mottos",
     )
+    registry.add_suite("acme/mini", "acme_aftertrain", "suites/mini.yaml", "acme's own suite")
     registry.add(
         "stage",
         "acme/short",
