@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core import events
-from aftertrain.core.events import Balance, Entry, Health, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.events import Balance, Entry, Health, Missing, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.ground.openings import Opening
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.manifest import Manifest
 from aftertrain.plugins.report.chart import Series
@@ -90,6 +91,8 @@ class Stage:
     scores: list[Score] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    openings: list[Opening] = field(default_factory=list)
     artifact: Artifact | None = None
     folder: Path | None = None
 

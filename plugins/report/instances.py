@@ -37,6 +37,7 @@ class Reply:
         cut: it was ended by the token limit.
         likelihood: nothing was sampled: the log-likelihoods of choices were compared.
         repeat: counts replies to one id at one temperature.
+        group: subject or category of the question.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Reply:
     cut: bool = False
     likelihood: bool = False
     repeat: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,19 @@ class Chosen:
     problems: tuple[SideBySide, ...]
     counts: Mapping[str, int]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Browsed:
+    """One question, and (evaluation stage, reply) of each model that was asked."""
+
+    task: str
+    replies: tuple[tuple[str, Reply], ...]
+
+    @property
+    def first(self) -> Reply:
+        """Whose prompt and target stand for all."""
+        return self.replies[0][1]
 
 
 class Instances:
@@ -136,6 +151,17 @@ class Instances:
         )
         return Chosen(problems, {group: len(members) for group, members in groups.items()}, len(keys)) if keys else None
 
+    def browse(self, stages: Sequence[str], task: str, temperature: float | None, number: int) -> list[Browsed]:
+        """Questions of a task in the order of a hash of their ids, each with what every model made of it."""
+        tables = [{(r.id, r.repeat): r for r in self.of(stage, task, temperature)} for stage in stages]
+        keys = sorted({key for table in tables for key in table}, key=_order)[:number]
+        return [
+            Browsed(
+                task, tuple((stage, table[key]) for stage, table in zip(stages, tables, strict=True) if key in table)
+            )
+            for key in keys
+        ]
+
 
 def _deal(groups: Mapping[str, Sequence[tuple[str, int]]], number: int) -> dict[str, list[tuple[str, int]]]:
     best, *others = groups
@@ -192,6 +218,7 @@ def _reply(row: Mapping[str, Any], seen: Counter[tuple[str, str, float | None]])
         cut=row.get("finish_reason") == "length",
         likelihood=bool(row.get("logprobs")),
         repeat=repeat,
+        group=str(row.get("group", "")),
     )
 
 

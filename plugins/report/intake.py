@@ -53,10 +53,11 @@ def note_event(stage: Stage, entry: events.Entry) -> None:  # noqa: PLR0912  a c
 
 
 def note_scores(stage: Stage, scores: events.Scores) -> None:
-    """Replace the stage's scores, differences and health."""
+    """Replace the stage's scores, differences, health, and what is missing or was opened."""
     stage.scores = [Score(**asdict(row), stage=stage.name) for row in scores.scores]
     stage.differences = [Difference(**asdict(row), stage=stage.name) for row in scores.differences]
     stage.health = list(scores.health)
+    stage.missing, stage.openings = list(scores.missing), list(scores.openings)
 
 
 def parents(inputs: Mapping[str, str]) -> tuple[Parent, ...]:

@@ -23,7 +23,7 @@ from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
-from aftertrain.plugins.report.instances import Chosen, Instances
+from aftertrain.plugins.report.instances import Browsed, Chosen, Instances
 from aftertrain.plugins.report.lengths import Lengths, lengths
 from aftertrain.plugins.report.outcome import (
     Comparison,
@@ -39,6 +39,7 @@ from aftertrain.plugins.report.outcome import (
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
+from aftertrain.plugins.report.suites import HEIGHT, WIDTH, heat_maps, suite_tables
 from aftertrain.plugins.report.verdicts import outcome_rows, place
 
 TRAINING_SAMPLES = 6
@@ -89,6 +90,10 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         panels=[_panel(run, curve, compared[curve]) for curve in shown],
         computed=any(c.computed for group in compared.values() for c in group),
         more=[curve for curve in series if curve not in shown],
+        suites=suite_tables(run),
+        heat_maps=heat_maps(run, instances),
+        openings=list(dict.fromkeys(opening for stage in run.stages for opening in stage.openings)),
+        browsed=_browsed(series, instances, settings.questions),
         chosen=[(curve, problems) for curve in shown[:1] if (problems := _choose(curve, instances, settings.problems))],
         trainings=[
             _training(stage) for stage in run.stages if (stage.metrics or stage.rows) and not is_evaluation(stage)
@@ -129,7 +134,7 @@ def environment(settings: HtmlSettings) -> jinja2.Environment:
         "outline": outline,
         "when": provenance.when,
     }
-    templates.globals |= {"model_of": model_of, "box": BOX}
+    templates.globals |= {"model_of": model_of, "box": BOX, "spark": (WIDTH, HEIGHT)}
     return templates
 
 
@@ -200,6 +205,19 @@ def _flips(difference: Difference) -> str:
     flips = f"{numbers.count(difference.better)} up, {numbers.count(difference.worse)} down"
     p = difference.adjusted
     return flips + ("" if p is None else ", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}")
+
+
+def _browsed(series: Sequence[ScoreSeries], instances: Instances, number: int) -> list[Browsed]:
+    """Questions of each task at its first temperature."""
+    first = {curve.task: curve for curve in reversed(series)}
+    tasks = dict.fromkeys(curve.task for curve in series)
+    return [
+        question
+        for task in tasks
+        for question in instances.browse(
+            list(dict.fromkeys(score.stage for score in first[task].scores)), task, first[task].temperature, number
+        )
+    ]
 
 
 def _choose(series: ScoreSeries, instances: Instances, number: int) -> Chosen | None:

@@ -61,6 +61,24 @@
     });
   });
 
+  document.querySelectorAll("input[data-filter]").forEach(function (input) {
+    var section = document.getElementById(input.dataset.filter);
+    var items = section.querySelectorAll("details.question");
+    var counted = section.querySelector("[data-count]");
+    function filter() {
+      var wanted = input.value.toLowerCase();
+      var shown = 0;
+      items.forEach(function (item) {
+        item.hidden = wanted !== "" && item.textContent.toLowerCase().indexOf(wanted) < 0;
+        shown += item.hidden ? 0 : 1;
+      });
+      counted.textContent = shown + " of " + items.length;
+    }
+    input.closest("p").hidden = false;
+    input.addEventListener("input", filter);
+    filter();
+  });
+
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details:not([open])").forEach(function (item) {
       item.open = true;

@@ -16,6 +16,9 @@ class HtmlSettings(Settings):
     problems: PositiveInt = unhashed(
         8, description="Problems whose replies by all models are shown side by side.", le=50
     )
+    questions: int = unhashed(
+        20, ge=0, le=1000, description="Questions of each task that can be looked through, with the prompt as sent."
+    )
     characters: int = unhashed(
         1200, ge=100, le=20_000, description="Characters shown of one prompt or reply; the rest is counted."
     )

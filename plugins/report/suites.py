@@ -1,0 +1,201 @@
+"""Suites in the report: their tables over all evaluations, lines from stage to stage, and heat maps of categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from aftertrain.core.benchmark.suite import SuiteOutline
+from aftertrain.core.benchmark.table import Line, suite_table
+from aftertrain.core.errors import RunError
+from aftertrain.core.ground.reading import typed
+from aftertrain.plugins.report.facts import Run, Score, Stage
+from aftertrain.plugins.report.instances import Instances
+from aftertrain.plugins.report.numbers import count, number, percent
+
+FEWEST_GROUPS, MOST_GROUPS = 2, 80
+HEATS = 10
+WIDTH, HEIGHT, MARGIN = 120.0, 26.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score of the table, written.
+
+    Attributes:
+        note: which formulation counted, or why there is no score.
+        standing: to the published score.
+    """
+
+    text: str
+    interval: str = ""
+    note: str = ""
+    standing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRowCells:
+    """One line over all evaluations.
+
+    Attributes:
+        published: score of the model that is compared with, written.
+        path: points of a line from evaluation to evaluation; empty for fewer than two scores.
+    """
+
+    name: str
+    depth: int
+    cells: tuple[Cell, ...]
+    of: str
+    published: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteTable:
+    """A suite over the evaluations that scored it.
+
+    Attributes:
+        reference: model of the published scores, and where they stand; "" where none is asked for.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    reference: str
+    rows: tuple[SuiteRowCells, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """One category: how many questions it has, and each evaluation's mean with a shade of 0 to 9."""
+
+    group: str
+    n: str
+    cells: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """The headline of one task by category."""
+
+    task: str
+    metric: str
+    stages: tuple[str, ...]
+    rows: tuple[HeatRow, ...]
+
+
+def suite_tables(run: Run) -> list[SuiteTable]:
+    """A table for each suite that a stage scored, in the order of the stages."""
+    found: dict[str, list[tuple[str, list[Line], str]]] = {}
+    for stage in run.stages:
+        for name, suite, reference in _suites(stage):
+            if stage.scores:
+                lines = suite_table(suite, reference, stage.scores, stage.missing)
+                found.setdefault(name, []).append((stage.name, lines, reference or ""))
+    return [_table(name, columns) for name, columns in found.items()]
+
+
+def _suites(stage: Stage) -> list[tuple[str, SuiteOutline, str | None]]:
+    tasks = stage.settings.get("tasks")
+    entries = [task for task in tasks if isinstance(task, Mapping)] if isinstance(tasks, Sequence) else []
+    found = []
+    for entry in entries:
+        if isinstance(entry.get("definition"), Mapping):
+            where = f"recipe of the run: stage {stage.name!r}: suite {entry.get('suite')!r}"
+            outline: SuiteOutline = typed(dict(entry["definition"]), SuiteOutline, where, error=RunError)
+            found.append((str(entry.get("suite")), outline, entry.get("reference")))
+    return found
+
+
+def _table(name: str, columns: Sequence[tuple[str, list[Line], str]]) -> SuiteTable:
+    keys = list(dict.fromkeys((line.name, line.depth) for _, lines, _ in columns for line in lines))
+    by_key = [{(line.name, line.depth): line for line in lines} for _, lines, _ in columns]
+    rows = [_row(key, [lines.get(key) for lines in by_key]) for key in keys]
+    tables = {line.table for _, lines, _ in columns for line in lines if line.reference is not None and line.table}
+    models = dict.fromkeys(reference for _, _, reference in columns if reference)
+    reference = " and ".join(models) + (f" ({'; '.join(sorted(tables))})" if tables else "")
+    return SuiteTable(name, tuple(stage for stage, _, _ in columns), reference, tuple(rows))
+
+
+def _row(key: tuple[str, int], lines: Sequence[Line | None]) -> SuiteRowCells:
+    there = [line for line in lines if line is not None]
+    last = there[-1]
+    of = f"{last.of[0]} of {last.of[1]} rows" if last.of else "" if last.n is None else f"n = {count(last.n)}"
+    published = next((_write(line, line.reference) for line in there if line.reference is not None), "")
+    return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, _path(lines))
+
+
+def _cell(line: Line | None) -> Cell:
+    if line is None:
+        return Cell("–")
+    if line.value is None:
+        return Cell("missing", note=line.missing)
+    interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
+    return Cell(_write(line, line.value), interval, line.task, line.standing or "")
+
+
+def _write(line: Line, value: float | None) -> str:
+    if value is None:
+        return ""
+    return percent(value) if line.share else number(value)
+
+
+def _path(lines: Sequence[Line | None]) -> str:
+    """Points of a small line chart, on the scale of the row's own scores."""
+    values = [None if line is None else line.value for line in lines]
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(known), max(known)
+    step = (WIDTH - 2 * MARGIN) / (len(values) - 1)
+    span = (high - low) or 1.0
+    points = [
+        f"{MARGIN + place * step:.1f},{HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN):.1f}"
+        for place, value in enumerate(values)
+        if value is not None
+    ]
+    return " ".join(points)
+
+
+def heat_maps(run: Run, instances: Instances) -> list[HeatMap]:
+    """The headline by category, of each task whose questions have categories; shades span one task's own means."""
+    tasks: dict[str, list[Score]] = {}
+    for score in run.scores:
+        if score.primary and score.share is not False:
+            tasks.setdefault(score.task, []).append(score)
+    maps = [_heat_map(task, scores, instances) for task, scores in tasks.items()]
+    return [found for found in maps if found is not None]
+
+
+def _heat_map(task: str, scores: Sequence[Score], instances: Instances) -> HeatMap | None:
+    metric, columns = "", []
+    for score in scores:
+        replies = instances.of(score.stage, task, score.temperature)
+        metric = metric or next(iter(replies[0].metrics), "") if replies else metric
+        groups: dict[str, dict[str, list[float]]] = {}
+        for reply in replies:
+            if reply.group and metric in reply.metrics:
+                groups.setdefault(reply.group, {}).setdefault(reply.id, []).append(reply.metrics[metric])
+        columns.append({group: [mean(values) for values in ids.values()] for group, ids in groups.items()})
+    names = sorted({group for column in columns for group in column})
+    if not FEWEST_GROUPS <= len(names) <= MOST_GROUPS:
+        return None
+    means = {
+        (name, place): mean(column[name]) for place, column in enumerate(columns) for name in names if name in column
+    }
+    low, high = min(means.values()), max(means.values())
+    rows = [
+        HeatRow(
+            name,
+            count(max(len(column.get(name, ())) for column in columns)),
+            tuple(_shade(means.get((name, place)), low, high) for place in range(len(columns))),
+        )
+        for name in names
+    ]
+    return HeatMap(task, metric, tuple(score.stage for score in scores), tuple(rows))
+
+
+def _shade(value: float | None, low: float, high: float) -> tuple[str, int]:
+    if value is None:
+        return "–", 0
+    return percent(value), min(HEATS - 1, int((value - low) / ((high - low) or 1.0) * HEATS))

@@ -1,0 +1,104 @@
+"""Suites over several evaluations: the table, the line from stage to stage, the heat map, the questions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.plugins.report.page import render
+
+from .conftest import Diary
+
+SUITE = {
+    "suite": "mini",
+    "reference": "theirs",
+    "definition": {
+        "name": "mini",
+        "table": "a paper, table 3",
+        "rows": {
+            "arc": {"tasks": {"arc:mc": {"use": "arc"}, "arc:rc": {"use": "arc"}}, "references": {"theirs": 90.0}},
+            "judged": {"tasks": {"judged": {"use": "judged"}}},
+        },
+    },
+}
+
+
+def score(task: str, mean: float) -> dict[str, Any]:
+    ends = {"low": mean - 0.05, "high": mean + 0.05}
+    return {
+        "task": task,
+        "metric": "acc",
+        "temperature": 0.0,
+        "mean": mean,
+        "n": 4,
+        "primary": True,
+        "share": True,
+        **ends,
+    }
+
+
+def instance(stage: int, number: int) -> dict[str, Any]:
+    right = float(number < 2 + stage)
+    return {
+        "id": f"q{number}",
+        "task": "arc:rc",
+        "temperature": 0.0,
+        "prompt": f"<b>Question {number}</b>",
+        "output": "yes",
+        "metrics": {"acc": right},
+        "group": "biology" if number % 2 else "physics",
+    }
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    stages = {name: {"use": "evaluate", "from": "base", "tasks": [SUITE]} for name in ("before", "after")}
+    diary = Diary(tmp_path / "events.jsonl")
+    diary.emit(
+        "run_started", name="suites", recipe={"name": "suites", "model": "m", "stages": stages}, order=list(stages)
+    )
+    for number, name in enumerate(stages):
+        diary.emit("stage_started", name, use="evaluate", hash=f"{number}" * 64, inputs={"model": "base"})
+        scores = [score("arc:mc", 0.2), score("arc:rc", 0.5 + 0.25 * number)]
+        missing = [{"task": "judged", "why": "no judge is set"}]
+        opening = {"benchmark": "gpqa", "task": "gpqa", "reason": "final", "run": "r:e", "model": "m"}
+        diary.emit("scores", name, scores=scores, differences=[], health=[], missing=missing, openings=[opening])
+        folder = tmp_path / "stages" / f"{name}-{str(number) * 12}" / "samples"
+        folder.mkdir(parents=True)
+        rows = [json.dumps(instance(number, n)) for n in range(4)]
+        (folder / "instances.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    diary.emit("run_done", timing={"seconds": 1.0})
+    diary.close()
+    return render(tmp_path)
+
+
+def test_a_suite_stands_over_its_evaluations(page: str) -> None:
+    suite = page.partition('aria-label="Suite mini"')[2].partition("</table>")[0]
+    average, arc, judged = suite.split("<tr ")[1:]
+    assert "1 of 2 rows" in average
+    assert [text in arc for text in ("50.0", "75.0", "arc:rc", "90.0", "below", "polyline")] == [True] * 6
+    assert judged.count("missing") == 2
+    assert "no judge is set" in judged
+    assert "theirs (a paper, table 3)" in page
+
+
+def test_categories_are_a_heat_map(page: str) -> None:
+    heat = page.partition('aria-label="arc:rc by category"')[2].partition("</table>")[0]
+    biology, physics = heat.split("<tr>")[2:]
+    # Before: q0, q1 right; after: q0, q1, q2. biology has q1, q3; physics q0, q2.
+    assert ("50.0" in biology, "100.0" in physics) == (True, True)
+    assert "h9" in physics
+    assert "h0" in biology
+
+
+def test_questions_can_be_looked_through_as_they_were_sent(page: str) -> None:
+    questions = page.partition('id="questions"')[2].partition("</section>")[0]
+    assert questions.count('<details class="question">') == 4
+    assert "&lt;b&gt;Question 3&lt;/b&gt;" in questions
+
+
+def test_an_opened_seal_stands_in_the_report(page: str) -> None:
+    assert "gpqa was opened by r:e on the model m (final)" in page
