@@ -1,4 +1,4 @@
-"""A suite's table: each row beside what was published, and the suite's number as a tree of rows (F44, F45, F48)."""
+"""A suite's table: each row beside what was published, and the suite's number as a tree of rows (F43, F48)."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ from aftertrain.core.events.work import Saved as Saved
 from aftertrain.core.events.work import Skipped as Skipped
 from aftertrain.core.events.work import SourceRows as SourceRows
 from aftertrain.core.events.work import VerdictCounts as VerdictCounts
+from aftertrain.core.ground.openings import Opening as Opening
 
 EVENTS: tuple[type[Event], ...] = tuple(
     kind

@@ -5,7 +5,6 @@ The file is hidden, so that it is no part of the model's content: opening a seal
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.cleaning import json_text
-from aftertrain.core.ground.reading import read_text, typed
+from aftertrain.core.ground.reading import parse_json, read_text, typed
 
 FILE = ".aftertrain-openings.jsonl"
 _LARGEST = 16 << 20
@@ -52,10 +51,7 @@ def openings(folder: Path) -> list[Opening]:
         return []
     found = []
     for number, line in enumerate(read_text(path, limit=_LARGEST, error=RunError).splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"{path}:{number}: is no JSON: {error}") from error
+        row = parse_json(line, str(path), line=number)
         opening: Opening = typed(row, Opening, f"{path}:{number}", error=RunError)
         found.append(opening)
     return list(dict.fromkeys(found))
