@@ -6,6 +6,7 @@ Each side is a process of its own and scores every part after a warm-up on some 
 `--batch-sizes` and its quickest counts. Rates are of CPU seconds at one thread, as other programs do not change those,
 else of wall seconds. The log-likelihoods of both sides are compared: the largest difference is a row of its own.
 MMLU's prompts are lm-eval's; ARC's and HellaSwag's are OLMES's own requests (`golden/olmes_requests.jsonl.gz`).
+`ifeval scoring` is what the task `ifeval` makes of golden replies, both readings in one pass, beside lm-eval's two.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from table import Row, add_options, show
-from verifiers import ifeval_rows
+from verifiers import Case, compare, give_nltk_its_data, golden, lm_eval_ifeval
 
 HERE = Path(__file__).parent
 Pair = tuple[str, str]
@@ -136,6 +137,34 @@ def compared(parts: Sequence[Part], ours: dict[str, Any], peers: Sequence[dict[s
     yield Row.less_is_better("memory", "GiB", ours[last]["peak"], min(peer[last]["peak"] for peer in peers))
 
 
+def ifeval_scoring(quick: bool) -> Row:
+    """Golden replies scored strictly and loosely by the task `ifeval`, as an evaluation has it score them."""
+    from aftertrain.core.records import Completion
+    from aftertrain.plugins.instructions.task import IFEvalTask
+
+    cases = golden("ifeval", 800 if quick else None)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{IFEvalTask.sources[0]}.jsonl"
+        file.parent.mkdir(parents=True)
+        asked = ({"prompt": "", **case, "key": number} for number, case in enumerate(cases))
+        file.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+        task = IFEvalTask(IFEvalTask.Config(data=folder), None)  # type: ignore[arg-type]
+        instances = task.instances()
+    replies = [Completion("", (), (), (), (), "stop", case["response"]) for case in cases]
+
+    def ours(chosen: Sequence[Case]) -> list[tuple[bool, bool]]:
+        scores = task.score_all(instances[: len(chosen)], replies[: len(chosen)])
+        return [
+            (score.metrics["prompt_level_strict_acc"] == 1, score.metrics["prompt_level_loose_acc"] == 1)
+            for score in scores
+        ]
+
+    give_nltk_its_data()
+    lm_eval_ifeval(cases[:50])  # languages and sentence models are loaded on first use, on both sides
+    ours(cases[:50])
+    return compare("ifeval scoring", ours, lm_eval_ifeval, cases, 1 if quick else 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="PART", help="this part alone; may be given several times")
@@ -155,7 +184,7 @@ def main() -> None:
         peers = [measured("peer", model, parts, size, arguments.threads) for size in sizes]
         rows += compared(parts, ours, peers, "cpu" if arguments.threads == 1 else "wall")
     if not arguments.only or "ifeval scoring" in arguments.only:
-        rows += [replace(row, name="ifeval scoring") for row in ifeval_rows(arguments.quick)]
+        rows.append(ifeval_scoring(arguments.quick))
     show(rows, arguments.json)
 
 
