@@ -55,16 +55,16 @@ class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
     ks = (1,)
 
     def question(self, row: Row, source: Source) -> Question:
-        """The instruction; the target is the function's stub, its tests, and the libraries that they import."""
-        target: dict[str, Any] = {column: row.text(column) for column in COLUMNS}
-        if "class TestCases" not in target["test"]:
-            raise DataError(f"{row.where}: column 'test' must define the class TestCases, found {target['test']!r:.80}")
+        """The instruction; kept are the function's stub, its tests, and the libraries that both import."""
+        fields: dict[str, Any] = {column: row.text(column) for column in COLUMNS}
+        if "class TestCases" not in fields["test"]:
+            raise DataError(f"{row.where}: column 'test' must define the class TestCases, found {fields['test']!r:.80}")
         try:
-            sources = [parsed(target["code_prompt"] + "\n    pass\n", "code_prompt"), parsed(target["test"], "test")]
+            sources = [parsed(fields["code_prompt"] + "\n    pass\n", "code_prompt"), parsed(fields["test"], "test")]
         except ValueError as error:
             raise DataError(f"{row.where}: {error}") from None
-        target["libraries"] = sorted({name for tree in sources for name in imported(tree)} | listed(row))
-        return Question(row.text("task_id"), f"{ASK}{row.text('instruct_prompt').strip()}\n", target)
+        fields["libraries"] = sorted({name for tree in sources for name in imported(tree)} | listed(row))
+        return Question(row.text("task_id"), f"{ASK}{row.text('instruct_prompt').strip()}\n", self.kept(fields))
 
     def instances(self) -> Sequence[Instance]:
         """The tasks; which libraries the sandbox lacks is found first.
@@ -85,14 +85,12 @@ class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
         return instances
 
     def _lacks(self, instance: Instance) -> list[str]:
-        target: Any = instance.target
-        return [name for name in target["libraries"] if name in self._missing]
+        return [name for name in self.tests_of(instance)["libraries"] if name in self._missing]
 
     @cached_property
     def _missing(self) -> frozenset[str]:
         """Libraries of any task that cannot be imported in the sandbox."""
-        targets: list[Any] = [instance.target for instance in super().instances()]
-        names = sorted({name for target in targets for name in target["libraries"]})
+        names = sorted({name for instance in super().instances() for name in self.tests_of(instance)["libraries"]})
         result = self._sandbox.run(PROBE, json.dumps(names))
         if result.outcome != "ok":
             raise Unavailable(f"task {self.task!r}: the sandbox cannot say what it can import: {result.detail}")
@@ -117,13 +115,13 @@ class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
     def _judged(self, instance: Instance, text: str) -> InstanceScore:
         if (lacks := self._lacks(instance)) and not self.settings.compat:
             return InstanceScore({"passed": 0.0}, outcome="error", detail=f"not installed: {', '.join(lacks)}")
-        target: Any = instance.target
+        fields = self.tests_of(instance)
         with _PARSING:
-            program = solution(self.cut(text), target["entry_point"])
+            program = solution(self.cut(text), fields["entry_point"])
         if len(program) > LARGEST:
             return InstanceScore({"passed": 0.0}, detail=f"a program of {len(program)} characters is not run")
         token = secrets.token_hex(16)
-        script = script_of(f"{target['code_prompt']}\n    pass\n{program}", target["test"])
+        script = script_of(f"{fields['code_prompt']}\n    pass\n{program}", fields["test"])
         result = self._sandbox.run(script, token + "\n", lambda output: _report(output, token).get("failed") == {})
         return _score(result, _report(result.stdout, token))
 

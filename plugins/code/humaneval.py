@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from aftertrain.core.benchmark import Question, Row, Source
 from aftertrain.core.benchmark.rows import digest
@@ -37,14 +37,14 @@ class HumanEval(ProgramTask[HumanEvalSettings]):
     """Whether tests may import what is installed beside aftertrain."""
 
     def question(self, row: Row, source: Source) -> Question:
-        """The function's beginning; the target is what the verifier `code` takes."""
-        target = {column: row.text(column) for column in COLUMNS}
-        if not target["entry_point"].isidentifier() or "def check(" not in target["test"]:
+        """The function's beginning."""
+        fields = {column: row.text(column) for column in COLUMNS}
+        if not fields["entry_point"].isidentifier() or "def check(" not in fields["test"]:
             raise DataError(
                 f"{row.where}: entry_point must name a function and test define check, found "
-                f"{target['entry_point']!r:.80} and {target['test']!r:.80}"
+                f"{fields['entry_point']!r:.80} and {fields['test']!r:.80}"
             )
-        return Question(row.text("task_id"), target["prompt"], target)
+        return Question(row.text("task_id"), fields["prompt"], self.kept(fields))
 
     def messages(self, question: Question, examples: Sequence[Question]) -> tuple[Message, ...]:
         """The function's beginning and, with `announced`, how the reply begins; then the beginning of the reply."""
@@ -70,8 +70,7 @@ class HumanEval(ProgramTask[HumanEvalSettings]):
         """Why programs cannot be judged on this machine; "" where they can."""
         self._verifier.preflight()
         first = super().instances()[0]
-        target: Any = first.target
-        (score,) = self.judge_all([(first, target["canonical_solution"])])
+        (score,) = self.judge_all([(first, self.tests_of(first)["canonical_solution"])])
         if score.metrics["passed"]:
             return ""
         return f"task {self.task!r}: the data's own solution of {first.id} does not pass here: {score.detail}"
@@ -96,8 +95,8 @@ class HumanEval(ProgramTask[HumanEvalSettings]):
         programs = {(instance.id, self.cut(text)): instance for instance, text in cases}
         asked = []
         for (id_, text), instance in programs.items():
-            target: Any = instance.target
-            asked.append(VerificationCase(id_, "", target["prompt"] + text, target, ""))
+            truth = self.tests_of(instance)
+            asked.append(VerificationCase(id_, "", truth["prompt"] + text, truth, ""))
         scores = dict(zip(programs, map(score_of, self._verifier.verify(asked)), strict=True))
         return [scores[instance.id, self.cut(text)] for instance, text in cases]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 from aftertrain.core.benchmark import ReplyBenchmark
+from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.figures import Figure, pass_at
 from aftertrain.core.generator import Sampling
+from aftertrain.core.records import JSON
 from aftertrain.plugins.code.task_settings import ProgramTaskSettings
 
 S = TypeVar("S", bound=ProgramTaskSettings)
@@ -17,12 +20,30 @@ S = TypeVar("S", bound=ProgramTaskSettings)
 class ProgramTask(ReplyBenchmark[S]):
     """Replies that are programs, of which each passes or does not.
 
+    What tests a program is kept here and not in an instance's target, which is saved with every reply: tests of
+    HumanEval+ are megabytes. The target is their digest.
+
     Attributes:
         ks: for pass@k, the headline first.
     """
 
     joint = ""
     ks: ClassVar[tuple[int, ...]]
+
+    @cached_property
+    def _tests(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def kept(self, fields: dict[str, Any]) -> JSON:
+        """Keep what tests the programs of a question; its target."""
+        target = digest(fields)
+        self._tests[target] = fields
+        return target
+
+    def tests_of(self, instance: Instance) -> dict[str, Any]:
+        """What `kept` has kept for this instance."""
+        super().instances()
+        return self._tests[str(instance.target)]
 
     @property
     def metrics(self) -> tuple[str, ...]:
