@@ -6,6 +6,7 @@ the published one has another name.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -52,11 +53,17 @@ class JudgedBenchmark(ReplyBenchmark[J]):
     def named(self, metric: str) -> str:
         """The name of a number: that of the metric, with the judge's behind it where it is not the published one.
 
-        A verifier `refusal_by_words` makes `refusal` a `refusal_by_words`.
+        A verifier `refusal_by_words` makes `refusal` a `refusal_by_words`; of `./file.py:Mine` it is `_by_Mine`.
         """
-        if self.settings.judge is None or self.settings.judge.name == self.published:
+        judge = self.settings.judge
+        if judge is None or self.by_published_judge:
             return metric
-        return f"{metric}_by_{self.settings.judge.name.rpartition('_by_')[2]}"
+        return f"{metric}_by_{re.split('[:/]|_by_', judge.name)[-1]}"
+
+    @property
+    def by_published_judge(self) -> bool:
+        """Whether the judge is the one by which the published numbers were made, as far as settings say."""
+        return self.settings.judge is not None and self.settings.judge.name == self.published
 
     @cached_property
     def judge_of_replies(self) -> Verifier[Any]:
