@@ -200,7 +200,6 @@ class IFEvalOOD(InstructionTask[IFEvalOODTaskSettings]):
     """IFEval-OOD: Tülu 3's 52 kinds, whose prompts were never published, or IFBench's 58 (Pyatkin et al. 2025)."""
 
     Config = IFEvalOODTaskSettings
-    task = "ifeval_ood"
     hub: ClassVar[Source] = Source("allenai/IFBench_test", "default", "train")
     unpublished: ClassVar[Source] = Source(
         "tulu3-ifeval-ood",
@@ -208,6 +207,11 @@ class IFEvalOOD(InstructionTask[IFEvalOODTaskSettings]):
         "test",
         unpublished="the prompts of Tülu 3's IFEval-OOD were not published; IFBench's are another set, kinds=ifbench",
     )
+
+    @property
+    def task(self) -> str:  # type: ignore[override]
+        """Each set has a name of its own in a `data.yaml`: they are different rows."""
+        return "ifbench" if self.settings.kinds == "ifbench" else "ifeval_ood"
 
     @property
     def sources(self) -> tuple[Source, ...]:  # type: ignore[override]

@@ -144,6 +144,7 @@ def test_kinds_of_both_sets(shared_data: Path, tmp_path: Path) -> None:
     assert {name for row in rows for name in row["instruction_id_list"]} == set(IFBENCH)
     assert len(set(TULU) - set(IFBENCH)) == 4
     write(tmp_path, IFBENCH_ROWS, *rows)
+    (tmp_path / "data.yaml").write_text(f"ifbench: {{file: {IFBENCH_ROWS}.jsonl}}\nifeval_ood: {{file: none.jsonl}}\n")
     task = IFEvalOOD(IFEvalOOD.Config(data=str(tmp_path), kinds="ifbench", missing="keep"), None)  # type: ignore[arg-type]
     assert len(task.instances()) == 300
     score = task.score(task.instances()[0], completion(rows[0]["prompt"]))
