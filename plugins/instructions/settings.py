@@ -85,6 +85,7 @@ class InstructionTaskSettings(ReplyBenchmarkSettings):
         description="Weight of a kind of instruction in weighted_checks, 1 where not given; 0: not counted there. The "
         "other figures have no weights.",
     )
+    by_kind: bool = Field(False, description="A figure for each kind of instruction as well, loose.")
     missing: Literal["stop", "keep"] = Field(
         "stop",
         description="Of questions whose check needs a package or data that are not installed: stop before the first "

@@ -19,7 +19,9 @@ from aftertrain.core.benchmark.rows import digest, need
 from aftertrain.core.errors import AftertrainError, DataError, Unavailable, unknown
 from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.figures import Figure, mean, ratio
+from aftertrain.core.records import JSON
 from aftertrain.plugins.instructions import resources
+from aftertrain.plugins.instructions.by_kind import Mode, of_kind, over_kinds
 from aftertrain.plugins.instructions.ifbench import truth
 from aftertrain.plugins.instructions.ifbench.kinds import IFBENCH, TULU
 from aftertrain.plugins.instructions.ifeval import google
@@ -129,7 +131,7 @@ class InstructionTask(ReplyBenchmark[S]):
         """Both readings of one reply."""
         checks = self._checks.get(instance.id) or self._checks_of(instance)
         if checks.missing:
-            return InstanceScore(dict.fromkeys(METRICS, 0.0), outcome="error", detail=checks.missing)
+            return self._unjudged(instance, checks.missing)
         strict, loose = followed_both(checks.asked, text)
         marks = (f"{i.name} {_MARKS[s, follows]}" for i, s, follows in zip(checks.asked, strict, loose, strict=True))
         return InstanceScore(
@@ -143,16 +145,35 @@ class InstructionTask(ReplyBenchmark[S]):
                 "instructions": float(len(checks.asked)),
             },
             detail="; ".join(marks),
+            parts={
+                "loose": [[i.name, follows] for i, follows in zip(checks.asked, loose, strict=True)],
+                "strict": [[i.name, follows] for i, follows in zip(checks.asked, strict, strict=True)],
+            },
         )
 
+    def _unjudged(self, instance: Instance, why: str) -> InstanceScore:
+        """Of a question that cannot be checked here; its instructions count among those that were asked."""
+        target: Any = instance.target
+        none: list[JSON] = [[name, False] for name in target["instruction_id_list"]]
+        metrics = {**dict.fromkeys(METRICS, 0.0), "instructions": float(len(none))}
+        return InstanceScore(metrics, outcome="error", detail=why, parts={"loose": none, "strict": none})
+
     def figures(self) -> Sequence[Figure]:
-        """Prompt level, instruction level over all instructions (micro), and V with its weights (F46)."""
-        levels = [
-            replace(ratio(f"inst_level_{mode}_acc", f"followed_{mode}", "instructions"), share=True)
-            for mode in ("loose", "strict")
+        """Prompt level; instruction level over all instructions (micro) and over kinds (macro); V (F46)."""
+        modes: tuple[Mode, ...] = ("loose", "strict")
+        prompts = [mean(f"prompt_level_{mode}_acc") for mode in modes]
+        micro = [
+            replace(ratio(f"inst_level_{mode}_acc", f"followed_{mode}", "instructions"), share=True) for mode in modes
         ]
-        prompts = [mean("prompt_level_loose_acc"), mean("prompt_level_strict_acc")]
-        return [*prompts, *levels, mean("weighted_checks"), mean("weighted_checks_strict")]
+        macro = [over_kinds(f"inst_level_{mode}_acc (macro)", mode) for mode in modes]
+        kinds = [of_kind(kind) for kind in self._present] if self.settings.by_kind else []
+        return [*prompts, *micro, *macro, mean("weighted_checks"), mean("weighted_checks_strict"), *kinds]
+
+    @cached_property
+    def _present(self) -> list[str]:
+        """Kinds that some prompt asks for."""
+        targets: list[Any] = [instance.target for instance in super().instances()]
+        return sorted({name for target in targets for name in target["instruction_id_list"]})
 
     def fingerprint(self) -> str:
         """Prompts, instructions, weights, and faults of the reference that are kept."""

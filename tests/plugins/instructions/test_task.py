@@ -62,6 +62,9 @@ def figures(task: InstructionTask[Any], scores: list[InstanceScore]) -> dict[str
     for figure in task.figures():
         weights = [figure.weight([score]) if figure.weight else 1.0 for score in scores]
         values = [figure.value([score]) for score in scores]
+        if figure.corpus is not None:
+            found[figure.name] = figure.corpus([[score] for score in scores])
+            continue
         found[figure.name] = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
     return found
 
@@ -90,8 +93,8 @@ def test_figures_by_hand(make: Make) -> None:
     """F46 on two prompts, of two instructions and of one. The first reply follows none strictly, and one loosely (its
     last line is quoted); the second follows its one.
 
-    Prompt level 1/2; instruction level loose (1 + 1)/3, strict 1/3. V of the first, weights 3 and 1, is 1/4 loosely:
-    V = (1/4 + 1)/2.
+    Prompt level 1/2; instruction level loose (1 + 1)/3, strict 1/3; of the kinds no_comma (1 of 2) and quotation (1 of
+    1, strictly 0) 3/4 and 1/4. V of the first, weights 3 and 1, is 1/4 loosely: V = (1/4 + 1)/2.
     """
     comma = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     task = make(IFEvalTask, IFEVAL, TWO, comma, weights={"punctuation:no_comma": 3})
@@ -101,6 +104,8 @@ def test_figures_by_hand(make: Make) -> None:
         "prompt_level_strict_acc": 0.5,
         "inst_level_loose_acc": pytest.approx(2 / 3),
         "inst_level_strict_acc": pytest.approx(1 / 3),
+        "inst_level_loose_acc (macro)": pytest.approx(3 / 4),
+        "inst_level_strict_acc (macro)": pytest.approx(1 / 4),
         "weighted_checks": pytest.approx(5 / 8),
         "weighted_checks_strict": pytest.approx(1 / 2),
     }
@@ -108,6 +113,9 @@ def test_figures_by_hand(make: Make) -> None:
     equal = make(IFEvalTask, IFEVAL, TWO, comma)
     assert figures(equal, scored(equal, 'Sure, here:\n"No, never."', "none"))["weighted_checks"] == pytest.approx(3 / 4)
     assert task.fingerprint() != equal.fingerprint()
+    kinds = make(IFEvalTask, IFEVAL, TWO, comma, by_kind=True)
+    by_kind = figures(kinds, scored(kinds, 'Sure, here:\n"No, never."', "none"))
+    assert (by_kind["loose punctuation:no_comma"], by_kind["loose startend:quotation"]) == (0.5, 1.0)
 
 
 @pytest.mark.parametrize("text", ["", "\0", "*" * 50_000, "\U0001f600\ud800", '"' * 9, "\n" * 1000])
@@ -196,7 +204,8 @@ def test_a_check_that_cannot_be_made_here_stops_or_is_not_judged(make: Make, mon
     ):
         make(IFEvalOOD, IFBENCH_ROWS, verb, numbers, kinds="ifbench").instances()
     task = make(IFEvalOOD, IFBENCH_ROWS, verb, kinds="ifbench", missing="keep")
-    assert scored(task, "Go.")[0].outcome == "error"
+    (score,) = scored(task, "Go.")
+    assert (score.outcome, score.metrics["instructions"], score.metrics["followed_loose"]) == ("error", 1, 0)
 
 
 def test_a_prompt_whose_weights_are_all_0(make: Make) -> None:
