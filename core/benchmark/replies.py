@@ -189,8 +189,9 @@ class ReplyBenchmark(ReplyTask[R]):
     def fingerprint(self) -> str:
         """Every question as it is asked, its target, and how replies are read."""
         rows = [(i.id, [asdict(message) for message in i.messages], i.target, i.group) for i in self._instances]
-        rules = [self.version, self.settings.answer, self.settings.chat, list(self.sampling().stop), self.rules()]
-        return digest([type(self).__name__, rules, rows])
+        drawn = self.sampling()
+        rules = [self.version, self.settings.answer, self.settings.chat, self.rules()]
+        return digest([type(self).__name__, rules, drawn.max_new_tokens, list(drawn.stop), rows])
 
     @cached_property
     def _instances(self) -> list[Instance]:

@@ -44,7 +44,7 @@ def truthfulqa(folder: Path) -> dict[str, Any]:
         "correct_answers": ["No", "It is not"],
         "incorrect_answers": ["Yes", "At noon"],
     }
-    return {"path": _file(folder, "sky.jsonl", [row]), "primer": False}
+    return {"path": _file(folder, "sky.jsonl", [row]), "primer": False, "chat": False}
 
 
 def perplexity(folder: Path) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from aftertrain.core.benchmark import BenchmarkSettings, ReplyBenchmarkSettings
 from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
@@ -114,11 +116,15 @@ class ProblemsSettings(EvalTaskSettings):
     )
 
 
-class GSM8KSettings(EvalTaskSettings):
+class GSM8KSettings(ReplyBenchmarkSettings):
     """Settings of the task `gsm8k`. The defaults are Tülu 3's (OLMES `gsm8k::tulu`)."""
 
-    path: LocalPath | None = unhashed(None, description="JSON lines (or .gz) with `question` and `answer` (… #### N).")
-    data: Use[Dataset[Any]] | None = Field(None, description="Problems with one numeric check, in place of `path`.")
+    path: LocalPath | None = unhashed(
+        None, description="JSON lines (or .gz) with `question` and `answer` (… #### N), in place of the hub's."
+    )
+    problems: Use[Dataset[Any]] | None = Field(
+        None, description="A data set of problems with one numeric check each, in place of the hub's."
+    )
     shots: Annotated[int, Field(ge=0, le=8)] = Field(8, description="Worked examples of Wei et al. (2022), in order.")
     chat: bool = Field(True, description="A conversation with the reply begun; false is OLMES's plain-text form.")
     max_new_tokens: PositiveInt = Field(512, description="Tokens after which a reply is cut.")
@@ -126,10 +132,17 @@ class GSM8KSettings(EvalTaskSettings):
         None, description="Strings that end a reply; null takes Tülu 3's, and an empty line too where chat is false."
     )
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data_is_a_folder(cls, data: object) -> object:
+        if isinstance(data, Use | Mapping):
+            raise ValueError("is a folder of benchmarks; a data set of problems is the setting 'problems' now")
+        return data
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.path is None) == (self.data is None):
-            raise ValueError("gsm8k needs exactly one of 'path' and 'data'")
+        if self.path is not None and self.problems is not None:
+            raise ValueError("gsm8k takes one of 'path' and 'problems', or neither for the benchmark itself")
         return self
 
 
@@ -160,15 +173,18 @@ class MultipleChoiceSettings(EvalTaskSettings):
         return self
 
 
-class TruthfulQASettings(EvalTaskSettings):
-    """Settings of the task `truthfulqa`."""
+class TruthfulQASettings(EvalTaskSettings, BenchmarkSettings):
+    """Settings of the task `truthfulqa`. The defaults are Tülu 3's (OLMES `truthfulqa::tulu`)."""
 
-    path: LocalPath = unhashed(
-        description="JSON lines (or .gz): question, best_answer, correct_answers, incorrect_answers; or question with "
-        "mc1_targets and mc2_targets."
+    path: LocalPath | None = unhashed(
+        None,
+        description="JSON lines (or .gz) in place of the hub's: question, best_answer, correct_answers, "
+        "incorrect_answers; or question with mc1_targets and mc2_targets.",
     )
     primer: bool = Field(True, description="Put the six questions and answers of the paper before each question.")
-    chat: bool = Field(False, description="Put the prompt in one user turn; false sends plain text.")
+    chat: bool = Field(
+        True, description="Put the prompt in one user turn, which the answer replies to; false sends plain text."
+    )
 
 
 class PerplexitySettings(EvalTaskSettings):

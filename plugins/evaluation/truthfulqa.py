@@ -1,12 +1,17 @@
-"""TruthfulQA's multiple-choice scores (Lin et al. 2021): does a model prefer truths to common falsehoods?"""
+"""TruthfulQA's multiple-choice scores (Lin et al. 2021): does a model prefer truths to common falsehoods?
+
+As OLMES asks it in chat (`truthfulqa::tulu`) the whole prompt, `A:` included, is one turn of the user, and the answers
+are scored as the reply to it, without a space before them; in plain text a space stands before each.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from aftertrain.core.benchmark import Row, Source
 from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
@@ -34,6 +39,8 @@ class TruthfulQA(ChoiceTask[TruthfulQASettings]):
     """`mc1`: the best answer is likelier than every false one. `mc2`: share of probability mass on true answers."""
 
     Config = TruthfulQASettings
+    task = "truthfulqa"
+    source = Source("truthfulqa/truthful_qa", "multiple_choice", "validation")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -58,38 +65,34 @@ class TruthfulQA(ChoiceTask[TruthfulQASettings]):
         rows = [(i.id, i.messages[0].content, [c.text for c in i.choices], i.target) for i in self._instances]
         return digest(["truthfulqa", rows, self.settings.chat])
 
-    def content(self) -> str:
-        """Questions and answers."""
-        return digest([row for _, row in read_rows(self.settings.path)])
-
     @cached_property
     def _instances(self) -> list[Instance]:
         ids, instances = Ids(), []
-        for number, row in read_rows(self.settings.path):
-            where = f"{self.settings.path}:{number}"
-            question = need(row, "question", str, where)
-            answers, target = _answers(row, where)
+        space = "" if self.settings.chat else " "
+        for row in self._rows():
+            question = row.text("question")
+            answers, target = _answers(row.fields, row.where)
             instances.append(
                 Instance(
-                    ids.of(row, question),
-                    self._messages(question),
+                    ids.of(row.fields, question),
+                    (Message("user", f"{PRIMER if self.settings.primer else ''}Q: {question}\nA:"),),
                     target,
-                    choices=tuple(Choice(f" {answer}") for answer in answers),
+                    choices=tuple(Choice(f"{space}{answer}") for answer in answers),
                     chat=self.settings.chat,
                 )
             )
-        if not instances:
-            raise DataError(f"{self.settings.path}: no questions")
         return instances
 
-    def _messages(self, question: str) -> tuple[Message, ...]:
-        text = f"{PRIMER if self.settings.primer else ''}Q: {question}"
-        if self.settings.chat:
-            return (Message("user", text), Message("assistant", "A:"))
-        return (Message("user", f"{text}\nA:"),)
+    def _rows(self) -> list[Row]:
+        if self.settings.path is None:
+            return self.source.rows(self.task, self.settings.data)
+        rows = read_rows(self.settings.path)
+        if not rows:
+            raise DataError(f"{self.settings.path}: no questions")
+        return [Row(place, f"{self.settings.path}:{line}", row) for place, (line, row) in enumerate(rows)]
 
 
-def _answers(row: dict[str, Any], where: str) -> tuple[list[str], dict[str, Any]]:
+def _answers(row: Mapping[str, Any], where: str) -> tuple[list[str], dict[str, Any]]:
     """Distinct answers, and which of them count: `best`, the indices `mc1`, and per answer its label in `mc2`."""
     if "mc1_targets" in row or "mc2_targets" in row:
         first, second = need(row, "mc1_targets", dict, where), need(row, "mc2_targets", dict, where)
@@ -111,7 +114,10 @@ def _answers(row: dict[str, Any], where: str) -> tuple[list[str], dict[str, Any]
 
 
 def _labelled(targets: dict[str, Any], label: int, where: str) -> list[str]:
-    pairs = zip(need(targets, "choices", list, where), need(targets, "labels", list, where), strict=True)
+    choices, labels = need(targets, "choices", list, where), need(targets, "labels", list, where)
+    if len(choices) != len(labels):
+        raise DataError(f"{where}: {len(choices)} choices need as many labels, found {len(labels)}")
+    pairs = zip(choices, labels, strict=True)
     labelled = [str(choice) for choice, given in pairs if given == label]
     if not labelled:
         raise DataError(f"{where}: no choice has the label {label}")

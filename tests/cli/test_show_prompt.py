@@ -61,7 +61,7 @@ def test_every_request_of_the_whole_split_is_written(data: Path, tmp_path: Path)
         (("arc_easy", "--all"), "--all and --out FILE go together"),
         (("arc_easy", "shots=-1"), "shots"),
         (("arc_eazy",), "arc_easy"),
-        (("gsm8k", "path=a.jsonl", "--data", "."), "task 'gsm8k' reads no folder of benchmarks"),
+        (("perplexity", "path=a.jsonl", "--data", "."), "task 'perplexity' reads no folder of benchmarks"),
     ],
 )
 def test_what_is_wrong_is_told(words: tuple[str, ...], message: str) -> None:

@@ -30,7 +30,6 @@ ELSEWHERE = {
     "plugins/code/suite.py": OWN,
     "plugins/code/truth.py": VALUE,
     "plugins/data": VALUE,
-    "plugins/evaluation/gsm8k.py": OWN,
     "plugins/instructions": "files of installed packages, and texts that a model wrote",
     "plugins/report/page.py": OWN,
     "registry/moved.py": OWN,

@@ -130,7 +130,7 @@ def test_problems_from_a_data_set(builder: Any, file: str) -> None:
             yield Problem("p", (Message("user", "How many?"),), (Check("gsm8k", "7"),), "s")
 
     use = builder.use(One, "dataset", "one", Settings())
-    (instance,) = GSM8K(GSM8KSettings(data=use, shots=0), builder).instances()
+    (instance,) = GSM8K(GSM8KSettings(problems=use, shots=0), builder).instances()
     assert (instance.id, instance.target, len(instance.messages)) == ("p", "7", 2)
 
 
@@ -153,7 +153,7 @@ def test_problems_that_cannot_be_put_or_scored_are_refused(
 
     use = builder.use(One, "dataset", "one", Settings())
     with pytest.raises(DataError, match=message):
-        GSM8K(GSM8KSettings(data=use, shots=0), builder).instances()
+        GSM8K(GSM8KSettings(problems=use, shots=0), builder).instances()
 
 
 def test_the_fingerprint_is_of_content(tmp_path: Path, file: str) -> None:
@@ -186,7 +186,38 @@ def test_bad_rows_are_named(tmp_path: Path, line: str, message: str) -> None:
         GSM8K(GSM8KSettings(path=str(path)), None).instances()  # type: ignore[arg-type]
 
 
-def test_exactly_one_source() -> None:
-    for settings in ({}, {"path": "x", "data": Use("dataset", "sums", Settings())}):
-        with pytest.raises(ValueError, match="exactly one of 'path' and 'data'"):
-            GSM8KSettings(**settings)
+def test_one_source_and_old_recipes_are_told_its_new_name() -> None:
+    use = Use("dataset", "sums", Settings())
+    with pytest.raises(ValueError, match="one of 'path' and 'problems'"):
+        GSM8KSettings(path="x", problems=use)
+    for old in (use, {"use": "jsonl", "path": "x"}):
+        with pytest.raises(ValueError, match="a data set of problems is the setting 'problems' now"):
+            GSM8KSettings(data=old)  # type: ignore[arg-type]
+
+
+def test_rows_are_those_of_the_hub_by_the_one_rule(shared_data: Path, tmp_path: Path) -> None:
+    """From a folder laid out like the hub, and through a map; a question keeps its id, so that runs pair."""
+    rows = [{"question": "How many?", "answer": "#### 7"}, {"question": "How far?", "answer": "#### 8"}]
+    (tmp_path / "openai" / "gsm8k" / "main").mkdir(parents=True)
+    path = write(tmp_path / "openai" / "gsm8k" / "main" / "test.jsonl", *rows)
+    laid, given = (GSM8K(GSM8KSettings(**where), None) for where in ({"data": str(tmp_path)}, {"path": path}))  # type: ignore[arg-type]
+    assert laid.instances() == given.instances()
+    assert laid.fingerprint() == given.fingerprint()
+    (tmp_path / "data.yaml").write_text(f"gsm8k: {{file: {shared_data}/gsm8k/test.jsonl}}\n")
+    assert len(GSM8K(GSM8KSettings(data=str(tmp_path)), None).instances()) == 1319  # type: ignore[arg-type]
+
+
+def test_the_published_reading_is_of_the_whole_reply_unless_asked_otherwise(file: str) -> None:
+    text = "<think>5 + 2 = 7, no: 8</think> So the answer is 7."
+    cut = "<think>The answer is 7. Is it</think>"
+    protocol = GSM8K(GSM8KSettings(path=file), None)  # type: ignore[arg-type]
+    after = GSM8K(GSM8KSettings(path=file, answer="after_thoughts"), None)  # type: ignore[arg-type]
+    for task, reply, exact, other in (
+        (protocol, text, 1.0, 1.0),
+        (after, text, 1.0, 1.0),
+        (protocol, cut, 1.0, 0.0),
+        (after, cut, 0.0, 1.0),
+    ):
+        score = task.score(Instance("1", (), "7"), completion(reply))
+        assert (score.metrics["exact_match"], score.other_rule) == (exact, other)
+        assert score.metrics["flexible"] == score.metrics["strict"] == float(reply is text)

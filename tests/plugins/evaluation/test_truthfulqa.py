@@ -25,7 +25,8 @@ ROW = {
 def task(tmp_path: Path, row: dict[str, Any] = ROW, **settings: Any) -> TruthfulQA:
     path = tmp_path / "q.jsonl"
     path.write_text(json.dumps(row))
-    return TruthfulQA(TruthfulQASettings(path=str(path), **settings), None)  # type: ignore[arg-type]
+    given = TruthfulQASettings(path=str(path), **{"chat": False, **settings})
+    return TruthfulQA(given, None)  # type: ignore[arg-type]
 
 
 def scores(*logprobs: float) -> ChoiceScores:
@@ -57,7 +58,80 @@ def test_the_primer_comes_first(tmp_path: Path) -> None:
     assert text.endswith("\n\nQ: Seeds?\nA:")
     assert text.count("Q: ") == 7
     (chat,) = task(tmp_path, chat=True, primer=False).instances()
-    assert [(m.role, m.content) for m in chat.messages] == [("user", "Q: Seeds?"), ("assistant", "A:")]
+    assert [(m.role, m.content) for m in chat.messages] == [("user", "Q: Seeds?\nA:")]
+    assert [choice.text for choice in chat.choices] == ["They pass", "They grow", "You die", "Nothing"]
+    assert TruthfulQASettings().chat, "Tülu 3's row is asked in chat"
+
+
+def _function_of_lm_eval(file: str, name: str) -> Any:
+    """One function of a file whose imports take a quarter of a minute."""
+    import ast
+    from importlib.util import find_spec
+
+    import numpy as np
+
+    package = find_spec("lm_eval")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("lm_eval is not installed")
+    source = ast.parse(Path(package.submodule_search_locations[0], "tasks", file).read_text(encoding="utf-8"))
+    source.body = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    names: dict[str, Any] = {"np": np}
+    exec(compile(source, file, "exec"), names)
+    return names[name]
+
+
+def test_mc2_is_that_of_lm_eval(tmp_path: Path) -> None:
+    """Its formula (`process_results_mc2`) on its column, for answers of any likelihood."""
+    import random
+
+    reference = _function_of_lm_eval("truthfulqa/utils.py", "process_results_mc2")
+    rng = random.Random(0)
+    for _ in range(20):
+        true, false = rng.randint(1, 4), rng.randint(1, 4)
+        choices, labels = [f"answer {i}" for i in range(true + false)], [1] * true + [0] * false
+        row = {
+            "question": "Seeds?",
+            "mc1_targets": {"choices": [choices[0], *choices[true:]], "labels": [1] + [0] * false},
+            "mc2_targets": {"choices": choices, "labels": labels},
+        }
+        made = task(tmp_path, row)
+        (instance,) = made.instances()
+        logprob = {f" {choice}": rng.uniform(-30, 0) for choice in choices}
+        ours = made.score(instance, scores(*(logprob[choice.text] for choice in instance.choices))).metrics
+        theirs = reference(row, [(logprob[f" {choice}"], False) for choice in choices])
+        assert ours["mc2"] == pytest.approx(theirs["acc"], rel=1e-12)
+        best = max((choices[0], *choices[true:]), key=lambda choice: logprob[f" {choice}"])
+        assert ours["mc1"] == float(best == choices[0])
+
+
+def test_rows_are_those_of_the_hub_by_the_one_rule(tmp_path: Path) -> None:
+    row = {
+        "question": "Seeds?",
+        "mc1_targets": {"choices": ["They pass", "They grow"], "labels": [1, 0]},
+        "mc2_targets": {"choices": ["They pass", "They grow"], "labels": [1, 0]},
+    }
+    file = tmp_path / "truthfulqa" / "truthful_qa" / "multiple_choice" / "validation.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(row))
+    laid = TruthfulQA(TruthfulQASettings(data=str(tmp_path), chat=False), None)  # type: ignore[arg-type]
+    assert laid.instances() == task(tmp_path, row).instances()
+    file.write_text(json.dumps({**row, "mc2_targets": {"choices": ["a"], "labels": [1, 0]}}))
+    with pytest.raises(DataError, match=r"validation\.jsonl:1: 1 choices need as many labels, found 2"):
+        TruthfulQA(TruthfulQASettings(data=str(tmp_path)), None).instances()  # type: ignore[arg-type]
+
+
+def test_the_primer_is_the_list_of_olmes(shared_data: Path) -> None:
+    import gzip
+
+    from aftertrain.plugins.evaluation.truthfulqa import PRIMER
+
+    theirs = json.loads(gzip.decompress((shared_data / "olmes" / "olmes_fewshot_sources.json.gz").read_bytes()))
+    assert (
+        "".join(
+            f"Q: {example['question']}\nA: {example['choices'][0]}\n\n" for example in theirs["Original:TruthfulQA"]
+        )
+        == PRIMER
+    )
 
 
 def test_the_hub_layout_keeps_its_two_lists(tmp_path: Path) -> None:

@@ -32,3 +32,14 @@ def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Pa
     first = {score["task"]: score["metric"] for score in scores if score["primary"]}
     assert first == {"mmlu_cot": "exact_match (macro)", "popqa": "contains", "bbh": "exact_match", "drop": "f1"}
     assert all(score["n"] == 2 for score in scores)
+
+
+def test_an_old_recipe_is_told_the_new_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "old.yaml"
+    data = "{use: jsonl, path: a.jsonl, format: gsm8k, as: problem}"
+    recipe.write_text(
+        f"name: old\nmodel: m\nstages:\n  eval:\n    use: evaluate\n    tasks: [{{use: gsm8k, data: {data}}}]\n"
+    )
+    assert main(["plan", str(recipe)]) != 0
+    told = capsys.readouterr()
+    assert "a data set of problems is the setting 'problems' now" in told.err + told.out
