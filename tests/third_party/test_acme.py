@@ -34,6 +34,7 @@ stages:
     tasks:
       - acme/capitals
       - {use: acme/capitals, name: strict, verifier: {use: acme/ends_with, strip: ""}, samples: 3}
+      - {use: acme/capitals, name: judged, verifier: {use: acme/says_yes, model: ./model}}
       - acme/mottos
 """
 
@@ -126,6 +127,7 @@ def test_a_recipe_uses_it_by_name(aftertrain: Shell, recipe: Path, tmp_path: Pat
         ("acme/capitals", "right", 0.0, 4),
         ("strict", "right", 0.8, 4),
         ("strict", "pass@3", 0.8, 4),
+        ("judged", "right", 0.0, 4),
         ("acme/mottos", "bits_per_byte", 0.0, 3),
     ]
     assert 0 < scores[-1]["low"] < scores[-1]["mean"] < scores[-1]["high"]
@@ -137,11 +139,13 @@ def test_its_suite_is_scored_by_name(aftertrain: Shell, recipe: Path, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     table = [line.split() for line in done.stdout.partition("\nacme/mini\n")[2].splitlines()]
     assert table[1][0] == "mini"
-    assert table[1][-4:] == ["1", "of", "2", "rows"]
+    assert table[1][-4:] == ["1", "of", "3", "rows"]
     assert table[2][0] == "capitals::mini"
     assert "75.0" in table[2]
-    assert table[3][:2] == ["hub::mini", "missing"]
-    assert table[4][0] == "mottos::mini"
+    assert table[3][:2] == ["judged::mini", "missing"]
+    assert "no judge: its setting 'model'" in " ".join(table[3])
+    assert table[4][:2] == ["hub::mini", "missing"]
+    assert table[5][0] == "mottos::mini"
     assert "acme's own suite [acme-aftertrain 1.2.0]" in aftertrain("list", "suite").stdout
 
 
@@ -199,7 +203,7 @@ def test_its_mistakes_are_told_with_its_package(aftertrain: Shell, recipe: Path)
     assert asked == (
         "command line stages.scores.tasks.0.use: no eval_task named 'acme/capitols'. Did you mean 'acme/capitals'?"
     )
-    assert there.startswith("acme/capitals, acme/mottos, arc_challenge, ")
+    assert there.startswith("acme/capitals, acme/mottos, agieval_english, ")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add a loss, a verifier, two evaluation tasks, a suite of them, and a stage."""
+    """Add a loss, a verifier, a judge, two evaluation tasks, a suite of them, and a stage."""
     registry.add(
         "loss",
         "acme/margin",
@@ -23,6 +23,13 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.ends_with:EndsWith",
         "acme_aftertrain.settings:EndsWithSettings",
         "the reply ends with the ground truth",
+    )
+    registry.add(
+        "verifier",
+        "acme/says_yes",
+        "acme_aftertrain.says_yes:SaysYes",
+        "acme_aftertrain.settings:SaysYesSettings",
+        "a model is asked whether the reply is right",
     )
     registry.add(
         "eval_task",

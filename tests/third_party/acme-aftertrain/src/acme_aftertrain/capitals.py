@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 from acme_aftertrain.settings import CapitalsSettings
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.figures import Figure, pass_at
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, VerificationCase
+from aftertrain.core.verifier import Verifier, verdicts_of
 
 CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Kenya": "Nairobi"}
 
@@ -25,7 +28,12 @@ class Capitals(ReplyTask[CapitalsSettings]):
         return ("right",)
 
     def instances(self) -> Sequence[Instance]:
-        """The countries."""
+        """The countries.
+
+        Raises:
+            Unavailable: the verifier is a judge, and has no model.
+        """
+        self._verifier.preflight()
         return [
             Instance(country, (Message("user", f"What is the capital of {country}?"),), capital)
             for country, capital in CAPITALS.items()
@@ -34,8 +42,12 @@ class Capitals(ReplyTask[CapitalsSettings]):
     def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """The verifier's value; 0 where it gives none."""
         case = VerificationCase(instance.id, instance.messages[-1].content, reply.text, instance.target)
-        (verdict,) = self.builder.build(self.settings.verifier).verify([case])
+        (verdict,) = verdicts_of(self._verifier, [case])
         return InstanceScore({"right": verdict.value or 0.0}, verdict.extracted, verdict.outcome, verdict.detail)
+
+    @cached_property
+    def _verifier(self) -> Verifier[Any]:
+        return self.builder.build(self.settings.verifier)
 
     @property
     def samples(self) -> int:

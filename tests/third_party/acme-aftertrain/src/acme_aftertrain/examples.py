@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -17,12 +18,23 @@ def short(folder: Path) -> dict[str, object]:
     return {"data": {"use": "jsonl", "path": str(file)}}
 
 
-EXAMPLES = {("stage", "acme/short"): short}
+JUDGE = {
+    "model": "package:aftertrain.plugins.quickstart/model",
+    "generator": {"use": f"{Path(str(find_spec('aftertrain.plugins.judging.echo').origin))}:Echo"},
+}
+"""A judge that says again what stands last."""
+EXAMPLES = {("stage", "acme/short"): short, ("verifier", "acme/says_yes"): JUDGE}
 CASES = {
+    "acme/says_yes": [
+        ("yes", "Paris", 1.0),
+        ("No.", "Paris", 0.0),
+        ("Perhaps", "Paris", "unparsable"),
+        ("yes", 7, "error"),
+    ],
     "acme/ends_with": [
         ("It is Paris.", "Paris", 1.0),
         ("Paris it is", "Paris", 0.0),
         (" . ", "Paris", "unparsable"),
         ("Paris", 7, "error"),
-    ]
+    ],
 }

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.eval_task import EvalTaskSettings
-from aftertrain.core.settings import PositiveInt, Settings, Use
+from aftertrain.core.generator import Generator
+from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verifier import Verifier
 
@@ -23,6 +24,14 @@ class EndsWithSettings(Settings):
     """Settings of the verifier `acme/ends_with`."""
 
     strip: str = Field(" .\n", description="Characters taken off the reply's end first.")
+
+
+class SaysYesSettings(Settings):
+    """Settings of the verifier `acme/says_yes`."""
+
+    model: str | None = Field(None, description="The judge: a folder, a run's model, or a hub name; null has none.")
+    generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Makes the judge's answers.")
+    timeout: Annotated[float, Field(gt=0)] = unhashed(60.0, description="Seconds without any answer.")
 
 
 class CapitalsSettings(EvalTaskSettings):

@@ -1,0 +1,95 @@
+"""Suites as a user runs them: by the command, on a real small model; and what their files say of others' scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from aftertrain.cli import main
+from aftertrain.core.benchmark.suite import Node, SuiteOutline
+from aftertrain.registry.document import read
+
+SUITES = Path(__file__).parents[3] / "src" / "aftertrain" / "configs" / "suites"
+MAP = Path(__file__).parents[2] / "shared_data.yaml"
+
+
+def outline(name: str) -> SuiteOutline:
+    path = SUITES / f"{name}.yaml"
+    plain: dict[str, Any] = read(path.read_text(encoding="utf-8"), str(path)).plain()
+    for row in plain["rows"].values():
+        row["tasks"] = row.pop("formulations", None) or {"task": row["task"]}
+        del row["task"]
+    return SuiteOutline.model_validate({"name": name, **plain})
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for part in node.parts:
+        if isinstance(part, Node):
+            yield from nodes(part)
+
+
+def published(suite: SuiteOutline, part: str | Node, model: str) -> float:
+    """What the paper's own rows make, without rounding in between."""
+    if isinstance(part, str):
+        return suite.rows[part].references[model]
+    return mean(published(suite, each, model) for each in part.parts)
+
+
+def test_published_averages_are_those_of_the_published_rows() -> None:
+    suite = outline("tulu3-dev")
+    averages = [node for node in nodes(suite.tree) if node.references]
+    assert [len(node.references) for node in averages] == [8, 8]
+    assert len(suite.models) == 8
+    for node in averages:
+        for model, value in node.references.items():
+            # Rows are rounded to a tenth, so that a mean of them may be off by half of one, and by its own rounding.
+            assert abs(published(suite, node, model) - value) <= 0.1, (node.name, model)
+
+
+@pytest.fixture
+def benchmarks(shared_data: Path, tmp_path: Path) -> Path:
+    """A folder of all that the shared data have."""
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    for owner in (shared_data / "hub").iterdir():
+        if owner.is_dir():
+            (folder / owner.name).symlink_to(owner)
+    (folder / "data.yaml").write_text(MAP.read_text().replace("SHARED", str(shared_data)))
+    return folder
+
+
+@pytest.fixture
+def smollm2() -> str:
+    model = os.environ.get("AFTERTRAIN_SMOLLM2")
+    if not model:
+        pytest.skip("AFTERTRAIN_SMOLLM2 is not set: it names a Hugging Face folder of SmolLM2-135M")
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suite", "limit", "scored", "rows"),
+    [("smoke", 4, 4, 4), ("olmes", 1, 10, 10)],
+)
+def test_a_suite_runs_end_to_end(
+    suite: str,
+    limit: int,
+    scored: int,
+    rows: int,
+    benchmarks: Path,
+    smollm2: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["evaluate", smollm2, suite, "--data", str(benchmarks), "--limit", str(limit)]
+    replies = ["--chat-template", "tulu", "--max-new-tokens", "8"] if "tulu3" in suite else []
+    opened = ["--unseal", "a test of the house"] if suite == "tulu3-unseen" else []
+    assert main([*command, *replies, *opened, "--out", str(tmp_path / "run")]) == 0
+    table = capsys.readouterr().out.rpartition(f"\n{suite}\n")[2]
+    assert f"{scored} of {rows} rows" in table
