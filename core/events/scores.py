@@ -69,6 +69,8 @@ class Difference:
         highest: the mean if all of them spoke for it.
         p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the judged pairs.
         p_holm: the same after Holm's method, over all of the stage's comparisons.
+        effect: design effect of the questions' groups where these are small, as passages are: so many times as many
+            questions are needed as if they were independent; None where there are none, or that was not recorded.
     """
 
     task: str
@@ -86,6 +88,7 @@ class Difference:
     highest: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    effect: float | None = None
 
     @property
     def adjusted(self) -> float | None:

@@ -13,6 +13,7 @@ from aftertrain.core.statistics import (
     Interval,
     Weights,
     bootstrap_corpus,
+    design_effect,
     holm,
     mean_interval,
     paired_difference,
@@ -22,6 +23,8 @@ from aftertrain.core.statistics import (
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
+CLUSTER = 10
+"""Mean size of groups up to which they are taken for clusters."""
 Cell = tuple[str, float]
 """Task and temperature."""
 
@@ -231,7 +234,16 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
             if judged and _defined(figure, [pair[1] for pair in judged])
             else None
         ),
+        effect=_effect(pairs, old, new),
     )
+
+
+def _effect(pairs: Sequence[Pair], old: Sequence[float], new: Sequence[float]) -> float | None:
+    """Design effect of groups that are clusters, such as the questions of a passage; subjects are no draws of any."""
+    groups = [question.group for _, question in pairs]
+    if not 1 < len(pairs) / len(set(groups)) <= CLUSTER:
+        return None
+    return design_effect([b - a for a, b in zip(old, new, strict=True)], groups)
 
 
 def _sides(pairs: Sequence[Pair], figure: Figure) -> tuple[list[float], list[float]]:

@@ -81,7 +81,7 @@ def evaluation_run(
 
     recipe = {
         "name": out.name,
-        "model": _named_model(os.fspath(model)),
+        "model": named_model(os.fspath(model)),
         "seed": seed,
         "chat_template": chat_template,
         "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **settings}},
@@ -104,7 +104,7 @@ def load_one_stage(recipe: Mapping[str, Any], overrides: Iterable[str]) -> Loade
         raise RecipeError(replace(issue, where=issue.where.partition(":")[0]) for issue in error.issues) from None
 
 
-def _named_model(model: str) -> str:
+def named_model(model: str) -> str:
     """A run's name under `runs/`, with or without a stage, as the folder it stands for; anything else as it is."""
     from aftertrain.core.run.base_model import is_run
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aftertrain.cli.power import echo_evaluation_plan
 from aftertrain.cli.table import echo_safely
 from aftertrain.core.ground.cleaning import printable
 
@@ -25,15 +26,55 @@ COLOURS = {"ok": None, "warning": "yellow", "error": "red"}
 
 
 @click.command()
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[PATH=VALUE]...")
+@click.argument("recipe", metavar="RECIPE|MODEL")
+@click.argument("overrides", nargs=-1, metavar="[PATH=VALUE]... | TASK [SETTING=VALUE]...")
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of runs.")
 @click.option("--restart", is_flag=True, help="Plan as if nothing were done.")
-def plan(recipe: str, overrides: tuple[str, ...], out: str, restart: bool) -> None:
+@click.option("--limit", type=click.IntRange(1), help="Of tasks: at most so many questions of each.")
+@click.option("--data", type=click.Path(), help="Of tasks: folder of benchmarks in the hub's columns.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Of tasks: replies are cut after so many tokens.")
+@click.option("--chat-template", help="Of tasks: named chat template in place of the tokenizer's own.")
+@click.option(
+    "--from", "earlier", nargs=2, metavar="RUN[:STAGE] RUN[:STAGE]", help="Of tasks: an earlier pair of runs."
+)
+@click.option("--detect", metavar="POINTS", help="Of tasks: how many questions find such a difference, as 2pt.")
+@click.option("--rate", metavar="READ/WRITE", help="Of tasks: tokens a second, of prompts and of replies.")
+def plan(  # noqa: PLR0917  click hands over options by name
+    recipe: str,
+    overrides: tuple[str, ...],
+    out: str,
+    restart: bool,
+    limit: int | None,
+    data: str | None,
+    max_new_tokens: int | None,
+    chat_template: str | None,
+    earlier: tuple[str, str] | None,
+    detect: str | None,
+    rate: str | None,
+) -> None:
     """Show what RECIPE would do: stages, what is reused, steps, sizes, tokens, checks. Loads no weights.
 
     Exits with 1 when a check fails that would keep the run from starting.
+
+    With MODEL and TASKs, or a suite of them, in its place: what `evaluate` would ask, in tokens and minutes, what is
+    missing here, and the difference between two models that so many questions would find:
+    aftertrain plan ./model gsm8k path=test.jsonl --detect 2pt --from base:eval tuned:eval.
     """
+    settings = {"limit": limit, "data": data, "max_new_tokens": max_new_tokens}
+    given = {name: value for name, value in settings.items() if value is not None}
+    if any("=" not in word for word in overrides):
+        echo_evaluation_plan(
+            recipe,
+            overrides,
+            given,
+            chat_template=chat_template,
+            earlier=earlier or (),
+            detect=detect,
+            rate=rate,
+        )
+        return
+    if given or chat_template or earlier or detect or rate:
+        raise click.UsageError("--limit, --data, --from, --detect, --rate … belong to: aftertrain plan MODEL TASK…")
     from aftertrain.api.runs import plan as plan_recipe
 
     with _few_collections():

@@ -190,3 +190,22 @@ def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureF
     assert "no finished evaluation named 'evl'. Did you mean 'eval'?" in capsys.readouterr().err
     assert main(["rescore", "nowhere"]) == 1
     assert "no run 'nowhere'" in capsys.readouterr().err
+
+
+def test_an_earlier_pair_says_what_more_questions_would_find(
+    run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of four sums changed: d is 0.25, of which four questions find no difference at all; the speed is measured."""
+    model = tiny_model(tmp_path / "model")
+    words = [
+        "problems",
+        "name=sums",
+        "data={use: jsonl, path: sums.jsonl, format: gsm8k, as: problem}",
+        "verifier=gsm8k",
+    ]
+    assert main(["plan", str(model), *words, "--from", f"{run}:eval", f"{other}:eval", "--detect", "20pt"]) == 0
+    header, row, *rest = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in header.split("  ") if cell.strip()][-2:] == ["measured d", "n for 20pt"]
+    assert "none at d = 0.25" in row
+    assert row.endswith("47, more than the 4 there are")
+    assert any("tokens/s read" in line and "measured in other:eval" in line for line in rest)

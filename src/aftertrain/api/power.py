@@ -1,0 +1,296 @@
+"""What an evaluation would cost and what it could show, before anything is spent.
+
+For each task: questions, tokens, minutes, what is missing here, and the paired difference of two models that its
+questions find with power 80 % (Connor 1987; `core.statistics.pairs_needed`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.errors import AftertrainError, RunError
+from aftertrain.core.statistics import detectable, pairs_needed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.api.evaluation import Task
+    from aftertrain.core.benchmark.suite import NamedTask
+    from aftertrain.core.eval_task import EvalTask, Instance
+    from aftertrain.core.settings import Builder, Use
+
+ASSUMED = (0.1, 0.3, 0.4)
+"""Shares of discordant pairs where no earlier pair of runs says one; the middle one is gone by."""
+COUNTED = 256
+"""Prompts of a task that are counted in tokens; the others are taken to be like them."""
+LONGEST = 8
+"""Prompts, by their characters, among which the longest is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Tokens a second: of prompts that are read, and of replies that are written; and where that is known from."""
+
+    read: float
+    write: float
+    source: str
+
+    def minutes(self, read: float, write: float) -> float:
+        """How long so many tokens take."""
+        return (read / self.read + write / self.write) / 60
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier pair of runs says of a task.
+
+    Attributes:
+        discordant: share of questions that one answered rightly and the other did not.
+        effect: design effect of its clusters.
+    """
+
+    discordant: float
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One task, as it would be run.
+
+    Attributes:
+        n: questions that would be asked, of so many (`of`).
+        prompt_tokens: read, from a sample of the prompts where there are many.
+        longest: tokens of the longest prompt, with its longest choice.
+        reply_tokens: written at most.
+        minutes: at most; None where no rate is known.
+        missing: what is not here that it needs, and how it is had.
+        notes: what a user should know.
+        earlier: of an earlier pair of runs, None where there is none.
+        detects: by share of discordant pairs, the difference that n questions find; None where they find none.
+        needed: questions for the difference that is asked for; None where none is.
+    """
+
+    name: str
+    n: int = 0
+    of: int = 0
+    prompt_tokens: int = 0
+    longest: int = 0
+    reply_tokens: int = 0
+    minutes: float | None = None
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    earlier: Earlier | None = None
+    detects: Mapping[float, float | None] = field(default_factory=dict)
+    needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """What an evaluation would do.
+
+    Attributes:
+        rate: by which minutes are counted; None where it is not known.
+        difference: that is asked for.
+    """
+
+    model: str
+    rows: tuple[PlannedRow, ...]
+    rate: Rate | None
+    difference: float | None
+
+
+def plan_evaluation(
+    model: str | os.PathLike[str],
+    tasks: Sequence[Task],
+    settings: Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    chat_template: str | None = None,
+    earlier: Sequence[str | os.PathLike[str]] = (),
+    difference: float | None = None,
+    rate: Rate | None = None,
+) -> EvaluationPlan:
+    """Plan an evaluation; nothing is run, and no weights are loaded.
+
+    Args:
+        tasks: names or mappings, of suites too.
+        settings: of the stage, as for `evaluate`.
+        overrides: paths into its recipe, as `stages.evaluate.tasks.0.shots=4`.
+        earlier: two finished evaluations, from which the share of discordant pairs and, unless `rate` is given, the
+            speed are taken.
+        difference: for which each task's questions are counted.
+
+    Raises:
+        RecipeError: unknown tasks or settings. ModelError: there is no such model. RunError: `earlier` is no pair.
+    """
+    from aftertrain.api.evaluation import STAGE, load_one_stage, named_model
+    from aftertrain.core.benchmark.suite import named_tasks
+    from aftertrain.core.run.base_model import find_model
+
+    if earlier and len(earlier) != 2:
+        raise RunError(f"an earlier pair of runs is two evaluations, not {len(earlier)}")
+    recipe = {
+        "name": STAGE,
+        "model": named_model(os.fspath(model)),
+        "chat_template": chat_template,
+        "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **(settings or {})}},
+    }
+    loaded = load_one_stage(recipe, overrides)
+    folder = find_model(loaded.recipe.model, Path.cwd(), weights=False)
+    stage: Any = loaded.recipe.stages[STAGE].settings
+    rate = rate or (measured_rate(earlier[-1]) if earlier else None)
+    known = _earlier(*earlier) if earlier else {}
+    planner = _Planner(loaded.builder, stage, folder, chat_template, rate, known, difference)
+    rows = tuple(planner.row(named) for named in named_tasks(stage.tasks))
+    return EvaluationPlan(os.fspath(model), rows, rate, difference)
+
+
+def measured_rate(run: str | os.PathLike[str]) -> Rate | None:
+    """How fast a finished evaluation was, all its tokens alike; None where its events do not tell."""
+    from aftertrain.api.finished import finished_evaluation
+    from aftertrain.api.report import find_run
+    from aftertrain.core.events import Books, StageDone
+    from aftertrain.core.events.lines import read_events
+    from aftertrain.core.run.folder import RunFolder
+
+    evaluation = finished_evaluation(run)
+    path = find_run(os.fspath(run).partition(":")[0] if not Path(run).exists() else os.fspath(run))
+    mine = [entry.event for entry in read_events(RunFolder(path).events) if entry.stage == evaluation.stage]
+    tokens = sum(
+        sum(balance.tokens.values()) for event in mine if isinstance(event, Books) for balance in event.units.values()
+    )
+    seconds = sum(event.timing.seconds for event in mine if isinstance(event, StageDone) and event.timing is not None)
+    if not tokens or not seconds:
+        return None
+    return Rate(tokens / seconds, tokens / seconds, f"measured in {evaluation.name}")
+
+
+def _earlier(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> dict[str, Earlier]:
+    """By task, of its headline."""
+    from aftertrain.api.comparing import compare
+
+    comparison = compare(before, after)
+    found: dict[str, Earlier] = {}
+    for row in comparison.differences[comparison.sides[1]]:
+        if row.better is not None and row.worse is not None:
+            share = (row.better + row.worse) / row.n
+            found.setdefault(row.task, Earlier(max(share, 1 / row.n), row.effect or 1.0))
+    return found
+
+
+@dataclass
+class _Planner:
+    builder: Builder
+    stage: Any
+    folder: Path
+    chat_template: str | None
+    rate: Rate | None
+    known: Mapping[str, Earlier]
+    difference: float | None
+
+    def row(self, named: NamedTask) -> PlannedRow:
+        """One task; what keeps it from running stands in `missing`."""
+        from aftertrain.core.benchmark.source import with_folder
+
+        use = with_folder(named.use, self.stage.data)
+        missing = list(_lacking(self.builder, use))
+        try:
+            task: EvalTask[Any] = self.builder.build(use)
+            every = task.instances()
+        except AftertrainError as error:
+            return PlannedRow(named.name, missing=tuple(dict.fromkeys([*missing, str(error)])))
+        limits = [most for most in (self.stage.limit, named.limit) if most is not None]
+        n = min([*limits, len(every)])
+        try:
+            read, longest, write, notes = self._tokens(task, every, n)
+        except AftertrainError as error:
+            missing.append(str(error))
+            read = longest = write = 0
+            notes = []
+        earlier = self.known.get(named.name)
+        shares = (earlier.discordant,) if earlier else ASSUMED
+        effect = earlier.effect if earlier else 1.0
+        return PlannedRow(
+            named.name,
+            n,
+            len(every),
+            read,
+            longest,
+            write,
+            None if self.rate is None or not read else self.rate.minutes(read, write),
+            tuple(missing),
+            (*notes, *task.notes()),
+            earlier,
+            {share: detectable(n, share, effect) for share in shares},
+            None if self.difference is None else _needed(self.difference, earlier),
+        )
+
+    def _tokens(self, task: EvalTask[Any], every: Sequence[Instance], n: int) -> tuple[int, int, int, list[str]]:
+        """Tokens of prompts, of the longest, of replies at most; and what does not fit the model's context."""
+        from aftertrain.core.eval_task import ReplyTask
+        from aftertrain.core.ground.model_folder import context_window
+        from aftertrain.core.text.chat import load_tokenizer
+
+        chat = any(instance.chat for instance in every)
+        tokenizer = load_tokenizer(str(self.folder), self.chat_template, needs_template=chat)
+        count = _counter(tokenizer)
+        sample = every if n <= COUNTED else random.Random(0).sample(list(every), COUNTED)
+        counts = [count(instance) for instance in sample]
+        by_length = sorted(every, key=lambda i: sum(len(message.content) for message in i.messages))[-LONGEST:]
+        longest = max(count(instance)[1] for instance in by_length)
+        samples = temperatures = reply = 0
+        if isinstance(task, ReplyTask):
+            samples, temperatures = task.samples, len(self.stage.temperatures or (0.0,))
+            reply = self.stage.max_new_tokens or task.sampling().max_new_tokens
+        window = context_window(str(self.folder))
+        notes = []
+        if window is not None and longest + min(1, reply) > window:
+            notes.append(f"the longest prompt has {longest:,} tokens, the model's context {window:,}")
+        elif window is not None and longest + reply > window:
+            notes.append(
+                f"replies to the longest prompts are cut earlier: {longest:,} + {reply:,} of {window:,} tokens"
+            )
+        asked = max(1, samples * temperatures)
+        mean = sum(whole for whole, _ in counts) / len(counts)
+        return round(mean * n * asked), longest, n * samples * temperatures * reply, notes
+
+
+def _counter(tokenizer: PreTrainedTokenizerBase) -> Callable[[Instance], tuple[int, int]]:
+    """Counts the tokens that an instance computes, its choices sharing their prompt, and those of its longest text."""
+    from aftertrain.core.text.chat import encode, prompt_text
+
+    def count(instance: Instance) -> tuple[int, int]:
+        prompt = len(encode(tokenizer, prompt_text(tokenizer, instance.messages, chat=instance.chat), special=False))
+        lengths = [(len(encode(tokenizer, choice.text, special=False)), choice.context) for choice in instance.choices]
+        own = [0 if context is None else len(encode(tokenizer, context, special=False)) for _, context in lengths]
+        tails = [length for length, _ in lengths]
+        shared = prompt if not all(own) or not own else 0
+        longest = max([(context or prompt) + tail for context, tail in zip(own, tails, strict=True)] or [prompt])
+        bare = sum(tails) if instance.baseline is not None else 0
+        return shared + sum(own) + sum(tails) + bare, longest
+
+    return count
+
+
+def _needed(difference: float, earlier: Earlier | None) -> int | None:
+    share, effect = (earlier.discordant, earlier.effect) if earlier else (ASSUMED[1], 1.0)
+    return pairs_needed(difference, share, effect) if difference <= share else None
+
+
+def _lacking(builder: Builder, use: Use[Any]) -> Iterable[str]:
+    """What the verifiers and judges that a task names do not find here: packages, data, keys, a sandbox."""
+    from aftertrain.core.settings import nested
+    from aftertrain.core.verifier import Verifier
+
+    for inner in nested(use.settings):
+        if inner.kind != Verifier.kind:
+            continue
+        try:
+            builder.build(inner).preflight()
+        except AftertrainError as error:
+            yield f"{inner.kind} {inner.name}: {error}"
