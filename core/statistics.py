@@ -181,11 +181,17 @@ def bootstrap_mean(
 
 
 def bootstrap_corpus(
-    items: Sequence[T], number: Callable[[Sequence[T]], float], *, seed: int = 0, resamples: int = 1000
+    items: Sequence[T],
+    number: Callable[[Sequence[T]], float],
+    *,
+    share: bool = False,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> Interval:
     """Percentile bootstrap interval (Efron 1979) of a number that is made of all items at once and is no mean of them.
 
-    A draw of which no number can be made (one class alone) is left out.
+    A draw of which no number can be made (one class alone) is left out. A number in [0, 1] (`share`) reaches at least
+    as far as the share of items that may be unseen could move a mean, see `open_share`: of equal items it is no point.
 
     Of one item nothing can be said, so that the interval is without bounds:
 
@@ -208,7 +214,8 @@ def bootstrap_corpus(
             continue
     finite = [value for value in numbers if math.isfinite(value)]
     low, high = np.quantile(finite, [0.025, 0.975]) if finite else (-math.inf, math.inf)
-    return Interval(whole, min(whole, float(low)), max(whole, float(high)), len(items))
+    interval = Interval(whole, min(whole, float(low)), max(whole, float(high)), len(items))
+    return _widened(interval, 0.0, 1.0) if share and 0 <= whole <= 1 else interval
 
 
 def _resampled_group(group: np.ndarray, every: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:

@@ -12,6 +12,8 @@ from aftertrain.core.events import Missing, ScoreRow
 from aftertrain.core.statistics import Z95
 
 Standing = Literal["within noise", "below", "above"]
+SAME_ROWS = "of the same rows"
+"""In place of where it was published: the published scores of those rows that an average has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,7 @@ class _Table:
                 lines.append(self._row(part, depth + 1))
             else:
                 parts.append(None)
-        own = self._compared(self._combined(node, parts, depth), node.references, None)
-        return [own, *lines]
+        return [self._combined(node, parts, depth), *lines]
 
     def _combined(self, node: Node, parts: Sequence[Line | None], depth: int) -> Line:
         there = [part for part in parts if part is not None and part.value is not None]
@@ -117,11 +118,22 @@ class _Table:
             return replace(line, missing=f"no score of {', '.join(lacking)}")
         if node.best:
             best = max(there, key=lambda part: part.value or 0.0)
-            return replace(line, value=best.value, low=best.low, high=best.high)
+            return self._compared(replace(line, value=best.value, low=best.low, high=best.high), node.references, None)
         factors = self._factors(node, parts)
         value = sum(factor * (part.value or 0.0) for factor, part in zip(factors, there, strict=True))
         error = math.sqrt(sum((factor * part.error) ** 2 for factor, part in zip(factors, there, strict=True)))
-        return replace(line, value=value, low=value - Z95 * error, high=value + Z95 * error)
+        line = replace(line, value=value, low=value - Z95 * error, high=value + Z95 * error)
+        if had == len(rows):
+            return self._compared(line, node.references, None)
+        return self._compared_in_part(line, factors, there)
+
+    def _compared_in_part(self, line: Line, factors: Sequence[float], there: Sequence[Line]) -> Line:
+        """Of an average that lacks rows: beside what is published of the same rows, not of all."""
+        if self._model is None or any(part.reference is None for part in there):
+            return line
+        same = sum(factor * (part.reference or 0.0) for factor, part in zip(factors, there, strict=True))
+        scale = 100 if line.share else 1
+        return replace(self._compared(line, {self._model: scale * same}, None), table=SAME_ROWS)
 
     def _factors(self, node: Node, parts: Sequence[Line | None]) -> list[float]:
         """What each part that has a value counts for."""

@@ -19,7 +19,7 @@ TASKS = {
 
 SUITES = {
     "olmes": "OLMES: ten multiple-choice tasks for base models, each in two formulations of which the better counts",
-    "smoke": "a few minutes of every type of request, to tell a broken model from a sound one",
+    "smoke": "a few minutes of choices and replies, to tell a broken model from a sound one",
 }
 """Summary by name, which is also the file's."""
 

@@ -125,7 +125,7 @@ def _interval(figure: Figure, questions: Sequence[Question]) -> Interval | None:
     scores = [question.scores() for question in questions]
     if figure.corpus is not None:
         try:
-            return bootstrap_corpus(scores, figure.corpus, resamples=figure.resamples)
+            return bootstrap_corpus(scores, figure.corpus, share=figure.share, resamples=figure.resamples)
         except ArithmeticError:
             return None
     if not _defined(figure, questions):

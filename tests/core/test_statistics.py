@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from aftertrain.core.statistics import (
     Interval,
     Weights,
+    bootstrap_corpus,
     bootstrap_mean,
     design_effect,
     detectable,
@@ -344,3 +345,10 @@ def test_a_design_effect_is_that_of_whole_clusters() -> None:
     assert design_effect(values, clusters) == pytest.approx(4 * (40 / 39) * (159 / 160))
     assert design_effect(values, [str(i) for i in range(160)]) == pytest.approx(1.0)
     assert design_effect([1.0, 1.0], ["a", "b"]) == 1.0
+
+
+def test_a_corpus_share_of_equal_items_is_no_point() -> None:
+    """Ten items that are all right: down to 1 minus the share that ten draws may have missed, as a mean of ones."""
+    interval = bootstrap_corpus([1.0] * 10, min, share=True)
+    assert (interval.low, interval.high) == (pytest.approx(1 - open_share(10)), 1.0)
+    assert bootstrap_corpus([1.0] * 10, min).low == 1.0

@@ -122,13 +122,16 @@ def echo_suite(name: str, lines: Sequence[Line]) -> None:
 
 
 def _suite_row(line: Line, *, compared: bool) -> list[str]:
+    from aftertrain.core.benchmark.table import SAME_ROWS
+
     def written(value: float | None) -> str:
         return "" if value is None else score_text(value, share=line.share)
 
     interval = "" if line.low is None else f"{written(line.low)} to {written(line.high)}"
     of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
     published = [written(line.reference), line.standing or ""] if compared else []
-    says = line.missing or ", ".join(filter(None, (line.task, line.metric)))
+    same = f"published: {line.table}" if line.table == SAME_ROWS else ""
+    says = line.missing or ", ".join(filter(None, (line.task, line.metric, same)))
     score = "missing" if line.value is None else written(line.value)
     return ["  " * line.depth + line.name, score, interval, of, *published, says]
 

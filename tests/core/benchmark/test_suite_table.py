@@ -112,6 +112,18 @@ def test_a_published_score_stands_beside(published: float, n: int | None, standi
     assert row.standing == standing
 
 
+def test_an_average_in_part_stands_beside_the_published_of_the_same_rows() -> None:
+    rows: dict[str, Any] = {
+        name: {"references": {"theirs": value}} for name, value in (("a", 40.0), ("b", 60.0), ("c", 95.0))
+    }
+    suite = outline(rows, {"name": "all", "mean": ["a", "b", "c"], "references": {"theirs": 65.0}})
+    whole = lines(suite, *(score(task, 0.65) for task in "abc"), reference="theirs")["all"]
+    assert (whole.reference, whole.standing) == (0.65, "within noise")
+    part = lines(suite, score("a", 0.5), score("b", 0.5), reference="theirs")["all"]
+    assert part.reference == pytest.approx(0.5)
+    assert (part.standing, part.table) == ("within noise", "of the same rows")
+
+
 def test_a_node_has_one_rule() -> None:
     with pytest.raises(ValidationError, match="needs one of mean, weighted, best, sum"):
         Node(name="x")
