@@ -93,7 +93,7 @@ class Source:
         folder = Path(data)
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder of benchmarks")
-        entries = _entries(folder)
+        entries = mapped(folder)
         if task in entries:
             entry = entries[task]
             named = folder / entry.file.replace("{split}", self.split).replace("{config}", self.config)
@@ -153,7 +153,12 @@ def _ended(stem: Path, task: str) -> Path | None:
     return files[0] if files else None
 
 
-def _entries(folder: Path) -> dict[str, Mapped]:
+def mapped(folder: Path) -> dict[str, Mapped]:
+    """The entries of a folder's `data.yaml`; none where it has no such file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     path = folder / MAP
     if not path.exists():
         return {}
