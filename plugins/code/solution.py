@@ -48,6 +48,8 @@ def longest(text: str) -> str:
         begin, end = full[first], full[last] + 1
         if lines[begin][0] in " \t" and not lines[begin].lstrip().startswith("#"):
             continue  # cannot begin a module
+        if first == last and all(line.strip() for line in lines[max(0, begin - 1) : end + 1]):
+            continue  # the reference takes no single line
         run = "\n".join(lines[begin:end])
         spent += len(run)
         if spent > MOST:

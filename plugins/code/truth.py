@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aftertrain.core.errors import unknown
@@ -102,7 +103,7 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
         entry, test, prompt = (_string(truth, key) for key in ("entry_point", "test", "prompt"))
         if not entry.isidentifier():
             raise ValueError(f"entry_point should be the name of a function, not {entry[:100]!r}")
-        parsed(test, "test of the ground truth")
+        _check_python(test)
         preamble = tuple(source for source in (helpers(prompt, entry), test) if source)
         return Functions(UnitTests((f"check({entry})",), preamble, entry), prompt)
     if forms == ["test_list"]:
@@ -130,6 +131,17 @@ def _mapping(truth: Mapping[str, Any]) -> Functions | Streams:
     return Functions(UnitTests(entry=name, calls=calls))
 
 
+@lru_cache(512)
+def _check_python(test: str) -> None:
+    """See that a test is Python; many replies have the same one, and those of HumanEval+ are megabytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parsed(test, "test of the ground truth")
+
+
+@lru_cache(512)
 def helpers(prompt: str, entry: str) -> str:
     """What a HumanEval prompt defines besides the function to be written: its imports and helper functions.
 

@@ -250,6 +250,8 @@ def test_rows_that_do_not_fit(make: Make, kind: Any, row: Mapping[str, Any], mes
         ("def f():\n    return 1\n\ndef g():\n    return (1 +", "def f():\n    return 1"),
         ("no Python here at all\nnor here", "no Python here at all"),
         ("x = 1", "x = 1"),
+        ("def f(x)\nimport os", "def f(x)"),
+        ("def f(x)\n\nimport os", "import os"),
     ],
 )
 def test_the_longest_run_of_python(text: str, found: str) -> None:
