@@ -15,7 +15,7 @@ from aftertrain.core.component import Component
 from aftertrain.core.events import Difference, Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.ranks import ALONE, Ranks
-from aftertrain.core.records import Artifact, PlanItem
+from aftertrain.core.records import Artifact, PlanItem, Thoughts
 from aftertrain.core.settings import Builder, Settings, unhashed
 
 if TYPE_CHECKING:
@@ -230,6 +230,36 @@ class Compares(Protocol):
 
         Args:
             tasks: those that are known to be the same on both sides; no other is compared.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReply:
+    """A reply that a stage saved.
+
+    Attributes:
+        question: task, instance, temperature and which of the replies to it.
+        asked: what the user says in the prompt, before any template.
+        thoughts: how thoughts are marked in it, None where that is not known.
+    """
+
+    question: tuple[str, str, float, int]
+    asked: str
+    text: str
+    with_special: str | None = None
+    thoughts: Thoughts | None = None
+
+
+@runtime_checkable
+class SavesReplies(Protocol):
+    """A stage whose saved replies can be compared with those of others."""
+
+    def replies(self, folder: Path) -> Sequence[SavedReply]:
+        """All replies that lie in the folder of a finished stage.
+
+        Raises:
+            DataError: the stage's tasks do not ask what was answered there.
         """
         ...
 

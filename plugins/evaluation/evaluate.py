@@ -23,7 +23,7 @@ from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.openings import Opening, keep_openings, openings
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.stage import Compared, PlanContext, Rescored, Stage, StageContext, StageInput
+from aftertrain.core.stage import Compared, PlanContext, Rescored, SavedReply, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import health, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -196,6 +196,10 @@ class Evaluate(Stage[EvaluateSettings]):
         rows = [row for row in read_instances(folder / INSTANCES) if row.task in tasks]
         theirs = {name: read_instances(other / INSTANCES) for name, other in others.items()}
         return Compared(tuple(summary.differences(shared, rows, theirs)), tuple(comparing.flips(shared, rows, theirs)))
+
+    def replies(self, folder: Path) -> list[SavedReply]:
+        """The saved replies, with what was asked."""
+        return list(rescoring.replies(self._tasks, read_instances(folder / INSTANCES)))
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task; once for stages that ask alike."""

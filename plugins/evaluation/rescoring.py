@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.stage import Rescored
+from aftertrain.core.stage import Rescored, SavedReply
 from aftertrain.plugins.evaluation import summary
 from aftertrain.plugins.evaluation.outputs import asked, output_of, row_of, score_outputs
 from aftertrain.plugins.evaluation.rows import ScoredInstance
@@ -56,6 +56,26 @@ def rescored(tasks: Sequence[ReadyTask], before: Sequence[ScoredInstance]) -> Pa
     if lost:
         raise DataError(f"the stage scored {', '.join(lost)}, which these settings do not name; {AGAIN}")
     return Pass(tasks, before, [after[number] for number in range(len(before))])
+
+
+def replies(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> Iterator[SavedReply]:
+    """Saved replies, with what the user says in their prompts.
+
+    Raises:
+        DataError: a task no longer asks what was answered.
+    """
+    for task in tasks:
+        if not task.generates:
+            continue
+        answered = [row for row in rows if row.task == task.name]
+        _check_asked(task, answered)
+        asked = {
+            instance.id: "\n".join(message.content for message in instance.messages if message.role == "user")
+            for instance in task.instances
+        }
+        for row in answered:
+            question = (row.task, row.id, row.temperature, row.sample)
+            yield SavedReply(question, asked[row.id], row.output, row.with_special, row.thoughts)
 
 
 def _check_asked(task: ReadyTask, rows: Sequence[ScoredInstance]) -> None:

@@ -112,7 +112,10 @@ def test_an_option_of_another_tool_is_answered_with_what_is_here(capsys: pytest.
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dokter"]) == 2
-    assert "no command named 'dokter'. Did you mean 'doctor'? There are: check-invariants, " in capsys.readouterr().err
+    assert (
+        "no command named 'dokter'. Did you mean 'doctor'? There are: arena, check-invariants, "
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ COMMANDS = {
         Command("report", "Runs", "Write a run's report as one HTML file."),
         Command("lineage", "Runs", "Tell why each stage of a run is reused or redone."),
         Command("compare", "Runs", "Set evaluations side by side, question by question."),
+        Command("arena", "Runs", "Have a judge compare the saved replies of evaluations."),
         Command("rescore", "Runs", "Score saved outputs again, without a model."),
         Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks."),
         Command("verify", "Models", "Judge responses with a verifier."),
