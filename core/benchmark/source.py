@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -97,19 +98,19 @@ class Source:
         if task in entries:
             entry = entries[task]
             named = folder / entry.file.replace("{split}", self.split).replace("{config}", self.config)
-            rows = read_file(named if named.name.endswith(ENDS) else _ended(named, task) or named)
-            if entry.config is not None:
-                rows = self._of_config(rows, entry.config, folder / entry.file)
+            file = named if named.name.endswith(ENDS) else _ended(named, task) or named
+            rows = read_file(file) if entry.config is None else self._of_config(file, entry.config)
             return [_renamed(row, entry) for row in rows] if entry.columns else rows
-        file = _ended(folder / self.hub / self.config / self.split, task)
-        if file is None:
+        there = _ended(folder / self.hub / self.config / self.split, task)
+        if there is None:
             raise Unavailable(self._missing(folder, task))
-        return read_file(file)
+        return read_file(there)
 
-    def _of_config(self, rows: list[Row], column: str, file: Path) -> list[Row]:
-        found = [row for row in rows if row.fields.get(column) == self.config]
+    def _of_config(self, file: Path, column: str) -> list[Row]:
+        configs = _by_config(file, column, _stamp(file))
+        found = configs.get(self.config, [])
         if not found:
-            there = list(dict.fromkeys(str(row.fields.get(column)) for row in rows))
+            there = list(configs)
             raise DataError(f"{file}: {unknown(f'value of column {column!r}', self.config, there)}")
         return [replace(row, number=number) for number, row in enumerate(found)]
 
@@ -143,6 +144,23 @@ class Source:
             cure=self._by_folder(task),
         )
         return [Row(place, f"{self}:row {place + 1}", row) for place, row in enumerate(table)]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """What changes when a file does; of one that is not there nothing, and whoever reads it tells."""
+    if not file.exists():
+        return (0, 0)
+    state = file.stat()
+    return (state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _by_config(file: Path, column: str, stamp: tuple[int, int]) -> dict[str, list[Row]]:
+    """The rows of a file of several configurations, which a task asks for one by one."""
+    configs: dict[str, list[Row]] = {}
+    for row in read_file(file):
+        configs.setdefault(str(row.fields.get(column)), []).append(row)
+    return configs
 
 
 def _ended(stem: Path, task: str) -> Path | None:

@@ -24,6 +24,11 @@ TASKS = {
         "MMLU-Pro answered at once: the likeliest letter after five examples of the category",
     ),
     "gpqa": ("tasks:GPQA", "UnseenSettings", "GPQA, the main set: graduate questions of science, reasoned about"),
+    "deepmind_math": (
+        "deepmind:DeepMindMath",
+        "DeepMindSettings",
+        "DeepMind Mathematics: 56 categories of school mathematics; the mean of their means first",
+    ),
 }
 """Class, settings and summary by name."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aftertrain.plugins.unseen.categories import CATEGORIES
 from aftertrain.plugins.unseen.tasks import AGIEvalEnglish
 
 PRO = {
@@ -26,6 +27,7 @@ SCIENCE = {
     "Incorrect Answer 3": "fog",
     "High-level domain": "Physics",
 }
+SUM = {"question": r"b'What is 2 + 3?\n'", "answer": r"b'5\n'"}
 ROWS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "agieval_english": {str(source): EXAM for source in AGIEvalEnglish.sources},
     "mmlu_pro": {"TIGER-Lab/MMLU-Pro/default/test": PRO},
@@ -33,6 +35,7 @@ ROWS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "TIGER-Lab/MMLU-Pro/default/test": PRO,
         "TIGER-Lab/MMLU-Pro/default/validation": {**PRO, "question": "What is cool?"},
     },
+    "deepmind_math": {f"deepmind/math_dataset/{category}/test": SUM for category in CATEGORIES},
     "gpqa": {"Idavidrein/gpqa/gpqa_main/train": SCIENCE},
 }
 """By task: where rows stand, and the row that stands there twice."""

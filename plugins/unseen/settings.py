@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from aftertrain.core.benchmark import BenchmarkSettings, ReplyBenchmarkSettings
 from aftertrain.core.eval_task import EvalTaskSettings
-from aftertrain.core.settings import PositiveInt
+from aftertrain.core.ground.usage import UsedIf
+from aftertrain.core.settings import LocalPath, PositiveInt, unhashed
+from aftertrain.core.verification.settings import PoolSettings
 
 
 class UnseenSettings(ReplyBenchmarkSettings):
@@ -16,6 +18,27 @@ class UnseenSettings(ReplyBenchmarkSettings):
 
     shots: Annotated[int, Field(ge=0, le=0)] = Field(0, description="None: the protocol shows no worked examples.")
     max_new_tokens: PositiveInt = Field(2048, description="Tokens after which a reply is cut.")
+
+
+class DeepMindSettings(UnseenSettings):
+    """Settings of the task `deepmind_math`."""
+
+    prompt: Literal["v3", "v0"] = Field(
+        "v3",
+        description="v3: the paper's, with three sample answers of the category; v0: the released suite's, without.",
+    )
+    answers: Annotated[LocalPath | None, UsedIf("prompt", "v3")] = unhashed(
+        None,
+        description="JSON lines (or .gz): category, answers (three texts), for each category; null takes samples of "
+        "our own, as OLMES's could not be had.",
+    )
+    per_category: PositiveInt | None = Field(
+        100, description="Of a category with more questions so many are drawn, as OLMES drew them; null takes all."
+    )
+    compat: bool = Field(
+        False, description='Leave b"…" around the questions of algebra__sequence_nth_term, as OLMES does by mistake.'
+    )
+    verification: PoolSettings = Field(PoolSettings(), description="The processes that compare answers by SymPy.")
 
 
 class DirectSettings(EvalTaskSettings, BenchmarkSettings):
