@@ -9,36 +9,33 @@ from __future__ import annotations
 
 import ast
 import json
-import secrets
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from aftertrain.core.benchmark import Question, Row, Source
 from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError, Unavailable
 from aftertrain.core.eval_task import Instance, InstanceScore
-from aftertrain.core.sandbox.limits import MEGA, Limits, Result
+from aftertrain.core.sandbox.limits import MEGA, Limits
 from aftertrain.core.sandbox.sandbox import Sandbox
 from aftertrain.plugins.code.program_task import ProgramTask
 from aftertrain.plugins.code.solution import solution
 from aftertrain.plugins.code.suite import parsed
 from aftertrain.plugins.code.task_settings import BigCodeBenchSettings
+from aftertrain.plugins.code.unittests import run
 
 ASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:\n"
-COLUMNS = ("test", "entry_point", "code_prompt")
+COLUMNS = ("test", "entry_point", "code_prompt", "canonical_solution")
 COMPAT_SECONDS = 3.0
 LARGEST = 4 * MEGA
 """Characters of a program; what is longer is not run."""
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROBE = """import importlib.util, json, sys
 print(json.dumps([name for name in json.loads(sys.stdin.read()) if importlib.util.find_spec(name) is None]))
 """
 SHOWN = 5
-RELIES_ON = ("aftertrain.plugins.code.harness",)
+"""Questions that an error names."""
 
 
 class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
@@ -67,30 +64,44 @@ class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
         return Question(row.text("task_id"), f"{ASK}{row.text('instruct_prompt').strip()}\n", self.kept(fields))
 
     def instances(self) -> Sequence[Instance]:
-        """The tasks; which libraries the sandbox lacks is found first.
+        """The tasks; which of them cannot be judged here is found first.
 
         Raises:
             DataError: a row does not fit.
-            Unavailable: there are such, and `missing` is `stop`; names libraries and tasks.
+            Unavailable: there are such, and `missing` is `stop`; names tasks and reasons.
         """
         instances = super().instances()
-        lacking = [instance.id for instance in instances if self._lacks(instance)]
-        if lacking and self.settings.missing == "stop" and not self.settings.compat:
-            named = ", ".join(lacking[:SHOWN]) + " …" * (len(lacking) > SHOWN)
+        if self._unfit and self.settings.missing == "stop" and not self.settings.compat:
+            named = ", ".join(list(self._unfit)[:SHOWN]) + " …" * (len(self._unfit) > SHOWN)
+            reasons = "; ".join(sorted(set(self._unfit.values())))
             raise Unavailable(
-                f"task {self.task!r}: {len(lacking):,} of {len(instances):,} questions ({named}) need libraries that "
-                f"programs cannot import here: {', '.join(sorted(self._missing))}; install them beside aftertrain. "
-                "missing=keep asks all and counts these as not judged"
+                f"task {self.task!r}: {len(self._unfit):,} of {len(instances):,} questions ({named}) cannot be judged "
+                f"here: {reasons}. Install what is missing beside aftertrain; missing=keep asks all and counts these "
+                "as not judged"
             )
         return instances
 
-    def _lacks(self, instance: Instance) -> list[str]:
-        return [name for name in self.tests_of(instance)["libraries"] if name in self._missing]
-
     @cached_property
-    def _missing(self) -> frozenset[str]:
-        """Libraries of any task that cannot be imported in the sandbox."""
-        names = sorted({name for instance in super().instances() for name in self.tests_of(instance)["libraries"]})
+    def _unfit(self) -> dict[str, str]:
+        """Why a question cannot be judged in this sandbox, by its id; the others are not in it."""
+        instances = super().instances()
+        missing = self._missing(sorted({name for i in instances for name in self.tests_of(i)["libraries"]}))
+        lacks = {i.id: [name for name in self.tests_of(i)["libraries"] if name in missing] for i in instances}
+        unfit = {id_: f"not installed: {', '.join(names)}" for id_, names in lacks.items() if names}
+        if self.settings.check == "solutions":
+            able = [instance for instance in instances if instance.id not in unfit]
+            with ThreadPoolExecutor(self._sandbox.workers) as pool:
+                for instance, score in zip(able, pool.map(self._of_the_data, able), strict=True):
+                    if not score.metrics["passed"]:
+                        unfit[instance.id] = f"the data's own solution of {instance.id} fails here: {score.detail}"
+        return unfit
+
+    def _of_the_data(self, instance: Instance) -> InstanceScore:
+        fields = self.tests_of(instance)
+        return run(self._sandbox, f"{fields['code_prompt']}\n{fields['canonical_solution']}", fields["test"])
+
+    def _missing(self, names: Sequence[str]) -> frozenset[str]:
+        """Which libraries cannot be imported in the sandbox."""
         result = self._sandbox.run(PROBE, json.dumps(names))
         if result.outcome != "ok":
             raise Unavailable(f"task {self.task!r}: the sandbox cannot say what it can import: {result.detail}")
@@ -113,32 +124,17 @@ class BigCodeBenchHard(ProgramTask[BigCodeBenchSettings]):
             return list(pool.map(lambda case: self._judged(*case), cases))
 
     def _judged(self, instance: Instance, text: str) -> InstanceScore:
-        if (lacks := self._lacks(instance)) and not self.settings.compat:
-            return InstanceScore({"passed": 0.0}, outcome="error", detail=f"not installed: {', '.join(lacks)}")
+        if (why := self._unfit.get(instance.id)) and not self.settings.compat:
+            return InstanceScore({"passed": 0.0}, outcome="error", detail=why)
         fields = self.tests_of(instance)
-        with _PARSING:
-            program = solution(self.cut(text), fields["entry_point"])
+        program = solution(self.cut(text), fields["entry_point"])
         if len(program) > LARGEST:
             return InstanceScore({"passed": 0.0}, detail=f"a program of {len(program)} characters is not run")
-        token = secrets.token_hex(16)
-        script = script_of(f"{fields['code_prompt']}\n    pass\n{program}", fields["test"])
-        result = self._sandbox.run(script, token + "\n", lambda output: _report(output, token).get("failed") == {})
-        return _score(result, _report(result.stdout, token))
+        return run(self._sandbox, f"{fields['code_prompt']}\n    pass\n{program}", fields["test"])
 
     def fingerprint(self) -> str:
         """Questions, tests, and limits that decide."""
         return digest([super().fingerprint(), self._seconds, self.settings.memory_mib, self.settings.compat, self.stop])
-
-
-_PARSING = threading.Lock()
-"""Programs are looked for by one thread at a time: their syntax trees are large."""
-
-
-def script_of(code: str, tests: str) -> str:
-    """The harness with one program and its tests, as a script; libraries use one thread."""
-    source = Path(__file__).with_name("harness.py").read_text(encoding="utf-8")
-    threads = "".join(f"os.environ[{name!r}] = '1'\n" for name in ONE_THREAD)
-    return f"{source}\n{threads}main({code!r}, {tests!r})\n"
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -159,25 +155,3 @@ def listed(row: Row) -> set[str]:
         return {str(name).partition(".")[0] for name in names}
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise DataError(f"{row.where}: column 'libs' must be a list in text, found {row.text('libs')!r:.80}") from None
-
-
-def _report(output: str, token: str) -> dict[str, Any]:
-    """The harness's line, or nothing."""
-    try:
-        found = json.loads(output)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and found.get("token") == token else {}
-
-
-def _score(result: Result, report: dict[str, Any]) -> InstanceScore:
-    """Passed, failed (out of time and memory, too), or not judged where the sandbox itself broke."""
-    if result.outcome == "error":
-        return InstanceScore({"passed": 0.0}, outcome="error", detail=result.detail)
-    if not report:
-        return InstanceScore({"passed": 0.0}, detail=result.detail or "the program ended before its tests did")
-    failed = report["failed"]
-    if not failed and report["ran"]:
-        return InstanceScore({"passed": 1.0}, detail=f"{report['ran']} tests pass")
-    name, why = next(iter(failed.items()), ("all", "no test ran"))
-    return InstanceScore({"passed": 0.0}, detail=f"{len(failed)} of {report['ran']} tests fail; {name}: {why}")

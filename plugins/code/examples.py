@@ -22,6 +22,7 @@ BIGCODEBENCH = {
     "task_id": "BigCodeBench/0",
     "instruct_prompt": "Count words. Begin with:\n```\nimport collections\ndef task_func(text):\n```",
     "code_prompt": "import collections\ndef task_func(text):",
+    "canonical_solution": "    return dict(collections.Counter(text.split()))\n",
     "entry_point": "task_func",
     "libs": "['collections']",
     "test": """import os

@@ -6,7 +6,8 @@ import ast
 import re
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,15 +99,26 @@ def program(reply: str, rule: Literal["last_fence", "first_fence", "all"]) -> tu
 
 def parses(source: str) -> bool:
     """Whether it is Python; false for what is too long to be parsed just for that."""
+    return tree_of(source) is not None
+
+
+def tree_of(source: str) -> ast.Module | None:
+    """The source as a tree; None where it is no Python, or too long."""
     if len(source) > _LARGEST:
-        return False
+        return None
     try:
-        with _PARSING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(source)
+        with quietly():
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        return None
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Parse without warnings: an odd escape in a program is no concern of whoever scores it."""
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _fence(line: str) -> re.Match[str] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from aftertrain.plugins.code.fence import parses
+from aftertrain.plugins.code.fence import parses, tree_of
 
 MOST = 2_000_000
 """Characters that are parsed in search of the longest run; the reference tries all, in time cubic in the lines."""
@@ -28,9 +28,10 @@ def solution(reply: str, entry: str) -> str:
         return 1
     """
     code = longest(reply.strip())
-    if not parses(code):
+    tree = tree_of(code)
+    if tree is None:
         return ""
-    imports, definitions = _parts(code)
+    imports, definitions = _parts(tree)
     reached = _reachable({name: _names(node) for name, node in definitions}, entry)
     nodes = [*imports, *(node for name, node in definitions if name in reached)]
     lines = [line for node in nodes for line in (ast.get_source_segment(code, node) or "").splitlines()]
@@ -66,11 +67,11 @@ def _windows(count: int) -> Iterator[tuple[int, int]]:
             yield first, first + size - 1
 
 
-def _parts(code: str) -> tuple[list[ast.stmt], list[tuple[str, ast.stmt]]]:
+def _parts(tree: ast.Module) -> tuple[list[ast.stmt], list[tuple[str, ast.stmt]]]:
     """Imports, and named definitions, the first of each name."""
     imports: list[ast.stmt] = []
     definitions: dict[str, ast.stmt] = {}
-    for node in ast.parse(code).body:
+    for node in tree.body:
         if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__"):
             imports.append(node)
         elif (name := _name(node)) is not None:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from aftertrain.core.sandbox.limits import UnitTests
+from aftertrain.plugins.code.fence import quietly
 
 NAMES = frozenset({"raises", "approx", "param", "fixture", "fail", "mark"})
 """Of pytest, what `marks.py` has."""
@@ -34,7 +35,8 @@ def parsed(source: str, name: str) -> ast.Module:
         ValueError: it is no Python; the message begins with `name`.
     """
     try:
-        return ast.parse(source)
+        with quietly():
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{name} is no Python: {error}") from error
 

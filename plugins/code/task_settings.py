@@ -69,10 +69,18 @@ class BigCodeBenchSettings(ProgramTaskSettings):
         240.0,
         description="Seconds for importing libraries and running the tests of one program: the benchmark's own.",
     )
+    memory_mib: Annotated[int, Field(ge=64)] = Field(
+        8192, description="Mebibytes of memory, of each process and of all processes of a program together."
+    )
     missing: Literal["stop", "keep"] = Field(
         "stop",
-        description="Of questions that need libraries which are not installed: stop before the first reply, or keep "
-        "them and count them as not judged.",
+        description="Of questions that cannot be judged here, for want of libraries or by 'check': stop before the "
+        "first reply, or keep them and count them as not judged.",
+    )
+    check: Literal["libraries", "solutions"] = Field(
+        "libraries",
+        description="What is looked for before the first reply. libraries: those that a question's tests import; "
+        "solutions: also that the data's own solution passes here, which takes minutes.",
     )
     compat: bool = Field(
         False,

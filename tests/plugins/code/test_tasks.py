@@ -217,7 +217,7 @@ def test_bigcodebench_out_of_time_has_failed(make: Make) -> None:
 def test_a_missing_library_is_told_and_never_a_failure(make: Make) -> None:
     lacking = {**BIGCODEBENCH, "libs": "['no_such_library.part']", "task_id": "BigCodeBench/1"}
     with pytest.raises(
-        Unavailable, match=r"1 of 2 questions \(BigCodeBench/1\) need libraries.*: no_such_library; install"
+        Unavailable, match=r"1 of 2 questions \(BigCodeBench/1\) cannot be judged here: not installed: no_such_library"
     ):
         make(BigCodeBenchHard, BIGCODEBENCH, lacking).instances()
     (kept,) = scored(make(BigCodeBenchHard, lacking, missing="keep"), RIGHT)
@@ -225,6 +225,14 @@ def test_a_missing_library_is_told_and_never_a_failure(make: Make) -> None:
     compat = make(BigCodeBenchHard, lacking, compat=True)
     assert scored(compat, RIGHT)[0].outcome == "scored"
     assert compat.fingerprint() != make(BigCodeBenchHard, lacking).fingerprint()
+
+
+def test_the_datas_own_solutions_are_tried_where_asked(make: Make) -> None:
+    """A library of another version fails the question itself, which is no fault of a program."""
+    other = {**BIGCODEBENCH, "canonical_solution": "    raise OSError\n", "task_id": "BigCodeBench/1"}
+    assert len(make(BigCodeBenchHard, BIGCODEBENCH, other).instances()) == 2
+    with pytest.raises(Unavailable, match=r"1 of 2 .*the data's own solution of BigCodeBench/1 fails here: .*OSError"):
+        make(BigCodeBenchHard, BIGCODEBENCH, other, check="solutions").instances()
 
 
 @pytest.mark.parametrize(
@@ -284,7 +292,7 @@ y = task_func(1)
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 5000, "x\n" * 3000, "    x = 1\n" * 3000, "\0", "\ud800", "é = 1\nreturn\n" * 500]
+    "text", ["(" * 5000, "x\n" * 3000, "    x = 1\n" * 3000, "\0", "\ud800", "é = 1\nreturn\n" * 500, "x = '\\d'\n"]
 )
 def test_a_program_is_sought_in_bounded_time(text: str) -> None:
     assert isinstance(solution.solution(text, "task_func"), str)
