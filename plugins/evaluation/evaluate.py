@@ -56,6 +56,7 @@ class Evaluate(Stage[EvaluateSettings]):
     """Scores one model. Its artifact's details hold `scores`, `differences` and `health`."""
 
     Config = EvaluateSettings
+    shared = True
 
     def inputs(self) -> Sequence[StageInput]:
         """The model, and the scores of each compared stage under the role `compare:<stage>`."""
@@ -85,7 +86,8 @@ class Evaluate(Stage[EvaluateSettings]):
         return self._ready[1]
 
     def run(self, context: StageContext) -> Artifact:
-        """Score all tasks, block by block.
+        """Score all tasks, block by block. Several ranks take turns at the blocks, each of which has the same bits
+        whoever computes it; rank 0 keeps what all of them find.
 
         Raises:
             DataError: a compared stage scored another version of a task, or a prompt does not fit the model's context.
@@ -96,7 +98,10 @@ class Evaluate(Stage[EvaluateSettings]):
         tokenizer = tokenizer_of(self._tasks, model, context.chat_template)
         window = context_window(model)
         work = blocks(self._tasks, self.settings.block)
-        runner = Runner(self.settings, self.builder, model, tokenizer, window=window, seed=context.seed)
+        ranks = context.ranks
+        runner = Runner(
+            self.settings, self.builder, model, tokenizer, window=window, seed=context.seed, local=ranks.local
+        )
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
@@ -109,20 +114,25 @@ class Evaluate(Stage[EvaluateSettings]):
                     context.emit(Warned(f"{task.name}: {note}"), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
-        opened = self._open(context)
+        opened = self._open(context) if ranks.first else []
         total = sum((block.stop - block.start) * block.task.samples for block in work)
         try:
-            for number, block in enumerate(work[done:], done + 1):
-                if context.stopping():
+            for start in range(done, len(work), ranks.size):
+                if ranks.any(context.stopping(), "whether to stop"):
                     raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} outputs")
-                fresh = runner.run(block)
-                check_outcomes(context.book, fresh)
-                rows += fresh
+                dealt = work[start : start + ranks.size]
+                mine = runner.run(dealt[ranks.rank]) if ranks.rank < len(dealt) else []
+                check_outcomes(context.book, mine)
                 context.book.read(CASE, **runner.tokens())
-                self._tell(context, number, block, fresh, (len(rows), total))
-                context.checkpoints.save(number, partial(_save, rows=tuple(rows)))
+                for number, (block, fresh) in enumerate(zip(dealt, ranks.gather(mine, "scored outputs"), strict=False)):
+                    rows += fresh
+                    self._tell(context, start + number + 1, block, fresh, (len(rows), total))
+                save = partial(_save, rows=tuple(rows)) if ranks.first else _nothing
+                context.checkpoints.save(start + len(dealt), save)
         finally:
             runner.close()
+        if not ranks.first:
+            return Artifact("scores", str(context.folder), context.name, digest="")
         return self._conclude(context, len(work) + 1, rows, others, opened)
 
     def without_use(self) -> Mapping[str, Unused]:
@@ -263,6 +273,10 @@ class Evaluate(Stage[EvaluateSettings]):
             context.emit(Warned(message), step)
         context.emit(scores, step)
         return Artifact("scores", str(context.folder), context.name, digest="", details=scores.facts())
+
+
+def _nothing(folder: Path) -> None:
+    """What a rank that is not the first adds to a checkpoint."""
 
 
 def _save(folder: Path, rows: Sequence[ScoredInstance]) -> None:

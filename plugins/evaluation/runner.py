@@ -15,6 +15,7 @@ from aftertrain.core.eval_task import ChoiceTask, Instance, InstanceScore, Outpu
 from aftertrain.core.generator import GenerationRequest, Generator
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.packed.likelihoods import likelihoods
+from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import thoughts_of
@@ -38,6 +39,7 @@ class Runner:
         window: most tokens of prompt and reply together, None without limit.
         seed: the run's seed. A reply's own seed is drawn from it, the task, the instance, the temperature and which of
             the replies it is, and not from the stage, so that two models answer the same question with the same chance.
+        local: number of the GPU that is used, where there are several.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Runner:
         *,
         window: int | None,
         seed: int,
+        local: int = 0,
     ) -> None:
+        self._alone = Ranks(local=local)
         self.settings = settings
         self.builder = builder
         self.model = model
@@ -117,6 +121,7 @@ class Runner:
     def _generate(self, block: Block) -> list[Completion]:
         if self._open is None:
             self._open = self.builder.build(self.settings.generator)
+            _use_gpu(self._alone.local)
             self._open.open(self.model)
         requests = [
             self._request(block, instance, sample)
@@ -144,7 +149,7 @@ class Runner:
     def _engine(self) -> Engine[Any]:
         self.close()
         engine = self.builder.build(self.settings.engine)
-        engine.load(self.model, seed=sub_seed(self.seed, "evaluate", "engine"))
+        engine.load(self.model, seed=sub_seed(self.seed, "evaluate", "engine"), ranks=self._alone)
         return engine
 
     def _score(
@@ -160,6 +165,14 @@ class Runner:
             self._tokens.update(context=item.continuation.n_context, cut=item.cut)
         scored = iter(likelihoods(self._engine, [item.continuation for item in flat], self.settings.micro_tokens))
         return [(items, [next(scored) for _ in items]) for items in encoded]
+
+
+def _use_gpu(local: int) -> None:
+    """Let what asks for a GPU without a number find this rank's."""
+    import torch
+
+    if local and torch.cuda.is_available():
+        torch.cuda.set_device(local)
 
 
 def check_metrics(

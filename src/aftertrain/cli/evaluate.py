@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--unseal", metavar="REASON", help="Score sealed tasks, and keep with the model that it was done, and why."
 )
+@click.option("--nproc", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that share the questions.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of this evaluation.  [runs/evaluate-MODEL]")
 def evaluate(  # noqa: PLR0917
     model: str,
@@ -42,6 +44,7 @@ def evaluate(  # noqa: PLR0917
     seed: int,
     chat_template: str | None,
     unseal: str | None,
+    nproc: int,
     out: Path | None,
 ) -> None:
     """Score MODEL on each TASK, or suite of tasks, with 95 % intervals.
@@ -66,14 +69,32 @@ def evaluate(  # noqa: PLR0917
     }
     settings = {key: value for key, value in options.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"
+    if nproc > 1 and "RANK" not in os.environ:
+        more = {"seed": seed, "chat_template": chat_template, "out": folder}
+        _launch([model, *tasks], {**settings, **more}, stage, folder, nproc)
     echo_safely(f"{model}: loading torch and the components of {counted(len(named), 'task')}")
     result = evaluation_run(
         model, named, settings, overrides, out=folder, seed=seed, chat_template=chat_template, console=True
     )
+    if os.environ.get("RANK", "0") != "0":
+        return
     echo_scores(result.scores[STAGE])
     for suite, lines in finished_evaluation(result.folder).suites().items():
         echo_suite(suite, lines)
     echo_safely(str(result.folder))
+
+
+def _launch(
+    words: Sequence[str], options: Mapping[str, Any], stage: Sequence[str], folder: Path, nproc: int
+) -> NoReturn:
+    """The same command in several processes; the first of them has the terminal."""
+    from aftertrain.launch.crew import launch
+
+    flags = [word for text in stage for word in ("--set", text)]
+    flags += [word for value in options.get("temperatures", ()) for word in ("--temperature", str(value))]
+    for name, value in options.items():
+        flags += [] if value is None or name == "temperatures" else [f"--{name.replace('_', '-')}", str(value)]
+    click.get_current_context().exit(launch(["evaluate", *flags, "--", *words], nproc, folder))
 
 
 def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
