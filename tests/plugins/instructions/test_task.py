@@ -89,6 +89,23 @@ def test_golden_verdicts(shared_data: Path, make: Make) -> None:
     assert figures(task, scores)["inst_level_loose_acc"] == pytest.approx(expected)
 
 
+def test_golden_verdicts_out_of_domain(shared_data: Path, make: Make) -> None:
+    """IFBench's own verdicts on each instruction of every sixth golden reply."""
+    with gzip.open(shared_data / "golden" / "ifbench.jsonl.gz", "rt", encoding="utf-8") as file:
+        golden = [json.loads(line) for line in file][::6]
+    rows = [{name: row[name] for name in ("instruction_id_list", "kwargs")} for row in golden]
+    task = make(IFEvalOOD, IFBENCH_ROWS, *rows, kinds="ifbench", missing="keep")
+    judged = 0
+    for row, score in zip(golden, scored(task, *(row["response"] for row in golden)), strict=True):
+        if score.outcome == "error":
+            assert "NLTK's taggers" in score.detail, row["id"]
+            continue
+        names, judged = row["instruction_id_list"], judged + 1
+        for mode in ("strict", "loose"):
+            assert score.parts[mode] == [list(pair) for pair in zip(names, row[mode], strict=True)], row["id"]
+    assert judged > 280
+
+
 def test_figures_by_hand(make: Make) -> None:
     """F46 on two prompts, of two instructions and of one. The first reply follows none strictly, and one loosely (its
     last line is quoted); the second follows its one.
@@ -223,7 +240,9 @@ def test_show_prompt(tmp_path: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_is_scored(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_model_is_scored_and_scored_again_without_it(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import aftertrain
 
     write(tmp_path, IFEVAL, *({"key": key, "prompt": "Write.", **TWO} for key in range(2)))
@@ -236,6 +255,10 @@ def test_a_model_is_scored(tmp_path: Path, tiny_model: Path) -> None:
     scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path), out=tmp_path / "run", unseal="a test")
     first = {score["task"]: (score["metric"], score["n"]) for score in scores if score["primary"]}
     assert first == {"ifeval": ("prompt_level_loose_acc", 2), "ifeval_ood": ("prompt_level_loose_acc", 1)}
+    assert main(["rescore", str(tmp_path / "run"), "ifeval.by_kind=true"]) == 0
+    told = capsys.readouterr().out
+    assert "loose punctuation:no_comma" in told
+    assert "ifeval at temperature 0: 0 of 2 outputs changed" in told
 
 
 def test_instances_are_the_rows(make: Make) -> None:
