@@ -12,6 +12,7 @@ TASKS = {
     "popqa": ("PopQA", "PopQA: facts of the long tail, 15 examples (OLMES popqa::tulu)"),
     "bbh": ("BBH", "BIG-Bench Hard: 27 tasks with reasoning, 3 examples each (OLMES bbh:cot-v1::tulu)"),
     "drop": ("DROP", "DROP: reading with arithmetic, 3 examples, F-measure (OLMES drop::llama3)"),
+    "minerva_math": ("MinervaMath", "MATH, or MATH-500, after Minerva's examples (OLMES minerva_math::tulu)"),
 }
 """Class and summary by name, which is also the module's; its settings are named after the class."""
 

@@ -34,10 +34,20 @@ ROWS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         }
     },
     "bbh": {"lukaemon/bbh/navigate/test": {"input": "Stand still. Do you return?", "target": "Yes"}},
+    "minerva_math": {
+        "EleutherAI/hendrycks_math/algebra/test": {
+            "problem": "What is $1 + 1$?",
+            "type": "Algebra",
+            "solution": "We add: $\\boxed{2}$.",
+        }
+    },
     "drop": {"EleutherAI/drop/default/validation": _DROP, "EleutherAI/drop/default/train": _DROP},
 }
 """By task: where rows stand, and a row."""
-SETTINGS: Mapping[str, Mapping[str, Any]] = {"bbh": {"tasks": ["navigate"]}}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "bbh": {"tasks": ["navigate"]},
+    "minerva_math": {"subjects": ["algebra"]},
+}
 
 
 def lay_out(folder: Path, task: str) -> None:

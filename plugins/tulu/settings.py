@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
 from aftertrain.core.benchmark import ReplyBenchmarkSettings
-from aftertrain.core.settings import PositiveInt
+from aftertrain.core.ground.usage import UsedIf
+from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
+from aftertrain.core.verification.settings import PoolSettings
+from aftertrain.core.verifier import Verifier
 
 
 class MMLUCoTSettings(ReplyBenchmarkSettings):
@@ -44,6 +47,25 @@ class BBHSettings(ReplyBenchmarkSettings):
         description="Keep the reference's known faults: a letter without parentheses is no choice, and strict drops "
         "the last character of a line, full stop or not. false reads both; the numbers are then not the published.",
     )
+
+
+class MinervaMathSettings(ReplyBenchmarkSettings):
+    """Settings of the task `minerva_math`."""
+
+    benchmark: Literal["math", "math500"] = Field(
+        "math", description="math: the 5,000 test problems of seven subjects; math500: the 500 of Lightman et al."
+    )
+    subjects: tuple[str, ...] = Field((), description="Score only these subjects (`number_theory`); () takes all.")
+    shots: Annotated[int, Field(ge=0)] = Field(4, description="Worked examples before each problem.")
+    shots_path: Annotated[LocalPath | None, UsedIf("shots")] = unhashed(
+        None, description="JSON lines with `problem` and `solution`: the examples, in their order."
+    )
+    max_new_tokens: PositiveInt = Field(1024, description="Tokens after which a reply is cut.")
+    flexible: Use[Verifier[Any]] = Field(cast("Any", "minerva"), description="Judges all of a reply's answers.")
+    sentence: Use[Verifier[Any]] = Field(
+        cast("Any", {"use": "minerva", "extract": "sentence"}), description="Judges the answer in Minerva's sentence."
+    )
+    verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
 
 
 class DROPSettings(ReplyBenchmarkSettings):

@@ -20,6 +20,12 @@ ROWS = (
         "MathSettings",
         "an answer in LaTeX (MATH): boxed, Minerva's sentence, Tulu 3's order; equal as text or by value",
     ),
+    (
+        "minerva",
+        "minerva:Minerva",
+        "MinervaSettings",
+        "an answer in LaTeX as OLMES's minerva_math judges it: exact or flexible, by SymPy or Hendrycks' rule",
+    ),
     ("string", "string:String", "StringSettings", "the whole reply equals the ground truth or one of its aliases"),
     (
         "f1",

@@ -21,6 +21,14 @@ CASES = {
         ("It is seven.", "7", "unparsable"),
         ("$7$", None, "error"),
     ],
+    "minerva": [
+        ("so it is $\\boxed{\\dfrac12}$.", "we get $\\boxed{\\frac{1}{2}}$", 1.0),
+        ("so it is $\\boxed{2(x+1)}$.", "2x + 2", 1.0),
+        ("Final Answer: The final answer is $7$. I hope it is correct.", "7", 1.0),
+        ("first $7$, then $8$", "7", 0.0),
+        ("It is seven.", "7", "unparsable"),
+        ("$7$", None, "error"),
+    ],
     "string": [
         (" Paris\n", "Paris", 1.0),
         ("Rome", "Paris", 0.0),

@@ -68,6 +68,17 @@ class MathSettings(AnswerSettings):
     )
 
 
+class MinervaSettings(AnswerSettings):
+    """Where a reply's answer stands, for the rule of OLMES's `minerva_math`."""
+
+    extract: Literal["flexible", "sentence"] = Field(
+        "flexible",
+        description="sentence: 'Final Answer: The final answer is ... . I hope it is correct.' (exact_match); "
+        "flexible: that sentence and the last \\boxed{...}, else the last $...$, else the whole reply "
+        "(exact_match_flex).",
+    )
+
+
 class StringSettings(AnswerSettings):
     """How texts are prepared before they are compared."""
 

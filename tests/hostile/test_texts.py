@@ -33,6 +33,7 @@ def _wrong_answers() -> list[Case]:
     postscript = {"instruction_id_list": ["detectable_content:postscript"], "kwargs": [{"postscript_marker": "P.S."}]}
     numbers = {"instruction_id_list": ["count:numbers"], "kwargs": [{"N": 3}]}
     asked: dict[str, Any] = {"gsm8k": "42", "math": "42", "f1": "black cat", "triviaqa": ["Paris"], "string": "Paris"}
+    asked |= {"minerva": "42"}
     asked |= {"ifeval": postscript, "ifbench": numbers}
     return [
         Case(name, verifier, "not right", text, truth)
@@ -65,6 +66,7 @@ PARTS = [{"verifier": {"use": "math"}}, {"verifier": {"use": "gsm8k", "extract":
 FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
     "gsm8k": ({}, "42"),
     "math": ({}, r"\frac{1}{2}"),
+    "minerva": ({}, r"\frac{1}{2}"),
     "string": ({}, "Paris"),
     "f1": ({}, "black cat"),
     "triviaqa": ({}, ["Paris"]),

@@ -30,7 +30,13 @@ def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Pa
     tasks = [{"use": name, "shots": 0, "chat": False, "max_new_tokens": 4, **SETTINGS.get(name, {})} for name in names]
     scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path / "hub"), out=tmp_path / "run")
     first = {score["task"]: score["metric"] for score in scores if score["primary"]}
-    assert first == {"mmlu_cot": "exact_match (macro)", "popqa": "contains", "bbh": "exact_match", "drop": "f1"}
+    assert first == {
+        "mmlu_cot": "exact_match (macro)",
+        "popqa": "contains",
+        "bbh": "exact_match",
+        "drop": "f1",
+        "minerva_math": "exact_match_flex (macro)",
+    }
     assert all(score["n"] == 2 for score in scores)
 
 
