@@ -47,6 +47,10 @@ class TruthfulQA(ChoiceTask[TruthfulQASettings]):
         """Tülu 3 reports MC2."""
         return ("mc2", "mc1")
 
+    def reads(self) -> Sequence[str]:
+        """That of its source."""
+        return (self.source.hub,)
+
     def instances(self) -> Sequence[Instance]:
         """The questions in the order of the file."""
         return self._instances

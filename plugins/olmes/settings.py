@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aftertrain.core.benchmark import BenchmarkSettings
 from aftertrain.core.eval_task import EvalTaskSettings
@@ -32,3 +32,14 @@ class MMLUSettings(OlmesSettings):
         5, description="Worked examples before each question, the first of its subject's split `dev`."
     )
     subset: bool = Field(False, description="Take only 1,000 questions, drawn as for other tasks; OLMES takes all.")
+    chat: bool = Field(
+        False,
+        description="Ask for letters as a conversation, worked examples as turns (OLMES mmlu:mc::tulu); false, the "
+        "standard, is plain text. Needs formulation mc.",
+    )
+
+    @model_validator(mode="after")
+    def _chat_is_of_letters(self) -> Self:
+        if self.chat and self.formulation != "mc":
+            raise ValueError("chat asks for letters: it needs formulation mc")
+        return self

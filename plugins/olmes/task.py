@@ -155,7 +155,7 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
     def fingerprint(self) -> str:
         """Every request with its answer, and how choices are compared."""
         rows = [
-            (i.id, i.messages[0].content, [asdict(choice) for choice in i.choices], i.target, i.baseline, i.group)
+            (i.id, [m.content for m in i.messages], list(map(asdict, i.choices)), i.target, i.baseline, i.group, i.chat)
             for i in self._instances
         ]
         return digest([type(self).__name__, self.metrics, rows])

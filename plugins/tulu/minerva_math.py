@@ -46,6 +46,10 @@ class MinervaMath(ReplyBenchmark[MinervaMathSettings]):
         pairs = [(grouped(micro), micro) for micro in super().figures()]
         return [figure for pair in pairs for figure in (pair if self.settings.benchmark == "math" else pair[::-1])]
 
+    def reads(self) -> Sequence[str]:
+        """That of the chosen one."""
+        return super().reads() if self.settings.benchmark == "math" else (self.short.hub,)
+
     def rules(self) -> JSON:
         """What judges."""
         uses = (self.settings.flexible, self.settings.sentence)

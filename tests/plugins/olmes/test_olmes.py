@@ -196,3 +196,26 @@ def test_a_worked_example_is_never_the_question_itself(make: Make) -> None:
     with pytest.raises(DataError, match="task 'arc_easy': 8 examples are asked for, there are 7"):
         make("arc_easy", first, shots=8).instances()
     assert json.dumps(first)
+
+
+def test_mmlu_in_chat_shows_examples_as_turns_and_scores_bare_letters(make: Make) -> None:
+    """OLMES `mmlu:mc::tulu`: the header before the first turn, `Answer:` ends each, the reply is the letter."""
+    row = {"question": "Cold?", "choices": ["ice", "fire", "sun", "lava"], "answer": 0, "subject": "world_religions"}
+    make("mmlu", {**row, "question": "Hot?", "answer": 1}, {**row, "question": "Old?"}, split="dev")
+    task = make("mmlu", row, formulation="mc", shots=2, chat=True)
+    (instance,) = task.instances()
+    header = "The following are multiple choice questions (with answers) about world religions.\n\n"
+    listed = " A. ice\n B. fire\n C. sun\n D. lava\nAnswer:"
+    assert [(message.role, message.content) for message in instance.messages] == [
+        ("user", f"{header}Question: Hot?\n{listed}"),
+        ("assistant", "B"),
+        ("user", f"Question: Old?\n{listed}"),
+        ("assistant", "A"),
+        ("user", f"Question: Cold?\n{listed}"),
+    ]
+    assert (instance.chat, [choice.text for choice in instance.choices]) == (True, ["A", "B", "C", "D"])
+    (bare,) = make("mmlu", row, formulation="mc", shots=0, chat=True).instances()
+    assert [message.content for message in bare.messages] == [f"{header}Question: Cold?\n{listed}"]
+    assert task.fingerprint() != make("mmlu", row, formulation="mc", shots=2).fingerprint()
+    with pytest.raises(ValueError, match="chat asks for letters: it needs formulation mc"):
+        make("mmlu", row, chat=True)
