@@ -19,3 +19,10 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_HERE}.settings:AlpacaSettings",
         "AlpacaEval 2: win rate against a baseline's replies, also at equal length (needs a judge)",
     )
+    registry.add(
+        "eval_task",
+        "href",
+        f"{_HERE}.href:Href",
+        f"{_HERE}.settings:HrefSettings",
+        "HREF: wins against a baseline's replies, with a person's reply at hand (needs a judge)",
+    )

@@ -20,6 +20,10 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "tatsu-lab/alpaca_eval/alpaca_eval_gpt4_baseline/eval",
         {"instruction": "Name a sea.", "output": "The Baltic.", "generator": "gpt4", "dataset": "koala"},
     ),
+    "href": (
+        "allenai/href/default/dev",
+        {"instruction": "Name a sea.", "output": "The Baltic.", "reference": "The North Sea.", "category": "Open QA"},
+    ),
 }
 """By task: where its rows stand, and a row."""
 
