@@ -94,6 +94,7 @@ def _suite(registry: Registry) -> dict[str, Any]:
     texts: dict[str, Any] = {"type": "string"}
     named = {"anyOf": [{"enum": sorted(registry.suites)}, {**texts, "pattern": r"\.ya?ml$"}]}
     types: dict[str, Any] = {"suite": named, "rows": {"type": "array", "items": texts}, "reference": texts}
+    types["set"] = {"type": "object", "additionalProperties": {"type": "object"}}
     return {
         "type": "object",
         "properties": {name: {**schema, "description": fields[name].description} for name, schema in types.items()},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,10 +20,12 @@ from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.registry.bounds import SIZE
 from aftertrain.registry.document import Tree, place, read
 from aftertrain.registry.explain import explain
+from aftertrain.registry.load import load_settings
 from aftertrain.registry.tables import Registry, SuiteFile
 
 TASK = "eval_task"
 WRONG_NAME = "use_name"
+ALL = "*"
 MARK = "::"
 """Stands in the names of rows, and in no component's."""
 
@@ -62,7 +65,8 @@ class Suites:
         name = value["suite"]
         given = dict(value)
         if isinstance(name, str) and given.get("definition") is None:
-            given["definition"] = self.read(name)
+            changes = given.get("set")
+            given["definition"] = self.read(name, changes if isinstance(changes, Mapping) else {})
         if isinstance(given.get("rows"), str):
             given["rows"] = [row.strip() for row in given["rows"].split(",")]
         try:
@@ -71,18 +75,23 @@ class Suites:
             raise explain(error, SuiteSettings, f"suite {name!r}") from error
         return SuiteUse(TASK, str(name), settings)
 
-    def read(self, name: str) -> Suite:
-        """A suite by its name or file."""
+    def read(self, name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Suite:
+        """A suite by its name or file.
+
+        Args:
+            changes: settings by row or formulation, `*` being all.
+        """
         if _is_file(name):
             path = Path(name).expanduser()
-            return self._read(path if path.is_absolute() or self.base_folder is None else self.base_folder / path, name)
+            beside = path if path.is_absolute() or self.base_folder is None else self.base_folder / path
+            return self._read(beside, name, changes)
         entry = self.registry.suites.get(name)
         if entry is None:
             raise _wrong_name("suite", name, self.registry.suites)
         with _opened(entry) as path:
-            return self._read(path, name)
+            return self._read(path, name, changes)
 
-    def _read(self, path: Path, name: str) -> Suite:
+    def _read(self, path: Path, name: str, changes: Mapping[str, Any]) -> Suite:
         try:
             tree = read(read_text(path, limit=SIZE), str(path))
         except RunError as error:
@@ -90,6 +99,7 @@ class Suites:
         plain = tree.plain()
         if isinstance(plain, dict):
             plain.setdefault("name", name)
+            changed(self.registry, plain.get("rows"), changes)
         try:
             suite = Suite.model_validate(plain, context={**self.context, "base_folder": path.parent})
             suite.check()
@@ -105,6 +115,45 @@ class Suites:
         if row not in rows:
             raise _wrong_name("row of a suite", row, rows)
         return rows[row]
+
+
+def changed(registry: Registry, rows: Any, changes: Mapping[str, Any]) -> None:
+    """Write settings into the rows of a suite's file, in place, before any is validated.
+
+    Raises:
+        PydanticCustomError: there is no such row, or of a setting of `*` no task that has it.
+    """
+    if not isinstance(rows, dict) or not changes:
+        return
+    names = {
+        *rows,
+        *(f for row in rows.values() for f in (row.get("formulations") or {}) if isinstance(row, dict)),
+        ALL,
+    }
+    for name, settings in changes.items():
+        if name not in names:
+            raise _wrong_name("row", name, names)
+        for setting, value in dict(settings).items():
+            hit = [row for key, row in rows.items() if _change(registry, (key, row), name, (setting, value))]
+            if not hit:
+                raise _wrong_name(f"setting of a task of {name!r}", setting, ())
+
+
+def _change(registry: Registry, named: tuple[str, Any], name: str, change: tuple[str, Any]) -> bool:
+    """Set one setting in one row where it is meant; whether it was."""
+    (key, row), (setting, value) = named, change
+    task, formulations = row.get("task"), row.get("formulations") or {}
+    if name not in {ALL, key, *formulations}:
+        return False
+    use = task if isinstance(task, str) else str((task or {}).get("use"))
+    if name == ALL and setting not in load_settings(registry.registration(TASK, use)).model_fields:
+        return False
+    if name in formulations:
+        formulations[name] = {**(formulations[name] or {}), setting: value}
+    else:
+        row["task"] = {**({"use": task} if isinstance(task, str) else dict(task or {})), setting: value}
+    row["changed"] = [*dict.fromkeys([*row.get("changed", ()), setting])]
+    return True
 
 
 def _wrong_name(what: str, name: str, known: Iterable[str]) -> PydanticCustomError:

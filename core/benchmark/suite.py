@@ -37,6 +37,7 @@ class RowOutline(Settings):
     table: str | None = unhashed(None, description="Where these were published; null takes the suite's.")
     n: int | None = unhashed(None, description="Questions behind a published score.")
     note: str = unhashed("", description="What a reader of the row must know.")
+    changed: tuple[str, ...] = unhashed((), description="Settings that a recipe has set; filled in when it is read.")
 
 
 class SuiteRow(RowOutline):
@@ -183,6 +184,11 @@ class SuiteSettings(Settings):
     suite: str = unhashed(description="Name of a suite, or its YAML file.")
     rows: tuple[str, ...] | None = unhashed(
         None, description="Rows, or formulations of rows, that are scored; null is all."
+    )
+    set: dict[str, dict[str, Any]] = unhashed(
+        {},
+        description="Settings of rows or formulations by their names; under '*' of all tasks that have such a setting, "
+        "as in set: {'*': {judge: {use: wildguard, model: ./wildguard}}}.",
     )
     reference: str | None = unhashed(None, description="Model whose published scores stand beside; null takes none.")
     definition: Suite | None = Field(None, description="What the suite's file says; filled in when the recipe is read.")

@@ -31,6 +31,7 @@ class Line:
         metric: figure that counts.
         task: whose score it is, where the row has several formulations.
         missing: why there is no score.
+        changed: settings of the row that the recipe has set, so that it may be no longer the published one.
         reference: published score of the model that is compared with.
         standing: of the score to it, by a two-sided test at 5 % where the number of questions behind it is known.
         table: where it was published.
@@ -47,6 +48,7 @@ class Line:
     metric: str = ""
     task: str = ""
     missing: str = ""
+    changed: tuple[str, ...] = ()
     reference: float | None = None
     standing: Standing | None = None
     table: str = ""
@@ -122,7 +124,10 @@ class _Table:
         factors = self._factors(node, parts)
         value = sum(factor * (part.value or 0.0) for factor, part in zip(factors, there, strict=True))
         error = math.sqrt(sum((factor * part.error) ** 2 for factor, part in zip(factors, there, strict=True)))
-        line = replace(line, value=value, low=value - Z95 * error, high=value + Z95 * error)
+        low, high = value - Z95 * error, value + Z95 * error
+        if line.share and 0 <= value <= 1:
+            low, high = max(0.0, low), min(1.0, high)
+        line = replace(line, value=value, low=low, high=high)
         if had == len(rows):
             return self._compared(line, node.references, None)
         return self._compared_in_part(line, factors, there)
@@ -181,6 +186,7 @@ class _Table:
             n=score.n,
             metric=score.metric,
             task=task,
+            changed=row.changed,
             share=score.share is not False,
         )
 

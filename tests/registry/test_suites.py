@@ -88,6 +88,29 @@ def test_a_mistake_about_a_suite_names_the_nearest(task: Any, told: str) -> None
         recipe(task)
 
 
+def test_settings_of_rows_are_set_by_name_and_of_all_that_have_them() -> None:
+    loaded = recipe({"suite": "smoke", "set": {"*": {"shots": 1}, "piqa::smoke": {"shots": 3}}})
+    settings: Any = loaded.recipe.stages["e"].settings
+    shots = {task.name: task.use.settings.shots for task in named_tasks(settings.tasks)}
+    assert shots.pop("piqa::smoke") == 3
+    assert set(shots.values()) == {1}
+    rows = settings.tasks[0].settings.chosen.rows
+    assert rows["piqa::smoke"].changed == ("shots",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"piqa::smok": {"shots": 1}}, "no row named 'piqa::smok'. Did you mean 'piqa::smoke'"),
+        ({"*": {"shotz": 1}}, r"no setting of a task of '\*' named 'shotz'"),
+        ({"piqa::smoke": {"shotz": 1}}, "not a setting of eval_task 'piqa'.*Did you mean 'shots'"),
+    ],
+)
+def test_a_setting_that_no_row_has_is_told(changes: Any, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        recipe({"suite": "smoke", "set": changes})
+
+
 def test_a_task_of_two_suites_needs_another_name() -> None:
     with pytest.raises(RecipeError, match="piqa::smoke stands there more than once"):
         recipe("smoke", "piqa::smoke")

@@ -152,7 +152,8 @@ def _suite_row(line: Line, *, compared: bool) -> list[str]:
     of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
     published = [written(line.reference), line.standing or ""] if compared else []
     same = f"published: {line.table}" if line.table == SAME_ROWS else ""
-    says = line.missing or ", ".join(filter(None, (line.task, line.metric, same)))
+    changed = f"with {' and '.join(line.changed)} set" if line.changed else ""
+    says = line.missing or ", ".join(filter(None, (line.task, line.metric, changed, same)))
     score = "missing" if line.value is None else written(line.value)
     return ["  " * line.depth + line.name, score, interval, of, *published, says]
 

@@ -57,7 +57,7 @@ def _row(row: RowOutline) -> Iterator[tuple[str, str, str, str]]:
         filter(None, ("sealed" if row.sealed else "", f"{row.limit} questions" if row.limit else "", row.note))
     )
     for number, (name, use) in enumerate(row.tasks.items()):
-        given = use.settings.model_dump(mode="json", exclude_defaults=True)
+        given = use.settings.model_dump(mode="json", include=use.settings.model_fields_set)
         settings = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
         task = f"{use.name} as {name}" if len(row.tasks) > 1 else use.name
         yield task, settings, row.metric or "the task's first", notes if number == 0 else ""

@@ -75,7 +75,7 @@ def smollm2() -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "limit", "scored", "rows"),
-    [("smoke", 4, 4, 4), ("olmes", 1, 10, 10)],
+    [("smoke", 4, 5, 5), ("olmes", 1, 10, 10), ("tulu3-dev", 1, 6, 17)],
 )
 def test_a_suite_runs_end_to_end(
     suite: str,
@@ -88,7 +88,7 @@ def test_a_suite_runs_end_to_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = ["evaluate", smollm2, suite, "--data", str(benchmarks), "--limit", str(limit)]
-    replies = ["--chat-template", "tulu", "--max-new-tokens", "8"] if "tulu3" in suite else []
+    replies = [] if suite == "olmes" else ["--chat-template", "tulu", "--max-new-tokens", "8"]
     opened = ["--unseal", "a test of the house"] if suite == "tulu3-unseen" else []
     assert main([*command, *replies, *opened, "--out", str(tmp_path / "run")]) == 0
     table = capsys.readouterr().out.rpartition(f"\n{suite}\n")[2]
