@@ -209,16 +209,44 @@ class Rescores(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Flip:
+    """A question whose headline value is another for another model; of pairs the other model's comes first.
+
+    Attributes:
+        values: of the headline.
+        answers: that were read, None where none was.
+        prompt: as sent.
+        replies: the first of each model, or the choice that it prefers.
+    """
+
+    task: str
+    id: str
+    temperature: float | None
+    values: tuple[float, float]
+    answers: tuple[str | None, str | None]
+    prompt: str
+    replies: tuple[str, str]
+
+    def __str__(self) -> str:
+        where = f"{self.task} {self.id}" + ("" if self.temperature is None else f" at temperature {self.temperature:g}")
+        sides = [
+            f"{value:.3g} {'no answer' if answer is None else repr(answer[:60])}"
+            for value, answer in zip(self.values, self.answers, strict=True)
+        ]
+        return f"{where}: {sides[0]} -> {sides[1]}"
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """Saved outputs of a stage beside those of others, over the questions that both answered.
 
     Attributes:
         differences: this stage minus each other one.
-        flips: a line for people on each question whose headline value changed.
+        flips: the questions whose headline value changed, what got worse first.
     """
 
     differences: tuple[Difference, ...]
-    flips: tuple[str, ...]
+    flips: tuple[Flip, ...]
 
 
 @runtime_checkable

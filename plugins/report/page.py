@@ -77,7 +77,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
     shown = main_series(series)
     compared = all_comparisons(run, shown, instances)
     templates = environment(settings)
-    script, style = _asset("script.js"), _asset("style.css")
+    script, style = asset("script.js"), asset("style.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template("template.html.j2").render(
         run=run,
@@ -138,7 +138,8 @@ def environment(settings: HtmlSettings) -> jinja2.Environment:
     return templates
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the page's own: its style or its script."""
     return resources.files("aftertrain.plugins.report").joinpath(name).read_text(encoding="utf-8")
 
 

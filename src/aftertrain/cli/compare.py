@@ -8,87 +8,130 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.certificates import certify_prompts, certify_verdicts
-from aftertrain.cli.table import echo_safely, echo_table, score_text
+from aftertrain.cli.table import echo_safely, echo_table, mean_text, score_text
+from aftertrain.core.ground.cleaning import json_text, worded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aftertrain.api.comparing import Comparison
     from aftertrain.core.events import Difference
 
 SHOWN = 10
+REPLY = 400
+"""Characters of a reply that are shown."""
+LEGEND = (
+    "p: adjusted by Holm's method over the tasks' main figures; in parentheses of other figures, as it is. finds: the "
+    "least difference that so many questions, so many of them changed, find with power 80 %"
+)
+FILE = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("words", metavar="RUN[:STAGE]|FILE...", nargs=-1, required=True)
-@click.option(
-    "--flips", type=click.IntRange(0), default=SHOWN, show_default=True, help="Changed questions listed a side."
-)
-@click.option(
-    "--prompts", type=click.Path(path_type=Path), metavar="FILE", help="Requests that TASK's are held against."
-)
-@click.option("--verdicts", type=click.Path(path_type=Path), metavar="FILE", help="Replies and what they were worth.")
+@click.option("--flips", type=click.IntRange(0), default=SHOWN, show_default=True, help="Changed questions listed.")
+@click.option("--replies", is_flag=True, help="With each changed question what either model replied.")
+@click.option("--html", type=FILE, metavar="FILE", help="Write the comparison as a page.")
+@click.option("--json", "out", type=FILE, metavar="FILE", help="Write what was found for machines.")
+@click.option("--prompts", type=FILE, metavar="FILE", help="Requests that TASK's are held against.")
+@click.option("--verdicts", type=FILE, metavar="FILE", help="Replies and what they were worth.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Of FILE only these lines; repeatable.")
 @click.option("--column", "columns", multiple=True, metavar="PART=COLUMN", help="Of --verdicts: what a column is.")
-@click.option("--metric", help="Of --verdicts: the task's metric that is compared.  [the task's first]")
+@click.option("--metric", "metrics", multiple=True, metavar="OURS[=THEIRS]", help="Our metric, and what FILE calls it.")
 @click.option("--data", type=click.Path(), help="Of a task: folder of benchmarks in the hub's columns.")
 @click.option("--model", help="Of a task that is asked by a chat template: the model that has it.")
-@click.option(
-    "--json", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found for machines."
-)
 def compare(  # noqa: PLR0917  click hands over options by name
     words: tuple[str, ...],
     flips: int,
+    replies: bool,
+    html: Path | None,
+    out: Path | None,
     prompts: Path | None,
     verdicts: Path | None,
     where: tuple[str, ...],
     columns: tuple[str, ...],
-    metric: str | None,
+    metrics: tuple[str, ...],
     data: str | None,
     model: str | None,
-    out: Path | None,
 ) -> None:
     """Set finished evaluations side by side, or hold a task against someone else's requests or verdicts.
 
     \b
     aftertrain compare quickstart:base-eval quickstart:sft-eval quickstart:dpo-eval
+    aftertrain compare my-run:eval lm-eval-results/model --metric acc_raw=acc
     aftertrain compare --prompts requests.jsonl arc_easy formulation=mc --data DIR
     aftertrain compare --verdicts samples_gsm8k.jsonl gsm8k path=test.jsonl --where filter=flexible-extract
     aftertrain compare --verdicts replies.jsonl verifier math --column verdict=score
 
     RUN is a run's folder or its name under runs/; :STAGE is needed where it has several evaluations. Each is tested
-    against the first over the same questions: differences are paired, with 95 % intervals, and p-values adjusted by
-    Holm's method over the table. A FILE's questions are paired with ours by what they ask, else by their ids; the exit
+    against the first over the same questions: differences are paired, with 95 % intervals, and the p-values of the
+    tasks' main figures are adjusted by Holm's method. A FILE is another evaluator's: lm-eval's samples, or the folder
+    that has them, OLMES's predictions beside their requests, a log of inspect; it is compared where it asked the same,
+    character by character.
+
+    With --prompts or --verdicts, a FILE's questions are paired with ours by what they ask, else by their ids; the exit
     status is 1 when one differs.
     """
     if prompts is not None and verdicts is not None:
         raise click.UsageError("--prompts and --verdicts are two comparisons; ask for one at a time")
+    named = {ours: theirs for ours, _, theirs in (text.partition("=") for text in metrics)}
     if prompts is not None:
         certify_prompts(prompts, words, data=data, model=model, where=where, out=out, shown=flips)
-        return
-    if verdicts is not None:
-        certify_verdicts(verdicts, words, data=data, columns=columns, metric=metric, where=where, out=out, shown=flips)
-        return
-    runs = words
-    if len(runs) < 2:
+    elif verdicts is not None:
+        if len(named) > 1:
+            raise click.UsageError("--verdicts compares one metric at a time")
+        ours, theirs = next(iter(named.items()), (None, ""))
+        said = (*columns, *([f"verdict={theirs}"] if theirs else []))
+        certify_verdicts(verdicts, words, data=data, columns=said, metric=ours, where=where, out=out, shown=flips)
+    elif len(words) < 2:
         raise click.UsageError("compare needs at least two evaluations, as RUN:STAGE each")
-    from aftertrain.api.comparing import compare as compare_runs
+    else:
+        found = _compared(words, named, where)
+        _echo(found, flips, replies=replies)
+        _write(found, html, out)
 
-    found = compare_runs(*runs)
+
+def _compared(sides: tuple[str, ...], metrics: Mapping[str, str], where: tuple[str, ...]) -> Comparison:
+    from aftertrain.api.comparing import compare as compare_sides
+
+    return compare_sides(*sides, metrics={ours: theirs or ours for ours, theirs in metrics.items()}, where=where)
+
+
+def _write(found: Comparison, html: Path | None, out: Path | None) -> None:
+    if html is not None:
+        from aftertrain.plugins.report.comparison import write
+
+        echo_safely(str(write(html, found)))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json_text(found.facts(), indent=1) + "\n", encoding="utf-8")
+
+
+def _echo(found: Comparison, shown: int, *, replies: bool) -> None:
     names = [f"{chr(ord('A') + number)}" for number in range(len(found.sides))]
     for name, side in zip(names, found.sides, strict=True):
         echo_safely(f"{name}  {side}")
-    echo_table(_rows(found), ("task", "metric", "temperature", *names, *_headers(names), "n"))
+    for note in found.notes:
+        echo_safely(f"note: {note}")
     for name, side in zip(names[1:], found.sides[1:], strict=True):
-        lines = found.flips[side]
-        if flips and lines:
-            click.secho(f"{name} against A: {len(lines):,} questions changed", bold=True)
-            for line in lines[:flips]:
-                echo_safely(f"  {line}")
-            if len(lines) > flips:
-                echo_safely(f"  … and {len(lines) - flips:,} more; --flips {len(lines)} lists them")
+        if unlike := found.unlike.get(side):
+            echo_safely(f"note: {', '.join(unlike)} of A and {name} differ in data, prompts or rules, and are left out")
+    echo_table(_rows(found), ("task", "metric", "temperature", *names, *_headers(names), "n"))
+    echo_safely(LEGEND)
+    for name, side in zip(names[1:], found.sides[1:], strict=True):
+        flips = found.flips[side]
+        if shown and flips:
+            click.secho(f"{name} against A: {len(flips):,} questions changed", bold=True)
+            for flip in flips[:shown]:
+                echo_safely(f"  {flip}")
+                for letter, reply in zip(("A", name), flip.replies, strict=True) if replies else ():
+                    echo_safely(f"    {letter}: {worded(reply, REPLY)}")
+            if len(flips) > shown:
+                echo_safely(f"  … and {len(flips) - shown:,} more; --flips {len(flips)} lists them")
 
 
 def _headers(names: list[str]) -> list[str]:
-    return [text for name in names[1:] for text in (f"{name} - A", "95 %", "p", "better, worse")]
+    return [text for name in names[1:] for text in (f"{name} - A", "95 %", "p", "better, worse", "finds")]
 
 
 def _rows(found: Comparison) -> list[list[str]]:
@@ -99,7 +142,7 @@ def _rows(found: Comparison) -> list[list[str]]:
     for key, cells in found.scores.items():
         first = next(cell for cell in cells if cell is not None)
         share = first.share is not False
-        scores = ["" if cell is None else score_text(cell.mean, share=share) for cell in cells]
+        scores = ["" if cell is None else mean_text(cell) for cell in cells]
         differences = [text for side in found.sides[1:] for text in _difference(by_key.get((*key, side)), share=share)]
         temperature = "" if key[2] is None else f"{key[2]:g}"
         rows.append([key[0], key[1], temperature, *scores, *differences, str(first.n)])
@@ -107,9 +150,14 @@ def _rows(found: Comparison) -> list[list[str]]:
 
 
 def _difference(row: Difference | None, *, share: bool) -> list[str]:
-    """Of one side to the first: mean, interval, adjusted p-value, questions that changed."""
+    """Of one side to the first: mean, interval, p-value, questions that changed, and what so many would find."""
+    from aftertrain.api.comparing import detects
+
     if row is None:
-        return ["", "", "", ""]
+        return [""] * 5
     mean, low, high = (score_text(value, share=share, signed=True) for value in (row.mean, row.low, row.high))
     p = "" if row.adjusted is None else "< 0.001" if row.adjusted < 0.001 else f"{row.adjusted:.3f}"
-    return [mean, f"{low} to {high}", p, f"{row.better}, {row.worse}"]
+    shown = f"({p})" if p and row.p_holm is None else p
+    least = detects(row) if share else None
+    finds = "" if not share else "none" if least is None else score_text(least, share=True)
+    return [mean, f"{low} to {high}", shown, f"{row.better}, {row.worse}", finds]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ def other(run: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def rows_of(run: Path) -> list[dict[str, object]]:
+def rows_of(run: Path) -> list[dict[str, Any]]:
     (path,) = run.glob("stages/eval-*/samples/instances.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -144,7 +145,7 @@ def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFix
     assert told.startswith("A  sums:eval\nB  other:eval\n")
     (line,) = [line for line in told.splitlines() if line.startswith("sums  ") and " exact_match " in line]
     assert "+8.3" in line
-    assert line.split()[-3:] == ["1,", "0", "4"]
+    assert line.split()[-4:] == ["1,", "0", "none", "4"]
     (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice") and " acc " in line]
     assert "16.7" in line
     assert " 1.000 " in line
@@ -209,3 +210,103 @@ def test_an_earlier_pair_says_what_more_questions_would_find(
     assert "none at d = 0.25" in row
     assert row.endswith("47, more than the 4 there are")
     assert any("tokens/s read" in line and "measured in other:eval" in line for line in rest)
+
+
+def test_a_comparison_as_a_page_and_for_machines(run: Path, other: Path, tmp_path: Path, capsys: Any) -> None:
+    """Only the main figures are adjusted for each other; replies stand side by side, escaped, in a page of its own."""
+    (path,) = other.glob("stages/eval-*/samples/instances.jsonl")
+    path.write_text(path.read_text().replace('"that makes 1"', '"<script>that makes 1</script>"'))
+    page, out = tmp_path / "made" / "page.html", tmp_path / "made" / "found.json"
+    words = ["compare", str(run), f"{other}:eval", "--html", str(page), "--json", str(out), "--replies"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "    A: that makes 1\n    B: <script>that makes 1</script>\n" in told
+    found = json.loads(out.read_text())
+    rows = found["differences"]["other:eval"]
+    adjusted = {(row["task"], row["metric"]) for row in rows if row["p_holm"] is not None}
+    assert adjusted == {(row["task"], row["metric"]) for row in rows if row["headline"]}
+    assert len(adjusted) == 2 < len(rows)
+    html = page.read_text()
+    assert "&lt;script&gt;that makes 1" in html
+    assert "<script" not in html
+    assert "other:eval − sums:eval" in html
+    assert not re.search(r"https?://|src=", html)
+
+
+def test_only_what_is_alike_is_compared(run: Path, other: Path, capsys: Any) -> None:
+    (done,) = other.glob("stages/eval-*/done.json")
+    content = json.loads(done.read_text())
+    for score in content["artifact"]["details"]["scores"]:
+        if score["task"] == "sums":
+            score["fingerprint"] = "0" * 64
+    done.write_text(json.dumps(content))
+    assert main(["compare", str(run), str(other)]) == 0
+    told = capsys.readouterr().out
+    assert "note: sums of A and B differ in data, prompts or rules, and are left out" in told
+    assert not [line for line in told.splitlines() if line.startswith("sums  ")]
+
+
+def lm_eval_samples(run: Path, path: Path, changed: str = "", name: str = "acc") -> list[dict[str, Any]]:
+    """What lm-eval would log of the run's choices, all of them right but the first."""
+    rows = [row for row in rows_of(run) if row["task"] == "multiple_choice"]
+    samples = []
+    for number, row in enumerate(rows):
+        prompt = f"{row['prompt']}{changed}"
+        arguments = {
+            f"gen_args_{i}": {"arg_0": prompt, "arg_1": text} for i, text in enumerate((" yes", " surely not so"))
+        }
+        doc = {"question": f"{number}?", "whole": f"Question: {number}?"}
+        likelihoods = [[["-1.5", "True"]], [["-2.5", "False"]]]
+        samples.append(
+            {"doc_id": number, "doc": doc, "arguments": arguments, "resps": likelihoods, name: float(number > 0)}
+        )
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    return rows
+
+
+def test_samples_of_lm_eval_are_a_side(run: Path, tmp_path: Path, capsys: Any) -> None:
+    """Paired by the text of the prompt; a folder of results has them as well."""
+    folder = tmp_path / "lm-eval" / "model"
+    folder.mkdir(parents=True)
+    rows = lm_eval_samples(run, folder / "samples_mine_2026-01-01T00-00-00.0.jsonl")
+    (folder / "results_2026-01-01T00-00-00.0.json").write_text("{}")
+    for side in (folder, folder / "results_2026-01-01T00-00-00.0.json"):
+        assert main(["compare", str(run), str(side)]) == 0
+        told = capsys.readouterr().out
+        assert ": 6 of 6 questions are those of multiple_choice" in told
+        (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice  acc ")]
+        ours = [row["metrics"]["acc"] for row in rows]
+        better = sum(mine < theirs for mine, theirs in zip(ours, [0, 1, 1, 1, 1, 1], strict=True))
+        assert f"{100 * sum(ours) / 6:.1f}" in line
+        assert "83.3" in line
+        assert f" {better}, {int(ours[0])} " in line
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "words", "message"),
+    [
+        (" ", "acc", (), "asks none of its questions in the same words: multiple_choice .* differ at character"),
+        ("", "exact", (), "has no metric of multiple_choice, which has acc.*--metric acc=exact"),
+        ("", "exact", ("--metric", "acc=exact"), ""),
+    ],
+)
+def test_what_another_asked_otherwise_is_not_compared(
+    run: Path, tmp_path: Path, capsys: Any, changed: str, name: str, words: tuple[str, ...], message: str
+) -> None:
+    lm_eval_samples(run, tmp_path / "samples.jsonl", changed, name)
+    status = main(["compare", str(run), str(tmp_path / "samples.jsonl"), *words])
+    assert status == (1 if message else 0)
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+
+
+def test_a_file_alone_or_without_samples_is_refused(run: Path, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "results_1.json"
+    file.write_text("{}")
+    assert main(["compare", str(run), str(file)]) == 1
+    assert "run lm-eval with --log_samples" in capsys.readouterr().err
+    assert main(["compare", str(file), str(file)]) == 1
+    assert "one side must be a run of ours" in capsys.readouterr().err
+    log = tmp_path / "log.eval"
+    log.write_bytes(b"PK")
+    assert main(["compare", str(run), str(log)]) == 1
+    assert "inspect" in capsys.readouterr().err
