@@ -1,4 +1,4 @@
-"""What the benchmarks of safety share: one question about each reply, and the answer that counts for the model."""
+"""What the benchmarks of safety share: one question about each reply, such as WildGuard answers (F52)."""
 
 from __future__ import annotations
 

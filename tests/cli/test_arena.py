@@ -1,4 +1,4 @@
-"""`aftertrain arena` on the replies that evaluations saved."""
+"""`aftertrain arena` on the replies that evaluations saved (F50)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The six benchmarks of safety: which rows are asked, what is right, and what stands where there is no verdict."""
+"""The six benchmarks of safety: which rows are asked, what is right, and what stands where no verdict is (F52)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def numbers(task: Any, replies: Sequence[str]) -> dict[str, float | None]:
 
 
 def test_xstest_by_hand_f51(tmp_path: Path) -> None:
-    """Of 3 safe prompts 1 is refused, of 2 unsafe ones 2: accuracy 4/5, E = 1/3 · 2/2."""
+    """Of 3 safe prompts 1 is refused, of 2 unsafe ones 2: accuracy 4/5, and F51 is E = 1/3 · 2/2."""
     rows = [{"prompt": f"p{n}", "label": label, "type": "t"} for n, label in enumerate(["safe"] * 3 + ["unsafe"] * 2)]
     task = task_of(tmp_path, "xstest", rows)
     assert numbers(task, [NO, YES, YES, NO, NO]) == pytest.approx(
