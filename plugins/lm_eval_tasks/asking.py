@@ -134,8 +134,15 @@ def sampling(question: Asked) -> Sampling:
     Raises:
         DataError: in a way that there is none of here.
     """
-    options = dict(question.requests[0][1][1])
-    where = f"task 'lm_eval/{question.leaf}'"
+    return sampling_of(question.requests[0][1][1], f"task 'lm_eval/{question.leaf}'")
+
+
+def sampling_of(options: Mapping[str, Any], where: str) -> Sampling:
+    """lm-eval's `generation_kwargs` in our words.
+
+    Raises:
+        DataError: they ask for what there is none of here; `where` says of what.
+    """
     drawn = options.get("do_sample")
     temperature = float(options.get("temperature") or 0.0)
     temperature = temperature if drawn or (drawn is None and temperature > 0) else 0.0

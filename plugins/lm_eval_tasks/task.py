@@ -101,6 +101,13 @@ class LmEvalTask(EvalTask[LmEvalSettings]):
             notes.append(f"{leaked} of {len(self._asked)} questions stand among their own worked examples, with answer")
         return notes
 
+    def reads(self) -> Sequence[str]:
+        """The data sets that its files name, or its code."""
+        named = {str(leaf.get("dataset_path") or "") for leaf in self._found.leaves.values()}
+        if any("class" in leaf for leaf in self._found.leaves.values()):
+            named |= {str(task.DATASET_PATH or "") for task in self._loaded.tasks.values()}
+        return sorted(named - {""})
+
     def fingerprint(self) -> str:
         """lm-eval's version, each task's settings with its code, and every question as it is asked."""
         return self._fingerprint

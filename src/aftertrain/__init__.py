@@ -3,8 +3,10 @@
 Everything the commands do is also a Python call, with the same errors. Importing the package imports nothing heavy:
 
 >>> import aftertrain
->>> print(*sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_")))
-check_invariants components evaluate load_recipe plan report reward_function run verifier_error verify
+>>> names = sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_"))
+>>> print(*names)  # doctest: +NORMALIZE_WHITESPACE
+check_invariants components evaluate lm_eval_model lm_eval_task load_recipe plan report reward_function run
+verifier_error verify
 >>> issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 True
 """
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aftertrain.api.evaluation import evaluate, verify
     from aftertrain.api.invariants import check_invariants
+    from aftertrain.api.lm_eval import lm_eval_model, lm_eval_task
     from aftertrain.api.recipes import components, load_recipe
     from aftertrain.api.report import report
     from aftertrain.api.reward_function import reward_function
@@ -33,6 +36,8 @@ __all__ = [
     "check_invariants",
     "components",
     "evaluate",
+    "lm_eval_model",
+    "lm_eval_task",
     "load_recipe",
     "plan",
     "report",
@@ -48,6 +53,8 @@ _HOMES = {
     "check_invariants": "aftertrain.api.invariants",
     "components": "aftertrain.api.recipes",
     "evaluate": "aftertrain.api.evaluation",
+    "lm_eval_model": "aftertrain.api.lm_eval",
+    "lm_eval_task": "aftertrain.api.lm_eval",
     "load_recipe": "aftertrain.api.recipes",
     "plan": "aftertrain.api.runs",
     "report": "aftertrain.api.report",

@@ -64,14 +64,14 @@ class Compared:
     answers: int = 0
 
 
-def theirs(model: Path, names: Sequence[str], hub: Path, own: Path) -> dict[str, Any]:
+def theirs(model: Path, names: Sequence[str], hub: Path, own: Path, dtype: str) -> dict[str, Any]:
     """lm-eval's `simple_evaluate`, the tasks made by its own `TaskManager`."""
     import lm_eval
     from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    lm = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=4)
+    lm = HFLM(pretrained=str(model), dtype=dtype, device="cpu", batch_size=4)
     found = [find(name, str(own)) for name in names]
     folders = sorted({folder for one in found for folder in one.folders})
     with data_sets(str(hub), {name: leaf for one in found for name, leaf in one.leaves.items()}):
@@ -98,9 +98,11 @@ def ours(model: Path, names: Sequence[str], hub: Path, own: Path, out: Path) -> 
     return scores, [json.loads(row) for row in rows]
 
 
-def compare(model: Path, names: Sequence[str], hub: Path, own: Path, out: Path) -> list[Compared]:
+def compare(
+    model: Path, names: Sequence[str], hub: Path, own: Path, out: Path, dtype: str = "float32"
+) -> list[Compared]:
     scores, rows = ours(model, names, hub, own, out)
-    reference = theirs(model, names, hub, own)
+    reference = theirs(model, names, hub, own, dtype)
     compared = []
     for name in names:
         task = f"lm_eval/{name}"
@@ -169,9 +171,10 @@ def test_a_tiny_model_is_scored_alike(wide_model: Path, hub: Path, own_files: Pa
 
 @pytest.mark.slow
 def test_a_real_model_is_scored_alike(hub: Path, own_files: Path, tmp_path: Path) -> None:
+    """Against lm-eval in float64: its float32 is 1.1e-4 nats away from that where we are 1.8e-5 (ARC-Easy)."""
     if not (model := os.environ.get("AFTERTRAIN_SMOLLM2")):
         pytest.skip("AFTERTRAIN_SMOLLM2 is not set: it names a folder with SmolLM2-135M")
-    compared = compare(
-        Path(model), ["arc_easy", "winogrande", "wikitext", "triviaqa"], hub, own_files, tmp_path / "run"
-    )
+    names = ["arc_easy", "winogrande", "wikitext", "triviaqa"]
+    compared = compare(Path(model), names, hub, own_files, tmp_path / "run", "float64")
     check(compared)
+    assert not [reply for result in compared for reply in result.replies]
