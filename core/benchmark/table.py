@@ -36,6 +36,7 @@ class Line:
         standing: of the score to it, by a two-sided test at 5 % where the number of questions behind it is known.
         table: where it was published.
         share: whether it is written in per cent.
+        made_of: standard error of a number made of rows, whose interval ends at 0 and 1 where it is a share.
     """
 
     name: str
@@ -53,10 +54,13 @@ class Line:
     standing: Standing | None = None
     table: str = ""
     share: bool = True
+    made_of: float | None = None
 
     @property
     def error(self) -> float:
-        """Standard error that belongs to the interval."""
+        """Standard error: of a row that which belongs to its interval."""
+        if self.made_of is not None:
+            return self.made_of
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * Z95)
 
 
@@ -120,14 +124,15 @@ class _Table:
             return replace(line, missing=f"no score of {', '.join(lacking)}")
         if node.best:
             best = max(there, key=lambda part: part.value or 0.0)
-            return self._compared(replace(line, value=best.value, low=best.low, high=best.high), node.references, None)
+            line = replace(line, value=best.value, low=best.low, high=best.high, made_of=best.error)
+            return self._compared(line, node.references, None)
         factors = self._factors(node, parts)
         value = sum(factor * (part.value or 0.0) for factor, part in zip(factors, there, strict=True))
         error = math.sqrt(sum((factor * part.error) ** 2 for factor, part in zip(factors, there, strict=True)))
         low, high = value - Z95 * error, value + Z95 * error
         if line.share and 0 <= value <= 1:
             low, high = max(0.0, low), min(1.0, high)
-        line = replace(line, value=value, low=low, high=high)
+        line = replace(line, value=value, low=low, high=high, made_of=error)
         if had == len(rows):
             return self._compared(line, node.references, None)
         return self._compared_in_part(line, factors, there)
