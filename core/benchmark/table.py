@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from aftertrain.core.benchmark.suite import Node, RowOutline, SuiteOutline
-from aftertrain.core.events import Missing, ScoreRow
+from aftertrain.core.events import Health, Missing, ScoreRow
 from aftertrain.core.statistics import Z95
 
 Standing = Literal["within noise", "below", "above"]
@@ -32,6 +32,7 @@ class Line:
         task: whose score it is, where the row has several formulations.
         missing: why there is no score.
         changed: settings of the row that the recipe has set, so that it may be no longer the published one.
+        other_rule: verdicts that the other reading of thoughts would change: the whole reply, or what follows them.
         reference: published score of the model that is compared with.
         standing: of the score to it, by a two-sided test at 5 % where the number of questions behind it is known.
         table: where it was published.
@@ -50,6 +51,7 @@ class Line:
     task: str = ""
     missing: str = ""
     changed: tuple[str, ...] = ()
+    other_rule: int = 0
     reference: float | None = None
     standing: Standing | None = None
     table: str = ""
@@ -65,26 +67,38 @@ class Line:
 
 
 def suite_table(
-    suite: SuiteOutline, reference: str | None, scores: Iterable[ScoreRow], missing: Iterable[Missing] = ()
+    suite: SuiteOutline,
+    reference: str | None,
+    scores: Iterable[ScoreRow],
+    missing: Iterable[Missing] = (),
+    health: Iterable[Health] = (),
 ) -> list[Line]:
     """The lines of a suite, its number first, then as deep as its average goes; other numbers and rows last.
 
     Args:
         suite: with the rows that were scored.
         reference: model whose published scores stand beside.
+        missing: rows that the stage could not score.
+        health: of the stage's replies.
         scores: of the stage, of any tasks. At several temperatures a row has its first one's.
     """
-    return _Table(suite, reference, scores, missing).lines()
+    return _Table(suite, reference, scores, missing, health).lines()
 
 
 class _Table:
     def __init__(
-        self, suite: SuiteOutline, reference: str | None, scores: Iterable[ScoreRow], missing: Iterable[Missing]
+        self,
+        suite: SuiteOutline,
+        reference: str | None,
+        scores: Iterable[ScoreRow],
+        missing: Iterable[Missing],
+        health: Iterable[Health],
     ) -> None:
         self._suite = suite
         self._chosen = suite.rows
         self._model = reference
         self._why = {row.task: row.why for row in missing}
+        self._other_rule = {(row.task, row.temperature): row.other_rule or 0 for row in health}
         self._scores: dict[str, list[ScoreRow]] = {}
         for score in scores:
             rows = self._scores.setdefault(score.task, [])
@@ -192,6 +206,7 @@ class _Table:
             metric=score.metric,
             task=task,
             changed=row.changed,
+            other_rule=self._other_rule.get((task, score.temperature), 0),
             share=score.share is not False,
         )
 

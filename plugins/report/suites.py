@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import mean
 
 from aftertrain.core.benchmark.suite import SuiteOutline
-from aftertrain.core.benchmark.table import Line, suite_table
+from aftertrain.core.benchmark.table import SAME_ROWS, Line, suite_table
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.reading import typed
 from aftertrain.plugins.report.facts import Run, Score, Stage
 from aftertrain.plugins.report.instances import Instances
-from aftertrain.plugins.report.numbers import count, number, percent
+from aftertrain.plugins.report.numbers import count, counted, number, percent
 
 FEWEST_GROUPS, MOST_GROUPS = 2, 80
 HEATS = 10
@@ -90,7 +90,7 @@ def suite_tables(run: Run) -> list[SuiteTable]:
     for stage in run.stages:
         for name, suite, reference in _suites(stage):
             if stage.scores:
-                lines = suite_table(suite, reference, stage.scores, stage.missing)
+                lines = suite_table(suite, reference, stage.scores, stage.missing, stage.health)
                 found.setdefault(name, []).append((stage.name, lines, reference or ""))
     return [_table(name, columns) for name, columns in found.items()]
 
@@ -111,7 +111,8 @@ def _table(name: str, columns: Sequence[tuple[str, list[Line], str]]) -> SuiteTa
     keys = list(dict.fromkeys((line.name, line.depth) for _, lines, _ in columns for line in lines))
     by_key = [{(line.name, line.depth): line for line in lines} for _, lines, _ in columns]
     rows = [_row(key, [lines.get(key) for lines in by_key]) for key in keys]
-    tables = {line.table for _, lines, _ in columns for line in lines if line.reference is not None and line.table}
+    tables = {line.table for _, lines, _ in columns for line in lines if line.reference is not None}
+    tables -= {"", SAME_ROWS}
     models = dict.fromkeys(reference for _, _, reference in columns if reference)
     reference = " and ".join(models) + (f" ({'; '.join(sorted(tables))})" if tables else "")
     return SuiteTable(name, tuple(stage for stage, _, _ in columns), reference, tuple(rows))
@@ -121,7 +122,9 @@ def _row(key: tuple[str, int], lines: Sequence[Line | None]) -> SuiteRowCells:
     there = [line for line in lines if line is not None]
     last = there[-1]
     of = f"{last.of[0]} of {last.of[1]} rows" if last.of else "" if last.n is None else f"n = {count(last.n)}"
-    published = next((_write(line, line.reference) for line in there if line.reference is not None), "")
+    compared = next((line for line in there if line.reference is not None), None)
+    published = "" if compared is None else _write(compared, compared.reference)
+    published += f" {SAME_ROWS}" if compared is not None and compared.table == SAME_ROWS else ""
     return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, _path(lines))
 
 
@@ -131,7 +134,12 @@ def _cell(line: Line | None) -> Cell:
     if line.value is None:
         return Cell("missing", note=line.missing)
     interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
-    return Cell(_write(line, line.value), interval, line.task, line.standing or "")
+    changed = f"with {' and '.join(line.changed)} set" if line.changed else ""
+    thoughts = (
+        f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts" if line.other_rule else ""
+    )
+    note = ", ".join(filter(None, (line.task, changed, thoughts)))
+    return Cell(_write(line, line.value), interval, note, line.standing or "")
 
 
 def _write(line: Line, value: float | None) -> str:

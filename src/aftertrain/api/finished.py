@@ -14,7 +14,7 @@ from aftertrain.core.errors import RunError, unknown
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.table import Line
-    from aftertrain.core.events import Missing, ScoreRow
+    from aftertrain.core.events import Health, Missing, ScoreRow
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.registry.recipe import LoadedRecipe
 
@@ -29,6 +29,7 @@ class FinishedEvaluation:
         scores: as the run recorded them.
         tasks: as the recipe that ran has them.
         missing: rows of suites that were not scored.
+        health: how its replies ended.
     """
 
     name: str
@@ -36,6 +37,7 @@ class FinishedEvaluation:
     folder: Path
     scores: tuple[ScoreRow, ...]
     missing: tuple[Missing, ...]
+    health: tuple[Health, ...]
     tasks: tuple[Mapping[str, Any], ...]
     manifest: Manifest
 
@@ -46,7 +48,7 @@ class FinishedEvaluation:
 
         settings: Any = _loaded(self.manifest).recipe.stages[self.stage].settings
         return {
-            entry.suite: suite_table(entry.chosen, entry.reference, self.scores, self.missing)
+            entry.suite: suite_table(entry.chosen, entry.reference, self.scores, self.missing, self.health)
             for entry in suites_of(settings.tasks)
         }
 
@@ -111,9 +113,9 @@ def _loaded(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
     return loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
 
 
-def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...]] | None:
-    """Where a stage's outputs lie, its scores, and what is missing; None where it is not finished or has no scores."""
-    from aftertrain.core.events import Missing, ScoreRow
+def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...], tuple[Health, ...]] | None:
+    """Where outputs lie, scores, what is missing, health; None for a stage that is not finished or has no scores."""
+    from aftertrain.core.events import Health, Missing, ScoreRow
     from aftertrain.core.ground.reading import typed
     from aftertrain.core.run.done import DONE, Done
 
@@ -122,10 +124,12 @@ def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...]
     artifact = _read(folder / DONE, Done).artifact
     if "scores" not in artifact.details:
         return None
-    where = f"{folder / DONE}: scores"
-    scores = tuple(typed(row, ScoreRow, where) for row in artifact.details["scores"])
-    missing = tuple(typed(row, Missing, f"{folder / DONE}: missing") for row in artifact.details.get("missing", ()))
-    return folder / artifact.path, scores, missing
+    kinds: dict[str, type[Any]] = {"scores": ScoreRow, "missing": Missing, "health": Health}
+    scores, missing, health = (
+        tuple(typed(row, kind, f"{folder / DONE}: {name}") for row in artifact.details.get(name, ()))
+        for name, kind in kinds.items()
+    )
+    return folder / artifact.path, scores, missing, health
 
 
 def _read(path: Path, kind: type[Any]) -> Any:

@@ -153,7 +153,10 @@ def _suite_row(line: Line, *, compared: bool) -> list[str]:
     published = [written(line.reference), line.standing or ""] if compared else []
     same = f"published: {line.table}" if line.table == SAME_ROWS else ""
     changed = f"with {' and '.join(line.changed)} set" if line.changed else ""
-    says = line.missing or ", ".join(filter(None, (line.task, line.metric, changed, same)))
+    thoughts = (
+        f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts" if line.other_rule else ""
+    )
+    says = line.missing or ", ".join(filter(None, (line.task, line.metric, changed, thoughts, same)))
     score = "missing" if line.value is None else written(line.value)
     return ["  " * line.depth + line.name, score, interval, of, *published, says]
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from aftertrain.core.benchmark.suite import Node, SuiteOutline
 from aftertrain.core.benchmark.table import Line, suite_table
-from aftertrain.core.events import Missing, ScoreRow
+from aftertrain.core.events import Health, Missing, ScoreRow
 
 SE = 0.01
 
@@ -129,3 +129,9 @@ def test_a_node_has_one_rule() -> None:
         Node(name="x")
     with pytest.raises(ValidationError, match="has mean and best"):
         Node(name="x", mean=("a",), best=("b",))
+
+
+def test_verdicts_that_hang_on_thoughts_are_counted() -> None:
+    health = [Health("a", 0.0, 100, 0, 0, 5.0, other_rule=7), Health("a", 1.0, 100, 0, 0, 5.0, other_rule=9)]
+    (_, row) = suite_table(outline({"a": {}}), None, [score("a", 0.5)], (), health)
+    assert row.other_rule == 7
