@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import RunError
@@ -44,23 +45,27 @@ def load_task(
         whole: all of its split, where its protocol takes a part unless its setting `subset` is false.
 
     Raises:
-        RecipeError: unknown task or settings. RunError: the task reads no folder of benchmarks.
+        RecipeError: unknown task or settings. RunError: it is a suite, or reads no folder of benchmarks.
     """
     from aftertrain.api.evaluation import STAGE, load_one_stage
     from aftertrain.core.benchmark.source import BenchmarkSettings, with_folder
-    from aftertrain.core.eval_task import task_name
+    from aftertrain.core.benchmark.suite import named_tasks
     from aftertrain.core.settings import Use
 
     recipe = {"name": STAGE, "model": ".", "stages": {STAGE: {"use": "evaluate", "tasks": [name]}}}
     loaded = load_one_stage(recipe, [f"stages.{STAGE}.tasks.0.{text}" for text in overrides])
     settings: Any = loaded.recipe.stages[STAGE].settings
-    (use,) = settings.tasks
+    named = named_tasks(settings.tasks)
+    if len(named) != 1:
+        raise RunError(f"{name!r} stands for several tasks; name one: {', '.join(task.name for task in named)}")
+    (task,) = named
+    use = task.use
     if data is not None and not isinstance(use.settings, BenchmarkSettings):
         raise RunError(f"task {name!r} reads no folder of benchmarks; `aftertrain show {name}` has what it reads")
     use = with_folder(use, data)
     if whole and "subset" in type(use.settings).model_fields.keys() - use.settings.model_fields_set:
         use = Use(use.kind, use.name, use.settings.model_copy(update={"subset": False}))
-    return task_name(use), loaded.builder.build(use)
+    return task.name, loaded.builder.build(use)
 
 
 def load_chat(task: EvalTask[Any], model: str | None) -> PreTrainedTokenizerBase | None:
@@ -73,9 +78,12 @@ def load_chat(task: EvalTask[Any], model: str | None) -> PreTrainedTokenizerBase
         return None
     if model is None:
         raise RunError("the task is asked by a chat template: name the model that has it with --model")
+    from aftertrain.api.evaluation import named_model
+    from aftertrain.core.run.base_model import find_model
     from aftertrain.core.text.chat import load_tokenizer
 
-    return load_tokenizer(model, None, needs_template=True)
+    folder = find_model(named_model(model), Path.cwd(), weights=False)
+    return load_tokenizer(str(folder), None, needs_template=True)
 
 
 def requests(

@@ -52,6 +52,17 @@ def test_published_averages_are_those_of_the_published_rows() -> None:
             assert abs(published(suite, node, model) - value) <= 0.1, (node.name, model)
 
 
+def test_a_row_of_a_suite_is_shown_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "openai" / "gsm8k" / "main" / "test.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"question": "What is 1 + 1?", "answer": "#### 2"}\n', encoding="utf-8")
+    model = "package:aftertrain.plugins.quickstart/model"
+    assert main(["show", "prompt", "gsm8k::tulu", "--data", str(tmp_path), "--model", model]) == 0
+    assert "What is 1 + 1?" in capsys.readouterr().out
+    assert main(["show", "prompt", "arc_easy::olmes", "--data", str(tmp_path)]) == 1
+    assert "name one: arc_easy:mc::olmes, arc_easy:rc::olmes" in capsys.readouterr().err
+
+
 @pytest.fixture
 def benchmarks(shared_data: Path, tmp_path: Path) -> Path:
     """A folder of all that the shared data have."""
