@@ -87,13 +87,18 @@ class JudgedBenchmark(ReplyBenchmark[J]):
         """The questions, all of which the judge can judge.
 
         Raises:
-            Unavailable: there is no judge. DataError: a row does not fit, or the judge cannot be asked about it.
+            Unavailable: there is no judge, or one that cannot be asked about any reply. DataError: a row does not fit,
+                or the judge cannot be asked about it.
         """
         judge, instances = self.judge_of_replies, super().instances()
         cases = [self.case(instance, "") for instance in instances]
-        for case, reason in zip(cases, judge.objections(cases), strict=True):
-            if reason is not None:
-                raise DataError(f"task {self.task!r}, instance {case.id!r}: the judge cannot be asked: {reason}")
+        reasons = judge.objections(cases)
+        for case, reason in zip(cases, reasons, strict=True):
+            if reason is None:
+                continue
+            if None not in reasons:
+                raise Unavailable(f"task {self.task!r}: no judge of its replies: {reason}")
+            raise DataError(f"task {self.task!r}, instance {case.id!r}: the judge cannot be asked: {reason}")
         return instances
 
     def case(self, instance: Instance, text: str) -> VerificationCase:

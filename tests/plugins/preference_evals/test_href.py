@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_command_scores_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_scores_a_model(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The opening of a seal is kept with the model, so that it is a copy that is scored."""
     from aftertrain.cli import main
 
     made: Any = EXAMPLES["eval_task", "href"]
@@ -103,5 +105,6 @@ def test_a_command_scores_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "seeing.py").write_text(SEEING)
     words = ["href", f"judge={tmp_path}/seeing.py:Seeing", "max_new_tokens=4", "--data", str(tmp_path)]
     words += ["--set", "unseal=a test"]
-    assert main(["evaluate", LONGER["model"], *words, "--out", str(tmp_path / "run")]) == 0
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    assert main(["evaluate", str(model), *words, "--out", str(tmp_path / "run")]) == 0
     assert "win_rate_by_Seeing_rouge_l" in capsys.readouterr().out
