@@ -99,6 +99,9 @@ class Source:
             entry = entries[task]
             named = folder / entry.file.replace("{split}", self.split).replace("{config}", self.config)
             file = named if named.name.endswith(ENDS) else _ended(named, task) or named
+            if "{" in entry.file and not file.exists():
+                # One pattern serves several splits, of which a folder may lack some.
+                raise Unavailable(f"{folder / MAP}: task {task!r} needs {self}, and there is no {named} for it")
             rows = read_file(file) if entry.config is None else self._of_config(file, entry.config)
             return [_renamed(row, entry) for row in rows] if entry.columns else rows
         there = _ended(folder / self.hub / self.config / self.split, task)

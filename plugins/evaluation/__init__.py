@@ -20,6 +20,7 @@ TASKS = {
 SUITES = {
     "olmes": "OLMES: ten multiple-choice tasks for base models, each in two formulations of which the better counts",
     "tulu3-dev": "Tülu 3's development suite: twelve numbers of one weight, safety being the mean of six",
+    "tulu3-unseen": "Tülu 3's unseen suite, sealed: seven benchmarks that no choice may be made by",
     "smoke": "a few minutes of choices and replies, to tell a broken model from a sound one",
 }
 """Summary by name, which is also the file's."""
