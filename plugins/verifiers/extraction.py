@@ -105,6 +105,8 @@ def _braced(text: str) -> str | None:
 def phrase(text: str) -> str | None:
     """What the first `Final Answer: The final answer is … . I hope it is correct.` says; the end may be missing, as
     generation stops there."""
+    if _PHRASE not in text:
+        return None  # of many megabytes of lines each costs
     for line in (text + _HOPE).split("\n"):
         _, start, rest = line.partition(_PHRASE)
         if start and (end := _END.search(rest)):

@@ -27,6 +27,8 @@ from aftertrain.plugins.verifiers.settings import MinervaSettings
 SHOWN = 200
 LONGEST = 400
 """Characters of an answer, in normal form, beyond which it is compared as text alone."""
+LONGEST_TEXT = 4_000
+"""Characters of a text beyond which it is no answer: a whole reply of more has none."""
 RUNTIMES = ("4.11", "4.13")
 
 
@@ -99,15 +101,14 @@ class Minerva(Verifier[MinervaSettings]):
     def _answers(self, response: str) -> list[tuple[str, str]]:
         """What the reply gives as its answer, in normal form, each with its place."""
         said = phrase(response)
-        found = [] if said is None else [("sentence", minerva(said))]
-        if self.settings.extract == "sentence":
-            return found
-        if (inside := boxed(response)) is not None:
-            found.append(("box", minerva(inside)))
-        if not found:
-            pieces = response.rsplit("$", 2)
-            found = [("formula", minerva(pieces[1]))] if len(pieces) == 3 else [("whole reply", minerva(response))]
-        return found
+        found = [] if said is None else [("sentence", said)]
+        if self.settings.extract == "flexible":
+            if (inside := boxed(response)) is not None:
+                found.append(("box", inside))
+            if not found:
+                pieces = response.rsplit("$", 2)
+                found = [("formula", pieces[1])] if len(pieces) == 3 else [("whole reply", response)]
+        return [(place, minerva(text)) for place, text in found if len(text) <= LONGEST_TEXT]
 
 
 def _same_by_hendrycks(answer: str, gold: str) -> bool:
