@@ -20,6 +20,7 @@ def test_a_model_is_scored_on_all_from_one_folder(
     words = [word for name in names for word in (name, *(["shots=1"] if name == "mmlu_pro_direct" else []))]
     out = tmp_path / "run"
     options = ["--data", str(tmp_path / "hub"), "--max-new-tokens", "4", "--set", "overlong=truncate", "--limit", "4"]
+    options += ["--unseal", "a test"]
     assert main(["evaluate", str(tiny_model), *words, *options, "--out", str(out)]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert all(name in told for name in names)
