@@ -114,7 +114,7 @@ class DeepMindMath(ReplyBenchmark[DeepMindSettings]):
     @cached_property
     def _answers(self) -> Mapping[str, tuple[str, ...]]:
         path = self.settings.answers
-        rows = curated(__package__, "answers.json", "ours") if path is None else read_file(Path(path))
+        rows = curated(__package__, "answers.json", "OLMES:deepmind_math") if path is None else read_file(Path(path))
         answers = {row.text("category"): row.texts("answers") for row in rows}
         for category in CATEGORIES:
             if len(answers.get(category, ())) != SHOWN:

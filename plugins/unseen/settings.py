@@ -29,8 +29,8 @@ class DeepMindSettings(UnseenSettings):
     )
     answers: Annotated[LocalPath | None, UsedIf("prompt", "v3")] = unhashed(
         None,
-        description="JSON lines (or .gz): category, answers (three texts), for each category; null takes samples of "
-        "our own, as OLMES's could not be had.",
+        description="JSON lines (or .gz): category, answers (three texts), for each category; null takes the first "
+        "that differ of OLMES's five worked examples, as its own choice could not be had.",
     )
     per_category: PositiveInt | None = Field(
         100, description="Of a category with more questions so many are drawn, as OLMES drew them; null takes all."
