@@ -61,6 +61,10 @@ class MMLUProDirect(ChoiceTask[DirectSettings]):
         bits = bits_per_byte(instance.choices[right].text, scores.logprobs[right])
         return InstanceScore({"acc_raw": float(chosen == right), "bits_per_byte": bits}, ascii_uppercase[chosen])
 
+    def reads(self) -> Sequence[str]:
+        """That of its source."""
+        return (self.source.hub,)
+
     def fingerprint(self) -> str:
         """Every request with its answer."""
         rows = [
