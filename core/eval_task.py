@@ -200,7 +200,10 @@ class ReplyTask(EvalTask[S]):
 
 
 class ChoiceTask(EvalTask[S]):
-    """The choices of each instance are scored. `score` is total: it returns every metric for any finite scores."""
+    """The choices of each instance are scored. `score` is total: it returns every metric for any finite scores.
+
+    A task that asks what one continuation costs, such as a gold answer, has one choice.
+    """
 
     @abstractmethod
     def score(self, instance: Instance, scores: ChoiceScores) -> InstanceScore:

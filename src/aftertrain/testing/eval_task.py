@@ -40,7 +40,7 @@ def instances_are_not_empty(subject: Subject) -> None:
         seen.add(instance.id)
         require(any(m.content.strip() for m in instance.messages), f"instance {instance.id!r} has an empty prompt")
         if isinstance(task, ChoiceTask):
-            require(len(instance.choices) >= 2, f"instance {instance.id!r} has {len(instance.choices)} choices")
+            require(bool(instance.choices), f"instance {instance.id!r} has no choices")
         if isinstance(task, TextTask):
             require(not instance.chat, f"instance {instance.id!r} is a text to score, and is no chat: chat=False")
 
