@@ -123,7 +123,7 @@ def test_without_a_judge_the_row_is_missing_not_wrong(tmp_path: Path) -> None:
 
 def test_words_are_no_judge_of_harm(tmp_path: Path) -> None:
     with pytest.raises(
-        Unavailable, match="no judge of its replies: words answer the question 'response_refusal' alone"
+        Unavailable, match=r"no judge of its replies: .*words answer the question 'response_refusal' alone"
     ):
         task_of(tmp_path, "harmbench", judge={"use": "refusal_by_words"}).instances()
 
