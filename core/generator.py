@@ -5,18 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from aftertrain.core.component import Component
+from aftertrain.core.errors import ModelError
+from aftertrain.core.ground.endpoint import FORM, is_endpoint
 from aftertrain.core.ground.usage import used_unless
-from aftertrain.core.records import Completion
+from aftertrain.core.records import Completion, Message
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from aftertrain.core.engine import ScoresContinuations
+
+Takes = Literal["tokens", "text", "messages"]
+"""In which form a generator reads a prompt."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -37,31 +43,81 @@ class Sampling(Settings):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One reply to make.
+    """One reply to make. Its prompt has the form that the generator `takes`; other forms may be there too.
 
     Attributes:
-        prompt_ids: token ids of the prompt, special tokens included; never empty.
+        prompt_ids: token ids of the prompt, special tokens included; never empty for a generator that takes tokens.
         seed: the reply depends on this, the prompt, the sampling and the weights, not on its neighbours in a batch
             (to rounding of the logits).
+        messages: the prompt as a conversation, no template applied; a last one of the assistant is a begun reply.
+        text: the prompt as plain text, to which whoever runs the model adds its tokenizer's own special tokens.
     """
 
     id: str
     prompt_ids: tuple[int, ...]
     sampling: Sampling
     seed: int
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
 
 
 class Generator(Component[S]):
     """Makes completions with one model."""
 
     kind: ClassVar[str] = "generator"
+    remote: ClassVar[bool] = False
+    """Whether it asks an endpoint (`http://HOST/v1#NAME`) and not a model folder."""
+
+    @property
+    def takes(self) -> Takes:
+        """The form of prompts that it reads: token ids, unless a class says otherwise."""
+        return "tokens"
+
+    @property
+    def tokenizer_folder(self) -> str | None:
+        """Folder or hub name of the model's tokenizer where the model is no folder, None where there is none."""
+        return None
+
+    @property
+    def context_size(self) -> int | None:
+        """Most tokens of prompt and reply together where the model is no folder; None where that is not known."""
+        return None
+
+    def preflight(self, model: str) -> None:
+        """Find what `open` and `submit` would refuse, without loading or asking anything.
+
+        Raises:
+            AftertrainError: the model is an endpoint and this runs folders, or the other way about; something that the
+                settings ask for is not here.
+        """
+        if is_endpoint(model) == self.remote:
+            return
+        if self.remote:
+            raise ModelError(
+                f"{type(self).__name__} asks an endpoint, and the model {model} is none: write it as {FORM}"
+            )
+        raise ModelError(
+            f"{type(self).__name__} runs a model folder, and {model} is an endpoint: set generator: openai"
+        )
+
+    def scorer(self) -> ScoresContinuations:
+        """What takes log-likelihoods of continuations with the opened model, for a generator that asks an endpoint.
+
+        Raises:
+            ModelError: log-likelihoods cannot be had, and why; told before anything is opened, too.
+        """
+        raise ModelError(f"{type(self).__name__} takes no log-likelihoods")
+
+    def refuses(self, messages: Sequence[Message]) -> str:
+        """Why a conversation cannot be sent to a generator that takes messages; "" where it can."""
+        return ""
 
     @abstractmethod
     def open(self, model: str, version: int = 0) -> None:
-        """Load a Hugging Face folder (or connect to its server); call before `submit`.
+        """Load a Hugging Face folder, or connect to an endpoint; call before `submit`.
 
         Args:
-            model: path of the model folder, tokenizer included.
+            model: path of the model folder, tokenizer included; the endpoint's `http://HOST/v1#NAME` of a remote one.
             version: stamped on tokens until `update_weights`.
         """
 

@@ -30,7 +30,8 @@ class Recipe(Settings):
     )
     model: str = Field(
         description="Base model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER' for one "
-        "shipped inside an installed package, or a hub name."
+        "shipped inside an installed package, or a hub name. For stages that only ask it, an endpoint: "
+        "http://HOST/v1#NAME."
     )
     chat_template: str | None = Field(None, description="Named chat template to use instead of the tokenizer's own.")
     seed: int = Field(0, ge=0, description="Seed of everything random, where a stage has none of its own.")

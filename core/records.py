@@ -15,7 +15,9 @@ from aftertrain.core.ground.cleaning import clean, worded
 
 JSON = Any
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "refused"]
+UNKNOWN_ID = -1
+"""In place of a token id that is not known; no tokenizer makes text of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,16 @@ class Completion:
 
     Attributes:
         id: the request's id.
-        token_ids: sampled ids, the stop token included when one was sampled.
-        logprobs: log-probability (nats) of each sampled id under the sampling temperature, before top-p or top-k.
+        prompt_ids: of the prompt; each is `UNKNOWN_ID` where an endpoint tells only how many they are.
+        token_ids: sampled ids, the stop token included when one was sampled; unknown ones as in the prompt.
+        logprobs: log-probability (nats) of each sampled id under the sampling temperature, before top-p or top-k; empty
+            where an endpoint does not tell them.
         versions: version of the weights that made each token.
-        finish_reason: `stop` when a stop token or stop string ended it, `length` at the token limit.
+        finish_reason: `stop` when a stop token or stop string ended it, `length` at the token limit, `refused` when the
+            server withheld the reply or the rest of it (a content filter), which says nothing of the model.
         text: decoded reply without special tokens, up to the stop token or stop string, as UTF-8 can hold it.
         text_with_special: the same with special tokens (`<think>` may be one); None where it does not differ.
+        why: of a refused one, what the server said.
     """
 
     id: str
@@ -150,6 +156,7 @@ class Completion:
     finish_reason: FinishReason
     text: str
     text_with_special: str | None = None
+    why: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", clean(self.text))
@@ -275,7 +282,7 @@ class PlanItem:
     status: Literal["ok", "warning", "error"] = "ok"
 
 
-ArtifactType = Literal["model", "reward_model", "adapter", "scores", "data"]
+ArtifactType = Literal["model", "endpoint", "reward_model", "adapter", "scores", "data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +290,10 @@ class Artifact:
     """What a stage leaves behind for the stages after it.
 
     Attributes:
-        type: `model` (a Hugging Face folder), `reward_model` (the same with a scalar head), `adapter` (to be put into a
+        type: `model` (a Hugging Face folder), `endpoint` (a model behind an address, which can only be asked),
+            `reward_model` (the same with a scalar head), `adapter` (to be put into a
             model; no stage can go on from it), `scores`, `data`.
-        path: folder on disk.
+        path: folder on disk; an endpoint's address.
         stage: name of the stage that made it; `base` for the recipe's own model.
         digest: hash of the stage that made it (or of the model's files).
         details: small JSON facts (scores, counts) for reports.

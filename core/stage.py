@@ -95,6 +95,8 @@ class StageContext:
         book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
             stage whose book does not balance is not done.
         ranks: the processes that work on this stage together; one, unless it is `shared`.
+        cache: folder of the run for what stages may find again and miss without harm, to be made by who writes there;
+            None outside of a run.
     """
 
     name: str
@@ -108,6 +110,7 @@ class StageContext:
     chat_template: str | None = None
     book: Book = field(default_factory=Book)
     ranks: Ranks = ALONE
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ class PlanContext:
     """What `Stage.plan` may look at: no weights are loaded.
 
     Attributes:
-        model: folder of the model the stage would start from, if it exists already (else the recipe's base model).
+        model: folder of the model the stage would start from, if it exists already (else the recipe's base model), or
+            an endpoint's address.
         chat_template: named template that replaces the tokenizer's own.
         told: told how far a long look has come, in a few words.
         found: what took long to find and another stage of the same plan may use, by a key that says what it is of.

@@ -10,13 +10,33 @@ from pathlib import Path
 from aftertrain.core.errors import ModelError, UnknownName
 from aftertrain.core.events import StageDone, StageReused
 from aftertrain.core.events.lines import read_events
+from aftertrain.core.ground.endpoint import endpoint_of, is_endpoint
 from aftertrain.core.ground.model_folder import check_weights, read_config
+from aftertrain.core.records import Artifact, ArtifactType
 from aftertrain.core.run.checkpoint import digest
+from aftertrain.core.stage import BASE
 
 PACKAGE = "package:"
 NOT_CONTENT = (".md", ".txt.orig", ".gitattributes", ".lock")
 DESCRIPTION_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 """What a hub model's folder holds beside weights: all that `plan` looks at."""
+
+
+def base_type(model: str) -> ArtifactType:
+    """What a recipe's `model` is: a folder, or an endpoint, which stages can only ask."""
+    return "endpoint" if is_endpoint(model) else "model"
+
+
+def base_artifact(model: str, base_folder: Path) -> Artifact:
+    """The recipe's model, found, with the digest of its content; an endpoint's is of its address and name.
+
+    Raises:
+        ModelError: see `find_model` and `endpoint_of`.
+    """
+    if is_endpoint(model):
+        return Artifact("endpoint", model, BASE, endpoint_of(model).digest)
+    folder = find_model(model, base_folder)
+    return Artifact("model", str(folder), BASE, model_digest(folder))
 
 
 def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
@@ -27,8 +47,10 @@ def find_model(model: str, base_folder: Path, *, weights: bool = True) -> Path:
         weights: False fetches only configuration and tokenizer of a hub model.
 
     Raises:
-        ModelError: it is not there, is no model folder, or the hub is out of reach.
+        ModelError: it is not there, is no model folder but an endpoint, or the hub is out of reach.
     """
+    if is_endpoint(model):
+        raise ModelError(f"{model} is an endpoint, and a model folder is needed here")
     if model.startswith(PACKAGE):
         return _checked(_in_package(model.removeprefix(PACKAGE), model), model, weights=weights)
     written = Path(model).expanduser()

@@ -4,6 +4,7 @@ runs/<name>/
   manifest.json            resolved recipe, seed, packages, plugins, hardware
   events.jsonl             every event, append-only
   stages/<stage>-<hash>/   lineage.json, machine.json, checkpoints/, model/, samples/, done.json (last)
+  cache/                   what may be thrown away: replies that were made once
   .lock                    held by the running process
 """
 
@@ -42,6 +43,11 @@ class RunFolder:
     def events(self) -> Path:
         """`events.jsonl`."""
         return self.path / "events.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """`cache/`; it need not exist."""
+        return self.path / "cache"
 
     @property
     def manifest(self) -> Path:

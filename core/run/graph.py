@@ -11,6 +11,7 @@ from typing import Any
 from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
 from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.ground.usage import Unused, is_set
+from aftertrain.core.records import ArtifactType
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import BASE, HasIdleSettings, Stage, StageInput
 
@@ -40,9 +41,15 @@ class Node:
 
 
 def build_graph(
-    stages: Mapping[str, Use[Stage[Any]]], builder: Builder, locate: Locate = lambda path: "recipe"
+    stages: Mapping[str, Use[Stage[Any]]],
+    builder: Builder,
+    locate: Locate = lambda path: "recipe",
+    base: ArtifactType = "model",
 ) -> tuple[Node, ...]:
     """The stages in the order they run: parents first, otherwise as the recipe lists them.
+
+    Args:
+        base: what the recipe's own model is.
 
     Raises:
         RecipeError: unknown parents, parents of a type that does not fit, settings that are set and not used, cycles;
@@ -52,7 +59,7 @@ def build_graph(
     for name, use in stages.items():
         stage = builder.build(use)
         nodes[name] = Node(name, use, stage, tuple(stage.inputs()))
-    faults = [fault for node in nodes.values() for fault in _faults(node, nodes)]
+    faults = [fault for node in nodes.values() for fault in _faults(node, nodes, base)]
     issues = [Issue(locate(path), path, message) for path, message in faults]
     if not nodes:
         issues.append(Issue(locate("stages"), "stages", "a recipe needs at least one stage"))
@@ -61,7 +68,7 @@ def build_graph(
     return _ordered(nodes, locate)
 
 
-def _faults(node: Node, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
+def _faults(node: Node, nodes: Mapping[str, Node], base: ArtifactType) -> Iterator[tuple[str, str]]:
     """Dotted path and message of each mistake in a stage."""
     own = f"stages.{node.name}"
     if node.name == BASE:
@@ -74,7 +81,7 @@ def _faults(node: Node, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
         if is_set(node.use.settings, path):
             yield f"{own}.{path}", unused.message
     others = {name: other.stage.output for name, other in nodes.items() if name != node.name}
-    outputs = {node.name: node.stage.output, **others, BASE: "model"}
+    outputs = {node.name: node.stage.output, **others, BASE: base}
     for parent in node.inputs:
         path = f"{own}.{'from' if parent.role == 'model' else parent.role.partition(':')[0]}"
         output = outputs.get(parent.stage)

@@ -9,6 +9,7 @@ from aftertrain.core.learning.deadline import on_deadline
 from aftertrain.core.learning.processes import Processes, joined
 from aftertrain.core.learning.seeding import use_determinism
 from aftertrain.core.ranks import Ranks
+from aftertrain.core.run.base_model import base_type
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.failure import write_failure
 from aftertrain.core.run.fanout import Fanout
@@ -32,7 +33,7 @@ def run_job(job: Job) -> RunResult:
         Interrupted: the user asked to stop; the same command goes on from there.
         AftertrainError: anything a user can mend; `run_failed` is in the events.
     """
-    nodes = build_graph(job.recipe.stages, job.builder, job.locate)
+    nodes = build_graph(job.recipe.stages, job.builder, job.locate, base_type(job.recipe.model))
     line = Line()
     with joined() as ranks:
         if not isinstance(ranks, Processes) or ranks.first:
@@ -83,6 +84,7 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
                 chat_template=job.recipe.chat_template,
                 book=ledger.book,
                 ranks=ranks,
+                cache=job.folder.absolute() / "cache",
             )
             with node.at_work():
                 node.stage.run(context)

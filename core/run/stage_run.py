@@ -96,6 +96,7 @@ class StageRun:
             chat_template=session.job.recipe.chat_template,
             book=ledger.book,
             ranks=ranks,
+            cache=session.folder.cache,
         )
         started = time.monotonic()
         with node.at_work():

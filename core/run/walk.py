@@ -14,7 +14,7 @@ from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RunE
 from aftertrain.core.events import DataCheck, RunDone, RunStarted, StageReused, Timing, Warned
 from aftertrain.core.learning.seeding import use_determinism
 from aftertrain.core.records import Artifact
-from aftertrain.core.run.base_model import find_model, model_digest
+from aftertrain.core.run.base_model import base_artifact
 from aftertrain.core.run.done import read_done
 from aftertrain.core.run.failure import understood, write_failure
 from aftertrain.core.run.folder import remove, write_json
@@ -70,9 +70,7 @@ class Walk:
         """Find the base model and write down what is run; returns what of this machine decides bits."""
         session, job, recipe = self.session, self.session.job, self.session.job.recipe
         threads = use_determinism(recipe.threads)
-        base = find_model(recipe.model, job.base_folder)
-        digest = model_digest(base)
-        self.artifacts[BASE] = Artifact("model", str(base), BASE, digest)
+        base = self.artifacts[BASE] = base_artifact(recipe.model, job.base_folder)
         manifest = Manifest(
             name=recipe.name,
             source=job.source,
@@ -80,7 +78,7 @@ class Walk:
             seed=recipe.seed,
             threads=threads,
             ranks=session.ranks.size,
-            base=Base(str(base), digest),
+            base=Base(base.path, base.digest),
             python=platform.python_version(),
             packages=packages(),
             plugins=tuple(job.plugins),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,26 +16,26 @@ from typing import TYPE_CHECKING, Literal
 
 from aftertrain.core.benchmark import BenchmarkSettings
 from aftertrain.core.benchmark.suite import named_tasks
+from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.component import aside
 from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.eval_task import ReplyTask, TextTask
 from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
-from aftertrain.core.ground.model_folder import context_window
+from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.ground.openings import Opening, keep_openings, openings
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, SavedReply, Stage, StageContext, StageInput
 from aftertrain.plugins.evaluation import health, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
+from aftertrain.plugins.evaluation.asking import Asking, asking
 from aftertrain.plugins.evaluation.prompts import too_long
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances, write_instances
 from aftertrain.plugins.evaluation.runner import Runner
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
-from aftertrain.plugins.evaluation.suite import Absent, Block, ReadyTask, blocks, ready_tasks, tokenizer_of
+from aftertrain.plugins.evaluation.suite import Absent, Block, ReadyTask, blocks, ready_tasks
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from aftertrain.plugins.evaluation import comparing, doubts, outlook, rescoring
 else:
     comparing = aside("aftertrain.plugins.evaluation.comparing")
@@ -48,6 +49,7 @@ SEALED = (
     "asks questions of the sealed benchmark {!r}, which is for a model that is chosen: say why with unseal: 'reason' "
     "(the command's --unseal); that it was opened stands in the reports of all that descends from this model"
 )
+STORE = "completions.sqlite"
 UNBOUNDED = 2**62
 """Tokens that fit a model whose configuration names no limit."""
 
@@ -60,7 +62,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def inputs(self) -> Sequence[StageInput]:
         """The model, and the scores of each compared stage under the role `compare:<stage>`."""
-        model = StageInput("model", self.settings.from_, frozenset({"model"}))
+        model = StageInput("model", self.settings.from_, frozenset({"model", "endpoint"}))
         return [model, *(StageInput(f"compare:{s}", s, frozenset({"scores"})) for s in self.settings.compared)]
 
     @property
@@ -95,17 +97,14 @@ class Evaluate(Stage[EvaluateSettings]):
         """
         others = self._compared(context)
         model = context.inputs["model"].path
-        tokenizer = tokenizer_of(self._tasks, model, context.chat_template)
-        window = context_window(model)
+        ask = asking(self.settings, self.builder, self._tasks, model, context.chat_template)
         work = blocks(self._tasks, self.settings.block)
         ranks = context.ranks
-        runner = Runner(
-            self.settings, self.builder, model, tokenizer, window=window, seed=context.seed, local=ranks.local
-        )
+        runner = Runner(self.settings, self.builder, ask, seed=context.seed, local=ranks.local)
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in (*self._sealed(), *self._too_long(tokenizer, window), *self._missing()):
+            for item in (*self._sealed(), *self._refused(ask), *self._too_long(ask), *self._missing()):
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(f"{item.label}: {item.value}"), 1)
@@ -116,7 +115,7 @@ class Evaluate(Stage[EvaluateSettings]):
             done, rows = saved[0], self._restore(saved[1], runner)
         opened = self._open(context) if ranks.first else []
         total = sum((block.stop - block.start) * block.task.samples for block in work)
-        try:
+        with sharing(self._store(context)), closing(runner):
             for start in range(done, len(work), ranks.size):
                 if ranks.any(context.stopping(), "whether to stop"):
                     raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} outputs")
@@ -129,8 +128,6 @@ class Evaluate(Stage[EvaluateSettings]):
                     self._tell(context, start + number + 1, block, fresh, (len(rows), total))
                 save = partial(_save, rows=tuple(rows)) if ranks.first else _nothing
                 context.checkpoints.save(start + len(dealt), save)
-        finally:
-            runner.close()
         if not ranks.first:
             return Artifact("scores", str(context.folder), context.name, digest="")
         return self._conclude(context, len(work) + 1, rows, others, opened)
@@ -140,11 +137,14 @@ class Evaluate(Stage[EvaluateSettings]):
         tasks = named_tasks(self.settings.tasks)
         generates = {isinstance(self.builder.build(task.use), ReplyTask) for task in tasks}
         idle: dict[str, Unused] = {}
+        remote = self.builder.build(self.settings.generator).remote
         if True not in generates:
-            replies = ("generator", "temperatures", "max_new_tokens", "timeout")
+            replies = ("temperatures", "max_new_tokens", "timeout", "store", *(() if remote else ("generator",)))
             idle |= dict.fromkeys(replies, Unused("no task makes replies"))
         if False not in generates:
             idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
+        elif remote:
+            idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("an endpoint is asked", ("generator",)))
         if not any(isinstance(task.use.settings, BenchmarkSettings) for task in tasks):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
@@ -166,6 +166,10 @@ class Evaluate(Stage[EvaluateSettings]):
             for task in self._tasks
             if task.sealed is not None
         ]
+        if model.type == "endpoint":
+            if fresh:
+                context.emit(Warned("an endpoint keeps no account: that sealed benchmarks were opened stands here"), 1)
+            return fresh
         try:
             keep_openings(Path(model.path), fresh)
         except OSError as error:
@@ -173,24 +177,35 @@ class Evaluate(Stage[EvaluateSettings]):
             context.emit(Warned(message), 1)
         return list(dict.fromkeys([*openings(Path(model.path)), *fresh]))
 
+    def _store(self, context: StageContext) -> Path | None:
+        """The file of replies."""
+        if self.settings.store is None:
+            return None if context.cache is None else context.cache / STORE
+        return Path(self.settings.store) if self.settings.store else None
+
+    def _refused(self, ask: Asking) -> list[PlanItem]:
+        """Tasks that an endpoint cannot be asked."""
+        return [PlanItem(name, f"cannot be asked: {why}", "error") for name, why in ask.objections(self._tasks)]
+
     def _missing(self) -> list[PlanItem]:
         return [PlanItem(f"{row.name}: missing", row.why, "warning") for row in self._absent]
 
-    def _too_long(self, tokenizer: PreTrainedTokenizerBase, window: int | None) -> list[PlanItem]:
+    def _too_long(self, ask: Asking) -> list[PlanItem]:
         """Tasks with prompts that do not fit; every prompt must render."""
-        items = []
-        for task in self._tasks:
+        items: list[PlanItem] = []
+        window = ask.window
+        for task in self._tasks if ask.counts else ():
             if isinstance(task.task, TextTask):
                 continue  # a long text is scored in windows
-            if long := too_long(task.instances, tokenizer, window or UNBOUNDED):
+            if long := too_long(task.instances, ask.tokenizer, window or UNBOUNDED):
                 status: Literal["error", "warning"] = "error" if self.settings.overlong == "stop" else "warning"
                 cure = f"; {SHORTER}" if status == "error" else "; their start is cut"
                 items.append(PlanItem(f"{task.name}: too long", outlook.overlong(task, long, window) + cure, status))
         return items
 
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
-        """The engine's needs, where choices are scored."""
-        if any(not task.generates for task in self._tasks):
+        """The engine's needs, where choices of a folder's model are scored."""
+        if any(not task.generates for task in self._tasks) and not is_endpoint(context.model):
             self.builder.build(self.settings.engine).preflight(context.model)
 
     def rescore(self, folder: Path, out: Path | None) -> Rescored:
@@ -220,10 +235,10 @@ class Evaluate(Stage[EvaluateSettings]):
         return list(context.found[key])
 
     def _planned(self, context: PlanContext) -> list[PlanItem]:
-        tokenizer = tokenizer_of(self._tasks, context.model, context.chat_template)
-        items = self._sealed() + self._missing() + self._too_long(tokenizer, context_window(context.model))
+        ask = asking(self.settings, self.builder, self._tasks, context.model, context.chat_template)
+        items = self._sealed() + self._missing() + self._refused(ask) + self._too_long(ask)
         if context.figures and not any(item.status == "error" for item in items):
-            items += outlook.outlook(self.settings, self.builder, self._tasks, context)
+            items += outlook.outlook(self.settings, self.builder, self._tasks, ask)
         return items
 
     def _compared(self, context: StageContext) -> dict[str, list[ScoredInstance]]:

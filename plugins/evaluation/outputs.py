@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from aftertrain.core.benchmark.rows import digest
@@ -19,11 +19,10 @@ from aftertrain.core.eval_task import (
     TextTask,
 )
 from aftertrain.core.generator import Sampling
-from aftertrain.core.records import Completion
+from aftertrain.core.records import UNKNOWN_ID, Completion
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 
-LOST = -1
-"""In place of a token id that was not kept."""
+WITHHELD = "refused by the server, and not judged"
 
 
 def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[Output]) -> list[InstanceScore]:
@@ -34,7 +33,10 @@ def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[
     """
     if isinstance(task, ReplyTask):
         replies = [output for output in outputs if isinstance(output, Completion)]
-        return task.score_all(instances, replies)
+        scores = task.score_all(instances, replies)
+        if len(scores) != len(replies):
+            return scores  # a defect of the task, which `check_metrics` tells
+        return [_judged(reply, score) for reply, score in zip(replies, scores, strict=True)]
     if isinstance(task, ChoiceTask):
         choices = [output for output in outputs if isinstance(output, ChoiceScores)]
         return [task.score(instance, output) for instance, output in zip(instances, choices, strict=True)]
@@ -42,6 +44,13 @@ def score_outputs(task: EvalTask[Any], instances: list[Instance], outputs: list[
         texts = [output for output in outputs if isinstance(output, TextScores)]
         return [task.score(instance, output) for instance, output in zip(instances, texts, strict=True)]
     raise TypeError(f"{type(task).__name__} is no ReplyTask, ChoiceTask or TextTask")
+
+
+def _judged(reply: Completion, score: InstanceScore) -> InstanceScore:
+    """A reply that was withheld says nothing of the model, whatever a task makes of what is there of it."""
+    if reply.finish_reason != "refused":
+        return score
+    return replace(score, outcome="error", detail=f"{WITHHELD}: {reply.why}" if reply.why else WITHHELD, extracted=None)
 
 
 def row_of(
@@ -111,15 +120,14 @@ def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:
 def output_of(task: EvalTask[Any], row: ScoredInstance) -> Output:
     """What the model made, as far as scoring reads it.
 
-    Of a reply's token ids and log-probabilities nothing is kept but how many there were: each id is `LOST`, of which no
-    tokenizer makes text.
+    Of a reply's token ids and log-probabilities nothing is kept but how many there were: each id is `UNKNOWN_ID`.
 
     Raises:
         DataError: the row holds no output of the task's kind.
     """
     if isinstance(task, ReplyTask) and row.finish_reason:
         reason: Any = row.finish_reason
-        return Completion(row.id, (), (LOST,) * row.n_tokens, (), (), reason, row.output, row.with_special)
+        return Completion(row.id, (), (UNKNOWN_ID,) * row.n_tokens, (), (), reason, row.output, row.with_special)
     if isinstance(task, ChoiceTask) and len(row.choice_tokens) == len(row.logprobs) > 0:
         return ChoiceScores(row.logprobs, row.choice_tokens, row.greedy, row.baseline)
     if isinstance(task, TextTask) and len(row.logprobs) == 1:

@@ -7,60 +7,46 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aftertrain.core.engine import Engine, Likelihood, ScoresContinuations
+from aftertrain.core.completions.keeping import Keeping, shared_store
+from aftertrain.core.engine import Continuation, Engine, Likelihood, ScoresContinuations
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.eval_task import ChoiceTask, Instance, InstanceScore, Output, ReplyTask
-from aftertrain.core.generator import GenerationRequest, Generator
+from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.packed.likelihoods import likelihoods
 from aftertrain.core.ranks import Ranks
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import thoughts_of
-from aftertrain.core.text.chat import prompt_text
+from aftertrain.plugins.evaluation.asking import Asking
 from aftertrain.plugins.evaluation.choices import Encoded, choice_scores, encode_instance, encode_text, text_scores
 from aftertrain.plugins.evaluation.outputs import row_of, score_outputs
-from aftertrain.plugins.evaluation.prompts import encode
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Block
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class Runner:
     """Opens the generator or the engine when a block first needs it, and frees the generator before the engine.
 
     Args:
-        model: folder of the model.
-        window: most tokens of prompt and reply together, None without limit.
+        asking: the model, and how it is asked.
         seed: the run's seed. A reply's own seed is drawn from it, the task, the instance, the temperature and which of
             the replies it is, and not from the stage, so that two models answer the same question with the same chance.
         local: number of the GPU that is used, where there are several.
     """
 
     def __init__(
-        self,
-        settings: EvaluateSettings,
-        builder: Builder,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        window: int | None,
-        seed: int,
-        local: int = 0,
+        self, settings: EvaluateSettings, builder: Builder, asking: Asking, *, seed: int, local: int = 0
     ) -> None:
         self._alone = Ranks(local=local)
         self.settings = settings
         self.builder = builder
-        self.model = model
-        self.tokenizer = tokenizer
-        self.window = window
+        self.asking = asking
         self.seed = seed
-        self._open: Generator[Any] | None = None
+        self._keeping: Keeping | None = None
         self._tokens: Counter[str] = Counter()
 
     def run(self, block: Block) -> list[ScoredInstance]:
@@ -97,9 +83,8 @@ class Runner:
 
     def marked(self, instances: Sequence[Instance]) -> list[Instance]:
         """Instances that know how the model's template marks thoughts in a reply."""
-        template = self.tokenizer.chat_template
         return [
-            replace(instance, thoughts=thoughts_of(str(template) if template else None, self.prompt(instance)))
+            replace(instance, thoughts=thoughts_of(self.asking.template, self.prompt(instance)))
             for instance in instances
         ]
 
@@ -110,26 +95,22 @@ class Runner:
 
     def close(self) -> None:
         """Free the generator."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        if self._keeping is not None:
+            self._keeping.close()
+            self._keeping = None
 
     def prompt(self, instance: Instance) -> str:
         """The prompt as sent."""
-        return prompt_text(self.tokenizer, instance.messages, chat=instance.chat)
+        return self.asking.prompt(instance)
 
     def _generate(self, block: Block) -> list[Completion]:
-        if self._open is None:
-            self._open = self.builder.build(self.settings.generator)
-            _use_gpu(self._alone.local)
-            self._open.open(self.model)
         requests = [
             self._request(block, instance, sample)
             for instance in block.instances
             for sample in range(block.task.samples)
         ]
         try:
-            return self._open.generate(requests, self.settings.timeout)
+            return self._kept.generate(requests, self.settings.timeout)
         except TimeoutError as error:
             raise RunError(
                 f"task {block.task.name!r}: generator {self.settings.generator.name!r} finished no reply in "
@@ -137,34 +118,51 @@ class Runner:
             ) from error
 
     def _request(self, block: Block, instance: Instance, sample: int) -> GenerationRequest:
-        whole = encode(self.tokenizer, self.prompt(instance), chat=instance.chat)
-        ids, length = fit_prompt(whole, block.task.sampling.max_new_tokens, self.window)
-        self._tokens.update(context=len(ids), cut=len(whole) - len(ids))
-        sampling = block.task.sampling.model_copy(update={"temperature": block.temperature, "max_new_tokens": length})
+        sampling = block.task.sampling.model_copy(update={"temperature": block.temperature})
         which = (block.task.name, instance.id, block.temperature, *((sample,) if sample else ()))
         name = f"{instance.id}\0{sample}" if sample else instance.id
-        return GenerationRequest(name, tuple(ids), sampling, sub_seed(self.seed, "evaluate", *which))
+        fitted = self.asking.request(name, instance, sampling, sub_seed(self.seed, "evaluate", *which))
+        self._tokens.update(context=fitted.context, cut=fitted.cut)
+        return fitted.request
+
+    @property
+    def _kept(self) -> Keeping:
+        """The generator, opened when a reply is first missing."""
+        if self._keeping is None:
+            use, model = self.settings.generator, self.asking.model
+            _use_gpu(self._alone.local)
+            self._keeping = Keeping(use, self.builder.build(use), lambda: model, shared_store())
+        return self._keeping
 
     @cached_property
     def _engine(self) -> Engine[Any]:
         self.close()
         engine = self.builder.build(self.settings.engine)
-        engine.load(self.model, seed=sub_seed(self.seed, "evaluate", "engine"), ranks=self._alone)
+        engine.load(self.asking.model, seed=sub_seed(self.seed, "evaluate", "engine"), ranks=self._alone)
         return engine
 
     def _score(
         self, block: Block, encoder: Callable[..., list[Encoded]]
     ) -> list[tuple[list[Encoded], list[Likelihood]]]:
         """What an encoder makes of each instance, and how likely each of it is."""
-        window = self.window
-        if encoder is encode_text and window is not None and not isinstance(self._engine, ScoresContinuations):
-            window -= 1  # an engine that scores whole sequences reads the last token of a window, too
-        encoded = [encoder(self.tokenizer, instance, window) for instance in block.instances]
+        window = self.asking.window
+        if self.asking.remote and window is not None:
+            window -= 1  # an endpoint makes one token behind what it echoes
+        whole = self.asking.remote or not isinstance(self._engine, ScoresContinuations)
+        if encoder is encode_text and window is not None and whole:
+            window -= 1  # what scores whole sequences reads the last token of a window, too
+        encoded = [encoder(self.asking.tokenizer, instance, window) for instance in block.instances]
         flat = [item for items in encoded for item in items]
         for item in flat:
             self._tokens.update(context=item.continuation.n_context, cut=item.cut)
-        scored = iter(likelihoods(self._engine, [item.continuation for item in flat], self.settings.micro_tokens))
+        scored = iter(self._likelihoods([item.continuation for item in flat]))
         return [(items, [next(scored) for _ in items]) for items in encoded]
+
+    def _likelihoods(self, items: list[Continuation]) -> list[Likelihood]:
+        if not self.asking.remote:
+            return likelihoods(self._engine, items, self.settings.micro_tokens)
+        self._kept.open()
+        return self._kept.generator.scorer().likelihoods(items, self.settings.micro_tokens)
 
 
 def _use_gpu(local: int) -> None:
@@ -198,21 +196,3 @@ def check_metrics(
                 raise DataError(
                     f"task {task!r}: metric {name!r} of instance {instance.id!r} is {value}; it must be finite"
                 )
-
-
-def fit_prompt(ids: list[int], max_new_tokens: int, window: int | None) -> tuple[list[int], int]:
-    """Prompt and reply length that fit the window: the reply is shortened first, then the prompt cut at its start.
-
-    >>> fit_prompt([1, 2, 3, 4], 4, 6)
-    ([1, 2, 3, 4], 2)
-    >>> fit_prompt([1, 2, 3, 4, 5, 6, 7], 4, 6)
-    ([6, 7], 4)
-    """
-    if not ids:
-        raise DataError("a prompt renders to no tokens")
-    if window is None or len(ids) + max_new_tokens <= window:
-        return ids, max_new_tokens
-    if len(ids) < window:
-        return ids, window - len(ids)
-    kept = max(1, window - max_new_tokens)
-    return ids[-kept:], window - kept

@@ -67,6 +67,11 @@ class EvaluateSettings(StageSettings):
         description="Share of replies that could not be judged (errors, time-outs, refusals) above which a task's "
         "scores are withheld: its bounds are shown in their place.",
     )
+    store: LocalPath | Literal[False] | None = unhashed(
+        None,
+        description="File in which replies are kept, so that none is made twice; judges that a task asks keep theirs "
+        "there too. Null: cache/completions.sqlite in the run's folder; false: none.",
+    )
     shown: Annotated[int, Field(ge=0)] = unhashed(
         4, description="Replies per task and temperature that are sent to the observers as they come."
     )

@@ -1,8 +1,8 @@
 """Asking a model: prompts in, replies out, with a cache, retries, a budget and prices.
 
 The same question gets the same reply: greedy decoding by default, else a seed made of the setting, the case and the
-prompt; and a reply once given is kept. What cannot be asked (too long, no budget left, time-out) is a verdict. Threads
-take turns. A copy (out of pickle) has a budget and a cache of its own.
+prompt; and a reply once given is kept, on disk too where there is a store. What cannot be asked (too long, no budget
+left, time-out) is a verdict. Threads take turns. A copy (out of pickle) has a budget and a cache of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from aftertrain.core.completions.keeping import Keeping, shared_store
+from aftertrain.core.completions.store import CompletionStore
 from aftertrain.core.errors import AftertrainError
-from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.generator import GenerationRequest, Sampling
+from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion, Verdict
 from aftertrain.core.run.base_model import find_model
@@ -29,17 +31,20 @@ KEPT = 65_536
 """Replies kept; the oldest is dropped, and asked for again when its question comes back."""
 
 
-_Key = tuple[str, bool, int]
+_Key = tuple[Question, int]
 
 
 class Asker:
     """A model, loaded when it is first asked."""
 
-    def __init__(self, settings: AskingSettings, builder: Builder, *, needs_template: bool) -> None:
+    def __init__(
+        self, settings: AskingSettings, builder: Builder, *, needs_template: bool, begins_reply: bool = False
+    ) -> None:
         self.settings, self.spent = settings, Spent()
-        self._builder, self._needs_template = builder, needs_template
+        self._builder, self._needs_template, self._begins_reply = builder, needs_template, begins_reply
         self._prompting: Prompting | None = None
-        self._generator: Generator[Any] | None = None
+        self._keeping: Keeping | None = None
+        self._store: CompletionStore | None = None
         self._kept: OrderedDict[_Key, Completion] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -52,7 +57,12 @@ class Asker:
         """
         with self._lock:
             if self._prompting is None:
-                self._prompting = Prompting(self.settings, needs_template=self._needs_template)
+                self._prompting = Prompting(
+                    self.settings,
+                    self._builder.build(self.settings.generator),
+                    needs_template=self._needs_template,
+                    begins_reply=self._begins_reply,
+                )
             return self._prompting
 
     def preflight(self) -> None:
@@ -106,11 +116,13 @@ class Asker:
             add_lines(self.settings.transcript, lines)
 
     def close(self) -> None:
-        """Free the model; the next question loads it again."""
+        """Free the model and the store's file; the next question opens them again."""
         with self._lock:
-            if self._generator is not None:
-                self._generator.close()
-            self._generator = None
+            if self._keeping is not None:
+                self._keeping.close()
+            if self._store is not None:
+                self._store.close()
+            self._keeping = self._store = None
 
     def _replies(self, questions: Sequence[Question], attempt: int) -> list[Completion | Verdict]:
         """Replies kept from before, and new ones for the others: each distinct question is asked once."""
@@ -125,14 +137,18 @@ class Asker:
                 by_key[key] = self._kept[key]
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
-            ids = self.prompting.encoded(key[0], add_special=key[1])
-            if isinstance(ids, Verdict):
-                by_key[key] = ids
+            request = self._request(str(len(requests)), *key, sampling)
+            if isinstance(request, Verdict):
+                by_key[key] = request
                 continue
-            longest = len(ids) + sampling.max_new_tokens
-            refused = self._over_budget(len(requests), reserved + longest) or self._submitted(
-                GenerationRequest(str(len(requests)), ids, sampling, key[2])
-            )
+            if kept := self._opened().recalled([request]):
+                by_key[key] = kept[request.id]
+                self._keep(key, kept[request.id])
+                self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
+                continue
+            # No tokenizer makes more tokens than bytes: what goes out as a text is counted at its longest.
+            longest = (len(request.prompt_ids) or len(key[0].text.encode())) + sampling.max_new_tokens
+            refused = self._over_budget(len(requests), reserved + longest) or self._submitted(request)
             if refused is not None:
                 by_key[key] = refused
                 continue
@@ -141,14 +157,35 @@ class Asker:
         by_key |= self._collected(requests)
         return [by_key[key] for key in keys]
 
+    def _opened(self) -> Keeping:
+        """The generator, opened when a reply is first missing, and where its replies are kept."""
+        if self._keeping is None:
+            if self.settings.store is not None:
+                self._store = CompletionStore(Path(self.settings.store))
+            use = self.settings.generator
+            self._keeping = Keeping(
+                use, self._builder.build(use), self._model, shared_store() if self._store is None else self._store
+            )
+        return self._keeping
+
+    def _model(self) -> str:
+        """Folder, weights included, or address."""
+        named = self.settings.model
+        return named if is_endpoint(named) else str(find_model(named, Path.cwd()))
+
+    def _request(self, id_: str, question: Question, seed: int, sampling: Sampling) -> GenerationRequest | Verdict:
+        """What is sent, in the form that the generator takes."""
+        ids = self.prompting.encoded(question.text, add_special=question.add_special)
+        if isinstance(ids, Verdict):
+            return ids
+        return GenerationRequest(id_, ids, sampling, seed, question.messages, question.text)
+
     def _submitted(self, request: GenerationRequest) -> Verdict | None:
         """Hand the request to the generator, alone: one that it refuses is an error of its case and no other."""
-        if self._generator is None:
-            generator = self._builder.build(self.settings.generator)
-            generator.open(str(find_model(self.settings.model, Path.cwd())))
-            self._generator = generator
+        keeping = self._opened()
+        keeping.open()
         try:
-            self._generator.submit([request])
+            keeping.submit([request])
         except AftertrainError as error:
             return Verdict.error(f"the model cannot be asked: {error}")
         return None
@@ -158,9 +195,8 @@ class Asker:
         replies: dict[_Key, Completion | Verdict] = {}
         failure: Verdict | None = None
         while failure is None and len(replies) < len(requests):
-            assert self._generator is not None
             try:
-                completions = self._generator.collect(self.settings.timeout)
+                completions = self._opened().collect(self.settings.timeout)
             except TimeoutError:
                 failure = Verdict.timeout(f"the model finished no reply in {self.settings.timeout:g} s")
             except AftertrainError as error:
@@ -168,15 +204,19 @@ class Asker:
             else:
                 failure = None if completions else Verdict.error("the generator lost the request")
                 for completion in completions:
-                    replies[requests[completion.id]] = completion
-                    self._keep(requests[completion.id], completion)
-        if failure is not None and self._generator is not None:
-            self._generator.cancel()
+                    key = requests[completion.id]
+                    self.spent = self.spent.with_reply(completion, self.settings.prices)
+                    if completion.finish_reason == "refused":
+                        replies[key] = Verdict.error(f"the server refused: {completion.why}")
+                        continue
+                    replies[key] = completion
+                    self._keep(key, completion)
+        if failure is not None:
+            self._opened().cancel()
             replies |= {key: failure for key in requests.values() if key not in replies}
         return replies
 
     def _keep(self, key: _Key, reply: Completion) -> None:
-        self.spent = self.spent.with_reply(reply, self.settings.prices)
         self._kept[key] = reply
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -203,4 +243,4 @@ class Asker:
         """Text, special tokens and seed: of the case where the reply is drawn, else of the prompt alone."""
         name = clean(question.case_id) if sampling.temperature > 0 else ""
         seed = sub_seed(self.settings.seed, "ask", attempt, name, question.text)
-        return question.text, question.add_special, seed
+        return replace(question, case_id=""), seed

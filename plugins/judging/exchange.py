@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aftertrain.core.records import Completion
+    from aftertrain.core.records import Completion, Message
     from aftertrain.plugins.judging.settings import Prices
 
 
@@ -18,11 +18,13 @@ class Question:
         case_id: of the case, part of the seed of a drawn reply.
         text: the whole prompt, special tokens written out, no lone surrogates in it.
         add_special: let the tokenizer add its own (a BOS), for a text that has none.
+        messages: the conversation, of which `text` is what people are shown, for a model whose server renders it.
     """
 
     case_id: str
     text: str
     add_special: bool = False
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Extract(AskingVerifier[ExtractSettings]):
 
     def __init__(self, settings: ExtractSettings, builder: Builder) -> None:
         self._chat = settings.context == "conversation"
-        super().__init__(settings, builder, needs_template=self._chat)
+        super().__init__(settings, builder, needs_template=self._chat, begins_reply=True)
         self._inner: Verifier[Any] = builder.build(settings.verifier)
 
     @property

@@ -78,7 +78,7 @@ class Judge(AskingVerifier[JudgeSettings]):
         except ValueError as error:
             return Verdict.error(str(error))
         text = clean(text)
-        return Question(case.id, prompting.chat(text) if self.settings.in_chat else text)
+        return prompting.question(case.id, text) if self.settings.in_chat else Question(case.id, text)
 
     def _objection(self, truth: JSON) -> str | None:
         try:

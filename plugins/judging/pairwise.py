@@ -85,7 +85,7 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
             text = templates.render(self._template(reference), {**shown, "fence": _fence(texts)})
         except ValueError as error:
             return Verdict.error(str(error))
-        return Question(case.id, prompting.chat(clean(text), self._ready.system if self._ready else ""))
+        return prompting.question(case.id, clean(text), self._ready.system if self._ready else "")
 
     def _template(self, reference: str) -> str:
         if self._ready is None:

@@ -61,7 +61,8 @@ class AskingSettings(AnswerSettings):
     """The model that is asked, and what asking may cost."""
 
     model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(
-        description="The model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER', or a hub name."
+        description="The model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER', or a hub "
+        "name; with the generator openai an endpoint, http://HOST/v1#NAME."
     )
     generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Runs it.")
     sampling: AskedSampling = Field(AskedSampling(), description="How its replies are drawn.")
@@ -79,6 +80,9 @@ class AskingSettings(AnswerSettings):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of drawn replies, together with case and prompt.")
     budget: Budget = Field(Budget(), description="Limits.")
     prices: Prices = Field(Prices(), description="From tokens to cost.")
+    store: LocalPath | None = unhashed(
+        None, description="File in which replies are kept for later runs; null: the evaluation's, where there is one."
+    )
     transcript: LocalPath | None = unhashed(
         None, description="File to which every prompt, reply, its tokens, cost and verdict are added, as JSON lines."
     )

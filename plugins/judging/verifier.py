@@ -27,9 +27,9 @@ class AskingVerifier(Verifier[A]):
 
     isolated: ClassVar[bool] = False
 
-    def __init__(self, settings: A, builder: Builder, *, needs_template: bool) -> None:
+    def __init__(self, settings: A, builder: Builder, *, needs_template: bool, begins_reply: bool = False) -> None:
         super().__init__(settings, builder)
-        self._asker = Asker(settings, builder, needs_template=needs_template)
+        self._asker = Asker(settings, builder, needs_template=needs_template, begins_reply=begins_reply)
 
     @property
     def timeout(self) -> float:

@@ -13,6 +13,9 @@ SYSTEM = "a file of the system's"
 LINE = "a line between our own processes"
 VALUE = "a value of a row or reply, whose own reader bounds it and tells what it is not"
 ELSEWHERE = {
+    "core/completions/store.py": "a row of its own database, whose digest is checked first",
+    "plugins/endpoints/answers.py": "what a server answers, told where it is none",
+    "src/aftertrain/testing/endpoint.py": LINE,
     "core/ground/reading.py": "the one place",
     "core/text/fingerprint.py": "what the tokenizer's own library just wrote",
     "src/aftertrain/invariants/resume.py": "two files that the check itself wrote, compared by their bytes",

@@ -40,7 +40,8 @@ def evaluate(
     """Score a model on tasks; what a recipe with one stage `evaluate` does.
 
     Args:
-        model: a Hugging Face folder or hub name, a run (its folder, or its name under `runs/`), or `RUN:STAGE`.
+        model: a Hugging Face folder or hub name, a run (its folder, or its name under `runs/`), `RUN:STAGE`, or an
+            endpoint, `http://HOST/v1#NAME`, which is asked by the generator `openai`.
         tasks: a task's name, a mapping `{"use": name, setting: value}`, or several of these.
         out: keep replies, events and scores in this folder, and go on there when called again; None keeps nothing.
         seed: of sampled replies.
@@ -78,10 +79,14 @@ def evaluation_run(
 ) -> RunResult:
     """Run a recipe of one stage in the folder `out`; `settings` are the stage's, `overrides` paths into the recipe."""
     from aftertrain.api.runs import run
+    from aftertrain.core.ground.endpoint import is_endpoint
 
+    named = os.fspath(model)
+    if is_endpoint(named):
+        settings = {"generator": {"use": "openai"}, **settings}
     recipe = {
         "name": out.name,
-        "model": named_model(os.fspath(model)),
+        "model": named_model(named),
         "seed": seed,
         "chat_template": chat_template,
         "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **settings}},

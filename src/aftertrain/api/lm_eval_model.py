@@ -18,9 +18,9 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.packed.likelihoods import likelihoods
 from aftertrain.core.records import Message
 from aftertrain.core.text.chat import load_tokenizer, prompt_text
+from aftertrain.plugins.evaluation.asking import fit_prompt
 from aftertrain.plugins.evaluation.choices import encode_text
 from aftertrain.plugins.evaluation.prompts import encode, encode_choices
-from aftertrain.plugins.evaluation.runner import fit_prompt
 from aftertrain.plugins.lm_eval_tasks.asking import sampling_of
 
 

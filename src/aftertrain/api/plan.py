@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreachable
+from aftertrain.core.ground.endpoint import endpoint_of, is_endpoint
 from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.run.base_model import find_model, model_digest
+from aftertrain.core.run.base_model import base_type, find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import read_done
 from aftertrain.core.run.folder import RunFolder
@@ -93,16 +94,23 @@ def plan_job(job: Job, told: Callable[[str, str], None] = lambda stage, words: N
 
 
 def _planned(job: Job, told: Callable[[str, str], None]) -> PlanReport:
-    nodes = build_graph(job.recipe.stages, job.builder, job.locate)
+    nodes = build_graph(job.recipe.stages, job.builder, job.locate, base_type(job.recipe.model))
     recipe = job.recipe
     digests: dict[str, str] = {}
+    base: str | None = None
     try:
-        base = find_model(recipe.model, job.base_folder, weights=False)
-        items = model_items(base, recipe.chat_template, trained=any(node.stage.output != "scores" for node in nodes))
-        if any(base.glob("*.safetensors")):
-            digests[BASE] = model_digest(base)
+        if is_endpoint(recipe.model):
+            endpoint, base = endpoint_of(recipe.model), recipe.model
+            digests[BASE] = endpoint.digest
+            items = [PlanItem("model", f"{endpoint.model} at {endpoint.address}: not asked before the run")]
         else:
-            items.append(PlanItem("weights", f"not in {base} yet", "warning"))
+            folder = find_model(recipe.model, job.base_folder, weights=False)
+            trained = any(node.stage.output != "scores" for node in nodes)
+            base, items = str(folder), model_items(folder, recipe.chat_template, trained=trained)
+            if any(folder.glob("*.safetensors")):
+                digests[BASE] = model_digest(folder)
+            else:
+                items.append(PlanItem("weights", f"not in {folder} yet", "warning"))
     except ModelError as error:
         base, items = None, [PlanItem("model", str(error), "error")]
     planner = _Planner(job, base, digests, told)
@@ -113,7 +121,7 @@ def _planned(job: Job, told: Callable[[str, str], None]) -> PlanReport:
 @dataclass
 class _Planner:
     job: Job
-    base: Path | None
+    base: str | None
     digests: dict[str, str]
     told: Callable[[str, str], None]
     found: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +168,7 @@ class _Planner:
             return []
         parent = next((parent.stage for parent in node.inputs if parent.role == "model"), BASE)
         artifact = self.artifacts.get(parent)
-        model = artifact.path if artifact is not None and artifact.type != "scores" else str(self.base)
+        model = artifact.path if artifact is not None and artifact.type != "scores" else self.base
         context = PlanContext(
             name=node.name,
             model=model,

@@ -59,14 +59,17 @@ def ready_stages(
         AftertrainError: the recipe or its model cannot be used.
     """
     from aftertrain.api.runs import make_job
+    from aftertrain.core.ground.endpoint import is_endpoint
     from aftertrain.core.learning.seeding import use_determinism
-    from aftertrain.core.run.base_model import find_model
+    from aftertrain.core.run.base_model import base_type, find_model
     from aftertrain.core.run.graph import build_graph
     from aftertrain.core.stage import PlanContext
 
     job = make_job(recipe, overrides)
-    nodes = build_graph(job.recipe.stages, job.builder, job.locate)
-    model = str(find_model(job.recipe.model, job.base_folder, weights=weights))
+    nodes = build_graph(job.recipe.stages, job.builder, job.locate, base_type(job.recipe.model))
+    model = job.recipe.model
+    if not is_endpoint(model):
+        model = str(find_model(model, job.base_folder, weights=weights))
     if weights:
         use_determinism(job.recipe.threads)
     template = job.recipe.chat_template

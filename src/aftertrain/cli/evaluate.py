@@ -50,7 +50,8 @@ def evaluate(  # noqa: PLR0917
     """Score MODEL on each TASK, or suite of tasks, with 95 % intervals.
 
     MODEL is a Hugging Face folder or hub name, a run (its folder, or its name under runs/), whose last model is meant,
-    or RUN:STAGE: aftertrain evaluate quickstart:dpo gsm8k path=test.jsonl.
+    or RUN:STAGE: aftertrain evaluate quickstart:dpo gsm8k path=test.jsonl. Or an OpenAI-compatible endpoint:
+    aftertrain evaluate http://localhost:8000/v1#NAME gsm8k --set generator.key=API_KEY_VARIABLE.
 
     Settings follow their task: aftertrain evaluate ./model gsm8k path=test.jsonl shots=4. Replies and events stay in
     the folder of the evaluation; the same command again goes on there, or shows what is done.

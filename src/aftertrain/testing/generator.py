@@ -1,10 +1,14 @@
-"""What a generator promises: its seed decides, replies stop where they should, tokens are stamped and scored."""
+"""What a generator promises: its seed decides, replies stop where they should, tokens are stamped and scored.
+
+One that asks an endpoint is tried on a server in this process, and only for what it says of a reply's text: its ids and
+weights are the server's.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,9 +16,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
-from aftertrain.core.records import Completion
+from aftertrain.core.records import Completion, Message
+from aftertrain.testing.endpoint import served
 from aftertrain.testing.model import plain_logits, tiny_model, tiny_tokenizer
-from aftertrain.testing.promise import Subject, require
+from aftertrain.testing.promise import Subject, Unchecked, require
 
 PROMPTS = ("a", "What is 3 + 4?\n", "Once upon a time there was a", "0123456789")
 NEW_TOKENS = 24
@@ -40,6 +45,8 @@ def temperature_zero_takes_the_likeliest(subject: Subject) -> None:
         first = _replies(generator, _requests(range(4), temperature=0.0))
         other = _replies(generator, _requests(range(4, 8), temperature=0.0))
         require(first == other, "greedy replies depend on the seed")
+        if generator.remote:
+            return
         for completion in _generate(generator, _requests(range(1), temperature=0.0)):
             logits = _logits(folder, completion)
             require(
@@ -50,7 +57,7 @@ def temperature_zero_takes_the_likeliest(subject: Subject) -> None:
 
 def replies_end_at_the_stop_token(subject: Subject) -> None:
     """A reply ends with its first end token and reason `stop`, or at the limit with reason `length`."""
-    with _open(subject) as (generator, _):
+    with _open(subject, ids=True) as (generator, _):
         end = tiny_tokenizer().eos_token_id
         reasons = set()
         for completion in _generate(generator, _requests(range(40))):
@@ -73,12 +80,14 @@ def stop_strings_end_a_reply(subject: Subject) -> None:
     with _open(subject) as (generator, _):
         tokenizer: Any = tiny_tokenizer()
         (free,) = _generate(generator, _requests(range(1), temperature=0.0))
-        text = tokenizer.decode(free.token_ids, skip_special_tokens=True)
+        text = free.text if generator.remote else tokenizer.decode(free.token_ids, skip_special_tokens=True)
         require(len(text) >= 4, f"the tiny model's greedy reply {text!r} is too short to try stop strings")
         stop = text[2:4]
         (cut,) = _generate(generator, _requests(range(1), temperature=0.0, stop=(stop,)))
         require(cut.finish_reason == "stop", f"stop string {stop!r} in {text!r}: reason {cut.finish_reason!r}")
         require(cut.text == text[: text.index(stop)], f"stop string {stop!r}: text {cut.text!r} of {text!r}")
+        if generator.remote:
+            return
         require(cut.token_ids == free.token_ids[: len(cut.token_ids)], "the stop string changed the tokens before it")
         decoded = tokenizer.decode(cut.token_ids, skip_special_tokens=True)
         require(
@@ -88,7 +97,7 @@ def stop_strings_end_a_reply(subject: Subject) -> None:
 
 def special_tokens_are_seen(subject: Subject) -> None:
     """A stop string that is a special token ends a reply; `text_with_special` has those of a reply, `text` has not."""
-    with _open(subject) as (generator, _):
+    with _open(subject, ids=True) as (generator, _):
         tokenizer: Any = tiny_tokenizer()
         end = tokenizer.eos_token_id
         special = [i for i in tokenizer.all_special_ids if i != end]
@@ -118,18 +127,20 @@ def completions_are_whole(subject: Subject) -> None:
         completions = _generate(generator, requests)
         require([c.id for c in completions] == [r.id for r in requests], "ids do not come back in order")
         for request, completion in zip(requests, completions, strict=True):
-            require(completion.prompt_ids == request.prompt_ids, f"{request.id}: other prompt ids")
             count = len(completion.token_ids)
-            require(len(completion.logprobs) == count, f"{count} tokens, {len(completion.logprobs)} log-probabilities")
+            if not generator.remote:
+                require(completion.prompt_ids == request.prompt_ids, f"{request.id}: other prompt ids")
+                text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+                require(completion.text == text, f"text {completion.text!r}, its ids decode to {text!r}")
+            told = len(completion.logprobs)
+            require(told == count or (generator.remote and not told), f"{count} tokens, {told} log-probabilities")
             require(completion.versions == (7,) * count, f"versions {completion.versions}, the weights are version 7")
-            text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-            require(completion.text == text, f"text {completion.text!r}, its ids decode to {text!r}")
 
 
 def logprobs_are_the_models(subject: Subject) -> None:
     """Each log-probability is the model's own, at the sampling temperature (mean difference below 1e-3)."""
     for temperature in (1.0, 0.7):
-        with _open(subject) as (generator, folder):
+        with _open(subject, ids=True) as (generator, folder):
             for completion in _generate(generator, _requests(range(2), temperature=temperature)):
                 logits = _logits(folder, completion) / temperature
                 ids = torch.tensor(completion.token_ids)
@@ -140,7 +151,7 @@ def logprobs_are_the_models(subject: Subject) -> None:
 
 def new_weights_are_used_and_stamped(subject: Subject) -> None:
     """After `update_weights` replies come from the new weights and carry the new version."""
-    with _open(subject, seed=1) as (other, folder):
+    with _open(subject, seed=1, ids=True) as (other, folder):
         requests = _requests(range(4))
         expected = _replies(other, requests)
     weights = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False).state_dict()
@@ -171,15 +182,24 @@ def cancelled_requests_are_not_collected(subject: Subject) -> None:
 
 
 @contextmanager
-def _open(subject: Subject, version: int = 0, *, seed: int = 0) -> Iterator[tuple[Generator[Any], str]]:
-    """A generator with the tiny model of a seed, and the model's folder."""
+def _open(
+    subject: Subject, version: int = 0, *, seed: int = 0, ids: bool = False
+) -> Iterator[tuple[Generator[Any], str]]:
+    """A generator with the tiny model of a seed, and the model's folder.
+
+    Args:
+        ids: whether token ids or weights are looked at, of which an endpoint tells nothing.
+    """
     generator: Generator[Any] = subject.component()
+    if ids and generator.remote:
+        raise Unchecked("an endpoint's token ids and weights are its server's")
     folder = tiny_model(subject.folder / f"model-{seed}", seed=seed)
-    generator.open(folder, version)
-    try:
-        yield generator, folder
-    finally:
-        generator.close()
+    with served(folder) if generator.remote else nullcontext(folder) as model:
+        generator.open(model, version)
+        try:
+            yield generator, folder
+        finally:
+            generator.close()
 
 
 def _requests(seeds: Sequence[int], *, temperature: float = 1.0, stop: tuple[str, ...] = ()) -> list[GenerationRequest]:
@@ -191,6 +211,8 @@ def _requests(seeds: Sequence[int], *, temperature: float = 1.0, stop: tuple[str
             tuple(tokenizer(PROMPTS[place % len(PROMPTS)], add_special_tokens=False)["input_ids"]),
             sampling,
             1000 + seed,
+            (Message("user", PROMPTS[place % len(PROMPTS)]),),
+            PROMPTS[place % len(PROMPTS)],
         )
         for place, seed in enumerate(seeds)
     ]
@@ -204,8 +226,9 @@ def _generate(generator: Any, requests: Sequence[GenerationRequest]) -> list[Com
     return completions
 
 
-def _replies(generator: Any, requests: Sequence[GenerationRequest]) -> dict[str, tuple[int, ...]]:
-    return {completion.id: completion.token_ids for completion in _generate(generator, requests)}
+def _replies(generator: Any, requests: Sequence[GenerationRequest]) -> dict[str, tuple[int, ...] | str]:
+    """Token ids by the requests' ids; texts of an endpoint."""
+    return {reply.id: reply.text if generator.remote else reply.token_ids for reply in _generate(generator, requests)}
 
 
 def _logits(folder: str, completion: Completion) -> Tensor:

@@ -271,7 +271,7 @@ def test_a_silent_generator_is_named(evaluate: Callable[..., Any], stand: Callab
 def test_inputs_and_fingerprints(evaluate: Callable[..., Any]) -> None:
     stage = evaluate(**{"from": "sft", "compare": ("a", "b")})
     assert [(i.role, i.stage, sorted(i.types)) for i in stage.inputs()] == [
-        ("model", "sft", ["model"]),
+        ("model", "sft", ["endpoint", "model"]),
         ("compare:a", "a", ["scores"]),
         ("compare:b", "b", ["scores"]),
     ]

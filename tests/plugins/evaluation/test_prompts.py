@@ -15,8 +15,8 @@ from aftertrain.core.eval_task import Choice, Instance
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message
 from aftertrain.core.text.chat import load_tokenizer, prompt_text
+from aftertrain.plugins.evaluation.asking import fit_prompt
 from aftertrain.plugins.evaluation.prompts import encode, encode_choices, too_long
-from aftertrain.plugins.evaluation.runner import fit_prompt
 
 
 @pytest.fixture(scope="module")
