@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     "--unseal", metavar="REASON", help="Score sealed tasks, and keep with the model that it was done, and why."
 )
 @click.option("--nproc", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that share the questions.")
+@click.option(
+    "--results",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the scores as lm-eval's results (.json), or as a model card's table (.md); repeatable.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of this evaluation.  [runs/evaluate-MODEL]")
 def evaluate(  # noqa: PLR0917
     model: str,
@@ -45,6 +52,7 @@ def evaluate(  # noqa: PLR0917
     chat_template: str | None,
     unseal: str | None,
     nproc: int,
+    results: tuple[Path, ...],
     out: Path | None,
 ) -> None:
     """Score MODEL on each TASK, or suite of tasks, with 95 % intervals.
@@ -59,6 +67,10 @@ def evaluate(  # noqa: PLR0917
     from aftertrain.api.evaluation import STAGE, evaluation_run
     from aftertrain.api.finished import finished_evaluation
 
+    if results:
+        from aftertrain.api.results import check_names
+
+        check_names(results)
     named, overrides = split_tasks(tasks)
     overrides += [f"stages.{STAGE}.{text}" for text in stage]
     options = {
@@ -71,7 +83,7 @@ def evaluate(  # noqa: PLR0917
     settings = {key: value for key, value in options.items() if value is not None}
     folder = out or Path("runs") / f"evaluate-{_slug(model)}"
     if nproc > 1 and "RANK" not in os.environ:
-        more = {"seed": seed, "chat_template": chat_template, "out": folder}
+        more = {"seed": seed, "chat_template": chat_template, "out": folder, "results": results}
         _launch([model, *tasks], {**settings, **more}, stage, folder, nproc)
     echo_safely(f"{model}: loading torch and the components of {counted(len(named), 'task')}")
     result = evaluation_run(
@@ -82,6 +94,10 @@ def evaluate(  # noqa: PLR0917
     echo_scores(result.scores[STAGE])
     for suite, lines in finished_evaluation(result.folder).suites().items():
         echo_suite(suite, lines)
+    for file in results:
+        from aftertrain.api.results import write_results
+
+        write_results(result.folder, file)
     echo_safely(str(result.folder))
 
 
@@ -93,8 +109,11 @@ def _launch(
 
     flags = [word for text in stage for word in ("--set", text)]
     flags += [word for value in options.get("temperatures", ()) for word in ("--temperature", str(value))]
+    flags += [word for file in options.get("results", ()) for word in ("--results", str(file))]
     for name, value in options.items():
-        flags += [] if value is None or name == "temperatures" else [f"--{name.replace('_', '-')}", str(value)]
+        flags += (
+            [] if value is None or name in ("temperatures", "results") else [f"--{name.replace('_', '-')}", str(value)]
+        )
     click.get_current_context().exit(launch(["evaluate", *flags, "--", *words], nproc, folder))
 
 
