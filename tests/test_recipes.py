@@ -20,7 +20,7 @@ from aftertrain.core.learning.schedule import Pace
 from aftertrain.registry.recipe import LoadedRecipe, shipped
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+FILES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "suites")
 NAMES = [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in FILES]
 
 TURNS = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "2 + 2 = 4\n#### 4"}]

@@ -110,10 +110,10 @@ class LmEvalTask(EvalTask[LmEvalSettings]):
 
     def fingerprint(self) -> str:
         """lm-eval's version, each task's settings with its code, and every question as it is asked."""
-        return self._fingerprint
+        return self._rules_and_rows
 
     @cached_property
-    def _fingerprint(self) -> str:
+    def _rules_and_rows(self) -> str:
         tasks = {name: _written(task) for name, task in self._loaded.tasks.items()}
         asked = [[q.leaf, q.number, _text(q.doc), _text(q.requests)] for q in self._asked.values()]
         code = sorted({file for yaml in self._found.files for file in yaml.parent.glob("*.py")})

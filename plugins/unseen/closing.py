@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aftertrain.plugins.unseen.equality import cleaned
 
 _BEGINS = re.compile(r"Therefore, the final answer is ", re.IGNORECASE)
-_ENDS = {
+ENDS = {
     "v3": re.compile(r"\. I hope it is correct.", re.IGNORECASE),
     "v0": re.compile(r". I hope it is correct.", re.IGNORECASE),
 }
@@ -35,7 +35,7 @@ def closing(text: str, prompt: str) -> Closing:
     (Closing(answer='7.5', step='answer is', form=0.5), 'whole reply')
     """
     answer = None
-    for answer in _asked_for(text, _ENDS[prompt]):  # noqa: B007 - the last one
+    for answer in asked_for(text, ENDS[prompt]):  # noqa: B007 - the last one
         pass
     if answer is not None:
         return Closing(cleaned(answer), "as asked", 1.0)
@@ -46,7 +46,7 @@ def closing(text: str, prompt: str) -> Closing:
     return Closing(cleaned(text), "whole reply", 0.0)
 
 
-def _asked_for(text: str, ends: re.Pattern[str]) -> Iterator[str]:
+def asked_for(text: str, ends: re.Pattern[str]) -> Iterator[str]:
     """What stands between beginning and end of each closing sentence that is on one line.
 
     What `BEGINS(.*?)ENDS` finds, in linear time: the next end is looked for once, not from each beginning anew.

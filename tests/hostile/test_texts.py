@@ -72,6 +72,7 @@ FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
     "triviaqa": ({}, ["Paris"]),
     "multiple_choice": ({}, "B"),
     "format": ({}, None),
+    "refusal_by_words": ({}, "response_refusal"),
     "regex": ({"pattern": r"[Aa]nswer(?: is)?\W*(\S+)"}, "B"),
     "ifeval": ({"mode": "loose"}, QUOTED),
     "ifbench": ({"mode": "loose"}, OVERLAP),
@@ -83,7 +84,7 @@ FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
     "by_source": ({"routes": {"trivia": {"use": "triviaqa"}}}, ["Paris"]),
 }
 """Settings and a ground truth for every verifier that needs no model."""
-ASK_A_MODEL = {"judge", "extract"}
+ASK_A_MODEL = {"judge", "extract", "pairwise", "wildguard"}
 WORDS = r"""
 42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >>
 * ! é 10^9 word Word. " ' {"a":

@@ -122,6 +122,7 @@ def test_a_gain_is_reported_in_pairs(evaluate: Callable[..., Any], stand: Callab
         "highest": 1.0,
         "p": 2 / 2**12,
         "p_holm": 4 / 2**12,
+        "effect": None,
     }
 
 

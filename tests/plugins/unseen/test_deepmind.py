@@ -110,7 +110,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 def test_closing_sentences_are_found_as_olmes_finds_them(text: str) -> None:
     for prompt, end in (("v3", r"\."), ("v0", ".")):
         pattern = rf"(?i)Therefore, the final answer is (.*?){end} I hope it is correct."
-        assert list(closing._asked_for(text, closing._ENDS[prompt])) == re.findall(pattern, text)
+        assert list(closing.asked_for(text, closing.ENDS[prompt])) == re.findall(pattern, text)
 
 
 @settings(max_examples=80)
