@@ -69,6 +69,8 @@ class Suites:
             given["definition"] = self.read(name, changes if isinstance(changes, Mapping) else {})
         if isinstance(given.get("rows"), str):
             given["rows"] = [row.strip() for row in given["rows"].split(",")]
+        if not isinstance(given.get("rows"), list | tuple | None):
+            raise _refused(f"rows: a list of names is needed, not {given['rows']!r:.80}")
         try:
             settings = SuiteSettings.model_validate(given, context=dict(self.context))
         except ValidationError as error:
@@ -110,7 +112,7 @@ class Suites:
         return suite
 
     def _owner(self, row: str) -> str:
-        """The first suite, by name, that has a row, or a formulation of one, of this name."""
+        """The suite that has a row, or a formulation of one, of this name."""
         rows = row_names(self.registry)
         if row not in rows:
             raise _wrong_name("row of a suite", row, rows)
@@ -121,22 +123,27 @@ def changed(registry: Registry, rows: Any, changes: Mapping[str, Any]) -> None:
     """Write settings into the rows of a suite's file, in place, before any is validated.
 
     Raises:
-        PydanticCustomError: there is no such row, or of a setting of `*` no task that has it.
+        PydanticCustomError: there is no such row, or of a setting of `*` no task that has it, or no mapping is given.
     """
-    if not isinstance(rows, dict) or not changes:
+    if not isinstance(rows, dict):
         return
-    names = {
-        *rows,
-        *(f for row in rows.values() for f in (row.get("formulations") or {}) if isinstance(row, dict)),
-        ALL,
-    }
+    sound = {key: row for key, row in rows.items() if isinstance(row, dict)}
+    names = {*rows, *(name for row in sound.values() for name in row.get("formulations") or ()), ALL}
     for name, settings in changes.items():
         if name not in names:
             raise _wrong_name("row", name, names)
-        for setting, value in dict(settings).items():
-            hit = [row for key, row in rows.items() if _change(registry, (key, row), name, (setting, value))]
-            if not hit:
-                raise _wrong_name(f"setting of a task of {name!r}", setting, ())
+        if not isinstance(settings, Mapping):
+            raise _refused(f"set: {name}: a mapping of settings is needed, not {settings!r:.80}")
+        for setting, value in settings.items():
+            if not [key for key, row in sound.items() if _change(registry, (key, row), name, (setting, value))]:
+                known = {field for row in sound.values() for field in _settings_of(registry, row)}
+                raise _wrong_name(f"setting of a task of {name!r}", setting, known)
+
+
+def _settings_of(registry: Registry, row: Any) -> list[str]:
+    task = row.get("task")
+    use = task if isinstance(task, str) else str((task or {}).get("use"))
+    return list(load_settings(registry.registration(TASK, use)).model_fields)
 
 
 def _change(registry: Registry, named: tuple[str, Any], name: str, change: tuple[str, Any]) -> bool:
@@ -145,8 +152,7 @@ def _change(registry: Registry, named: tuple[str, Any], name: str, change: tuple
     task, formulations = row.get("task"), row.get("formulations") or {}
     if name not in {ALL, key, *formulations}:
         return False
-    use = task if isinstance(task, str) else str((task or {}).get("use"))
-    if name == ALL and setting not in load_settings(registry.registration(TASK, use)).model_fields:
+    if name == ALL and setting not in _settings_of(registry, row):
         return False
     if name in formulations:
         formulations[name] = {**(formulations[name] or {}), setting: value}
@@ -157,13 +163,18 @@ def _change(registry: Registry, named: tuple[str, Any], name: str, change: tuple
 
 
 def _wrong_name(what: str, name: str, known: Iterable[str]) -> PydanticCustomError:
-    return PydanticCustomError(WRONG_NAME, "{message}", {"message": unknown(what, name, known), EXPLAINED: True})
+    return _refused(unknown(what, name, known))
+
+
+def _refused(message: str) -> PydanticCustomError:
+    return PydanticCustomError(WRONG_NAME, "{message}", {"message": message, EXPLAINED: True})
 
 
 def row_names(registry: Registry) -> dict[str, str]:
-    """Every row and formulation by its name, with its suite."""
+    """Every row and formulation by its name, with the suite that has it: of several one of ours, or the first."""
     found: dict[str, str] = {}
-    for name in sorted(registry.suites):
+    # A stranger's suite may have a row of the same name, and does not take it from ours.
+    for name in sorted(registry.suites, key=lambda suite: (not registry.suites[suite].origin.built_in, suite)):
         for row in _row_names(registry.suites[name]):
             found.setdefault(row, name)
     return found

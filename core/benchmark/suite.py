@@ -34,6 +34,12 @@ class RowOutline(Settings):
     references: dict[str, float] = unhashed(
         {}, description="Published scores by model, in per cent where the metric is a share."
     )
+    published: str | None = unhashed(
+        None, description="Figure that the published scores are of; where another counts, they do not stand beside it."
+    )
+    needs: tuple[str, ...] = unhashed(
+        (), description="Settings that the published row needs and that cannot be carried, such as its judge."
+    )
     table: str | None = unhashed(None, description="Where these were published; null takes the suite's.")
     n: int | None = unhashed(None, description="Questions behind a published score.")
     note: str = unhashed("", description="What a reader of the row must know.")
@@ -58,8 +64,10 @@ class SuiteRow(RowOutline):
             return value
         row = {key: item for key, item in value.items() if key not in {"task", "formulations", "name"}}
         task, formulations = value["task"], value.get("formulations")
-        if not isinstance(formulations, Mapping) or not formulations:
+        if formulations is None:
             return {**row, "tasks": {value["name"]: task}}
+        if not isinstance(formulations, Mapping) or not formulations:
+            raise ValueError("formulations: a mapping of names to settings is needed")
         common = {"use": task} if isinstance(task, str) else dict(task)
         return {**row, "tasks": {name: {**common, **(settings or {})} for name, settings in formulations.items()}}
 
@@ -218,6 +226,10 @@ class SuiteSettings(Settings):
         if self.definition is None:
             raise ValueError("suites are looked up by aftertrain.load_recipe")
         return self.definition
+
+
+ALTERING = ("max_new_tokens", "temperatures")
+"""Settings of a stage by which replies are other than a task's protocol asks for, where they are set."""
 
 
 class SuiteUse(Use[EvalTask[Any]]):

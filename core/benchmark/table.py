@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from aftertrain.core.benchmark.suite import Node, RowOutline, SuiteOutline
 from aftertrain.core.events import Health, Missing, ScoreRow
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.statistics import Z95
 
 Standing = Literal["within noise", "below", "above"]
@@ -26,18 +28,22 @@ class Line:
         value: the score; None where it is missing.
         low: lower end of its 95 % interval. That of a number made of rows takes these as independent.
         high: its upper end.
+        lowest: the score if all that could not be judged were wrong; None where all was judged.
+        highest: the score if all of it were right.
         n: questions of a row; None for a number made of rows.
         of: rows that it has, and should have, of a number made of rows.
         metric: figure that counts.
         task: whose score it is, where the row has several formulations.
         missing: why there is no score.
-        changed: settings of the row that the recipe has set, so that it may be no longer the published one.
+        changed: settings of the row that the recipe has set.
+        altered: what makes it another protocol than the published one: settings of the row or of the stage.
         other_rule: verdicts that the other reading of thoughts would change: the whole reply, or what follows them.
         reference: published score of the model that is compared with.
-        standing: of the score to it, by a two-sided test at 5 % where the number of questions behind it is known.
+        reference_half: half of its 95 % interval, from the questions behind it; None where their number is not known.
+        standing: of the score to it, by a two-sided test at 5 %; None where the two are not of one protocol, or the
+            noise of the published one is not known.
         table: where it was published.
         share: whether it is written in per cent.
-        made_of: standard error of a number made of rows, whose interval ends at 0 and 1 where it is a share.
     """
 
     name: str
@@ -45,25 +51,36 @@ class Line:
     value: float | None
     low: float | None = None
     high: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
     n: int | None = None
     of: tuple[int, int] | None = None
     metric: str = ""
     task: str = ""
     missing: str = ""
     changed: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
     other_rule: int = 0
     reference: float | None = None
-    standing: Standing | None = None
+    reference_half: float | None = None
     table: str = ""
     share: bool = True
-    made_of: float | None = None
 
     @property
-    def error(self) -> float:
-        """Standard error: of a row that which belongs to its interval."""
-        if self.made_of is not None:
-            return self.made_of
-        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * Z95)
+    def standing(self) -> Standing | None:
+        """See the attributes."""
+        if self.value is None or self.low is None or self.high is None or self.reference is None:
+            return None
+        if self.reference_half is None or self.altered:
+            return None
+        below, above = self.value - self.low, self.high - self.value
+        # What could not be judged may be wrong, or right.
+        below += 0.0 if self.lowest is None else self.value - self.lowest
+        above += 0.0 if self.highest is None else self.highest - self.value
+        gap = self.value - self.reference
+        if abs(gap) <= math.hypot(below if gap > 0 else above, self.reference_half):
+            return "within noise"
+        return "above" if gap > 0 else "below"
 
 
 def suite_table(
@@ -72,17 +89,37 @@ def suite_table(
     scores: Iterable[ScoreRow],
     missing: Iterable[Missing] = (),
     health: Iterable[Health] = (),
+    *,
+    altered: Sequence[str] = (),
 ) -> list[Line]:
     """The lines of a suite, its number first, then as deep as its average goes; other numbers and rows last.
 
     Args:
         suite: with the rows that were scored.
         reference: model whose published scores stand beside.
+        scores: of the stage, of any tasks. At several temperatures a row has its first one's.
         missing: rows that the stage could not score.
         health: of the stage's replies.
-        scores: of the stage, of any tasks. At several temperatures a row has its first one's.
+        altered: settings of the stage by which replies are other than the tasks' own.
     """
-    return _Table(suite, reference, scores, missing, health).lines()
+    return _Table(suite, reference, scores, missing, health, altered=altered).lines()
+
+
+def remarks(line: Line) -> list[str]:
+    """What a reader must know of a line beside its figures."""
+    found = []
+    if line.changed:
+        found.append(f"with {' and '.join(line.changed)} set")
+    if line.reference is not None and line.altered:
+        found.append(f"not asked as published ({', '.join(line.altered)} set)")
+    if line.lowest is not None and line.highest is not None:
+        ends = [f"{100 * value:.1f}" if line.share else f"{value:.4g}" for value in (line.lowest, line.highest)]
+        found.append(f"{ends[0]} to {ends[1]} by what could not be judged")
+    if line.other_rule:
+        found.append(f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts")
+    if line.table == SAME_ROWS:
+        found.append(f"published: {SAME_ROWS}")
+    return found
 
 
 class _Table:
@@ -93,22 +130,26 @@ class _Table:
         scores: Iterable[ScoreRow],
         missing: Iterable[Missing],
         health: Iterable[Health],
+        *,
+        altered: Sequence[str],
     ) -> None:
         self._suite = suite
         self._chosen = suite.rows
         self._model = reference
+        self._altered = tuple(altered)
         self._why = {row.task: row.why for row in missing}
-        self._other_rule = {(row.task, row.temperature): row.other_rule or 0 for row in health}
+        self._health = {(row.task, row.temperature): row for row in health}
         self._scores: dict[str, list[ScoreRow]] = {}
         for score in scores:
             rows = self._scores.setdefault(score.task, [])
             if not rows or rows[0].temperature == score.temperature:
                 rows.append(score)
+        self._row = cache(self._row_of)
 
     def lines(self) -> list[Line]:
         tree = self._suite.tree
         inside = set(tree.leaves())
-        others = [self._row(name, 0) for name in self._chosen if name not in inside]
+        others = [self._row(name) for name in self._chosen if name not in inside]
         return [*self._node(tree, 0), *(self._node(node, 0)[0] for node in self._suite.beside), *others]
 
     def _node(self, node: Node, depth: int) -> list[Line]:
@@ -121,8 +162,9 @@ class _Table:
                 parts.append(below[0])
                 lines += below if len(below) > 1 else []
             elif part in self._chosen:
-                parts.append(self._row(part, depth + 1))
-                lines.append(self._row(part, depth + 1))
+                row = replace(self._row(part), depth=depth + 1)
+                parts.append(row)
+                lines.append(row)
             else:
                 parts.append(None)
         return [self._combined(node, parts, depth), *lines]
@@ -130,94 +172,109 @@ class _Table:
     def _combined(self, node: Node, parts: Sequence[Line | None], depth: int) -> Line:
         there = [part for part in parts if part is not None and part.value is not None]
         rows = list(node.leaves())
-        had = sum(self._has(name) for name in rows)
+        had = sum(name in self._chosen and self._row(name).value is not None for name in rows)
         line = Line(node.name, depth, None, of=(had, len(rows)), share=all(part.share for part in there))
-        whole = len(there) == len(parts)
-        if not there or (not whole and (node.best or node.sum)):
-            lacking = [name for name in rows if not self._has(name)]
+        if not there or (len(there) < len(parts) and (node.best or node.sum)):
+            lacking = [name for name in rows if name not in self._chosen or self._row(name).value is None]
             return replace(line, missing=f"no score of {', '.join(lacking)}")
         if node.best:
             best = max(there, key=lambda part: part.value or 0.0)
-            line = replace(line, value=best.value, low=best.low, high=best.high, made_of=best.error)
-            return self._compared(line, node.references, None)
-        factors = self._factors(node, parts)
-        value = sum(factor * (part.value or 0.0) for factor, part in zip(factors, there, strict=True))
-        error = math.sqrt(sum((factor * part.error) ** 2 for factor, part in zip(factors, there, strict=True)))
-        low, high = value - Z95 * error, value + Z95 * error
-        if line.share and 0 <= value <= 1:
-            low, high = max(0.0, low), min(1.0, high)
-        line = replace(line, value=value, low=low, high=high, made_of=error)
-        if had == len(rows):
-            return self._compared(line, node.references, None)
-        return self._compared_in_part(line, factors, there)
+            line = replace(best, name=node.name, depth=depth, n=None, of=line.of, metric="", reference=None)
+        else:
+            line = _sum(line, list(self._factors(node, parts)), there)
+        published = node.references.get(self._model) if self._model is not None and had == len(rows) else None
+        if published is not None:
+            line = replace(line, reference=published / (100 if line.share else 1), table=self._suite.table)
+        return line
 
-    def _compared_in_part(self, line: Line, factors: Sequence[float], there: Sequence[Line]) -> Line:
-        """Of an average that lacks rows: beside what is published of the same rows, not of all."""
-        if self._model is None or any(part.reference is None for part in there):
-            return line
-        same = sum(factor * (part.reference or 0.0) for factor, part in zip(factors, there, strict=True))
-        scale = 100 if line.share else 1
-        return replace(self._compared(line, {self._model: scale * same}, None), table=SAME_ROWS)
-
-    def _factors(self, node: Node, parts: Sequence[Line | None]) -> list[float]:
+    def _factors(self, node: Node, parts: Sequence[Line | None]) -> Iterator[float]:
         """What each part that has a value counts for."""
-        names = [
-            (str(index), part if isinstance(part, str) else None)
-            for index, (part, line) in enumerate(zip(node.parts, parts, strict=True))
-            if line is not None and line.value is not None
+        had = [
+            part for part, line in zip(node.parts, parts, strict=True) if line is not None and line.value is not None
         ]
-        if node.sum:
-            return [node.sum[name] for _, name in names if name is not None]
-        if node.weighted:
-            return [self._suite.rows[name].weight / len(names) for _, name in names if name is not None]
-        return [1 / len(names)] * len(names)
+        for part in had:
+            if node.sum and isinstance(part, str):
+                yield node.sum[part]
+            elif node.weighted and isinstance(part, str):
+                yield self._suite.rows[part].weight / len(had)
+            else:
+                yield 1 / len(had)
 
-    def _has(self, name: str) -> bool:
-        return name in self._chosen and self._row(name, 0).value is not None
-
-    def _row(self, name: str, depth: int) -> Line:
+    def _row_of(self, name: str) -> Line:
         row = self._chosen[name]
-        found = [line for task in row.tasks if (line := self._task(name, task, row, depth)) is not None]
-        if len(found) < len(row.tasks):
-            lacking = [task for task in row.tasks if self._task(name, task, row, depth) is None]
-            why = "; ".join(dict.fromkeys(self._why.get(task, f"{task} was not scored") for task in lacking))
-            return Line(name, depth, None, missing=why)
-        if unknown := [line for line in found if line.value is None]:
-            return replace(unknown[0], task="")
-        best = max(found, key=lambda line: line.value or 0.0)
-        task = best.task if len(row.tasks) > 1 else ""
-        return self._compared(replace(best, task=task), row.references, row.n, row.table or self._suite.table)
+        found = {task: self._task(name, task, row) for task in row.tasks}
+        if lacking := [line.missing for line in found.values() if line.value is None]:
+            return Line(name, 0, None, missing="; ".join(dict.fromkeys(lacking)), changed=row.changed)
+        best = max(found.values(), key=lambda line: line.value or 0.0)
+        return self._referred(replace(best, task=best.task if len(row.tasks) > 1 else ""), row)
 
-    def _task(self, name: str, task: str, row: RowOutline, depth: int) -> Line | None:
+    def _task(self, name: str, task: str, row: RowOutline) -> Line:
         scores = self._scores.get(task, [])
         score = next((s for s in scores if (s.metric == row.metric if row.metric else s.primary)), None)
         if score is None:
-            return None
+            there = ", ".join(s.metric for s in scores)
+            why = f"{task} has no figure {row.metric!r}; it has {there}" if scores else f"{task} was not scored"
+            return Line(name, 0, None, missing=self._why.get(task, why))
         if score.withheld:
-            why = f"withheld: {score.unjudged} replies could not be judged"
-            return Line(name, depth, None, missing=why)
+            return Line(name, 0, None, missing=f"withheld: {score.unjudged} replies could not be judged")
+        health = self._health.get((task, score.temperature))
+        replies = health is not None and health.formatted is not None
         return Line(
             name,
-            depth,
+            0,
             score.mean,
             score.low,
             score.high,
+            lowest=score.lowest if score.unjudged else None,
+            highest=score.highest if score.unjudged else None,
             n=score.n,
             metric=score.metric,
             task=task,
             changed=row.changed,
-            other_rule=self._other_rule.get((task, score.temperature), 0),
+            altered=(*(c for c in row.changed if c not in row.needs), *(self._altered if replies else ())),
+            other_rule=(health.other_rule or 0) if health is not None else 0,
             share=score.share is not False,
         )
 
-    def _compared(self, line: Line, references: Mapping[str, float], n: int | None, table: str = "") -> Line:
-        if self._model is None or self._model not in references:
+    def _referred(self, line: Line, row: RowOutline) -> Line:
+        """A row beside the published score, if that is of the same figure."""
+        if self._model is None or self._model not in row.references or row.published not in (None, line.metric):
             return line
-        published = references[self._model] / (100 if line.share else 1)
-        if line.value is None:
-            return replace(line, reference=published, table=table)
-        theirs = math.sqrt(published * (1 - published) / n) if n and line.share and 0 <= published <= 1 else 0.0
-        margin = Z95 * math.hypot(line.error, theirs)
-        gap = line.value - published
-        standing: Standing = "within noise" if abs(gap) <= margin else "above" if gap > 0 else "below"
-        return replace(line, reference=published, standing=standing, table=table or self._suite.table)
+        reference = row.references[self._model] / (100 if line.share else 1)
+        half = None
+        if row.n and line.share and 0 <= reference <= 1:
+            half = Z95 * math.sqrt(reference * (1 - reference) / row.n)
+        return replace(line, reference=reference, reference_half=half, table=row.table or self._suite.table)
+
+
+def _sum(line: Line, factors: Sequence[float], parts: Sequence[Line]) -> Line:
+    """The sum of parts by their factors, and of what is published of them.
+
+    Its interval is made of theirs (MOVER, Zou & Donner 2008): the squares of the distances to their lower ends, and to
+    their upper ones, add up, so that no interval that ends at 0 or 1 is taken for an even one.
+    """
+    pairs = list(zip(factors, parts, strict=True))
+
+    def of(values: Iterable[float | None]) -> float:
+        return sum(factor * (value or 0.0) for (factor, _), value in zip(pairs, values, strict=True))
+
+    def distance(values: Iterable[tuple[float | None, float | None]]) -> float:
+        found = zip(pairs, values, strict=True)
+        return math.sqrt(sum((factor * ((a or 0.0) - (b or 0.0))) ** 2 for (factor, _), (a, b) in found))
+
+    value = of(part.value for part in parts)
+    referred = all(part.reference is not None for part in parts)
+    known = all(part.reference_half is not None for part in parts)
+    unjudged = any(part.lowest is not None for part in parts)
+    return replace(
+        line,
+        value=value,
+        low=value - distance((part.value, part.low) for part in parts),
+        high=value + distance((part.high, part.value) for part in parts),
+        lowest=of(part.value if part.lowest is None else part.lowest for part in parts) if unjudged else None,
+        highest=of(part.value if part.highest is None else part.highest for part in parts) if unjudged else None,
+        altered=tuple(dict.fromkeys(name for part in parts for name in part.altered)),
+        reference=of(part.reference for part in parts) if referred else None,
+        reference_half=distance((part.reference_half, 0.0) for part in parts) if known else None,
+        table=SAME_ROWS if referred else "",
+    )

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from aftertrain.core.benchmark.suite import SuiteOutline
-from aftertrain.core.benchmark.table import SAME_ROWS, Line, suite_table
+from aftertrain.core.benchmark.suite import ALTERING, SuiteOutline
+from aftertrain.core.benchmark.table import SAME_ROWS, Line, remarks, suite_table
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.reading import typed
 from aftertrain.plugins.report.facts import Run, Score, Stage
 from aftertrain.plugins.report.instances import Instances
-from aftertrain.plugins.report.numbers import count, counted, number, percent
+from aftertrain.plugins.report.numbers import count, number, percent
 
 FEWEST_GROUPS, MOST_GROUPS = 2, 80
 HEATS = 10
@@ -90,7 +90,9 @@ def suite_tables(run: Run) -> list[SuiteTable]:
     for stage in run.stages:
         for name, suite, reference in _suites(stage):
             if stage.scores:
-                lines = suite_table(suite, reference, stage.scores, stage.missing, stage.health)
+                altered = [name for name in ALTERING if stage.settings.get(name) is not None]
+                facts = stage.scores, stage.missing, stage.health
+                lines = suite_table(suite, reference, *facts, altered=altered)
                 found.setdefault(name, []).append((stage.name, lines, reference or ""))
     return [_table(name, columns) for name, columns in found.items()]
 
@@ -134,11 +136,7 @@ def _cell(line: Line | None) -> Cell:
     if line.value is None:
         return Cell("missing", note=line.missing)
     interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
-    changed = f"with {' and '.join(line.changed)} set" if line.changed else ""
-    thoughts = (
-        f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts" if line.other_rule else ""
-    )
-    note = ", ".join(filter(None, (line.task, changed, thoughts)))
+    note = ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     return Cell(_write(line, line.value), interval, note, line.standing or "")
 
 

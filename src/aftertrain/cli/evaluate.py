@@ -163,7 +163,7 @@ def echo_suite(name: str, lines: Sequence[Line]) -> None:
 
 
 def _suite_row(line: Line, *, compared: bool) -> list[str]:
-    from aftertrain.core.benchmark.table import SAME_ROWS
+    from aftertrain.core.benchmark.table import remarks
 
     def written(value: float | None) -> str:
         return "" if value is None else score_text(value, share=line.share)
@@ -171,12 +171,7 @@ def _suite_row(line: Line, *, compared: bool) -> list[str]:
     interval = "" if line.low is None else f"{written(line.low)} to {written(line.high)}"
     of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
     published = [written(line.reference), line.standing or ""] if compared else []
-    same = f"published: {line.table}" if line.table == SAME_ROWS else ""
-    changed = f"with {' and '.join(line.changed)} set" if line.changed else ""
-    thoughts = (
-        f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts" if line.other_rule else ""
-    )
-    says = line.missing or ", ".join(filter(None, (line.task, line.metric, changed, thoughts, same)))
+    says = line.missing or ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     score = "missing" if line.value is None else written(line.value)
     return ["  " * line.depth + line.name, score, interval, of, *published, says]
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from aftertrain.core.benchmark.suite import Node, SuiteOutline
-from aftertrain.core.benchmark.table import Line, suite_table
+from aftertrain.core.benchmark.table import Line, remarks, suite_table
 from aftertrain.core.events import Health, Missing, ScoreRow
 
 SE = 0.01
@@ -30,6 +30,13 @@ def lines(suite: SuiteOutline, *scores: ScoreRow, reference: str | None = None, 
     return {line.name: line for line in suite_table(suite, reference, scores, missing)}
 
 
+def half(line: Line) -> float:
+    """Half of an even interval, as a standard error."""
+    assert line.low is not None
+    assert line.high is not None
+    return (line.high - line.low) / (2 * 1.959963984540054)
+
+
 def test_a_mean_is_over_what_there_is_and_says_so() -> None:
     table = lines(outline({"a": {}, "b": {}, "c": {}}), score("a", 0.2), score("b", 0.6), c="no judge")
     average = table["average"]
@@ -38,7 +45,7 @@ def test_a_mean_is_over_what_there_is_and_says_so() -> None:
     assert table["c"].value is None
     assert table["c"].missing == "no judge"
     # Two independent rows of standard error 0.01: 0.01 / sqrt(2).
-    assert average.error == pytest.approx(SE / math.sqrt(2))
+    assert half(average) == pytest.approx(SE / math.sqrt(2))
 
 
 def test_a_weighted_mean_divides_by_the_number_of_rows() -> None:
@@ -46,7 +53,7 @@ def test_a_weighted_mean_divides_by_the_number_of_rows() -> None:
     suite = outline({"a": {"weight": 2.0}, "b": {"weight": 0.5}}, {"name": "M", "weighted": ["a", "b"]})
     average = lines(suite, score("a", 0.3), score("b", 0.8))["M"]
     assert average.value == pytest.approx((2 * 0.3 + 0.5 * 0.8) / 2)
-    assert average.error == pytest.approx(SE * math.hypot(1.0, 0.25))
+    assert half(average) == pytest.approx(SE * math.hypot(1.0, 0.25))
 
 
 def test_a_sum_of_factors_is_missing_with_a_part() -> None:
@@ -98,14 +105,15 @@ def test_what_could_not_be_judged_is_no_score() -> None:
 @pytest.mark.parametrize(
     ("published", "n", "standing"),
     [
-        (50.0, None, "within noise"),
-        (53.0, None, "below"),
-        (47.0, None, "above"),
+        (50.0, 100_000, "within noise"),
+        (53.0, 100_000, "below"),
+        (47.0, 100_000, "above"),
         # Of 100 questions a published 53 % has a standard error of 5 points itself.
         (53.0, 100, "within noise"),
+        (53.0, None, None),
     ],
 )
-def test_a_published_score_stands_beside(published: float, n: int | None, standing: str) -> None:
+def test_a_published_score_stands_beside(published: float, n: int | None, standing: str | None) -> None:
     suite = outline({"a": {"references": {"theirs": published}, "n": n}})
     row = lines(suite, score("a", 0.5), reference="theirs")["a"]
     assert row.reference == pytest.approx(published / 100)
@@ -114,7 +122,7 @@ def test_a_published_score_stands_beside(published: float, n: int | None, standi
 
 def test_an_average_in_part_stands_beside_the_published_of_the_same_rows() -> None:
     rows: dict[str, Any] = {
-        name: {"references": {"theirs": value}} for name, value in (("a", 40.0), ("b", 60.0), ("c", 95.0))
+        name: {"references": {"theirs": value}, "n": 1000} for name, value in (("a", 40.0), ("b", 60.0), ("c", 95.0))
     }
     suite = outline(rows, {"name": "all", "mean": ["a", "b", "c"], "references": {"theirs": 65.0}})
     whole = lines(suite, *(score(task, 0.65) for task in "abc"), reference="theirs")["all"]
@@ -135,3 +143,45 @@ def test_verdicts_that_hang_on_thoughts_are_counted() -> None:
     health = [Health("a", 0.0, 100, 0, 0, 5.0, other_rule=7), Health("a", 1.0, 100, 0, 0, 5.0, other_rule=9)]
     (_, row) = suite_table(outline({"a": {}}), None, [score("a", 0.5)], (), health)
     assert row.other_rule == 7
+
+
+def test_an_interval_that_ends_at_one_is_not_taken_for_an_even_one() -> None:
+    """MOVER: one of three rows that are all right, from 0.4 to 1.0: a third of its way down, and no way up."""
+    sure = ScoreRow("a", "acc", 0.0, 1.0, 0.4, 1.0, n=5, primary=True, share=True)
+    rows = [sure, *(ScoreRow(t, "acc", 0.0, 0.5, 0.5, 0.5, n=5, primary=True, share=True) for t in "bc")]
+    average = lines(outline({"a": {}, "b": {}, "c": {}}), *rows)["average"]
+    assert average.value == pytest.approx(2 / 3)
+    assert average.low == pytest.approx(2 / 3 - 0.2)
+    assert average.high == pytest.approx(2 / 3)
+    # The side that faces the published score decides: 0.4 lies inside of 0 to 0.49.
+    none = ScoreRow("a", "acc", 0.0, 0.0, 0.0, 0.49, n=4, primary=True, share=True)
+    suite = outline({"a": {"references": {"theirs": 40.0}, "n": 100_000}})
+    assert lines(suite, none, reference="theirs")["a"].standing == "within noise"
+
+
+def test_no_standing_where_protocols_differ() -> None:
+    row = {"references": {"theirs": 90.0}, "n": 1000, "published": "acc", "needs": ["judge"]}
+    by_words = lines(outline({"a": row}), score("a", 0.5, metric="acc_by_words"), reference="theirs")["a"]
+    assert by_words.reference is None
+    judged = lines(outline({"a": {**row, "changed": ["judge"]}}), score("a", 0.5), reference="theirs")["a"]
+    assert judged.standing == "below"
+    shorter = lines(outline({"a": {**row, "changed": ["shots"]}}), score("a", 0.5), reference="theirs")
+    assert (shorter["a"].standing, shorter["average"].standing) == (None, None)
+    replies = Health("a", 0.0, 100, 0, 0, 5.0, formatted=1.0)
+    for health, standing in (([replies], None), ([], "below")):
+        table = suite_table(outline({"a": row}), "theirs", [score("a", 0.5)], (), health, altered=["max_new_tokens"])
+        assert table[1].standing == standing
+    assert "not asked as published (shots set)" in remarks(shorter["a"])
+
+
+def test_what_could_not_be_judged_widens_what_is_said() -> None:
+    suite = outline({"a": {"references": {"theirs": 55.0}, "n": 100_000}, "b": {}})
+    unjudged = score("a", 0.5, unjudged=8, lowest=0.5, highest=0.58)
+    table = lines(suite, unjudged, score("b", 0.9), reference="theirs")
+    assert table["a"].standing == "within noise"
+    assert (table["average"].lowest, table["average"].highest) == (pytest.approx(0.7), pytest.approx(0.74))
+    assert remarks(table["average"]) == ["70.0 to 74.0 by what could not be judged"]
+
+
+def test_an_unknown_figure_is_told() -> None:
+    assert lines(outline({"a": {"metric": "f1"}}), score("a", 0.1))["a"].missing == "a has no figure 'f1'; it has acc"

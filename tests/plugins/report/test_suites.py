@@ -19,7 +19,11 @@ SUITE = {
         "name": "mini",
         "table": "a paper, table 3",
         "rows": {
-            "arc": {"tasks": {"arc:mc": {"use": "arc"}, "arc:rc": {"use": "arc"}}, "references": {"theirs": 90.0}},
+            "arc": {
+                "tasks": {"arc:mc": {"use": "arc"}, "arc:rc": {"use": "arc"}},
+                "references": {"theirs": 90.0},
+                "n": 1000,
+            },
             "judged": {"tasks": {"judged": {"use": "judged"}}},
         },
     },
