@@ -47,6 +47,22 @@ def lines(path: Path) -> Iterator[str]:
         yield from file
 
 
+def texts(line: str) -> Iterator[str]:
+    """What a line says: the texts in it where it is JSON, so that its line breaks and quotes are those of the text."""
+    try:
+        yield from _leaves(json.loads(line))
+    except ValueError:
+        yield line
+
+
+def _leaves(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+
+
 def questions(data: Path) -> Iterator[tuple[str, str]]:
     """Benchmark, and the text whose last words are its mark."""
     for line in lines(data / "mmlu_pro/test.jsonl.gz"):
@@ -74,7 +90,8 @@ def main(data: Path) -> None:
         for path in sorted((data / folder).rglob("*")):
             if path.is_file() and path.name.removesuffix(".gz").endswith((".jsonl", ".csv", ".txt", ".json")):
                 for line in lines(path):
-                    elsewhere.update(span_digests(line))
+                    for text in texts(line):
+                        elsewhere.update(span_digests(text))
     seals = {
         name: {
             "hub": HUB[name],

@@ -61,8 +61,10 @@ def keep_openings(folder: Path, found: Iterable[Opening]) -> None:
     """Add openings to those of a model; what is there stays.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or belongs to an installed package, which all who have it share.
     """
+    if any((above / "__init__.py").exists() for above in folder.resolve().parents):
+        raise OSError(f"{folder} is part of an installed package")
     there = openings(folder)
     fresh = [opening for opening in dict.fromkeys(found) if opening not in there]
     if not fresh:

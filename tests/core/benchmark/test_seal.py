@@ -67,3 +67,15 @@ def test_one_stray_question_seals_no_task(monkeypatch: pytest.MonkeyPatch) -> No
     assert ask(secret) == "secret"
     assert ask(secret, secret.title(), other) == "secret"
     assert ask(secret, *[other] * 60) is None
+
+
+@needs_data
+def test_no_subject_of_mmlu_is_sealed() -> None:
+    """MMLU-Pro took many of its questions from MMLU."""
+    with gzip.open(Path(DATA or "") / "mmlu" / "test.jsonl.gz", "rt") as file:
+        questions = [json.loads(line) for line in file]
+    subjects: dict[str, list[str]] = {}
+    for row in questions:
+        subjects.setdefault(row["subject"], []).append(row["question"])
+    assert len(subjects) == 57
+    assert [subject for subject, texts in subjects.items() if ask(*texts) is not None] == []

@@ -11,7 +11,7 @@ import pytest
 import aftertrain
 from aftertrain.core.benchmark import seal
 from aftertrain.core.errors import RunError
-from aftertrain.core.ground.openings import openings
+from aftertrain.core.ground.openings import Opening, keep_openings, openings
 
 QUESTION = "which of these seven secret words of ours is the right one"
 
@@ -80,3 +80,14 @@ def test_an_opening_is_kept_with_the_model_and_what_descends_from_it(recipe: dic
     assert any("secret was opened by x:scores" in message for message in told)
     # Once more: the model's content is what it was, so that all is reused.
     assert set(run(recipe, tmp_path).reused) == {"first", "scores", "second"}
+
+
+def test_a_model_that_a_package_ships_keeps_none(tmp_path: Path) -> None:
+    model = tmp_path / "package" / "model"
+    model.mkdir(parents=True)
+    opening = Opening("secret", "mine", "why not", "x:scores", "base")
+    keep_openings(model, [opening])
+    assert openings(model) == [opening]
+    (tmp_path / "package" / "__init__.py").touch()
+    with pytest.raises(OSError, match="part of an installed package"):
+        keep_openings(model, [Opening("secret", "other", "why not", "x:scores", "base")])
