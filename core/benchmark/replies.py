@@ -126,14 +126,6 @@ class ReplyBenchmark(ReplyTask[R]):
         """Settings that decide what a reply is worth, beside `answer`; runs compare only where they are equal."""
         return None
 
-    def gold(self, question: Question) -> str:
-        """The text that would have been right, for tasks that ask how likely it is; "" where there is none."""
-        return question.answer
-
-    def asked(self) -> Sequence[tuple[Question, Instance]]:
-        """The questions as they are worded and as they are asked, in the order of `instances`."""
-        return self._asked
-
     def header(self, question: Question) -> str:
         """Text before everything: of the first turn, or of the plain text."""
         return ""
@@ -203,22 +195,15 @@ class ReplyBenchmark(ReplyTask[R]):
 
     @cached_property
     def _instances(self) -> list[Instance]:
-        return [instance for _, instance in self._asked]
-
-    @cached_property
-    def _asked(self) -> list[tuple[Question, Instance]]:
         questions, unused = list(self._questions()), Ids().unused
         shots = self.worked()
         return [
-            (
-                question,
-                Instance(
-                    unused(question.id),
-                    self.messages(question, shots.before(question)),
-                    question.target,
-                    chat=self.settings.chat,
-                    group=question.group,
-                ),
+            Instance(
+                unused(question.id),
+                self.messages(question, shots.before(question)),
+                question.target,
+                chat=self.settings.chat,
+                group=question.group,
             )
             for question in questions
         ]

@@ -15,6 +15,8 @@ from aftertrain.core.errors import DataError, Unreachable
 if TYPE_CHECKING:
     from datasets import Dataset
 
+CONVERTED = "refs/convert/parquet"
+"""The hub's own conversion of a data set. Its folders are the configurations, which it does not name otherwise."""
 CONNECT_SECONDS = 3.0
 """How long the hub may take to accept a connection before this machine counts as cut off."""
 
@@ -36,6 +38,8 @@ def load_from_hub(
 
     try:
         with from_cache_when_cut_off(path):
+            if revision == CONVERTED:
+                return datasets.load_dataset(path, data_dir=config, split=split, revision=revision)
             return datasets.load_dataset(path, config, split=split, revision=revision)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise Unreachable(

@@ -24,7 +24,6 @@ from aftertrain.core.text.numeral import Numeral
 from aftertrain.plugins.evaluation.settings import GSM8KSettings
 
 _LAST = re.compile(r"[-+]?\d*\.\d+|\d+")
-_BEFORE_A_SIGN = re.compile(r"(?<=[^-+*/= ])(?=[-+*/=])")
 _STATED = re.compile(r"(?:answer is|####)\s*:?\s*\\?\$?-?\\?\$?([\d,]*\.?\d+)", re.IGNORECASE)
 
 
@@ -64,12 +63,7 @@ class GSM8K(ReplyBenchmark[GSM8KSettings]):
         if last_number(truth) is None:
             raise DataError(f"{row.where}: field 'answer' has no number after '####': {truth!r:.80}")
         named = row.fields.get("id")
-        worked = replace(_question(digest(asked)[:16], asked, truth), answer=row.text("answer"))
-        return worked if named is None else replace(worked, id=str(named))
-
-    def gold(self, question: Question) -> str:
-        """The worked answer as OLMES rewrites it: one line, sums spaced out, closed as the examples are."""
-        return rewritten(question.answer) if "####" in question.answer else ""
+        return _question(digest(asked)[:16] if named is None else str(named), asked, truth)
 
     def examples(self) -> Sequence[Question]:
         """Those of Wei et al., in their order."""
@@ -114,19 +108,6 @@ class GSM8K(ReplyBenchmark[GSM8KSettings]):
             yield _question(problem.id, problem.prompt[0].content, truth)
         if not found:
             raise DataError(f"data set {name!r}: no questions")
-
-
-def rewritten(answer: str) -> str:
-    """A worked answer of the data set in the manner of the examples.
-
-    >>> rewritten("he has 2+3=<<2+3=5>>5 eggs\\n#### 5")
-    'He has 2 + 3 = 5 eggs. So the answer is 5.'
-    """
-    steps, _, truth = " ".join(re.sub("<<.*?>>", "", answer).split()).partition("####")
-    steps = steps.strip()
-    steps = steps[:1].capitalize() + steps[1:]
-    closed = f"{steps}{'' if steps.endswith('.') else '.'} So the answer is {truth.strip()}."
-    return re.sub(r"([-+*/=])", r"\1 ", _BEFORE_A_SIGN.sub(" ", closed)).replace("  ", " ")
 
 
 def _question(id_: str, asked: str, truth: str) -> Question:

@@ -13,7 +13,6 @@ TASKS = {
     "bbh": ("BBH", "BIG-Bench Hard: 27 tasks with reasoning, 3 examples each (OLMES bbh:cot-v1::tulu)"),
     "drop": ("DROP", "DROP: reading with arithmetic, 3 examples, F-measure (OLMES drop::llama3)"),
     "minerva_math": ("MinervaMath", "MATH, or MATH-500, after Minerva's examples (OLMES minerva_math::tulu)"),
-    "gold_bpb": ("GoldBPB", "bits per byte of the right text behind a benchmark's prompt (OLMES's variants bpb)"),
 }
 """Class and summary by name, which is also the module's; its settings are named after the class."""
 

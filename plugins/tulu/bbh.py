@@ -15,6 +15,8 @@ from aftertrain.plugins.tulu.bbh_tasks import TASKS
 from aftertrain.plugins.tulu.settings import BBHSettings
 
 RELIES_ON = ("shots.json",)
+CONVERTED = "refs/convert/parquet"
+"""The hub's own conversion of a data set that is a script, which `datasets` does not run."""
 
 
 class BBH(ReplyBenchmark[BBHSettings]):
@@ -22,7 +24,7 @@ class BBH(ReplyBenchmark[BBHSettings]):
 
     Config = BBHSettings
     task = "bbh"
-    sources = tuple(Source("lukaemon/bbh", name, "test") for name in TASKS)
+    sources = tuple(Source("lukaemon/bbh", name, "test", CONVERTED) for name in TASKS)
     joint = " "
 
     @property

@@ -66,9 +66,4 @@ def _writes(task: str) -> Callable[[Path], dict[str, Any]]:
     return written
 
 
-def _gold(folder: Path) -> dict[str, Any]:
-    lay_out(folder, "minerva_math")
-    return {"data": str(folder), "benchmark": {"use": "minerva_math", "shots": 0, "subjects": ["algebra"]}}
-
-
-EXAMPLES = {**{("eval_task", task): _writes(task) for task in ROWS}, ("eval_task", "gold_bpb"): _gold}
+EXAMPLES = {("eval_task", task): _writes(task) for task in ROWS}

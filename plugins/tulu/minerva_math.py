@@ -6,6 +6,7 @@ The four examples are problems of MATH, whose texts are not passed on here: they
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -62,7 +63,9 @@ class MinervaMath(ReplyBenchmark[MinervaMathSettings]):
         chosen = self.settings.subjects or SUBJECTS
         if self.settings.benchmark == "math":
             return self._of(source for source in self.sources if source.config in chosen)
-        return (question for question in self._of([self.short]) if question.group in chosen)
+        short = replace(self.short, split=self.settings.split or self.short.split)
+        every = (self.question(row, short) for row in short.rows("math_500", self.settings.data))
+        return (question for question in every if question.group in chosen)
 
     def question(self, row: Row, source: Source) -> Question:
         """Its subject is the configuration's, which the row must not gainsay; of MATH-500 the row's own."""

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from aftertrain.core.benchmark import BenchmarkSettings, ReplyBenchmarkSettings
-from aftertrain.core.eval_task import EvalTask, EvalTaskSettings
+from aftertrain.core.benchmark import ReplyBenchmarkSettings
 from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.verification.settings import PoolSettings
@@ -78,11 +77,3 @@ class DROPSettings(ReplyBenchmarkSettings):
     )
     chat: bool = Field(False, description="Ask as a conversation; false, the protocol, is plain text.")
     max_new_tokens: PositiveInt = Field(50, description="Tokens after which a reply is cut.")
-
-
-class GoldBPBSettings(EvalTaskSettings, BenchmarkSettings):
-    """Settings of the task `gold_bpb`."""
-
-    benchmark: Use[EvalTask[Any]] = Field(
-        description="A benchmark of replies, whose prompts in plain text the gold texts follow."
-    )

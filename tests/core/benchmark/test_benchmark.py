@@ -215,3 +215,20 @@ def test_a_file_that_is_no_table(tmp_path: Path, name: str, text: str, message: 
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read_file(tmp_path / name)
+
+
+def test_a_configuration_of_the_hubs_conversion_is_a_folder(tmp_path: Path) -> None:
+    """By name none is found but `default`, which is all of them at once (lukaemon/bbh, ybisk/piqa …)."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from aftertrain.core.ground.hub import CONVERTED, load_from_hub
+
+    for config in ("alpha", "beta"):
+        (tmp_path / config / "test").mkdir(parents=True)
+        table = pyarrow.table({"input": [config]})
+        pyarrow.parquet.write_table(table, tmp_path / config / "test" / "0000.parquet")
+    with pytest.raises(DataError, match="'beta' not found"):
+        load_from_hub(str(tmp_path), "beta", "test", None, named="it")
+    found = load_from_hub(str(tmp_path), "beta", "test", CONVERTED, named="it")
+    assert found["input"] == ["beta"]

@@ -87,7 +87,7 @@ def test_the_published_examples_are_four(shared_data: Path, tmp_path: Path) -> N
 
 
 def test_math_500_is_read_through_a_map(shared_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "data.yaml").write_text(f"minerva_math: {{file: {shared_data}/math/math500.jsonl}}\n")
+    (tmp_path / "data.yaml").write_text(f"math_500: {{file: {shared_data}/math/math500.jsonl}}\n")
     made = task(tmp_path, benchmark="math500", shots=0)
     instances = made.instances()
     assert len(instances) == 500

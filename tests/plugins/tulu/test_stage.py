@@ -27,7 +27,6 @@ def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Pa
     for name in ROWS:
         lay_out(tmp_path / "hub", name)
     tasks = [{"use": name, "shots": 0, "chat": False, "max_new_tokens": 4, **SETTINGS.get(name, {})} for name in ROWS]
-    tasks.append({"use": "gold_bpb", "benchmark": {"use": "minerva_math", "shots": 0, "subjects": ["algebra"]}})
     scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path / "hub"), out=tmp_path / "run")
     first = {score["task"]: score["metric"] for score in scores if score["primary"]}
     assert first == {
@@ -36,7 +35,6 @@ def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Pa
         "bbh": "exact_match",
         "drop": "f1",
         "minerva_math": "exact_match_flex (macro)",
-        "gold_bpb": "bits_per_byte",
     }
     assert all(score["n"] == 2 for score in scores)
 
