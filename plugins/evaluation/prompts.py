@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list[int]:
     """Token ids of a whole prompt, in one piece; plain text gets the tokenizer's BOS, a template has its own.
 
-    An EOS that the tokenizer adds is left out: what is encoded here always goes on.
+    A text that begins with a BOS of its own gets no second one: models have seen one. An EOS that the tokenizer adds is
+    left out: what is encoded here always goes on.
     """
     ids = encode_text(tokenizer, text, special=not chat)
+    bos = tokenizer.bos_token_id
+    if not chat and bos is not None and ids[:2] == [bos, bos]:
+        ids = ids[1:] if encode_text(tokenizer, text, special=False)[:2] != [bos, bos] else ids
     if not chat and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         bare = encode_text(tokenizer, text, special=False)
         return ids if bare[-1:] == ids[-1:] else ids[:-1]

@@ -54,6 +54,43 @@ def test_every_request_of_the_whole_split_is_written(data: Path, tmp_path: Path)
     assert json.loads(lines[0])["task"] == "mine"
 
 
+def test_a_models_tokens_are_shown_as_it_reads_them(data: Path, tmp_path: Path) -> None:
+    """Each character is a token of the tiny model; what is scored is underlined."""
+    from aftertrain.testing.model import tiny_model
+
+    model = tiny_model(tmp_path / "model")
+    words = ["prompt", "arc_easy", "shots=0", "split=validation", "--data", str(data), "--model", model]
+    plain = CliRunner().invoke(show, words).output.splitlines()
+    assert plain[0].startswith("── v · arc_easy · rc · 27 tokens, 4 of them scored ─")
+    assert plain[1:3] == ["Question: Cold?", "Answer: ice"]
+    coloured = CliRunner().invoke(show, words, color=True).output
+    assert "\x1b[33m\x1b[4mi" in coloured or "\x1b[32m\x1b[4mi" in coloured
+    chat = CliRunner().invoke(show, ["prompt", "gsm8k", f"path={sums(tmp_path)}", "shots=0", "--model", model])
+    assert "<|user|>\n" in chat.output
+    assert chat.output.rstrip("\n").endswith("<|assistant|>\nAnswer:")
+
+
+def sums(folder: Path) -> Path:
+    path = folder / "sums.jsonl"
+    path.write_text(json.dumps({"question": "1 + 1?", "answer": "#### 2"}) + "\n")
+    return path
+
+
+def test_the_text_of_tokens_is_whole() -> None:
+    """Characters of several tokens (bytes of é and of an emoji) come with their last one."""
+    from aftertrain.api.prompts import token_texts
+
+    class Bytes:
+        def decode(self, ids: list[int], **_: object) -> str:
+            return bytes(ids).decode("utf-8", "replace")
+
+    text = "caf\u00e9 \U0001f600! " * 9
+    texts = list(token_texts(Bytes(), list(text.encode())))  # type: ignore[arg-type]
+    assert "".join(texts) == text
+    assert texts[3:5] == ["", "\u00e9"]
+    assert texts[6:10] == ["", "", "", "\U0001f600"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from aftertrain.core.eval_task import EvalTask, Instance
+
+BROKEN = "\ufffd"
+"""What a decoder writes for a part of a character."""
+WINDOW = 16
+"""Tokens that are decoded together, so that the cost of a long prompt grows with its length alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,58 @@ def load_task(
     if whole and "subset" in type(use.settings).model_fields.keys() - use.settings.model_fields_set:
         use = Use(use.kind, use.name, use.settings.model_copy(update={"subset": False}))
     return task.name, loaded.builder.build(use)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the model reads it.
+
+    Attributes:
+        token_ids: of the whole of it.
+        n_context: how many of these are given; None where all are, and the model replies.
+    """
+
+    name: str
+    token_ids: tuple[int, ...]
+    n_context: int | None
+
+
+def seen(
+    name: str, task: EvalTask[Any], tokenizer: PreTrainedTokenizerBase, number: int | None = None
+) -> Iterator[Seen]:
+    """What the evaluation would hand to a model of this tokenizer, nothing cut, for a task's first questions."""
+    from aftertrain.core.eval_task import ReplyTask, TextTask
+    from aftertrain.core.text.chat import prompt_text
+    from aftertrain.plugins.evaluation.choices import encode_instance, encode_text
+    from aftertrain.plugins.evaluation.prompts import encode
+
+    for instance in task.instances()[:number]:
+        heading = " · ".join(filter(None, (instance.id, name, task.formulation)))
+        if isinstance(task, ReplyTask):
+            prompt = prompt_text(tokenizer, instance.messages, chat=instance.chat)
+            yield Seen(heading, tuple(encode(tokenizer, prompt, chat=instance.chat)), None)
+            continue
+        encoder = encode_text if isinstance(task, TextTask) else encode_instance
+        for item in encoder(tokenizer, instance, None):
+            yield Seen(heading, item.continuation.token_ids, item.continuation.n_context)
+
+
+def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[str]:
+    """What each token adds to the text of those before it: "" for one that ends within a character, which the next
+    completes. Together they are the whole text."""
+    begun = group = 0  # where decoding starts, and the tokens of a character or more that are not told yet
+    for place in range(len(ids)):
+        before = _decoded(tokenizer, ids[begun:place]).rstrip(BROKEN)
+        text = _decoded(tokenizer, ids[begun : place + 1])
+        whole = not text.endswith(BROKEN) or place == len(ids) - 1
+        yield text[len(before) :] if whole else ""
+        if whole:
+            # The last characters stay within what is decoded: some decoders drop a space at the beginning.
+            begun, group = (group if place - begun >= WINDOW else begun), place + 1
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def load_chat(task: EvalTask[Any], model: str | None) -> PreTrainedTokenizerBase | None:

@@ -33,7 +33,7 @@ SEGMENTS, OTHERS = 8, 3
 @click.option("--ids", is_flag=True, help="Of a batch: one token a line, with its id.")
 @click.option("--color/--no-color", default=None, help="Colours, or marks around targets; by default as the output is.")
 @click.option("--data", type=click.Path(), help="Of a task: folder of benchmarks in the hub's columns.")
-@click.option("--model", help="Of a task that is asked by a chat template: the model that has it.")
+@click.option("--model", help="Of a task: show the tokens that this model reads; needed where a chat template asks.")
 @click.option("--all", "whole", is_flag=True, help="Of a task: every request of its whole split; needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Of a task: file of JSON lines that --all writes.")
 def show(  # noqa: PLR0917  click hands over options by name

@@ -42,13 +42,34 @@ def test_a_prompt_is_tokenised_in_one_piece(tokenizer: Any) -> None:
 
 def test_only_plain_text_gets_the_tokenizers_bos() -> None:
     class Adding:
-        eos_token_id = None
+        bos_token_id, eos_token_id = 1, None
 
         def __call__(self, text: str, add_special_tokens: bool, verbose: bool) -> dict[str, list[int]]:
             return {"input_ids": [1] * add_special_tokens + [7] * len(text)}
 
     assert encode(Adding(), "ab", chat=True) == [7, 7]
     assert encode(Adding(), "ab", chat=False) == [1, 7, 7]
+
+
+def test_no_prompt_begins_twice(tiny_model: Path) -> None:
+    """Of a tokenizer that adds a BOS: a text that has one gets none more, one that says two keeps them; a template has
+    its own, and the choices behind a context are cut where they were."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = load_tokenizer(str(tiny_model), "tulu_bos")
+    begins = [("<bos>", tokenizer.bos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=begins)
+    plain = encode(tokenizer, "ab", chat=False)
+    assert plain[0] == 1 != plain[1]
+    # The tiny tokenizer reads special tokens in a text, as others do.
+    assert encode(tokenizer, "<bos>ab", chat=False) == plain
+    assert encode(tokenizer, "<bos><bos>ab", chat=False)[:3] == [1, 1, 1]
+    turns = (Message("system", ""), Message("user", "ab"), Message("assistant", "c"))
+    text = prompt_text(tokenizer, turns)
+    assert text == "<bos><|system|>\n\n<|user|>\nab\n<|assistant|>\nc", "an empty system turn is a turn"
+    assert encode(tokenizer, text, chat=True).count(1) == 1
+    (choice,) = encode_choices(tokenizer, "<bos>ab", [" c"], chat=False)
+    assert (choice.token_ids[: len(plain)], choice.n_context) == (tuple(plain), len(plain))
 
 
 def test_a_tokenizer_that_ends_texts_does_not_end_prompts(tiny_model: Path) -> None:
