@@ -92,7 +92,7 @@ class Minerva(Verifier[MinervaSettings]):
             if self.settings.extract == "flexible" and _same_by_hendrycks(answer, gold):
                 return Verdict.scored(1.0, answer[:SHOWN], f"{place}, equal by Hendrycks' rule")
         for place, answer in answers:
-            if max(len(answer), len(gold)) <= LONGEST and equal(answer, gold):
+            if max(len(answer), len(gold)) <= LONGEST and equal(answer, gold, whole=not self.settings.compat):
                 return Verdict.scored(1.0, answer[:SHOWN], f"{place}, equal in value")
         if not answers or answers[0][0] == "whole reply" or not answers[0][1]:
             return Verdict.unparsable(f"no answer by the {self.settings.extract} rule")
@@ -116,11 +116,15 @@ def _same_by_hendrycks(answer: str, gold: str) -> bool:
     return answer == gold if first is None or second is None else first == second
 
 
-def equal(first: str, second: str) -> bool:
-    """Whether SymPy reads both texts and finds their difference to be 0."""
+def equal(first: str, second: str, *, whole: bool = False) -> bool:
+    """Whether SymPy reads both texts and finds their difference to be 0.
+
+    Args:
+        whole: read to its end. SymPy's grammar stops where the text fits no longer, so that `3, 5, 7` is 3.
+    """
     if (plain := number.equal(first, second)) is not None:
         return plain
-    a, b = _read(first), _read(second)
+    a, b = _read(first, whole), _read(second, whole)
     if a is None or b is None:
         return False
     from sympy import simplify
@@ -132,7 +136,7 @@ def equal(first: str, second: str) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def _read(text: str) -> Any:
+def _read(text: str, whole: bool) -> Any:
     """The value, None where the grammar does not fit."""
     from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
     from antlr4.atn.PredictionMode import PredictionMode  # type: ignore[import-untyped]
@@ -147,7 +151,10 @@ def _read(text: str) -> Any:
             part.addErrorListener(listener(text))
         reader._interp.predictionMode = mode
         try:
-            return convert(reader.math().relation())
+            relation = reader.math().relation()
+            if whole and relation.stop.stop != len(text) - 1:
+                return None
+            return convert(relation)
         except Exception:  # noqa: BLE001  of what does not fit; SymPy raises several kinds and bare ones
             continue
     return None

@@ -77,6 +77,11 @@ class MinervaSettings(AnswerSettings):
         "flexible: that sentence and the last \\boxed{...}, else the last $...$, else the whole reply "
         "(exact_match_flex).",
     )
+    compat: bool = Field(
+        True,
+        description="Keep the reference's known fault: SymPy reads the beginning of a text, so that 3, 5, 7 equals 3. "
+        "false reads to the end; the numbers are then not the published.",
+    )
 
 
 class StringSettings(AnswerSettings):

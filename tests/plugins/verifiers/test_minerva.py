@@ -74,6 +74,18 @@ def test_values_are_sympys() -> None:
     assert not equal("x+1", "x+2")
 
 
+def test_a_list_equals_its_first_item_for_the_reference_alone() -> None:
+    assert equal("3,5,7", "3")
+    assert not equal("3,5,7", "3", whole=True)
+    assert equal("2x+2", "2(x+1)", whole=True)
+    case = VerificationCase("", "", "$\\boxed{3, 5, 7}$", "3")
+    verdicts = [
+        Minerva(MinervaSettings(compat=compat), None).verify([case])[0].value  # type: ignore[arg-type]
+        for compat in (True, False)
+    ]
+    assert verdicts == [1.0, 0.0]
+
+
 def test_a_ground_truth_that_is_no_text_is_an_error() -> None:
     verifier = Minerva(MinervaSettings(), None)  # type: ignore[arg-type]
     verdicts = verifier.verify([VerificationCase("", "", "$7$", truth) for truth in (None, 7, " ")])
