@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from aftertrain.api.foreign import read_foreign
 from aftertrain.api.inspect_logs import LOG, read_log
 from aftertrain.api.layouts import Conversation, Record
 from aftertrain.core.benchmark.rows import read_rows
-from aftertrain.core.errors import RunError
+from aftertrain.core.errors import RunError, Unavailable
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.stage import Flip
 from aftertrain.core.statistics import mean_interval, paired_difference, paired_p
@@ -35,6 +35,8 @@ PLAIN = ("none", "")
 """Names of lm-eval's filter that filters nothing."""
 
 Key = tuple[str, str, float | None]
+Place = tuple[str, float | None, str]
+"""Task, temperature and question."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Side:
         values: of each task, metric and temperature, by question.
         replies: the reply, or the preferred choice, by task, temperature and question.
         prompts: as sent, likewise.
+        choices: the continuations that were scored, likewise; empty where the model replied.
     """
 
     name: str
     values: Mapping[Key, Mapping[str, float]]
-    replies: Mapping[tuple[str, float | None, str], str]
-    prompts: Mapping[tuple[str, float | None, str], str]
+    replies: Mapping[Place, str]
+    prompts: Mapping[Place, str]
+    choices: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
 
 
 def is_file(side: str | os.PathLike[str]) -> bool:
@@ -100,17 +104,41 @@ def compare_with_files(
 def own_side(run: FinishedEvaluation) -> Side:
     """A run's, from the outputs that it keeps: of several replies to a question the mean of each metric."""
     gathered: dict[Key, dict[str, list[float]]] = {}
-    replies: dict[tuple[str, float | None, str], str] = {}
-    prompts: dict[tuple[str, float | None, str], str] = {}
+    replies: dict[Place, str] = {}
+    prompts: dict[Place, str] = {}
+    choices: dict[Place, tuple[str, ...]] = {}
+    texts = _choices(run)
     for _, row in read_rows(run.folder / "samples" / "instances.jsonl"):
         place = (row["task"], row["temperature"], row["id"])
         replies.setdefault(place, str(row["output"]))
         prompts[place] = str(row["prompt"])
+        choices[place] = () if row["finish_reason"] else texts.get((row["task"], row["id"]), UNKNOWN)
         for metric, value in row["metrics"].items():
             key = (row["task"], metric, row["temperature"])
             gathered.setdefault(key, {}).setdefault(row["id"], []).append(value)
     values = {key: {id_: sum(v) / len(v) for id_, v in by_id.items()} for key, by_id in gathered.items()}
-    return Side(run.name, values, replies, prompts)
+    return Side(run.name, values, replies, prompts, choices)
+
+
+UNKNOWN = ("",)
+"""Choices of a task whose data are not here."""
+
+
+def _choices(run: FinishedEvaluation) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The choices of each question, read from the tasks' data anew: a run keeps their likelihoods alone."""
+    from aftertrain.core.benchmark.source import with_folder
+    from aftertrain.core.benchmark.suite import named_tasks
+
+    stage = run.built()
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for named in named_tasks(stage.settings.tasks):
+        try:
+            instances = stage.builder.build(with_folder(named.use, stage.settings.data)).instances()
+        except Unavailable:
+            continue
+        for instance in instances:
+            found[named.name, instance.id] = tuple(choice.text for choice in instance.choices)
+    return found
 
 
 def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Sequence[str], notes: list[str]) -> Side:
@@ -123,7 +151,7 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
         RunError: its questions are not ours, or it has none of our metrics; says why.
     """
     values: dict[Key, dict[str, float]] = {}
-    replies: dict[tuple[str, float | None, str], str] = {}
+    replies: dict[Place, str] = {}
     why: list[str] = []
     for file in _files(path):
         records = list(_records(file, where))
@@ -131,19 +159,21 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
         if matched is None:
             continue
         (task, temperature), pairs, note = matched
-        notes.append(f"{file.name}: {len(pairs):,} of {len(records):,} questions are those of {task}{note}")
         there = list(dict.fromkeys(name for record in pairs.values() for name in record.metrics))
         ours = [metric for name, metric, temp in anchor.values if (name, temp) == (task, temperature)]
         shared = {metric: metrics.get(metric, metric) for metric in ours if metrics.get(metric, metric) in there}
         if not shared:
-            raise RunError(
+            why.append(
                 f"{file}: has no metric of {task}, which has {', '.join(ours)}; it has {', '.join(there) or 'none'}. "
                 f"Say which is which, as in --metric {ours[0]}={there[0] if there else 'NAME'}"
             )
+            continue
+        notes.append(f"{file.name}: {len(pairs):,} of {len(records):,} questions are those of {task}{note}")
         for mine, theirs in shared.items():
             key = (task, mine, temperature)
             values.setdefault(key, {}).update({id_: record.metrics[theirs] for id_, record in pairs.items()})
         replies.update({(task, temperature, id_): "\n".join(r.replies) for id_, r in pairs.items()})
+    notes += [f"left out: {reason}" for reason in why if values]
     if not values:
         raise RunError(f"{path} cannot be compared with {anchor.name}: {'; '.join(why)}")
     return Side(str(path), values, replies, {})
@@ -209,11 +239,15 @@ def _matched(
     for cell in dict.fromkeys((task, temperature) for task, temperature, _ in anchor.prompts):
         prompts = {id_: text for (task, temp, id_), text in anchor.prompts.items() if (task, temp) == cell}
         pairs, note = _paired(prompts, records)
+        pairs = {id_: record for id_, record in pairs.items() if _alike(record, anchor.choices.get((*cell, id_), ()))}
+        if any(anchor.choices.get((*cell, id_)) == UNKNOWN for id_ in pairs):
+            note += "; whether their choices are ours could not be seen, as the data are not here"
         if pairs and (best is None or len(pairs) > len(best[1])):
             best = cell, pairs, note
         nearest = nearest or _nearest(cell[0], prompts, records)
     if best is None:
-        why.append(f"{file.name} asks none of its questions in the same words{nearest}")
+        what = nearest or ", or scores other continuations, or replies where ours did not, or the reverse"
+        why.append(f"{file.name} asks none of its questions in the same words{what}")
         return None
     cell, pairs, _ = best
     taken = {id(record) for record in pairs.values()}
@@ -226,6 +260,15 @@ def _matched(
         why.append(f"{file.name} asks only {len(pairs):,} of {len(records):,} questions in the same words{asks_other}")
         return None
     return best
+
+
+def _alike(record: Record, choices: Sequence[str]) -> bool:
+    """Whether both replied, or scored the same continuations."""
+    context = record.asked[0].context
+    theirs = [asked.continuation for asked in record.asked if asked.context == context]
+    if tuple(choices) == UNKNOWN:
+        return None not in theirs
+    return sorted(map(str, theirs)) == sorted(choices) if choices else set(theirs) == {None}
 
 
 def _paired(prompts: Mapping[str, str], records: Sequence[Record]) -> tuple[dict[str, Record], str]:

@@ -270,10 +270,18 @@ def test_samples_of_lm_eval_are_a_side(run: Path, tmp_path: Path, capsys: Any) -
     folder.mkdir(parents=True)
     rows = lm_eval_samples(run, folder / "samples_mine_2026-01-01T00-00-00.0.jsonl")
     (folder / "results_2026-01-01T00-00-00.0.json").write_text("{}")
+    replied = [
+        {**json.loads(line), "resps": [["yes"]]} for line in next(folder.glob("samples_*")).read_text().splitlines()
+    ]
+    for sample in replied:
+        sample["arguments"] = {"gen_args_0": {**sample["arguments"]["gen_args_0"], "arg_1": {"until": ["\n"]}}}
+    text = "".join(json.dumps(sample) + "\n" for sample in replied)
+    (folder / "samples_replied_2026-01-01T00-00-00.0.jsonl").write_text(text)
     for side in (folder, folder / "results_2026-01-01T00-00-00.0.json"):
         assert main(["compare", str(run), str(side)]) == 0
         told = capsys.readouterr().out
-        assert ": 6 of 6 questions are those of multiple_choice" in told
+        assert ": 6 of 6 questions are those of multiple_choice\n" in told
+        assert "note: left out: samples_replied_2026-01-01T00-00-00.0.jsonl asks none of its questions" in told
         (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice  acc ")]
         ours = [row["metrics"]["acc"] for row in rows]
         better = sum(mine < theirs for mine, theirs in zip(ours, [0, 1, 1, 1, 1, 1], strict=True))
@@ -310,3 +318,34 @@ def test_a_file_alone_or_without_samples_is_refused(run: Path, tmp_path: Path, c
     log.write_bytes(b"PK")
     assert main(["compare", str(run), str(log)]) == 1
     assert "inspect" in capsys.readouterr().err
+
+
+def test_predictions_of_olmes_need_what_was_asked(run: Path, tmp_path: Path, capsys: Any) -> None:
+    file, beside = tmp_path / "task-000-predictions.jsonl", tmp_path / "task-000-requests.jsonl"
+    rows = lm_eval_samples(run, tmp_path / "samples.jsonl")
+    output = [{"sum_logits": -1.0, "num_tokens": 1}, {"sum_logits": -2.0, "num_tokens": 3}]
+    predictions = [{"doc_id": n, "native_id": n, "model_output": output, "metrics": {"acc_raw": 1}} for n in range(6)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in predictions))
+    words = ["compare", str(run), str(file), "--metric", "acc=acc_raw"]
+    assert main(words) == 1
+    assert "task-000-predictions.jsonl does not say what was asked" in capsys.readouterr().err
+
+    def requests(second: str) -> str:
+        lines = [
+            {
+                "request_type": "loglikelihood",
+                "doc": {},
+                "doc_id": n,
+                "request": {"context": row["prompt"], "continuation": text},
+            }
+            for n, row in enumerate(rows)
+            for text in (" yes", second)
+        ]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+    beside.write_text(requests(" surely not so"))
+    assert main(words) == 0
+    assert ": 6 of 6 questions are those of multiple_choice\n" in capsys.readouterr().out
+    beside.write_text(requests(" no"))
+    assert main(words) == 1
+    assert "or scores other continuations" in capsys.readouterr().err
