@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -63,6 +64,14 @@ class Verifier(Component[S]):
         if parts:
             raise TypeError(f"{type(self).__name__} has no parts")
         return self
+
+    def content(self) -> str:
+        """Hex digest of what decides its verdicts beside settings and code, such as a model's files; "" for nothing.
+
+        By default that of its parts.
+        """
+        found = [part.content() for part in self.parts]
+        return hashlib.sha256("\0".join(found).encode()).hexdigest() if any(found) else ""
 
     def preflight(self) -> None:
         """Find what is missing (a package, a resource) before anything is generated; the default asks the parts.

@@ -120,6 +120,9 @@ class JudgedBenchmark(ReplyBenchmark[J]):
         return self.judge_all([(instance, text)])[0]
 
     def fingerprint(self) -> str:
-        """Further the judge with all that decides its verdicts."""
+        """Further the judge with all that decides its verdicts, the files of its model among it."""
         judge = self.settings.judge
-        return digest([super().fingerprint(), None if judge is None else [judge.name, judge.settings.affecting()]])
+        questions = super().fingerprint()
+        if judge is None:
+            return digest([questions, None])
+        return digest([questions, [judge.name, judge.settings.affecting(), self.builder.build(judge).content()]])

@@ -143,11 +143,14 @@ class Problems(ReplyTask[ProblemsSettings]):
         data = self.builder.build(self.settings.data).fingerprint()
         asked_otherwise = {"name", "data", "samples", "temperature"}
         rules = {key: value for key, value in self.settings.affecting().items() if key not in asked_otherwise}
-        return digest(["problems", data, rules])
+        judge = self.builder.build(self.settings.verifier).content()
+        return digest(["problems", data, rules, *([judge] if judge else [])])
 
     def content(self) -> str:
-        """The problems."""
-        return self.builder.build(self.settings.data).content()
+        """The problems, and what the verifier has beside its settings."""
+        problems = self.builder.build(self.settings.data).content()
+        judge = self.builder.build(self.settings.verifier).content()
+        return digest([problems, judge]) if judge else problems
 
 
 def _place(verdict: Verdict) -> tuple[float, bool]:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from aftertrain.core.completions.keeping import Keeping, shared_store
 from aftertrain.core.completions.store import CompletionStore
-from aftertrain.core.errors import AftertrainError
+from aftertrain.core.errors import AftertrainError, ModelError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion, Verdict
-from aftertrain.core.run.base_model import find_model
+from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.judging.exchange import Answer, Question, Spent
 from aftertrain.plugins.judging.prompting import Prompting, clean
@@ -167,6 +167,15 @@ class Asker:
                 use, self._builder.build(use), self._model, shared_store() if self._store is None else self._store
             )
         return self._keeping
+
+    def content(self) -> str:
+        """Digest of the model's files; "" for an endpoint, and where they are not here, which `preflight` tells."""
+        if is_endpoint(self.settings.model):
+            return ""
+        try:
+            return model_digest(find_model(self.settings.model, Path.cwd()))
+        except ModelError:
+            return ""
 
     def _model(self) -> str:
         """Folder, weights included, or address."""

@@ -41,6 +41,10 @@ class AskingVerifier(Verifier[A]):
         """Calls, tokens and cost so far."""
         return self._asker.spent
 
+    def content(self) -> str:
+        """Of the model's files, and of what the parts have."""
+        return self._asker.content() + super().content()
+
     def preflight(self) -> None:
         """Find model folder, tokenizer and transcript, without loading weights, and what the parts need."""
         self._asker.preflight()

@@ -79,8 +79,10 @@ class Online(Stage[OnlineSettings]):
         return "model"
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Of the problems."""
-        return {"data": self.builder.build(self.settings.data).content()}
+        """Of the problems, and of what verifiers have beside their settings, as a judge has a model."""
+        verifiers = [(use.name, self.builder.build(use).content()) for use in self.settings.rewards]
+        judges = {f"verifier {number} {name}": found for number, (name, found) in enumerate(verifiers, 1) if found}
+        return {"data": self.builder.build(self.settings.data).content()} | judges
 
     def without_use(self) -> Mapping[str, Unused]:
         """The pool's settings where no verifier is judged by it."""

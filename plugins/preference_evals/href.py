@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from aftertrain.core.benchmark import Question, Row, Source
 from aftertrain.core.benchmark.rows import digest
@@ -15,6 +16,7 @@ from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped, mean
 from aftertrain.core.records import JSON, Verdict
+from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.plugins.preference_evals.coherence import Coherence
 from aftertrain.plugins.preference_evals.settings import HrefSettings
 from aftertrain.plugins.preference_evals.similarity import BertScore, rouge_l
@@ -146,7 +148,8 @@ class Href(PreferenceTask[HrefSettings]):
         """Further the order, and what S and C are computed by."""
         settings = self.settings
         by = [settings.encoder, settings.layer, settings.scorer, settings.alpha if settings.scorer else None]
-        return digest([super().fingerprint(), *self.fingerprint_parts(), *by])
+        models = [model_digest(find_model(name, Path.cwd())) for name in (settings.encoder, settings.scorer) if name]
+        return digest([super().fingerprint(), *self.fingerprint_parts(), *by, *models])
 
 
 def _likelier(mine: float, theirs: float) -> Verdict:
