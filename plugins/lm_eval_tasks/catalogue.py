@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import DataError, MissingExtra, nearest
+from aftertrain.core.ground.reading import read_bytes
 
 PACKAGE = "lm_eval"
 _KEY = re.compile(rb"^['\"]?(task|group|tag|include|class)['\"]?[ \t]*:(.*)", re.MULTILINE)
@@ -232,8 +233,8 @@ def _merged(file: Path, loader: Any, inside: tuple[Path, ...]) -> dict[str, Any]
     if file in inside:
         raise DataError(f"{file}: includes itself")
     try:
-        settings = yaml.load(file.read_bytes(), Loader=loader)
-    except (OSError, yaml.YAMLError) as error:
+        settings = yaml.load(read_bytes(file, error=DataError), Loader=loader)
+    except yaml.YAMLError as error:
         raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise DataError(f"{file}: holds no mapping")

@@ -24,6 +24,7 @@ from aftertrain.core.eval_task import (
 )
 from aftertrain.core.figures import Figure
 from aftertrain.core.generator import Sampling
+from aftertrain.core.ground.reading import read_text
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.lm_eval_tasks import asking, scoring
@@ -117,7 +118,7 @@ class LmEvalTask(EvalTask[LmEvalSettings]):
         tasks = {name: _written(task) for name, task in self._loaded.tasks.items()}
         asked = [[q.leaf, q.number, _text(q.doc), _text(q.requests)] for q in self._asked.values()]
         code = sorted({file for yaml in self._found.files for file in yaml.parent.glob("*.py")})
-        beside = [[file.name, file.read_text(encoding="utf-8", errors="replace")] for file in code]
+        beside = [[file.name, read_text(file, error=DataError)] for file in code]
         return digest([installed_version(self._named), tasks, asked, beside, [metric.name for metric in self._metrics]])
 
     @property

@@ -35,6 +35,8 @@ ELSEWHERE = {
     "plugins/code/unittests.py": OWN + "; and a line that its process printed",
     "plugins/data": VALUE,
     "plugins/instructions": "files of installed packages, and texts that a model wrote",
+    "plugins/lm_eval_tasks/asking.py": "a conversation that it wrote itself in place of a chat template",
+    "plugins/lm_eval_tasks/catalogue.py": "YAML of lm-eval's dialect, parsed by its own library",
     "plugins/report/page.py": OWN,
     "registry/moved.py": OWN,
     "registry/provenance.py": "metadata of an installed package; its JSON is parsed by the one reader",

@@ -25,24 +25,30 @@ def lm_eval_task(name: str, *, tokenizer: str | os.PathLike[str] | None = None, 
     `apply_chat_template=True`.
 
     Args:
-        tokenizer: the model's folder, for a task that divides by tokens: lm-eval tells log-likelihoods, and not of how
-            many tokens; and to tell thoughts in replies from answers.
+        tokenizer: the model, as in a recipe, for a task that divides by tokens, which lm-eval does not count for it;
+            and to tell thoughts in replies from answers.
         **settings: of the task, as in a recipe.
 
     Raises:
         MissingExtra: lm-eval is not installed. RecipeError: unknown task or settings.
     """
     _needs_lm_eval("lm_eval_task")
-    from aftertrain.api.evaluation import STAGE, load_one_stage
+    from pathlib import Path
+
+    from aftertrain.api.evaluation import STAGE, load_one_stage, named_model
     from aftertrain.api.lm_eval_task import AftertrainTask
     from aftertrain.core.eval_task import task_name
+    from aftertrain.core.run.base_model import find_model
     from aftertrain.core.text.chat import load_tokenizer
 
     task = {"use": name, **settings}
     recipe = {"name": STAGE, "model": ".", "stages": {STAGE: {"use": "evaluate", "tasks": [task]}}}
     loaded = load_one_stage(recipe, ())
     (use,) = loaded.recipe.stages[STAGE].settings.tasks  # type: ignore[attr-defined]  # the stage's settings
-    read = None if tokenizer is None else load_tokenizer(os.fspath(tokenizer), None, needs_template=False)
+    read = None
+    if tokenizer is not None:
+        folder = find_model(named_model(os.fspath(tokenizer)), Path.cwd(), weights=False)
+        read = load_tokenizer(str(folder), None, needs_template=False)
     return AftertrainTask(task_name(use), loaded.builder.build(use), read)
 
 
