@@ -99,10 +99,6 @@ class AftertrainModel(LM):  # type: ignore[misc]  # lm-eval has no types
         """The model's folder, with slashes that lm-eval can put into a file's name."""
         return str(self.folder).replace("/", "__")
 
-    def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval's results say of the model."""
-        return {"model_name": str(self.folder), "model_dtype": "float32"}
-
     @cached_property
     def _engine(self) -> Engine[Any]:
         if self._open:

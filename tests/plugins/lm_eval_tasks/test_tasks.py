@@ -139,6 +139,20 @@ def test_what_cannot_be_asked_is_refused_with_the_reason(
         make("sciq", data=str(hub)).instances()
 
 
+def test_requests_of_several_types_for_one_question_are_refused(make: Make, tmp_path: Path) -> None:
+    row = {"id": "1", "title": "t", "context": "Ice.", "question": "What?", "answers": {"text": ["Ice"]}}
+    for split in ("train", "validation"):
+        write(tmp_path / f"lighteval/squad_v2/squad_v2/{split}.jsonl", [row])
+        write(tmp_path / f"lighteval/squad_v2/default/{split}.jsonl", [row])
+    with pytest.raises(DataError, match=r"asks generate_until and loglikelihood of one question.*lm_eval_model"):
+        make("squadv2", data=str(tmp_path)).instances()
+
+
+def test_sealed_data_sets_are_known_by_their_names_on_the_hub(make: Make) -> None:
+    assert make("mmlu_pro_law").reads() == ["TIGER-Lab/MMLU-Pro"]
+    assert make("gpqa_main_zeroshot").reads() == ["Idavidrein/gpqa"]
+
+
 def test_a_conversation_is_rendered_by_the_model_s_template(make: Make, hub: Path) -> None:
     first = make("gsm8k", data=str(hub), shots=1, chat=True, system="Be brief.").instances()[0]
     assert first.chat
