@@ -195,6 +195,7 @@ class _Planner:
 
     def row(self, named: NamedTask) -> PlannedRow:
         """One task; what keeps it from running stands in `missing`."""
+        from aftertrain.core.benchmark.seal import sealed_as
         from aftertrain.core.benchmark.source import with_folder
 
         use = with_folder(named.use, self.stage.data)
@@ -204,6 +205,9 @@ class _Planner:
             every = task.instances()
         except AftertrainError as error:
             return PlannedRow(named.name, missing=tuple(dict.fromkeys([*missing, str(error)])))
+        sealed = sealed_as(task, every) or (named.name if named.sealed else None)
+        if sealed is not None and self.stage.unseal is None:
+            missing.append(f"a reason to score the sealed benchmark {sealed!r}: 'unseal' of the stage, --unseal")
         limits = [most for most in (self.stage.limit, named.limit) if most is not None]
         n = min([*limits, len(every)])
         try:
