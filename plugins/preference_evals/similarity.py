@@ -19,7 +19,7 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 
 class BertScore:
-    """BERTScore F1 (Zhang et al. 2020): each token is matched with the likest of the other text, by cosine.
+    """BERTScore's F-score (Zhang et al. 2020): each token is matched with the likest of the other text, by cosine.
 
     As the reference computes it for English without rescaling: every token weighs the same but those that the
     tokenizer puts around a text, which others may match and which do not count themselves.
@@ -42,7 +42,7 @@ class BertScore:
         find_model(self._name, Path.cwd())
 
     def f1(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """F1 of each (text, reference); 0 where one of them has no token."""
+        """F-score of each (text, reference); 0 where one of them has no token."""
         texts = [text.strip() for text in dict.fromkeys(text for pair in pairs for text in pair)]
         vectors: dict[str, Tensor] = {}
         for start in range(0, len(texts), AT_ONCE):
@@ -106,7 +106,7 @@ def matched_f1(text: Tensor, counts: Tensor, reference: Tensor, reference_counts
 
 
 def rouge_l(text: str, reference: str) -> float:
-    """ROUGE-L F1 (Lin 2004) over words of letters a to z and digits, without stemming, as rouge-score computes it.
+    """ROUGE-L's F-score (Lin 2004) over words of letters a to z and digits, unstemmed, as rouge-score computes it.
 
     >>> round(rouge_l("the cat sat", "The cat, on the mat, sat."), 3)
     0.667

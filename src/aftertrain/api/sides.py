@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aftertrain.api.certificates import first_difference
+from aftertrain.api.comparison import Comparison
 from aftertrain.api.finished import FinishedEvaluation, finished_evaluation
 from aftertrain.api.foreign import read_foreign
 from aftertrain.api.inspect_logs import LOG, read_log
@@ -21,11 +21,9 @@ from aftertrain.api.layouts import Conversation, Record
 from aftertrain.core.benchmark.rows import read_rows
 from aftertrain.core.errors import RunError, Unavailable
 from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.records import UNJUDGED
 from aftertrain.core.stage import Flip
 from aftertrain.core.statistics import mean_interval, paired_difference, paired_p
-
-if TYPE_CHECKING:
-    from aftertrain.api.comparing import Comparison
 
 ENDS = (".jsonl", ".jsonl.gz", ".json", LOG)
 PREDICTIONS, REQUESTS = "-predictions.jsonl", "-requests.jsonl"
@@ -71,8 +69,6 @@ def compare_with_files(
     Raises:
         RunError: no side is a run of ours, or a file's questions are not those that it asked.
     """
-    from aftertrain.api.comparing import Comparison
-
     runs = [finished_evaluation(side) for side in given if not is_file(side)]
     if not runs:
         raise RunError("one side must be a run of ours, RUN:STAGE, by whose questions the others are paired")
@@ -81,10 +77,13 @@ def compare_with_files(
     sides = [
         foreign_side(Path(side), anchor, metrics, where, notes)
         if is_file(side)
-        else own_side(finished_evaluation(side))
+        else _like(runs[0], finished_evaluation(side), notes)
         for side in given
     ]
-    headlines = frozenset((row.task, row.metric) for run in runs for row in run.scores if row.primary)
+    # By question there is the mean over questions alone, whatever the task puts first.
+    headlines = frozenset(
+        (row.task, row.metric.removesuffix(" (macro)")) for run in runs for row in run.scores if row.primary
+    )
     scores = {}
     for key in dict.fromkeys(key for side in sides for key in side.values):
         cells = tuple(_score(key, side, headlines) for side in sides)
@@ -101,8 +100,27 @@ def compare_with_files(
     )
 
 
+def _like(base: FinishedEvaluation, run: FinishedEvaluation, notes: list[str]) -> Side:
+    """A run of ours, without the tasks that it asks otherwise than the first one does.
+
+    Raises:
+        RunError: there is no other.
+    """
+    prints = [{score.task: score.fingerprint for score in side.scores} for side in (base, run)]
+    unlike = sorted(task for task, print_ in prints[0].items() if prints[1].get(task, print_) != print_)
+    side = own_side(run)
+    if not unlike:
+        return side
+    told = f"{run.name}: {', '.join(unlike)} differ in data, prompts, rules, limit or length from {base.name}'s"
+    values = {key: found for key, found in side.values.items() if key[0] not in unlike}
+    if not values:
+        raise RunError(f"{told}, and there is nothing else to compare")
+    notes.append(f"{told}, and are left out")
+    return replace(side, values=values)
+
+
 def own_side(run: FinishedEvaluation) -> Side:
-    """A run's, from the outputs that it keeps: of several replies to a question the mean of each metric."""
+    """A run's, from the outputs that it keeps: of several replies to a question the mean of those that were judged."""
     gathered: dict[Key, dict[str, list[float]]] = {}
     replies: dict[Place, str] = {}
     prompts: dict[Place, str] = {}
@@ -113,6 +131,8 @@ def own_side(run: FinishedEvaluation) -> Side:
         replies.setdefault(place, str(row["output"]))
         prompts[place] = str(row["prompt"])
         choices[place] = () if row["finish_reason"] else texts.get((row["task"], row["id"]), UNKNOWN)
+        if row["outcome"] in UNJUDGED:
+            continue  # says nothing of the reply
         for metric, value in row["metrics"].items():
             key = (row["task"], metric, row["temperature"])
             gathered.setdefault(key, {}).setdefault(row["id"], []).append(value)

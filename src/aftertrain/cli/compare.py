@@ -14,7 +14,7 @@ from aftertrain.core.ground.cleaning import json_text, worded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aftertrain.api.comparing import Comparison
+    from aftertrain.api.comparison import Comparison
     from aftertrain.core.events import Difference
 
 SHOWN = 10
@@ -151,7 +151,7 @@ def _rows(found: Comparison) -> list[list[str]]:
 
 def _difference(row: Difference | None, *, share: bool) -> list[str]:
     """Of one side to the first: mean, interval, p-value, questions that changed, and what so many would find."""
-    from aftertrain.api.comparing import detects
+    from aftertrain.api.comparison import detects
 
     if row is None:
         return [""] * 5
