@@ -8,17 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Literal
 
+from aftertrain.core.benchmark import Row
 from aftertrain.core.benchmark.likelihood import likeliest, normalised
-from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
+from aftertrain.core.benchmark.rows import Ids, digest, need, read_file
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped
 from aftertrain.core.records import Message
+from aftertrain.plugins.evaluation.places import rows_of, split_of
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
 
+NAME = "multiple_choice"
+COLUMNS: tuple[Literal["question", "choices", "answer", "id", "subject"], ...] = (
+    "question", "choices", "answer", "id", "subject"
+)  # fmt: skip
 WAYS = {"none": "raw", "token": "per_token", "char": "per_char", "pmi": "uncond"}
 """What the setting `normalization` compares."""
 
@@ -96,8 +103,9 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         return InstanceScore(metrics, extracted=instance.choices[best].text.strip())
 
     def fingerprint(self) -> str:
-        """Questions, examples and prompt form."""
-        rules = {key: value for key, value in self.settings.affecting().items() if key != "name"}
+        """Questions, examples and prompt form, wherever they lay."""
+        places = {"name", "hub", "config", "split", "shots_split", "columns", "index_from"}
+        rules = {key: value for key, value in self.settings.affecting().items() if key not in places}
         rows = [
             (instance.id, self._text(question), [choice.text for choice in instance.choices], instance.target)
             for instance, question in zip(self.instances(), self._questions, strict=True)
@@ -106,31 +114,61 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
 
     def content(self) -> str:
         """Questions, and the examples where some are shown."""
-        examples = self._examples if self.settings.shots else {}
-        return digest([[asdict(question) for question in group] for group in (self._questions, *examples.values())])
+        examples = self._examples if self.settings.shots else []
+        return digest([[asdict(question) for question in group] for group in (self._questions, examples)])
+
+    def reads(self) -> Sequence[str]:
+        """The data set, where one is named."""
+        return () if self.settings.hub is None else (self.settings.hub,)
 
     @cached_property
     def _questions(self) -> list[Question]:
-        return _read(self.settings.path)
+        return self._read(rows_of(self.settings, NAME))
 
     @cached_property
-    def _examples(self) -> Mapping[str, list[Question]]:
-        grouped: dict[str, list[Question]] = {}
-        for example in _read(self.settings.shots_path) if self.settings.shots_path else []:
-            grouped.setdefault(example.subject, []).append(example)
-        return grouped
+    def _examples(self) -> list[Question]:
+        path, split = self.settings.shots_path, self.settings.shots_split
+        if path is not None:
+            return self._read(read_file(Path(path)))
+        return [] if split is None else self._read(split_of(self.settings, split, NAME))
+
+    @cached_property
+    def _by_subject(self) -> Mapping[str, list[Question]]:
+        pools: dict[str, list[Question]] = {}
+        for example in self._examples if self.settings.shots else []:
+            pools.setdefault(example.subject, []).append(example)
+        return pools
 
     def _shots(self, question: Question) -> list[Question]:
-        if not self.settings.shots:
-            return []
-        there = self._examples.get(question.subject, [])
-        if len(there) < self.settings.shots:
+        """The first examples of a question's subject, never the question itself: where too few are left, one fewer."""
+        wanted, pool = self.settings.shots, self._by_subject.get(question.subject, [])
+        if len(pool) < wanted:
             subject = f" of subject {question.subject!r}" if question.subject else ""
-            raise DataError(
-                f"{self.settings.shots_path}: {self.settings.shots} examples{subject} are needed, "
-                f"there are {len(there)}"
-            )
-        return there[: self.settings.shots]
+            place = self.settings.shots_path or f"{self.settings.hub}, split {self.settings.shots_split}"
+            raise DataError(f"{place}: {wanted} examples{subject} are needed, there are {len(pool)}")
+        asked = (question.question, question.choices)
+        return [example for example in pool if (example.question, example.choices) != asked][:wanted]
+
+    def notes(self) -> Sequence[str]:
+        """Questions that stand among their own examples, of which there are no others."""
+        short = sum(len(self._shots(question)) < self.settings.shots for question in self._questions)
+        if not short:
+            return ()
+        return (f"{short:,} of {len(self._questions):,} questions stand among their examples and are shown fewer",)
+
+    def _read(self, rows: Sequence[Row]) -> list[Question]:
+        ids = Ids()
+        return [self._question(row, ids) for row in rows]
+
+    def _question(self, row: Row, ids: Ids) -> Question:
+        names = {column: self.settings.columns.get(column, column) for column in COLUMNS}
+        text = row.text(names["question"])
+        value = need(row.fields, names["choices"], (list, dict), row.where)
+        choices, labels = _choices(value, row.where)
+        answer = _index(row.fields.get(names["answer"]), choices, labels, self.settings.index_from, row.where)
+        subject = str(row.fields.get(names["subject"]) or "")
+        id_ = ids.of({"id": row.fields.get(names["id"])}, "\n".join([subject, text, *choices]))
+        return Question(id_, text, choices, answer, subject)
 
     def _answers(self, question: Question) -> Sequence[str]:
         return ascii_uppercase[: len(question.choices)] if self._letters else question.choices
@@ -156,30 +194,36 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         return (Message("user", f"{text}\n{prefix}"),)
 
 
-def _read(path: str) -> list[Question]:
-    ids, found = Ids(), []
-    for number, row in read_rows(path):
-        where = f"{path}:{number}"
-        question, choices = need(row, "question", str, where), need(row, "choices", list, where)
-        if not 2 <= len(choices) <= len(ascii_uppercase) or not all(isinstance(c, str) and c for c in choices):
-            raise DataError(f"{where}: field 'choices' must hold 2 to {len(ascii_uppercase)} non-empty texts")
-        answer = _index(row.get("answer"), choices, where)
-        subject = str(row.get("subject") or "")
-        text = "\n".join([subject, question, *choices])
-        found.append(Question(ids.of(row, text), question, tuple(choices), answer, subject))
-    if not found:
-        raise DataError(f"{path}: no questions")
-    return found
+def _choices(value: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """Choices, and their labels where they have some: a list of texts, or `{"text": […], "label": […]}`."""
+    texts, labels = (value.get("text"), value.get("label")) if isinstance(value, dict) else (value, None)
+    if (
+        not isinstance(texts, list)
+        or not 2 <= len(texts) <= len(ascii_uppercase)
+        or not all(isinstance(text, str) and text for text in texts)
+    ):
+        raise DataError(f"{where}: field 'choices' must hold 2 to {len(ascii_uppercase)} non-empty texts")
+    if labels is None:
+        return tuple(texts), None
+    if not isinstance(labels, list) or len(labels) != len(texts) or len(set(map(str, labels))) < len(labels):
+        raise DataError(f"{where}: field 'choices': {len(texts)} texts need as many different labels")
+    return tuple(texts), tuple(map(str, labels))
 
 
-def _index(answer: Any, choices: Sequence[str], where: str) -> int:
-    """An index from 0, the text of one choice, or else a letter."""
+def _index(answer: Any, choices: Sequence[str], labels: Sequence[str] | None, first: int, where: str) -> int:
+    """A label; without labels the text of one choice, or else a letter, or a number, which may be written in digits."""
+    if labels is not None:
+        if str(answer) in labels:
+            return labels.index(str(answer))
+        raise DataError(f"{where}: field 'answer' must be one of the labels {', '.join(labels)}; found {answer!r}")
     if isinstance(answer, str) and choices.count(answer) == 1:
         return choices.index(answer)
     if isinstance(answer, str) and len(answer) == 1 and answer.upper() in ascii_uppercase[: len(choices)]:
         return ascii_uppercase.index(answer.upper())
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
-        return answer
+    if isinstance(answer, str) and answer.isascii() and answer.isdigit():
+        answer = int(answer)
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer - first < len(choices):
+        return answer - first
     raise DataError(
-        f"{where}: field 'answer' must be an index from 0, a letter, or one of the choices; found {answer!r}"
+        f"{where}: field 'answer' must be an index from {first}, a letter, or one of the choices; found {answer!r}"
     )

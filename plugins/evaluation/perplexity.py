@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from aftertrain.core.benchmark.rows import Ids, digest, need, read_rows
+from aftertrain.core.benchmark.rows import Ids, digest
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, TextScores, TextTask
 from aftertrain.core.figures import Figure, ratio
 from aftertrain.core.records import Message
+from aftertrain.plugins.evaluation.places import rows_of
 from aftertrain.plugins.evaluation.settings import PerplexitySettings
 
 _SPACE = re.compile(r"\s+")
@@ -53,20 +54,22 @@ class Perplexity(TextTask[PerplexitySettings]):
         sizes = {"bytes": len(text.encode()), "words": len(_SPACE.split(text)), "tokens": scores.n_tokens}
         return InstanceScore({"nats": nats, "bits": nats / math.log(2), **{k: float(v) for k, v in sizes.items()}})
 
+    def reads(self) -> Sequence[str]:
+        """The data set, where one is named."""
+        return () if self.settings.hub is None else (self.settings.hub,)
+
     def fingerprint(self) -> str:
         """The texts."""
         return digest(["perplexity", self._texts])
 
     @cached_property
     def _texts(self) -> list[tuple[str, str]]:
-        ids, texts = Ids(), []
-        for number, row in read_rows(self.settings.path):
-            text = need(row, self.settings.field, str, f"{self.settings.path}:{number}")
+        ids, texts, field = Ids(), [], self.settings.field
+        for row in rows_of(self.settings, "perplexity"):
+            text = row.text(field)
             if not text:
-                raise DataError(f"{self.settings.path}:{number}: field {self.settings.field!r} is empty")
-            texts.append((ids.of(row, text), text))
-        if not texts:
-            raise DataError(f"{self.settings.path}: no texts")
+                raise DataError(f"{row.where}: field {field!r} is empty")
+            texts.append((ids.of(row.fields, text), text))
         return texts
 
 

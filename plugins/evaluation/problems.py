@@ -9,7 +9,7 @@ from typing import Any
 from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
-from aftertrain.core.figures import Figure, best_of, majority, pass_at
+from aftertrain.core.figures import Figure, best_of, grouped, majority, mean, pass_at
 from aftertrain.core.generator import Sampling
 from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
@@ -75,7 +75,7 @@ class Problems(ReplyTask[ProblemsSettings]):
             messages = problem.prompt
             if self.settings.prefill:
                 messages = (*messages, Message("assistant", self.settings.prefill))
-            found.append(Instance(problem.id, messages, truths, chat=self.settings.chat))
+            found.append(Instance(problem.id, messages, truths, chat=self.settings.chat, group=problem.source))
         if not found:
             raise DataError(f"data set {self.settings.data.name!r} has no rows to evaluate on")
         self._refuse_unjudgeable(found)
@@ -118,11 +118,18 @@ class Problems(ReplyTask[ProblemsSettings]):
         return self.settings.samples
 
     def figures(self) -> Sequence[Figure]:
-        """Means and, of several replies, what k of them reach: pass@k without bias, votes, the best."""
+        """Means, of several replies what k of them reach (pass@k without bias, votes, the best), and of several
+        sources the mean of their means.
+        """
         most = self.settings.samples
         powers = [k for k in (2**i for i in range(most.bit_length())) if 1 < k < most]
         several = [figure("exact_match", k) for k in (*powers, most) for figure in (pass_at, majority, best_of)]
-        return [*super().figures(), *(several if most > 1 else [])]
+        sources = len(set(self._sources.values())) > 1
+        return [
+            *super().figures(),
+            *(several if most > 1 else []),
+            *([grouped(mean("exact_match"))] if sources else []),
+        ]
 
     def score(self, instance: Instance, reply: Completion) -> InstanceScore:
         """Judge one reply."""

@@ -151,10 +151,31 @@ class GSM8KSettings(ReplyBenchmarkSettings):
         return self
 
 
-class MultipleChoiceSettings(EvalTaskSettings):
-    """Settings of the task `multiple_choice`."""
+class RowsSettings(EvalTaskSettings, BenchmarkSettings):
+    """Where a task of any rows finds them: a file, or a data set by its name on the hub."""
 
-    path: LocalPath = unhashed(description="JSON lines (or .gz): question, choices, answer; optional id and subject.")
+    path: LocalPath | None = unhashed(None, description="File of rows: .jsonl, .jsonl.gz, .json, .csv or .parquet.")
+    hub: str | None = Field(None, description="Data set on the hub in place of 'path', by the one rule of benchmarks.")
+    config: Annotated[str, UsedIf("hub")] = Field("default", description="Its configuration.")
+    split: Annotated[str, UsedIf("hub")] = Field("test", description="Its split.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("exactly one of 'path' and 'hub' says where the rows are")
+        return self
+
+
+class MultipleChoiceSettings(RowsSettings):
+    """Settings of the task `multiple_choice`.
+
+    Rows have question, choices and answer, and may have id and subject.
+    """
+
+    columns: dict[Literal["question", "choices", "answer", "id", "subject"], str] = Field(
+        {}, description="What the rows call a column that is not called so: {choices: options, answer: answer_index}."
+    )
+    index_from: Literal[0, 1] = Field(0, description="The number of the first choice, where answers are numbers.")
     formulation: Literal["mcf", "cf"] = Field(
         "mcf", description="mcf lists lettered choices and scores the letter; cf scores the text of each choice."
     )
@@ -166,15 +187,20 @@ class MultipleChoiceSettings(EvalTaskSettings):
         None,
         description="File of the examples, in the same layout; the first ones of the question's subject are taken.",
     )
+    shots_split: Annotated[str | None, UsedIf("shots")] = Field(
+        None, description="Split of the hub's data set that has the examples, in place of 'shots_path'."
+    )
     description: str = Field("", description="Text before everything; {subject} stands for the subject's name.")
     question_prefix: str = Field("Question: ", description="Before each question.")
     answer_prefix: str = Field("Answer:", description="Before each answer; no space at its end.")
     chat: bool = Field(False, description="Put the prompt in one user turn and begin the reply with answer_prefix.")
 
     @model_validator(mode="after")
-    def _shots_have_a_file(self) -> Self:
-        if self.shots and self.shots_path is None:
-            raise ValueError("shots are taken from 'shots_path', which is not set")
+    def _shots_have_a_place(self) -> Self:
+        if self.shots and self.shots_path is None and self.shots_split is None:
+            raise ValueError("shots are taken from 'shots_path', which is not set, or with 'hub' from 'shots_split'")
+        if self.shots_split is not None and (self.hub is None or self.shots_path is not None):
+            raise ValueError("'shots_split' is of the data set 'hub', and stands in place of 'shots_path'")
         return self
 
 
@@ -192,8 +218,7 @@ class TruthfulQASettings(EvalTaskSettings, BenchmarkSettings):
     )
 
 
-class PerplexitySettings(EvalTaskSettings):
-    """Settings of the task `perplexity`."""
+class PerplexitySettings(RowsSettings):
+    """Settings of the task `perplexity`. Rows have a text, and may have an id."""
 
-    path: LocalPath = unhashed(description="JSON lines (or .gz) with a text a row; optional id.")
     field: str = Field("text", min_length=1, description="Where each row has its text.")

@@ -156,3 +156,47 @@ def test_the_fingerprint_holds_examples_and_form(tmp_path: Path) -> None:
     made += [task(tmp_path).fingerprint(), task(tmp_path, formulation="cf").fingerprint()]
     assert len(set(made)) == 4
     assert task(tmp_path).fingerprint() == task(tmp_path, name="other").fingerprint()
+
+
+def test_rows_may_call_their_columns_otherwise_and_count_from_one(tmp_path: Path) -> None:
+    row = {"q": "Sky?", "options": ["blue", "red"], "label": "2", "topic": "sky"}
+    columns = {"question": "q", "choices": "options", "answer": "label", "subject": "topic"}
+    (instance,) = task(tmp_path, row, columns=columns, index_from=1).instances()
+    assert (instance.target, instance.group) == (1, "sky")
+    with pytest.raises(DataError, match=r"q.jsonl:1: has no field 'questoin'; it has .*"):
+        task(tmp_path, row, columns={"question": "questoin"}).instances()
+
+
+def test_answers_are_labels_where_choices_have_some(tmp_path: Path) -> None:
+    """ARC's own columns: a label is never taken for a letter or an index."""
+    row = {**ROW, "choices": {"text": ["1", "2", "3"], "label": ["B", "A", "1"]}}
+    assert [task(tmp_path, {**row, "answer": label}).instances()[0].target for label in ("B", "A", "1")] == [0, 1, 2]
+    with pytest.raises(DataError, match="must be one of the labels B, A, 1; found 'C'"):
+        task(tmp_path, {**row, "answer": "C"}).instances()
+    with pytest.raises(DataError, match="3 texts need as many different labels"):
+        task(tmp_path, {**row, "choices": {"text": ["1", "2", "3"], "label": ["A", "A", "B"]}}).instances()
+
+
+def test_any_data_set_is_found_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "acme" / "riddles" / "easy"
+    folder.mkdir(parents=True)
+    write(folder / "validation.jsonl", ROW)
+    write(folder / "train.jsonl", SHOT)
+    place: Any = {"hub": "acme/riddles", "config": "easy", "split": "validation", "data": str(tmp_path)}
+    made = MultipleChoice(MultipleChoiceSettings(**place, shots=1, shots_split="train"), None)  # type: ignore[arg-type]
+    beside = task(tmp_path, shots=1, shots_path=str(folder / "train.jsonl"))
+    assert made.fingerprint() == beside.fingerprint(), "what is asked counts, not where it lay"
+    assert (made.reads(), beside.reads()) == (("acme/riddles",), ())
+    for wrong in ({}, {**place, "path": "a"}, {"path": "a", "shots": 1, "shots_split": "train"}):
+        with pytest.raises(ValueError, match="'path'"):
+            MultipleChoiceSettings(**wrong)
+
+
+def test_a_question_is_never_its_own_example(tmp_path: Path) -> None:
+    """One question of MMLU's validation split is an example of `dev`, too: it was shown with its answer."""
+    shots = write(tmp_path / "dev.jsonl", ROW, SHOT)
+    made = task(tmp_path, ROW, {**ROW, "question": "Why?"}, shots=2, shots_path=shots)
+    first, second = (instance.messages[0].content for instance in made.instances())
+    assert (first.count("Sky?"), first.count("Sun?"), second.count("Sky?"), second.count("Sun?")) == (1, 1, 1, 1)
+    assert made.notes() == ("1 of 2 questions stand among their examples and are shown fewer",)
+    assert task(tmp_path, ROW, shots=1, shots_path=shots).notes() == ()

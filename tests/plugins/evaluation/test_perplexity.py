@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +107,17 @@ def test_as_lm_eval_computes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     theirs = made["results"]["texts"]
     assert ours["bits_per_byte"] == pytest.approx(theirs["bits_per_byte,none"], rel=1e-5)
     assert ours["word_perplexity"] == pytest.approx(theirs["word_perplexity,none"], rel=1e-5)
+
+
+def test_texts_may_lie_in_a_table_or_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("id,body\na,The sky is blue.\n")
+    folder = tmp_path / "acme" / "texts" / "default"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text('{"id": "a", "body": "The sky is blue."}\n')
+    places: list[Any] = [{"path": str(tmp_path / "texts.csv")}, {"hub": "acme/texts", "data": str(tmp_path)}]
+    made = [Perplexity(PerplexitySettings(**place, field="body"), None) for place in places]  # type: ignore[arg-type]
+    assert [[(i.id, i.messages[0].content) for i in task.instances()] for task in made] == 2 * [
+        [("a", "The sky is blue.")]
+    ]
+    assert made[0].fingerprint() == made[1].fingerprint()
+    assert [tuple(task.reads()) for task in made] == [(), ("acme/texts",)]

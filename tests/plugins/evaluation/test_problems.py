@@ -133,3 +133,12 @@ def test_the_fingerprint_is_of_content_and_rules(builder: Any) -> None:
     assert first == over(builder, problem(Check("equal", "2")), name="other").fingerprint()
     assert first != over(builder, problem(Check("equal", "2")), max_new_tokens=3).fingerprint()
     assert first != over(builder).fingerprint()
+
+
+def test_several_sources_have_a_mean_of_their_means(builder: Any) -> None:
+    """A large source would else hide a small one."""
+    two = [Problem(f"p{n}", (Message("user", "?"),), (Check("equal", "2"),), source) for n, source in enumerate("ab")]
+    task = over(builder, *two)
+    assert [instance.group for instance in task.instances()] == ["a", "b"]
+    assert [figure.name for figure in task.figures()] == ["exact_match", "format", "exact_match (macro)"]
+    assert [figure.name for figure in over(builder, two[0]).figures()] == ["exact_match", "format"]
