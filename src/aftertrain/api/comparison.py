@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.statistics import detectable
+from aftertrain.core.statistics import Z95, detectable
+
+Z80 = 0.8416212335729143
+"""Of a power of 80 %."""
 
 if TYPE_CHECKING:
     from aftertrain.core.events import Difference, ScoreRow
@@ -56,7 +60,35 @@ class Comparison:
 
 
 def detects(row: Difference) -> float | None:
-    """The least difference that so many pairs find with power 80 %, as many of them changed as here; None for none."""
+    """The least difference that so many pairs find with power 80 %, as much of them changed as here; None for none.
+
+    Of values other than 0 and 1 by the spread of their differences, of which there is no least number.
+    """
     if row.better is None or row.worse is None:
         return None
-    return detectable(row.n, max(row.better + row.worse, 1) / row.n, row.effect or 1.0)
+    effect = row.effect or 1.0
+    if _whole_changes(row):
+        return detectable(row.n, max(row.better + row.worse, 1) / row.n, effect)
+    return (Z95 + Z80) * _error(row) * math.sqrt(effect)
+
+
+def discordance(row: Difference) -> float | None:
+    """Share of pairs that one side answers and the other does not; None where it was not recorded.
+
+    Of values between 0 and 1 the share of whole changes that would spread as much: their differences have the variance
+    d - δ², as those of 0 and 1 have. That almost every pair changed a little says nothing.
+    """
+    if row.better is None or row.worse is None:
+        return None
+    if _whole_changes(row):
+        return (row.better + row.worse) / row.n
+    return min(1.0, row.n * _error(row) ** 2 + row.mean**2)
+
+
+def _whole_changes(row: Difference) -> bool:
+    """Whether each pair that changed did so by 1, as right and wrong do."""
+    return math.isclose(row.mean, ((row.better or 0) - (row.worse or 0)) / row.n, abs_tol=1e-9)
+
+
+def _error(row: Difference) -> float:
+    return (row.high - row.low) / (2 * Z95)

@@ -173,12 +173,12 @@ def measured_rate(run: str | os.PathLike[str]) -> Rate | None:
 def _earlier(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> dict[str, Earlier]:
     """By task, of its headline."""
     from aftertrain.api.comparing import compare
+    from aftertrain.api.comparison import discordance
 
     comparison = compare(before, after)
     found: dict[str, Earlier] = {}
     for row in comparison.differences[comparison.sides[1]]:
-        if row.better is not None and row.worse is not None:
-            share = (row.better + row.worse) / row.n
+        if (share := discordance(row)) is not None:
             found.setdefault(row.task, Earlier(max(share, 1 / row.n), row.effect or 1.0))
     return found
 

@@ -145,7 +145,7 @@ def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFix
     assert told.startswith("A  sums:eval\nB  other:eval\n")
     (line,) = [line for line in told.splitlines() if line.startswith("sums  ") and " exact_match " in line]
     assert "+8.3" in line
-    assert line.split()[-4:] == ["1,", "0", "none", "4"]
+    assert line.split()[-4:] == ["1,", "0", "86.1", "4"]
     (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice") and " acc " in line]
     assert "16.7" in line
     assert " 1.000 " in line
@@ -196,7 +196,7 @@ def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureF
 def test_an_earlier_pair_says_what_more_questions_would_find(
     run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One of four sums changed: d is 0.25, of which four questions find no difference at all; the speed is measured."""
+    """One of four sums changed, by one of three replies: d is by the spread of differences; the speed is measured."""
     model = tiny_model(tmp_path / "model")
     words = [
         "problems",
@@ -207,8 +207,8 @@ def test_an_earlier_pair_says_what_more_questions_would_find(
     assert main(["plan", str(model), *words, "--from", f"{run}:eval", f"{other}:eval", "--detect", "20pt"]) == 0
     header, row, *rest = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in header.split("  ") if cell.strip()][-2:] == ["measured d", "n for 20pt"]
-    assert "none at d = 0.25" in row
-    assert row.endswith("47, more than the 4 there are")
+    assert "none at d = 0.38" in row
+    assert row.endswith("74, more than the 4 there are")
     assert any("tokens/s read" in line and "measured in other:eval" in line for line in rest)
 
 
