@@ -86,11 +86,10 @@ class _Speaker:
         return encode(self._tokenizer, text, special=False)
 
     def _reply(self, ids: list[int], body: Mapping[str, Any]) -> Completion:
+        temperature = body.get("temperature", 1.0)
+        drawn = {"top_p": body.get("top_p", 1.0)} if temperature else {}  # a setting that does nothing is refused
         sampling = Sampling(
-            max_new_tokens=body["max_tokens"],
-            temperature=body.get("temperature", 1.0),
-            top_p=body.get("top_p", 1.0),
-            stop=tuple(body.get("stop", ())),
+            max_new_tokens=body["max_tokens"], temperature=temperature, stop=tuple(body.get("stop", ())), **drawn
         )
         (reply,) = self._generator.generate([GenerationRequest("a", tuple(ids), sampling, body.get("seed", 0))])
         return reply  # type: ignore[no-any-return]  # built by name
