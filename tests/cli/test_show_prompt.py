@@ -91,6 +91,9 @@ def test_the_text_of_tokens_is_whole() -> None:
     assert texts[6:10] == ["", "", "", "\U0001f600"]
 
 
+SUMS = ("data.use=jsonl", "data.path=a.jsonl", "data.format=gsm8k", "data.as=problem", "verifier=gsm8k")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -98,7 +101,7 @@ def test_the_text_of_tokens_is_whole() -> None:
         (("arc_easy", "--all"), "--all and --out FILE go together"),
         (("arc_easy", "shots=-1"), "shots"),
         (("arc_eazy",), "arc_easy"),
-        (("perplexity", "path=a.jsonl", "--data", "."), "task 'perplexity' reads no folder of benchmarks"),
+        (("problems", *SUMS, "--data", "."), "task 'problems' reads no folder of benchmarks"),
     ],
 )
 def test_what_is_wrong_is_told(words: tuple[str, ...], message: str) -> None:
