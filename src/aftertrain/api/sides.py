@@ -21,6 +21,7 @@ from aftertrain.api.layouts import Conversation, Record
 from aftertrain.core.benchmark.rows import read_rows
 from aftertrain.core.errors import RunError, Unavailable
 from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.stage import Flip
 from aftertrain.core.statistics import mean_interval, paired_difference, paired_p
@@ -191,7 +192,11 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
         notes.append(f"{file.name}: {len(pairs):,} of {len(records):,} questions are those of {task}{note}")
         for mine, theirs in shared.items():
             key = (task, mine, temperature)
-            values.setdefault(key, {}).update({id_: record.metrics[theirs] for id_, record in pairs.items()})
+            judged = {id_: record.metrics[theirs] for id_, record in pairs.items() if theirs in record.metrics}
+            values.setdefault(key, {}).update(judged)
+            if len(judged) < len(pairs):
+                lacking = counted(len(pairs) - len(judged), "question")
+                notes.append(f"{file.name}: {lacking} without {theirs} left out")
         replies.update({(task, temperature, id_): "\n".join(r.replies) for id_, r in pairs.items()})
     notes += [f"left out: {reason}" for reason in why if values]
     if not values:

@@ -145,7 +145,9 @@ def _rows(found: Comparison) -> list[list[str]]:
         scores = ["" if cell is None else mean_text(cell) for cell in cells]
         differences = [text for side in found.sides[1:] for text in _difference(by_key.get((*key, side)), share=share)]
         temperature = "" if key[2] is None else f"{key[2]:g}"
-        rows.append([key[0], key[1], temperature, *scores, *differences, str(first.n)])
+        pairs = [by_key[*key, side].n for side in found.sides[1:] if (*key, side) in by_key]
+        n = ", ".join(dict.fromkeys(map(str, pairs))) or str(first.n)
+        rows.append([key[0], key[1], temperature, *scores, *differences, n])
     return rows
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -349,3 +351,31 @@ def test_predictions_of_olmes_need_what_was_asked(run: Path, tmp_path: Path, cap
     beside.write_text(requests(" no"))
     assert main(words) == 1
     assert "or scores other continuations" in capsys.readouterr().err
+
+
+def test_a_log_of_inspect_is_a_side(run: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for inspect's reader, which gives the attributes of its `EvalSample`; one sample failed."""
+    asked = list(dict.fromkeys((row["id"], row["prompt"]) for row in rows_of(run) if row["task"] == "sums"))
+    score, output = SimpleNamespace(value="C"), SimpleNamespace(completion="5")
+    samples = [
+        SimpleNamespace(
+            id=id_,
+            epoch=1,
+            input=re.findall(r"What is \d \+ 1\?", prompt)[0],
+            scores={"exact_match": score} if number else None,
+            output=output,
+        )
+        for number, (id_, prompt) in enumerate(asked)
+    ]
+    reader = SimpleNamespace(read_eval_log=lambda path: SimpleNamespace(samples=samples))
+    monkeypatch.setitem(sys.modules, "inspect_ai", SimpleNamespace(log=reader))
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", reader)
+    log = tmp_path / "sums.eval"
+    log.write_bytes(b"PK")
+    assert main(["compare", str(run), str(log)]) == 0
+    told = capsys.readouterr().out
+    assert "sums.eval: 4 of 4 questions are those of sums; ours have around each '" in told
+    assert "sums.eval: 1 question without exact_match left out" in told
+    (line,) = [line for line in told.splitlines() if line.startswith("sums  ")]
+    assert line.split()[3:5] == ["0.0", "100.0"]
+    assert line.endswith("  3")
