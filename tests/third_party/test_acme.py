@@ -139,7 +139,7 @@ def test_its_suite_is_scored_by_name(aftertrain: Shell, recipe: Path, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     table = [line.split() for line in done.stdout.partition("\nacme/mini\n")[2].splitlines()]
     assert table[1][0] == "mini"
-    assert table[1][-4:] == ["1", "of", "3", "rows"]
+    assert "1 of 3 rows" in " ".join(table[1])
     assert table[2][0] == "capitals::mini"
     assert "75.0" in table[2]
     assert table[3][:2] == ["judged::mini", "missing"]
