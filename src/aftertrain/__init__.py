@@ -5,8 +5,8 @@ Everything the commands do is also a Python call, with the same errors. Importin
 >>> import aftertrain
 >>> names = sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_"))
 >>> print(*names)  # doctest: +NORMALIZE_WHITESPACE
-check_invariants components evaluate lm_eval_model lm_eval_task load_recipe plan report reward_function run
-verifier_error verify
+check_invariants compare components evaluate lm_eval_model lm_eval_task load_recipe plan report rescore
+reward_function run suites verifier_error verify
 >>> issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 True
 """
@@ -17,14 +17,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aftertrain.api.comparing import compare
     from aftertrain.api.evaluation import evaluate, verify
     from aftertrain.api.invariants import check_invariants
     from aftertrain.api.lm_eval import lm_eval_model, lm_eval_task
     from aftertrain.api.recipes import components, load_recipe
     from aftertrain.api.report import report
+    from aftertrain.api.rescoring import rescore
     from aftertrain.api.reward_function import reward_function
     from aftertrain.api.rewards import verifier_error
     from aftertrain.api.runs import plan, run
+    from aftertrain.api.suites import suites
     from aftertrain.core.errors import AftertrainError, RecipeError
 
     __version__: str
@@ -34,6 +37,7 @@ __all__ = [
     "RecipeError",
     "__version__",
     "check_invariants",
+    "compare",
     "components",
     "evaluate",
     "lm_eval_model",
@@ -41,8 +45,10 @@ __all__ = [
     "load_recipe",
     "plan",
     "report",
+    "rescore",
     "reward_function",
     "run",
+    "suites",
     "verifier_error",
     "verify",
 ]
@@ -51,6 +57,7 @@ _HOMES = {
     "AftertrainError": "aftertrain.core.errors",
     "RecipeError": "aftertrain.core.errors",
     "check_invariants": "aftertrain.api.invariants",
+    "compare": "aftertrain.api.comparing",
     "components": "aftertrain.api.recipes",
     "evaluate": "aftertrain.api.evaluation",
     "lm_eval_model": "aftertrain.api.lm_eval",
@@ -58,8 +65,10 @@ _HOMES = {
     "load_recipe": "aftertrain.api.recipes",
     "plan": "aftertrain.api.runs",
     "report": "aftertrain.api.report",
+    "rescore": "aftertrain.api.rescoring",
     "reward_function": "aftertrain.api.reward_function",
     "run": "aftertrain.api.runs",
+    "suites": "aftertrain.api.suites",
     "verifier_error": "aftertrain.api.rewards",
     "verify": "aftertrain.api.evaluation",
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import aftertrain
 from aftertrain.cli import main
 from aftertrain.core.benchmark.suite import Node, SuiteOutline
 from aftertrain.registry.document import read
@@ -110,3 +111,4 @@ def test_a_suite_runs_end_to_end(
     assert main([*command, *replies, *opened, "--out", str(tmp_path / "run")]) == 0
     table = capsys.readouterr().out.rpartition(f"\n{suite}\n")[2]
     assert f"{scored} of {rows} rows" in table
+    assert aftertrain.suites(tmp_path / "run")[suite][0].of == (scored, rows)
