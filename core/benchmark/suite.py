@@ -6,44 +6,16 @@ so that a run's manifest tells what was scored though the file changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from aftertrain.core.benchmark.outline import RowName, RowOutline, SuiteOutline
 from aftertrain.core.errors import unknown
 from aftertrain.core.eval_task import EvalTask, task_name
-from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
-
-RowName = Annotated[str, Field(min_length=1, pattern=r"^[^\s.=]+$")]
-
-
-class RowOutline(Settings):
-    """One line of a suite's table, as far as its score goes: whoever reads scores need not know the tasks."""
-
-    tasks: Mapping[RowName, Any] = Field(
-        description="The row's task or, of a benchmark asked in several ways of which the best counts, its tasks."
-    )
-    limit: PositiveInt | None = Field(
-        None, description="Score at most so many questions: a fixed random subset, as the stage's own 'limit' draws."
-    )
-    metric: str | None = unhashed(None, description="Figure that counts; null takes the task's first.")
-    weight: Annotated[float, Field(ge=0)] = unhashed(1.0, description="Weight in a weighted mean (F48).")
-    sealed: bool = unhashed(False, description="Scored only on purpose: with a reason, once a model is chosen.")
-    references: dict[str, float] = unhashed(
-        {}, description="Published scores by model, in per cent where the metric is a share."
-    )
-    published: str | None = unhashed(
-        None, description="Figure that the published scores are of; where another counts, they do not stand beside it."
-    )
-    needs: tuple[str, ...] = unhashed(
-        (), description="Settings that the published row needs and that cannot be carried, such as its judge."
-    )
-    table: str | None = unhashed(None, description="Where these were published; null takes the suite's.")
-    n: int | None = unhashed(None, description="Questions behind a published score.")
-    note: str = unhashed("", description="What a reader of the row must know.")
-    changed: tuple[str, ...] = unhashed((), description="Settings that a recipe has set; filled in when it is read.")
+from aftertrain.core.settings import Settings, Use, unhashed
 
 
 class SuiteRow(RowOutline):
@@ -70,67 +42,6 @@ class SuiteRow(RowOutline):
             raise ValueError("formulations: a mapping of names to settings is needed")
         common = {"use": task} if isinstance(task, str) else dict(task)
         return {**row, "tasks": {name: {**common, **(settings or {})} for name, settings in formulations.items()}}
-
-
-class Node(Settings):
-    """A number made of others: exactly one of `mean`, `weighted`, `best` and `sum` says how.
-
-    A mean is over what there is, and says over how many rows; a sum, or a best, that lacks a part is missing.
-    """
-
-    name: str = Field(description="Of the number, in the table.")
-    mean: tuple[str | Node, ...] = Field((), description="Names of rows, or nodes, that weigh the same.")
-    weighted: tuple[str, ...] = Field(
-        (), description="Rows by their weight: the sum of w·score over their number (F48)."
-    )
-    best: tuple[str | Node, ...] = Field((), description="The best of these.")
-    sum: dict[str, float] = Field({}, description="Rows with the factor of each, such as γ and 1 - γ (F49).")
-    references: dict[str, float] = Field({}, description="Published values by model, in per cent.")
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        rules = [name for name in ("mean", "weighted", "best", "sum") if getattr(self, name)]
-        if len(rules) != 1:
-            has = " and ".join(rules) or "none"
-            raise ValueError(f"{self.name!r} needs one of mean, weighted, best, sum, and has {has}")
-        return self
-
-    @property
-    def parts(self) -> tuple[str | Node, ...]:
-        """What it is made of."""
-        return self.mean or self.weighted or self.best or tuple(self.sum)
-
-    def leaves(self) -> Iterator[str]:
-        """Names of the rows in it."""
-        for part in self.parts:
-            if isinstance(part, str):
-                yield part
-            else:
-                yield from part.leaves()
-
-
-class SuiteOutline(Settings):
-    """What a suite's file says, as far as its table goes."""
-
-    name: str = unhashed(description="By which recipes call it.")
-    summary: str = unhashed("", description="One line on what it measures.")
-    version: str = unhashed("1", description="Raised when rows, or how they are averaged, change.")
-    table: str = unhashed("", description="Where the published scores stand.")
-    rows: Mapping[RowName, RowOutline] = Field(description="Its rows, by name.")
-    average: Node | None = unhashed(None, description="The suite's number; null takes the mean of all rows.")
-    beside: tuple[Node, ...] = unhashed(
-        (), description="Further numbers made of its rows, such as a combination (F49)."
-    )
-
-    @property
-    def tree(self) -> Node:
-        """How the rows make one number."""
-        return self.average or Node(name="average", mean=tuple(self.rows))
-
-    @property
-    def models(self) -> list[str]:
-        """Models of which scores are published."""
-        return list(dict.fromkeys(model for row in self.rows.values() for model in row.references))
 
 
 class Suite(SuiteOutline):
@@ -226,10 +137,6 @@ class SuiteSettings(Settings):
         if self.definition is None:
             raise ValueError("suites are looked up by aftertrain.load_recipe")
         return self.definition
-
-
-ALTERING = ("max_new_tokens", "temperatures")
-"""Settings of a stage by which replies are other than a task's protocol asks for, where they are set."""
 
 
 class SuiteUse(Use[EvalTask[Any]]):

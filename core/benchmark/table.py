@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from aftertrain.core.benchmark.suite import Node, RowOutline, SuiteOutline
+from aftertrain.core.benchmark.outline import Node, RowOutline, SuiteOutline
 from aftertrain.core.events import Health, Missing, ScoreRow
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.statistics import Z95

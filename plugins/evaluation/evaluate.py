@@ -22,11 +22,11 @@ from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.eval_task import ReplyTask, TextTask
 from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
 from aftertrain.core.ground.endpoint import is_endpoint
-from aftertrain.core.ground.openings import Opening, keep_openings, openings
+from aftertrain.core.ground.openings import Opening
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, SavedReply, Stage, StageContext, StageInput
-from aftertrain.plugins.evaluation import health, summary
+from aftertrain.plugins.evaluation import health, sealing, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.asking import Asking, asking
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -45,10 +45,6 @@ else:
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
-SEALED = (
-    "asks questions of the sealed benchmark {!r}, which is for a model that is chosen: say why with unseal: 'reason' "
-    "(the command's --unseal); that it was opened stands in the reports of all that descends from this model"
-)
 STORE = "completions.sqlite"
 UNBOUNDED = 2**62
 """Tokens that fit a model whose configuration names no limit."""
@@ -104,7 +100,7 @@ class Evaluate(Stage[EvaluateSettings]):
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in (*self._sealed(), *self._refused(ask), *self._too_long(ask), *self._missing()):
+            for item in self._checks(ask):
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(f"{item.label}: {item.value}"), 1)
@@ -113,7 +109,7 @@ class Evaluate(Stage[EvaluateSettings]):
                     context.emit(Warned(f"{task.name}: {note}"), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
-        opened = self._open(context) if ranks.first else []
+        opened = sealing.opened(context, self._tasks, self.settings.unseal) if ranks.first else []
         total = sum((block.stop - block.start) * block.task.samples for block in work)
         with sharing(self._store(context)), closing(runner):
             for start in range(done, len(work), ranks.size):
@@ -149,34 +145,6 @@ class Evaluate(Stage[EvaluateSettings]):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
 
-    def _sealed(self) -> list[PlanItem]:
-        """Tasks that are scored only on purpose, and for which none is told."""
-        return [PlanItem(f"{task.name}: sealed", SEALED.format(task.sealed), "error") for task in self._closed]
-
-    @property
-    def _closed(self) -> list[ReadyTask]:
-        return [task for task in self._tasks if task.sealed is not None and self.settings.unseal is None]
-
-    def _open(self, context: StageContext) -> list[Opening]:
-        """Keep with the model that its sealed tasks are scored; all of its openings."""
-        model = context.inputs["model"]
-        where = f"{context.folder.parent.parent.name}:{context.name}"
-        fresh = [
-            Opening(task.sealed, task.name, self.settings.unseal or "", where, f"{model.stage} {model.digest[:12]}")
-            for task in self._tasks
-            if task.sealed is not None
-        ]
-        if model.type == "endpoint":
-            if fresh:
-                context.emit(Warned("an endpoint keeps no account: that sealed benchmarks were opened stands here"), 1)
-            return fresh
-        try:
-            keep_openings(Path(model.path), fresh)
-        except OSError as error:
-            message = f"that sealed benchmarks were opened cannot be kept with the model, only here: {error}"
-            context.emit(Warned(message), 1)
-        return list(dict.fromkeys([*openings(Path(model.path)), *fresh]))
-
     def _store(self, context: StageContext) -> Path | None:
         """The file of replies."""
         if self.settings.store is None:
@@ -186,6 +154,11 @@ class Evaluate(Stage[EvaluateSettings]):
     def _refused(self, ask: Asking) -> list[PlanItem]:
         """Tasks that an endpoint cannot be asked."""
         return [PlanItem(name, f"cannot be asked: {why}", "error") for name, why in ask.objections(self._tasks)]
+
+    def _checks(self, ask: Asking) -> list[PlanItem]:
+        """What keeps the stage from running, and what a reader must know before it does."""
+        sealed = sealing.refused(self._tasks, self.settings.unseal)
+        return [*sealed, *self._missing(), *self._refused(ask), *self._too_long(ask)]
 
     def _missing(self) -> list[PlanItem]:
         return [PlanItem(f"{row.name}: missing", row.why, "warning") for row in self._absent]
@@ -236,7 +209,12 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def _planned(self, context: PlanContext) -> list[PlanItem]:
         ask = asking(self.settings, self.builder, self._tasks, context.model, context.chat_template)
-        items = self._sealed() + self._missing() + self._refused(ask) + self._too_long(ask)
+        items = (
+            sealing.refused(self._tasks, self.settings.unseal)
+            + self._missing()
+            + self._refused(ask)
+            + self._too_long(ask)
+        )
         if context.figures and not any(item.status == "error" for item in items):
             items += outlook.outlook(self.settings, self.builder, self._tasks, ask)
         return items

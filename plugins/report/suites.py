@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from aftertrain.core.benchmark.suite import ALTERING, SuiteOutline
+from aftertrain.core.benchmark.outline import ALTERING, SuiteOutline
 from aftertrain.core.benchmark.table import SAME_ROWS, Line, remarks, suite_table
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.reading import typed

@@ -43,7 +43,8 @@ class FinishedEvaluation:
 
     def suites(self) -> dict[str, list[Line]]:
         """The table of each suite among its tasks."""
-        from aftertrain.core.benchmark.suite import ALTERING, suites_of
+        from aftertrain.core.benchmark.outline import ALTERING
+        from aftertrain.core.benchmark.suite import suites_of
         from aftertrain.core.benchmark.table import suite_table
 
         settings: Any = _loaded(self.manifest).recipe.stages[self.stage].settings

@@ -13,7 +13,7 @@ from aftertrain.cli.table import echo_table
 from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
-    from aftertrain.core.benchmark.suite import Node, RowOutline
+    from aftertrain.core.benchmark.outline import Node, RowOutline
 
 
 def suite_lines() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aftertrain.core.benchmark.suite import Node, SuiteOutline
+from aftertrain.core.benchmark.outline import Node, SuiteOutline
 from aftertrain.core.benchmark.table import Line, remarks, suite_table
 from aftertrain.core.events import Health, Missing, ScoreRow
 

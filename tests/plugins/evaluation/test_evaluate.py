@@ -72,7 +72,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "thoughts": {"opening": "<think>", "closing": "</think>", "begun": False},
         "asked": rows[3]["asked"],
         "sample": 0,
-        "group": "",
+        "group": "sums",
         "parts": {},
         "other_rule": None,
     }

@@ -12,7 +12,7 @@ import pytest
 
 import aftertrain
 from aftertrain.cli import main
-from aftertrain.core.benchmark.suite import Node, SuiteOutline
+from aftertrain.core.benchmark.outline import Node, SuiteOutline
 from aftertrain.registry.document import read
 
 SUITES = Path(__file__).parents[3] / "src" / "aftertrain" / "configs" / "suites"
