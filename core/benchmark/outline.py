@@ -15,6 +15,14 @@ from aftertrain.core.settings import PositiveInt, Settings, unhashed
 RowName = Annotated[str, Field(min_length=1, pattern=r"^[^\s.=]+$")]
 ALTERING = ("max_new_tokens", "temperatures")
 """Settings of a stage by which replies are other than a task's protocol asks for, where they are set."""
+OVERLONG = "overlong"
+"""The setting by which any prompt may be other than the protocol's; `stop` leaves it what it is."""
+
+
+def altering(settings: Mapping[str, Any]) -> list[str]:
+    """Those of a stage's settings that are set."""
+    names = [name for name in ALTERING if settings.get(name) is not None]
+    return [*names, OVERLONG] if settings.get(OVERLONG, "stop") != "stop" else names
 
 
 class RowOutline(Settings):

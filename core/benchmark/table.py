@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from aftertrain.core.benchmark.outline import Node, RowOutline, SuiteOutline
+from aftertrain.core.benchmark.outline import OVERLONG, Node, RowOutline, SuiteOutline
 from aftertrain.core.events import Health, Missing, ScoreRow
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.statistics import Z95
@@ -231,10 +231,13 @@ class _Table:
             metric=score.metric,
             task=task,
             changed=row.changed,
-            altered=(*(c for c in row.changed if c not in row.needs), *(self._altered if replies else ())),
+            altered=(*sorted({*row.changed} - {*row.needs}), *self._altered_for(replies=replies)),
             other_rule=(health.other_rule or 0) if health is not None else 0,
             share=score.share is not False,
         )
+
+    def _altered_for(self, *, replies: bool) -> list[str]:
+        return [name for name in self._altered if replies or name == OVERLONG]
 
     def _referred(self, line: Line, row: RowOutline) -> Line:
         """A row beside the published score, if that is of the same figure."""

@@ -26,7 +26,7 @@ from aftertrain.core.ground.openings import Opening
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, SavedReply, Stage, StageContext, StageInput
-from aftertrain.plugins.evaluation import health, sealing, summary
+from aftertrain.plugins.evaluation import fitting, health, sealing, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.asking import Asking, asking
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -44,7 +44,7 @@ else:
     rescoring = aside("aftertrain.plugins.evaluation.rescoring")
 
 INSTANCES = Path("samples") / "instances.jsonl"
-SHORTER = "'overlong: truncate' cuts their start, 'limit' or fewer shots shorten them"
+SHORTER = "'overlong: truncate' cuts their start, 'fewer_shots' takes worked examples away, 'limit' questions"
 STORE = "completions.sqlite"
 UNBOUNDED = 2**62
 """Tokens that fit a model whose configuration names no limit."""
@@ -68,12 +68,18 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of each task."""
-        prints = {f"task {task.name}": task.task.content() for task in self._tasks}
+        prints = {f"task {task.name}": task.task.content() for task in self._given[0]}
         return prints | {f"task {row.name}": "missing" for row in self._absent}
 
     @cached_property
-    def _ready(self) -> tuple[list[ReadyTask], list[Absent]]:
+    def _given(self) -> tuple[list[ReadyTask], list[Absent]]:
+        """Tasks as they are set."""
         return ready_tasks(self.settings, self.builder)
+
+    @cached_property
+    def _ready(self) -> tuple[list[ReadyTask], list[Absent]]:
+        """Tasks as they are asked: of some with fewer worked examples, once `_fit` or `_saved` has found out."""
+        return self._given
 
     @property
     def _tasks(self) -> list[ReadyTask]:
@@ -91,16 +97,17 @@ class Evaluate(Stage[EvaluateSettings]):
             DataError: a compared stage scored another version of a task, or a prompt does not fit the model's context.
             Interrupted: the user asked to stop; finished blocks are saved.
         """
-        others = self._compared(context)
         model = context.inputs["model"].path
         ask = asking(self.settings, self.builder, self._tasks, model, context.chat_template)
+        fewer = self._fit(ask)
+        others = self._compared(context)
         work = blocks(self._tasks, self.settings.block)
         ranks = context.ranks
         runner = Runner(self.settings, self.builder, ask, seed=context.seed, local=ranks.local)
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in self._checks(ask):
+            for item in [*fewer, *self._checks(ask)]:
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(f"{item.label}: {item.value}"), 1)
@@ -155,6 +162,33 @@ class Evaluate(Stage[EvaluateSettings]):
         """Tasks that an endpoint cannot be asked."""
         return [PlanItem(name, f"cannot be asked: {why}", "error") for name, why in ask.objections(self._tasks)]
 
+    def _fit(self, ask: Asking) -> list[PlanItem]:
+        """Take worked examples away where prompts do not fit, if that is asked for; says of which task how many."""
+        if self.settings.overlong != "fewer_shots" or not ask.counts:
+            return []
+        told: list[PlanItem] = []
+        fitted: list[ReadyTask] = []
+        for task in self._given[0]:
+            fewer = None if self._fits(ask, task) else fitting.with_fewer(task, self.builder, partial(self._fits, ask))
+            if fewer is not None:
+                shown = (
+                    f"{fewer.shots} of {task.shots} worked examples, as many as fit a context of {ask.window} tokens"
+                )
+                told.append(PlanItem(f"{task.name}: fewer shots", shown, "warning"))
+            fitted.append(fewer or task)
+        self._ready = fitted, self._absent
+        return told
+
+    def _fits(self, ask: Asking, task: ReadyTask) -> bool:
+        return isinstance(task.task, TextTask) or not too_long(task.instances, ask.tokenizer, ask.window or UNBOUNDED)
+
+    def _saved(self, folder: Path) -> list[ScoredInstance]:
+        """Saved outputs; tasks are set as these were asked."""
+        rows = read_instances(folder / INSTANCES)
+        if self.settings.overlong == "fewer_shots":
+            self._ready = [fitting.as_saved(task, self.builder, rows) for task in self._given[0]], self._absent
+        return rows
+
     def _checks(self, ask: Asking) -> list[PlanItem]:
         """What keeps the stage from running, and what a reader must know before it does."""
         sealed = sealing.refused(self._tasks, self.settings.unseal)
@@ -171,7 +205,7 @@ class Evaluate(Stage[EvaluateSettings]):
             if isinstance(task.task, TextTask):
                 continue  # a long text is scored in windows
             if long := too_long(task.instances, ask.tokenizer, window or UNBOUNDED):
-                status: Literal["error", "warning"] = "error" if self.settings.overlong == "stop" else "warning"
+                status: Literal["error", "warning"] = "warning" if self.settings.overlong == "truncate" else "error"
                 cure = f"; {SHORTER}" if status == "error" else "; their start is cut"
                 items.append(PlanItem(f"{task.name}: too long", outlook.overlong(task, long, window) + cure, status))
         return items
@@ -183,21 +217,23 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def rescore(self, folder: Path, out: Path | None) -> Rescored:
         """Score the saved outputs by these settings."""
-        rescored = rescoring.rescored(self._tasks, read_instances(folder / INSTANCES))
+        saved = self._saved(folder)
+        rescored = rescoring.rescored(self._tasks, saved)
         if out is not None:
             write_instances(out / INSTANCES.name, rescored.rows)
         return rescored.told()
 
     def compared(self, folder: Path, others: Mapping[str, Path], tasks: Collection[str]) -> Compared:
         """Saved outputs beside those of others, over the same questions."""
+        rows = [row for row in self._saved(folder) if row.task in tasks]
         shared = [task for task in self._tasks if task.name in tasks]
-        rows = [row for row in read_instances(folder / INSTANCES) if row.task in tasks]
         theirs = {name: read_instances(other / INSTANCES) for name, other in others.items()}
         return Compared(tuple(summary.differences(shared, rows, theirs)), tuple(comparing.flips(shared, rows, theirs)))
 
     def replies(self, folder: Path) -> list[SavedReply]:
         """The saved replies, with what was asked."""
-        return list(rescoring.replies(self._tasks, read_instances(folder / INSTANCES)))
+        saved = self._saved(folder)
+        return list(rescoring.replies(self._tasks, saved))
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether every prompt fits; instances, prompt and reply tokens per task; once for stages that ask alike."""
@@ -209,12 +245,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     def _planned(self, context: PlanContext) -> list[PlanItem]:
         ask = asking(self.settings, self.builder, self._tasks, context.model, context.chat_template)
-        items = (
-            sealing.refused(self._tasks, self.settings.unseal)
-            + self._missing()
-            + self._refused(ask)
-            + self._too_long(ask)
-        )
+        items = [*self._fit(ask), *self._checks(ask)]
         if context.figures and not any(item.status == "error" for item in items):
             items += outlook.outlook(self.settings, self.builder, self._tasks, ask)
         return items

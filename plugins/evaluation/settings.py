@@ -48,9 +48,10 @@ class EvaluateSettings(StageSettings):
     max_new_tokens: PositiveInt | None = Field(
         None, description="Tokens after which a reply is cut, in place of each task's own number."
     )
-    overlong: Literal["stop", "truncate"] = Field(
+    overlong: Literal["stop", "truncate", "fewer_shots"] = Field(
         "stop",
-        description="A prompt longer than the model's context: refuse before anything is computed, or cut its start.",
+        description="A prompt longer than the model's context: refuse before anything is computed, cut its start, or "
+        "show fewer worked examples before all questions of its task, as many as fit. The last two are told.",
     )
     generator: Use[Generator[Any]] = Field(
         cast("Any", "transformers"), description="Makes the replies of generative tasks."

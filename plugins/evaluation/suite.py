@@ -16,7 +16,7 @@ from aftertrain.core.errors import DataError, MissingExtra, Unavailable
 from aftertrain.core.eval_task import EvalTask, Instance, ReplyTask
 from aftertrain.core.figures import Figure
 from aftertrain.core.generator import Sampling
-from aftertrain.core.settings import Builder
+from aftertrain.core.settings import Builder, Use
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 
@@ -40,14 +40,33 @@ class ReadyTask:
         limit: int | None = None,
         *,
         sealed: bool = False,
+        use: Use[EvalTask[Any]] | None = None,
     ) -> None:
         self.name = name
         self._sealed = sealed
+        self._use = use
+        self._settings = settings
+        self._own_limit = limit
         self.task = task
         self._limit = min((most for most in (settings.limit, limit) if most is not None), default=None)
         self._max_new_tokens = settings.max_new_tokens
         self._temperatures = settings.temperatures
         self.withhold_above = settings.withhold_above
+
+    @property
+    def shots(self) -> int:
+        """Worked examples before each question, where the task has such a setting."""
+        shots = None if self._use is None else getattr(self._use.settings, "shots", None)
+        return shots if isinstance(shots, int) else 0
+
+    def with_shots(self, shots: int, builder: Builder) -> ReadyTask:
+        """The same with so many examples."""
+        assert self._use is not None
+        use: Use[EvalTask[Any]] = Use(
+            self._use.kind, self._use.name, self._use.settings.model_copy(update={"shots": shots})
+        )
+        task = builder.build(use)
+        return ReadyTask(self.name, task, self._settings, self._own_limit, sealed=self._sealed, use=use)
 
     @property
     def generates(self) -> bool:
@@ -164,7 +183,7 @@ def ready_tasks(settings: EvaluateSettings, builder: Builder) -> tuple[list[Read
     absent: list[Absent] = []
     for named in named_tasks(settings.tasks):
         use = with_folder(named.use, settings.data)
-        task = ReadyTask(named.name, builder.build(use), settings, named.limit, sealed=named.sealed)
+        task = ReadyTask(named.name, builder.build(use), settings, named.limit, sealed=named.sealed, use=use)
         try:
             if named.suite:
                 task.task.content()

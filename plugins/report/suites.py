@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from aftertrain.core.benchmark.outline import ALTERING, SuiteOutline
+from aftertrain.core.benchmark.outline import SuiteOutline, altering
 from aftertrain.core.benchmark.table import SAME_ROWS, Line, remarks, suite_table
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.reading import typed
@@ -90,9 +90,8 @@ def suite_tables(run: Run) -> list[SuiteTable]:
     for stage in run.stages:
         for name, suite, reference in _suites(stage):
             if stage.scores:
-                altered = [name for name in ALTERING if stage.settings.get(name) is not None]
                 facts = stage.scores, stage.missing, stage.health
-                lines = suite_table(suite, reference, *facts, altered=altered)
+                lines = suite_table(suite, reference, *facts, altered=altering(stage.settings))
                 found.setdefault(name, []).append((stage.name, lines, reference or ""))
     return [_table(name, columns) for name, columns in found.items()]
 

@@ -43,12 +43,12 @@ class FinishedEvaluation:
 
     def suites(self) -> dict[str, list[Line]]:
         """The table of each suite among its tasks."""
-        from aftertrain.core.benchmark.outline import ALTERING
+        from aftertrain.core.benchmark.outline import altering
         from aftertrain.core.benchmark.suite import suites_of
         from aftertrain.core.benchmark.table import suite_table
 
         settings: Any = _loaded(self.manifest).recipe.stages[self.stage].settings
-        altered = [name for name in ALTERING if getattr(settings, name) is not None]
+        altered = altering(dict(settings))
         facts = self.scores, self.missing, self.health
         return {
             entry.suite: suite_table(entry.chosen, entry.reference, *facts, altered=altered)
