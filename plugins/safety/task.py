@@ -41,6 +41,14 @@ class SafetyTask(JudgedBenchmark[SafetySettings]):
         answered = {REFUSAL: "refusal", HARM: "harm"}[self.asks]
         return tuple(dict.fromkeys(self.named(name) for name in (self.headline, answered)))
 
+    def notes(self) -> Sequence[str]:
+        """Who judges: any model may be behind the published judge's name."""
+        judge = self.settings.judge
+        if judge is None:
+            return ()
+        model = getattr(judge.settings, "model", None)
+        return (f"the judge is {model or judge.name}; published rates are by allenai/wildguard, and no others compare",)
+
     def truth(self, instance: Instance) -> JSON:
         """The question."""
         return self.asks
