@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain import __version__
 from aftertrain.api.foreign import read_foreign
 from aftertrain.api.layouts import Asked, Conversation, Record
 from aftertrain.api.pairing import Pair, Question, pairs, questions
@@ -84,7 +84,7 @@ class Certificate:
             "unjudged": len(self.unjudged),
             "rest": self.rest,
         }
-        return {"holds": self.holds, "counts": counts, **asdict(self), "aftertrain": __version__}
+        return {"holds": self.holds, "counts": counts, **asdict(self), "aftertrain": version("aftertrain")}
 
 
 def compare_prompts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def _sealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    model = shutil.copytree(tiny_model, tmp_path / "model", ignore=shutil.ignore_patterns(".*"))
     file = tmp_path / "copied.jsonl"
     rows = [{"question": f"{QUESTION}, {n}?", "choices": ["this", "that"], "answer": 0} for n in range(3)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -40,7 +42,7 @@ def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
     first = {**train, "seed": 1}
     scores = {"use": "evaluate", "from": "first", "tasks": [{"use": "multiple_choice", "path": str(file)}], "limit": 1}
     stages = {"first": first, "scores": scores, "second": {**train, "from": "first"}}
-    return {"name": "x", "model": str(tiny_model), "threads": 1, "stages": stages}
+    return {"name": "x", "model": str(model), "threads": 1, "stages": stages}
 
 
 def run(recipe: dict[str, Any], out: Path) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.benchmark.source import with_folder
+from aftertrain.core.eval_task import EvalTaskSettings
 from aftertrain.core.settings import Use
-from aftertrain.plugins.evaluation.settings import PerplexitySettings
 from aftertrain.plugins.olmes.examples import EXAMPLES
 from aftertrain.plugins.olmes.settings import OlmesSettings
 
@@ -16,7 +16,7 @@ from aftertrain.plugins.olmes.settings import OlmesSettings
 def test_a_folder_is_for_tasks_that_read_one_and_have_none() -> None:
     bare: Use[object] = Use("eval_task", "piqa", OlmesSettings())  # type: ignore[type-var]
     own: Use[object] = Use("eval_task", "piqa", OlmesSettings(data="/mine"))  # type: ignore[type-var]
-    other: Use[object] = Use("eval_task", "perplexity", PerplexitySettings(path="a"))  # type: ignore[type-var]
+    other: Use[object] = Use("eval_task", "none", EvalTaskSettings(name="a"))  # type: ignore[type-var]
     assert with_folder(bare, "/all").settings == OlmesSettings(data="/all")
     assert with_folder(own, "/all") is own
     assert with_folder(other, "/all") is other
