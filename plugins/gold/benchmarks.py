@@ -38,6 +38,7 @@ class Wording(ABC):
     Attributes:
         task: its name in a `data.yaml`, that of its other tasks.
         shots: name of its list in `shots.json`; "" draws them from the split itself.
+        given: its examples are not passed on, and come from a file that the user has.
         count: examples that OLMES shows.
         most: rows beyond which OLMES draws so many.
         header: text before everything.
@@ -47,6 +48,7 @@ class Wording(ABC):
     task: ClassVar[str]
     sources: ClassVar[tuple[Source, ...]]
     shots: ClassVar[str] = ""
+    given: ClassVar[bool] = False
     count: ClassVar[int]
     most: ClassVar[int | None] = None
     header: ClassVar[str] = ""
@@ -165,7 +167,7 @@ class Math500(Wording):
 
     task = "math_500"
     sources: ClassVar[tuple[Source, ...]] = (Source("HuggingFaceH4/MATH-500", "default", "test"),)
-    shots = "Minerva:MATH:fixed"
+    given = True
     count = 4
 
     def gold(self, row: Row, group: str = "") -> Gold:

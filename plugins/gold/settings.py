@@ -8,6 +8,7 @@ from pydantic import Field
 
 from aftertrain.core.benchmark import BenchmarkSettings
 from aftertrain.core.eval_task import EvalTaskSettings
+from aftertrain.core.settings import LocalPath
 
 Benchmark = Literal["drop", "gsm8k", "humaneval", "math_500", "mbpp", "minerva_math", "naturalqs"]
 
@@ -18,6 +19,11 @@ class GoldSettings(EvalTaskSettings, BenchmarkSettings):
     benchmark: Benchmark = Field(description="Whose gold answers are scored.")
     shots: Annotated[int | None, Field(ge=0)] = Field(
         None, description="Worked examples before each question, from OLMES's list; null takes OLMES's number."
+    )
+    shots_path: LocalPath | None = Field(
+        None,
+        description="JSON lines of worked examples with `problem` and `solution`, for MATH, whose texts are not passed "
+        "on (OLMES's list Minerva:MATH:fixed).",
     )
     split: str | None = Field(None, description="Split that is scored; null takes the one that OLMES reports.")
     subset: bool = Field(

@@ -7,10 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from aftertrain.core.benchmark import Row, Shots
 from aftertrain.core.benchmark.likelihood import bits_per_byte
-from aftertrain.core.benchmark.rows import Ids, digest
+from aftertrain.core.benchmark.rows import Ids, digest, read_file
+from aftertrain.core.errors import Unavailable
 from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped, mean, ratio
 from aftertrain.core.records import Message
@@ -96,8 +98,17 @@ class GoldBits(ChoiceTask[GoldSettings]):
 
     def _examples(self, rows: Sequence[Row]) -> Shots[Gold]:
         count = self._wording.count if self.settings.shots is None else self.settings.shots
-        pool = self._wording.examples(rows, count) if count else []
+        pool = [] if not count else self._given() if self._wording.given else self._wording.examples(rows, count)
         return Shots(pool, count, lambda gold: gold.text, where=f"task 'gold_bits', benchmark {self._wording.task!r}")
+
+    def _given(self) -> list[Gold]:
+        path = self.settings.shots_path
+        if path is None:
+            raise Unavailable(
+                f"task 'gold_bits', benchmark {self._wording.task!r}: needs Minerva's worked examples, problems of "
+                "MATH that are not passed on here: set 'shots_path', or take shots=0"
+            )
+        return [self._wording.gold(row) for row in read_file(Path(path))]
 
     def _instance(self, id_: str, gold: Gold, examples: Shots[Gold]) -> Instance:
         shown = "".join(f"{example.text}{example.answer}\n\n" for example in examples.before(gold))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aftertrain.cli import main
-from aftertrain.core.errors import DataError
+from aftertrain.core.errors import DataError, Unavailable
 from aftertrain.core.eval_task import ChoiceScores
 from aftertrain.core.figures import Figure
 from aftertrain.plugins.gold import benchmarks
@@ -34,6 +34,8 @@ STORED = {
 
 
 def task(benchmark: str, data: Path, **settings: Any) -> GoldBits:
+    if "math" in benchmark:
+        settings = {"shots_path": str(data / "minerva.jsonl"), **settings}
     return GoldBits(GoldSettings(benchmark=benchmark, data=str(data), **settings), None)  # type: ignore[arg-type]
 
 
@@ -58,6 +60,9 @@ def data(tmp_path: Path, shared_data: Path) -> Path:
         f"mbpp: {{file: '{shared_data}/mbpp/mbpp_test.jsonl'}}\n"
         f"math_500: {{file: '{shared_data}/math/math500.jsonl'}}\n"
     )
+    with gzip.open(shared_data / "olmes" / "olmes_fewshot_sources.json.gz", "rt", encoding="utf-8") as file:
+        minerva = json.load(file)["Minerva:MATH:fixed"]
+    (tmp_path / "minerva.jsonl").write_text("".join(json.dumps(row) + "\n" for row in minerva), encoding="utf-8")
     drop = [
         {**row["doc"], "answer": {"number": "", "spans": row["doc"]["answers"][0]}}
         for row in stored(shared_data, "drop")
@@ -137,3 +142,9 @@ def test_from_the_command(tmp_path: Path, tiny_model: Path, capsys: pytest.Captu
     assert main(["evaluate", str(tiny_model), *words]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert "bits_per_byte (pooled)" in told
+
+
+def test_examples_that_are_not_passed_on_are_asked_for(data: Path) -> None:
+    with pytest.raises(Unavailable, match="set 'shots_path', or take shots=0"):
+        task("math_500", data, shots_path=None).instances()
+    assert len(task("math_500", data, shots_path=None, shots=0).instances()) == 500
