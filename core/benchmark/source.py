@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aftertrain.core.benchmark.rows import JSON_LINES, PARQUET, Row, read_file
 from aftertrain.core.errors import DataError, Unavailable, nearest, unknown
 from aftertrain.core.ground.reading import read_text, typed
+from aftertrain.core.ground.usage import Unused
 from aftertrain.core.settings import Kinded, LocalPath, Settings, Use, unhashed
 
 T = TypeVar("T", bound=Kinded)
@@ -31,11 +32,27 @@ class BenchmarkSettings(Settings):
         description="Folder of benchmarks: HUB ID/CONFIG/SPLIT.jsonl (.jsonl.gz, .parquet) in the hub's own columns, "
         "or a data.yaml that maps the task to a file. null takes the hub, or what of it is in the local cache.",
     )
+    elsewhere: ClassVar[tuple[str, ...]] = ()
+    """Settings that give the rows in place of the benchmark, where one is set."""
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further the folder, where rows are given otherwise."""
+        given = next((name for name in self.elsewhere if getattr(self, name) is not None), None)
+        mine = {} if given is None else {"data": Unused(f"{given!r} gives the rows", (given,))}
+        return super().without_use() | mine
+
+
+def reads_folder(settings: Settings) -> bool:
+    """Whether a task's rows may come from a folder of benchmarks."""
+    return isinstance(settings, BenchmarkSettings) and "data" not in settings.without_use()
 
 
 def with_folder(use: Use[T], data: str | None) -> Use[T]:
     """A task with a folder of benchmarks, if it reads one and was given none of its own; any other as it is."""
-    if data is None or not isinstance(use.settings, BenchmarkSettings) or use.settings.data is not None:
+    settings = use.settings
+    if data is None or not isinstance(settings, BenchmarkSettings) or settings.data is not None:
+        return use
+    if not reads_folder(settings):
         return use
     return Use(use.kind, use.name, use.settings.model_copy(update={"data": data}))
 

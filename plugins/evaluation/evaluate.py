@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from aftertrain.core.benchmark import BenchmarkSettings
+from aftertrain.core.benchmark.source import reads_folder
 from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.component import aside
@@ -148,7 +148,7 @@ class Evaluate(Stage[EvaluateSettings]):
             idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("every task makes replies"))
         elif remote:
             idle |= dict.fromkeys(("engine", "micro_tokens"), Unused("an endpoint is asked", ("generator",)))
-        if not any(isinstance(task.use.settings, BenchmarkSettings) for task in tasks):
+        if not any(reads_folder(task.use.settings) for task in tasks):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
 

@@ -125,6 +125,8 @@ class ProblemsSettings(EvalTaskSettings):
 class GSM8KSettings(ReplyBenchmarkSettings):
     """Settings of the task `gsm8k`. The defaults are Tülu 3's (OLMES `gsm8k::tulu`)."""
 
+    elsewhere = ("path", "problems")
+
     path: LocalPath | None = unhashed(
         None, description="JSON lines (or .gz) with `question` and `answer` (… #### N), in place of the hub's."
     )
@@ -154,6 +156,8 @@ class GSM8KSettings(ReplyBenchmarkSettings):
 
 class RowsSettings(EvalTaskSettings, BenchmarkSettings):
     """Where a task of any rows finds them: a file, or a data set by its name on the hub."""
+
+    elsewhere = ("path",)
 
     path: LocalPath | None = unhashed(None, description="File of rows: .jsonl, .jsonl.gz, .json, .csv or .parquet.")
     hub: str | None = Field(None, description="Data set on the hub in place of 'path', by the one rule of benchmarks.")
@@ -207,6 +211,8 @@ class MultipleChoiceSettings(RowsSettings):
 
 class TruthfulQASettings(EvalTaskSettings, BenchmarkSettings):
     """Settings of the task `truthfulqa`. The defaults are Tülu 3's (OLMES `truthfulqa::tulu`)."""
+
+    elsewhere = ("path",)
 
     path: LocalPath | None = unhashed(
         None,

@@ -53,7 +53,7 @@ def load_task(
         RecipeError: unknown task or settings. RunError: it is a suite, or reads no folder of benchmarks.
     """
     from aftertrain.api.evaluation import STAGE, load_one_stage
-    from aftertrain.core.benchmark.source import BenchmarkSettings, with_folder
+    from aftertrain.core.benchmark.source import reads_folder, with_folder
     from aftertrain.core.benchmark.suite import named_tasks
     from aftertrain.core.settings import Use
 
@@ -65,7 +65,7 @@ def load_task(
         raise RunError(f"{name!r} stands for several tasks; name one: {', '.join(task.name for task in named)}")
     (task,) = named
     use = task.use
-    if data is not None and not isinstance(use.settings, BenchmarkSettings):
+    if data is not None and not reads_folder(use.settings):
         raise RunError(f"task {name!r} reads no folder of benchmarks; `aftertrain show {name}` has what it reads")
     use = with_folder(use, data)
     if whole and "subset" in type(use.settings).model_fields.keys() - use.settings.model_fields_set:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aftertrain.core.benchmark.source import with_folder
+from aftertrain.core.errors import RecipeError
 from aftertrain.core.eval_task import EvalTaskSettings
 from aftertrain.core.settings import Use
 from aftertrain.plugins.olmes.examples import EXAMPLES
 from aftertrain.plugins.olmes.settings import OlmesSettings
+from aftertrain.registry.recipe import loads
 
 
 def test_a_folder_is_for_tasks_that_read_one_and_have_none() -> None:
@@ -21,6 +25,22 @@ def test_a_folder_is_for_tasks_that_read_one_and_have_none() -> None:
     assert with_folder(own, "/all") is own
     assert with_folder(other, "/all") is other
     assert with_folder(bare, None) is bare
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "truthfulqa", "multiple_choice", "perplexity"])
+def test_a_folder_does_nothing_beside_a_file(task: str) -> None:
+    """It is not handed on to a task that has its rows, and does nothing where there are no other tasks."""
+
+    def stage(**settings: Any) -> Any:
+        stages = {"e": {"use": "evaluate", "tasks": [{"use": task, "path": "rows.jsonl", **settings}]}}
+        loaded = loads(json.dumps({"name": "x", "model": "m", "stages": stages}))
+        return loaded.builder.build(loaded.recipe.stages["e"])
+
+    (use,) = stage().settings.tasks
+    assert with_folder(use, "/all") is use
+    assert stage().without_use()["data"].reason == "no task reads a benchmark of the hub"
+    with pytest.raises(RecipeError, match="'path' gives the rows"):
+        stage(data="/mine")
 
 
 @pytest.mark.slow
