@@ -34,7 +34,7 @@ HUB = {
     "mmlu_pro": ["TIGER-Lab/MMLU-Pro"],
     "agieval_english": [],
     "deepmind_math": ["deepmind/math_dataset", "math_dataset"],
-    "ifeval_ood": ["allenai/IFBench_test"],
+    "ifeval_ood": ["allenai/IFBench_test", "tulu3-ifeval-ood"],
     "gpqa": ["Idavidrein/gpqa"],
     "bigcodebench_hard": ["bigcode/bigcodebench-hard"],
     "href": ["allenai/href", "allenai/href_validation"],

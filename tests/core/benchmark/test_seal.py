@@ -54,6 +54,15 @@ def test_a_benchmark_is_known_in_other_words(file: str, column: str, sealed: str
     assert ask(*worded) == sealed
 
 
+def test_what_cannot_be_had_is_known_by_its_name() -> None:
+    class Reads(Unnamed):
+        def reads(self) -> tuple[str, ...]:
+            return ("tulu3-ifeval-ood",)
+
+    instances = [Instance("0", (Message("user", "Anything."),), 0)]
+    assert seal.sealed_as(Reads(None, None), instances) == "ifeval_ood"  # type: ignore[arg-type]
+
+
 def test_digests_are_packed_and_unpacked() -> None:
     spans = sorted(seal.span_digests("one two three four five six seven eight nine ten eleven"))
     assert len(spans) == 2
