@@ -12,7 +12,7 @@ from aftertrain.core.errors import Unavailable
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
 from aftertrain.core.ground.cleaning import clean
 from aftertrain.core.records import Completion, Message, Verdict, VerificationCase
-from aftertrain.core.run.base_model import find_model
+from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.text.chat import load_tokenizer, prompt_text
 from aftertrain.core.verifier import Verifier
 
@@ -30,6 +30,10 @@ class SaysYes(Verifier[SaysYesSettings]):
     def timeout(self) -> float:
         """The setting."""
         return self.settings.timeout
+
+    def content(self) -> str:
+        """Other weights in the same folder are another judge."""
+        return model_digest(Path(self._folder)) if self.settings.model else ""
 
     def preflight(self) -> None:
         """There must be a judge."""
