@@ -186,7 +186,6 @@ def ready_tasks(settings: EvaluateSettings, builder: Builder) -> tuple[list[Read
         task = ReadyTask(named.name, builder.build(use), settings, named.limit, sealed=named.sealed, use=use)
         try:
             if named.suite:
-                task.task.content()
                 _ = task.instances
         except (Unavailable, MissingExtra) as error:
             absent.append(Absent(named.name, str(error)))
