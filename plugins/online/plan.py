@@ -9,7 +9,8 @@ from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.records import PlanItem
 from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.online.problems import Prompts
-from aftertrain.plugins.online.settings import OnlineSettings, RewardSettings
+from aftertrain.plugins.online.reward_settings import RewardSettings
+from aftertrain.plugins.online.settings import OnlineSettings
 
 
 def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]:

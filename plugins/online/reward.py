@@ -12,8 +12,8 @@ from aftertrain.core.learning.rewards import total_reward, verification_reward, 
 from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.online.problems import Prompt
+from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
-from aftertrain.plugins.online.settings import RewardSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from aftertrain.core.learning.rewards import Running, ended_reward, normalised_r
 from aftertrain.core.packed.packing import pack
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.reward import Judged, earned_reward, verdicts_on
+from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
-from aftertrain.plugins.online.settings import RewardSettings
 
 
 class Rewarding:

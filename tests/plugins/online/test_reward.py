@@ -15,9 +15,9 @@ from aftertrain.core.records import Check, Completion, FinishReason, Message, Pr
 from aftertrain.plugins.online import measure, plan, reward
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, outcome_counts
+from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import Rollout
-from aftertrain.plugins.online.settings import RewardSettings
 
 
 class Table:

@@ -17,9 +17,9 @@ from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict, VerificationCase
 from aftertrain.plugins.online.measure import reply_metrics
 from aftertrain.plugins.online.problems import Prompt
+from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import Rollout
-from aftertrain.plugins.online.settings import RewardSettings
 
 Make = Callable[..., Any]
 
