@@ -49,6 +49,7 @@ class SampleVerdict:
         value: None where it could not be judged.
         extracted: the answer that was found.
         detail: the rule that decided.
+        reward: what the verdict earns by itself, before parts are put together and weighed; None where it is not known.
     """
 
     verifier: str
@@ -56,6 +57,7 @@ class SampleVerdict:
     value: float | None = None
     extracted: str | None = None
     detail: str = ""
+    reward: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ class Sample(Event):
         base: the reward model's score.
         earned: the reward before it was normalised.
         response_with_special: with special tokens, where it differs.
+        problem: id of the problem that it answers.
+        source: data set of the problem.
+        parts: what each part of the reward added to `earned`, by name: verification, a reward model, shaping of form
+            and length.
+        advantage: mean of the advantages of its tokens, as the loss saw them; None where it was not learnt from.
+        state: in which the reply ended in the stage's books.
     """
 
     event: ClassVar[str] = "sample"
@@ -90,6 +98,11 @@ class Sample(Event):
     base: float | None = None
     earned: float | None = None
     response_with_special: str | None = None
+    problem: str = ""
+    source: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    advantage: float | None = None
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
