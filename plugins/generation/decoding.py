@@ -17,9 +17,9 @@ from transformers.cache_utils import CacheLayerMixin
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.records import Completion
+from aftertrain.core.text.stopping import StopStrings
 from aftertrain.plugins.generation.cache import RoomyLayer, roomy_cache
 from aftertrain.plugins.generation.sampling import Sampler, draws
-from aftertrain.plugins.generation.stopping import StopStrings
 
 WORTH_SHARING = 32
 """Shortest beginning that is computed once for all prompts of a batch."""

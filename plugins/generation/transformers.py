@@ -19,9 +19,9 @@ from aftertrain.core.ground.model_folder import check_weights, read_config
 from aftertrain.core.ground.quiet import quiet
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
+from aftertrain.core.text.stopping import stop_token_ids
 from aftertrain.plugins.generation.decoding import Decoder
 from aftertrain.plugins.generation.settings import TransformersSettings
-from aftertrain.plugins.generation.stopping import stop_token_ids
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -300,7 +300,7 @@ def test_replies_sampled_from_a_base_end_at_the_template_s_token(network: Path, 
     """Online stages and evaluations of a base went on past `<end_of_turn>`, which only its template names."""
     from transformers import AutoModelForCausalLM
 
-    from aftertrain.plugins.generation.stopping import stop_token_ids
+    from aftertrain.core.text.stopping import stop_token_ids
 
     base = base_of(CASES["Gemma's, without a generation config"], network, tmp_path / "base")
     tokenizer = load_tokenizer(str(base))
