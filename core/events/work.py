@@ -132,6 +132,24 @@ class Dropped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm(Event):
+    """Something goes wrong in training that is no error (see `core.learning.alarms`); told once until it clears.
+
+    Attributes:
+        name: by which the documentation explains it.
+        message: what is wrong, with the figures.
+        advice: what to look at, and what to do.
+        cleared: the alarm is over.
+    """
+
+    event: ClassVar[str] = "alarm"
+    name: str
+    message: str
+    advice: str = ""
+    cleared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped(Event):
     """A step left the weights as they were.
 
