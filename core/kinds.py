@@ -26,6 +26,11 @@ KINDS: dict[str, Kind] = {
         Kind("dataset", "aftertrain.core.dataset:Dataset", "yields typed records with a stable id, source and licence"),
         Kind("loss", "aftertrain.core.loss:Loss", "packed tokens + per-token scores -> sums of loss terms and metrics"),
         Kind("verifier", "aftertrain.core.verifier:Verifier", "batch of responses + ground truths -> verdicts"),
+        Kind(
+            "advantage",
+            "aftertrain.core.advantage:Advantage",
+            "a step's replies and what they earned -> token columns for a loss",
+        ),
         Kind("generator", "aftertrain.core.generator:Generator", "prompt ids + sampling -> completions"),
         Kind("eval_task", "aftertrain.core.eval_task:EvalTask", "instances, prompts, scoring and aggregation"),
         Kind("engine", "aftertrain.core.engine:Engine", "holds a model: packed forward, backward, step, save, load"),

@@ -1,0 +1,95 @@
+"""Settings of the advantage estimators, and what their papers set of the stage. No torch here."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from aftertrain.core.advantage import AdvantageSettings, Method
+from aftertrain.core.settings import Fraction
+
+IN_LOSS = {"place": "loss", "estimator": "k3", "score_function": False}
+
+
+class GAESettings(AdvantageSettings):
+    """Generalised advantage estimation (F37; Schulman et al. 2016), with Tülu 3's settings of PPO."""
+
+    method: ClassVar[Method] = Method(
+        critic=True,
+        columns=frozenset({"advantages", "returns", "old_values"}),
+        defaults={
+            "loss": "ppo",
+            "kl": {"place": "reward", "estimator": "k1"},
+            "batch": {"updates": 4},
+            "reward": {"missing_eos": -10.0},
+        },
+    )
+    gamma: Fraction = Field(1.0, description="Discount of later rewards.")
+    lambda_: Fraction = Field(0.95, alias="lambda", description="λ; 1 trusts the rewards alone.")
+    whiten: bool = Field(True, description="Scale advantages to mean 0, variance 1 over the step's tokens.")
+
+
+class GroupSettings(AdvantageSettings):
+    """(r − mean)/σ over the replies to one prompt (GRPO, DeepSeekMath, arXiv 2402.03300, eq. 3)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        kl=frozenset({"loss"}),
+        scale_free=True,
+        defaults={"loss": "grpo", "kl": IN_LOSS, "batch": {"samples_per_prompt": 8}},
+    )
+
+
+class GroupMeanSettings(AdvantageSettings):
+    """r − mean over the replies to one prompt, without σ (Dr. GRPO, arXiv 2503.20783)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        kl=frozenset({"loss"}),
+        defaults={"loss": "grpo", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 8}},
+    )
+
+
+class RLOOSettings(AdvantageSettings):
+    """r minus the mean of the others' (RLOO; Kool et al. 2019, Ahmadian et al. 2024, arXiv 2402.14740, eq. 8)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        defaults={
+            "loss": "grpo",
+            "kl": {"place": "reward", "estimator": "k1"},
+            "batch": {"samples_per_prompt": 4},
+        },
+    )
+
+
+class ReinforcePlusPlusSettings(AdvantageSettings):
+    """Rewards to go, scaled to mean 0 and variance 1 over the step's tokens (REINFORCE++, arXiv 2501.03262)."""
+
+    method: ClassVar[Method] = Method(
+        defaults={"loss": "grpo", "kl": {"place": "reward", "estimator": "k1"}},
+    )
+    gamma: Fraction = Field(1.0, description="Discount of later rewards.")
+
+
+class ReinforcePlusPlusBaselineSettings(AdvantageSettings):
+    """The same after the mean of the replies to the same prompt is taken off (REINFORCE++-baseline, the same paper)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        defaults={"loss": "grpo", "kl": IN_LOSS | {"estimator": "k2"}, "batch": {"samples_per_prompt": 8}},
+    )
+
+
+class PairsSettings(AdvantageSettings):
+    """The best reply to a prompt against the worst (OAIF, arXiv 2402.04792; F25)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        pairs=True,
+        columns=frozenset(),
+        kl=frozenset(),
+        scale_free=True,
+        defaults={"loss": "dpo", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 2}},
+    )
