@@ -46,7 +46,7 @@ class Method:
         reference: it reads `Replies.reference_logprobs`.
         pairs: it learns from pairs of replies, which `Advantage.pairs` chooses, with a loss over preference pairs.
         columns: token columns it gives.
-        kl: where a KL penalty may stand beside it.
+        kl: where a KL penalty may stand beside it; in the reward only if it reads `token_rewards` or `totals`.
         scale_free: only differences of rewards count, by their spread: factors of all rewards do nothing.
         defaults: settings of the stage `online` where a recipe says nothing, nested as a recipe nests them. They are
             the method's own; what a recipe sets wins.
@@ -58,7 +58,7 @@ class Method:
     reference: bool = False
     pairs: bool = False
     columns: frozenset[str] = frozenset({"advantages"})
-    kl: frozenset[Literal["reward", "loss"]] = frozenset({"reward", "loss"})
+    kl: frozenset[Literal["reward", "loss"]] = frozenset({"loss"})
     scale_free: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
@@ -143,7 +143,8 @@ class Credit:
     """What an estimator gives.
 
     Attributes:
-        columns: float32 `[N]` by name, those of `Method.columns`; 0 where `Replies.mask` is false.
+        columns: float32 `[N]` by name, those of `Method.columns`; read where `Replies.mask` is true, `advantages` being
+            0 elsewhere.
         metrics: figures over the whole step, for the run's log.
     """
 

@@ -81,7 +81,9 @@ _ANSWERS = {
     "epsilon cliprange": Here(("loss.clip",)),
     "epsilon_high": Here(("loss.clip_high",)),
     "vf_coef": Here(("loss.value_coefficient",)),
-    "lam": Here(("gae_lambda",)),
+    "lam gae_lambda": Here(("advantages.lambda",)),
+    "gamma": Here(("advantages.gamma", "loss.gamma")),
+    "whiten whiten_advantages": Here(("advantages.whiten",)),
     "use_vllm": Here(("generator",)),
     "eval_dataset test_size": Here(("validation",), "such as {data: {use: jsonl, path: …}, every: 100}"),
     "eval_steps eval_strategy evaluation_strategy": Here(

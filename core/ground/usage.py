@@ -2,7 +2,7 @@
 
 A field that does something only in some mode says so in its annotation:
 
-    gamma: Annotated[float, UsedIf("advantages", "gae")] = Field(1.0, description="…")
+    low: Annotated[float, UsedIf("rule", "mask")] = Field(0.5, description="…")
 
 Where it is written in a recipe and the mode is another one, validation refuses it with its place. What several
 settings decide together is told by `Settings.without_use`. A weight of 0 is a value, not a mode: a sweep of β down to 0

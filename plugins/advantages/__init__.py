@@ -9,8 +9,13 @@ HERE = "aftertrain.plugins.advantages"
 
 ROWS = (
     ("gae", "gae:GAE", "GAESettings", "PPO: from a critic's values, by generalised advantage estimation"),
-    ("group", "group:Group", "GroupSettings", "GRPO: a reply's reward against the others to its prompt, by their spread"),
-    ("group_mean", "group:GroupMean", "GroupMeanSettings", "Dr. GRPO: the same without dividing by the spread"),
+    (
+        "group",
+        "group:Group",
+        "GroupSettings",
+        "GRPO: a reply's reward against the others to its prompt, over their sprea",
+    ),
+    ("group_mean", "group:GroupMean", "GroupMeanSettings", "Dr. GRPO: the same, not divided by their spread"),
     ("rloo", "leave_one_out:RLOO", "RLOOSettings", "RLOO: a reply's reward against the mean of the others"),
     (
         "reinforce_plus_plus",

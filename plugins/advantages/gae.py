@@ -20,9 +20,7 @@ class GAE(Advantage[GAESettings]):
         settings, values = self.settings, replies.values
         assert values is not None
         mask, sizes = replies.mask, replies.sizes
-        raw, returns = gae(
-            replies.token_rewards, values, mask, sizes, gamma=settings.gamma, lam=settings.lambda_
-        )
+        raw, returns = gae(replies.token_rewards, values, mask, sizes, gamma=settings.gamma, lam=settings.lambda_)
         whitened, mean, std = whiten(raw, mask, reduce=replies.sum)
         columns = {
             "advantages": whitened if settings.whiten else raw,

@@ -7,7 +7,7 @@ from aftertrain.plugins.advantages.settings import RLOOSettings
 
 
 class RLOO(Advantage[RLOOSettings]):
-    """A_i = r_i − 1/(k−1)·Σ_{j≠i} r_j over the k replies to one prompt; r holds the KL penalty if that is in the reward.
+    """A_i = r_i − 1/(k−1)·Σ_{j≠i} r_j over the k replies to one prompt; r holds a KL penalty in the reward.
 
     A reply that is alone in its group has nothing to be compared with, and an advantage of 0.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from aftertrain.core.advantage import AdvantageSettings, Method
 from aftertrain.core.settings import Fraction
 
+ANYWHERE: frozenset[Literal["reward", "loss"]] = frozenset({"reward", "loss"})
 IN_LOSS = {"place": "loss", "estimator": "k3", "score_function": False}
 
 
@@ -17,6 +18,7 @@ class GAESettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         critic=True,
+        kl=ANYWHERE,
         columns=frozenset({"advantages", "returns", "old_values"}),
         defaults={
             "loss": "ppo",
@@ -35,7 +37,6 @@ class GroupSettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         samples=2,
-        kl=frozenset({"loss"}),
         scale_free=True,
         defaults={"loss": "grpo", "kl": IN_LOSS, "batch": {"samples_per_prompt": 8}},
     )
@@ -46,7 +47,6 @@ class GroupMeanSettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         samples=2,
-        kl=frozenset({"loss"}),
         defaults={"loss": "grpo", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 8}},
     )
 
@@ -56,6 +56,7 @@ class RLOOSettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         samples=2,
+        kl=ANYWHERE,
         defaults={
             "loss": "grpo",
             "kl": {"place": "reward", "estimator": "k1"},
@@ -68,6 +69,7 @@ class ReinforcePlusPlusSettings(AdvantageSettings):
     """Rewards to go, scaled to mean 0 and variance 1 over the step's tokens (REINFORCE++, arXiv 2501.03262)."""
 
     method: ClassVar[Method] = Method(
+        kl=ANYWHERE,
         defaults={"loss": "grpo", "kl": {"place": "reward", "estimator": "k1"}},
     )
     gamma: Fraction = Field(1.0, description="Discount of later rewards.")
@@ -78,6 +80,7 @@ class ReinforcePlusPlusBaselineSettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         samples=2,
+        kl=ANYWHERE,
         defaults={"loss": "grpo", "kl": IN_LOSS | {"estimator": "k2"}, "batch": {"samples_per_prompt": 8}},
     )
 

@@ -6,7 +6,7 @@ reply again are passes over it, and are not counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.book import Book
@@ -37,11 +37,18 @@ class Accounts:
             replies = len(plan.rows(step - 1)) * self._samples
             self._book.expect(TICKET, range(step * STEP, step * STEP + replies))
 
-    def step(self, step: int, judged: Sequence[Judged], minibatches: Iterable[Sequence[PackedBatch]]) -> None:
+    def step(
+        self,
+        step: int,
+        judged: Sequence[Judged],
+        minibatches: Iterable[Sequence[PackedBatch]],
+        left_out: Collection[str] = (),
+    ) -> None:
         """Enter what the updates of a step were made of.
 
         Args:
             step: counted from 1.
+            left_out: replies that the method chose not to learn from: those in no pair.
         """
         rollouts = [reply.rollout for reply in judged]
         owed = sum(len(rollout.prompt.token_ids) + len(rollout.completion.token_ids) for rollout in rollouts)
@@ -52,16 +59,25 @@ class Accounts:
             targets = batch.segment_sum(batch.targets.float(), batch.targets).tolist()
             groups = batch.segments["group"].tolist()
             for name, group, length, learnt in zip(batch.sample_ids, groups, batch.lengths, targets, strict=True):
-                number = step * STEP + group * self._samples + int(name.rpartition("/")[2])
+                number = self._number(step, group, name)
                 own = "masked" if group in silent else "learnt"
                 tokens = {own: int(learnt), "context": length - int(learnt)}
                 self._book.end(TICKET, states[name], number, **tokens)
+        for reply in (reply for reply in judged if reply.rollout.id in left_out):
+            rollout = reply.rollout
+            tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
+            number = self._number(step, rollout.group, rollout.id)
+            self._book.end(TICKET, state_of(reply, silent=True), number, **tokens)
 
     def close(self, prompts: Prompts) -> None:
         """Enter what became of the problems, after the last step."""
         self._book.end(ROW, "kept", [prompt.problem.id for prompt in prompts.kept])
         for reason, names in prompts.dropped.items():
             self._book.drop(ROW, reason, names)
+
+    def _number(self, step: int, group: int, name: str) -> int:
+        """Of the ticket of a reply."""
+        return step * STEP + group * self._samples + int(name.rpartition("/")[2])
 
     def _without_signal(self, judged: Iterable[Judged]) -> set[int]:
         """Groups whose replies all earned the same, where only differences count."""

@@ -65,7 +65,12 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
 
 
 def update_metrics(results: Sequence[StepResult]) -> dict[str, float]:
-    """Averages over a step's optimizer steps; learning rates are the last ones, `tokens` the sum."""
+    """Averages over a step's optimizer steps; learning rates are the last ones, `tokens` the sum.
+
+    Of a step from which nothing could be learnt there is only `tokens`, 0.
+    """
+    if not results:
+        return {"tokens": 0.0}
     terms = {"policy": "", "value": "critic_"}
     figures: dict[str, float] = {"loss": _mean([sum(result.losses.values()) for result in results])}
     for term in results[0].losses:

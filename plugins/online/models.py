@@ -19,9 +19,8 @@ from aftertrain.plugins.online.settings import OnlineSettings
 REWARD = "reward.base"
 """Role of the reward model among the stage's inputs."""
 
-ALWAYS = frozenset({"advantages", "generator_logprobs", "old_logprobs", "reference_logprobs"})
-SUPPLIED = {"gae": ALWAYS | {"old_values", "returns"}, "group": ALWAYS}
-"""Token columns that this stage gives to a loss, by the setting `advantages`."""
+ALWAYS = frozenset({"generator_logprobs", "old_logprobs", "reference_logprobs", "rewards"})
+"""Token columns that this stage gives to every loss, beside those of the method."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Models:
 
     Attributes:
         policy: the model that replies and is trained.
-        critic: gives values, and is trained; None where advantages come from groups.
+        critic: gives values, and is trained; None where the method has none.
         reference: the model the stage started from, never trained; None when nothing asks for it.
         reward: the reward model that gives R_base, never trained; None where there is none.
     """
@@ -79,9 +78,10 @@ def load_models(settings: OnlineSettings, builder: Builder, folders: Mapping[str
 
     model, critic, reference = folders["model"], None, None
     policy = load(model, optimizer=settings.optimizer)
-    if settings.advantages == "gae":
+    if settings.method.critic:
         critic = load(folders.get("critic", model), "scalar", settings.critic_optimizer or settings.optimizer)
-    if settings.kl.beta > 0 or "reference_logprobs" in build_loss(settings, builder).needs.columns:
+    asked = settings.method.reference or "reference_logprobs" in build_loss(settings, builder).needs.columns
+    if settings.kl.beta > 0 or asked:
         reference = load(model)
     generator = builder.build(settings.generator)
     generator.open(model)
@@ -95,20 +95,22 @@ def build_loss(settings: OnlineSettings, builder: Builder) -> Loss[Any]:
         RunError: the loss needs a column, term or record that this stage does not have.
     """
     loss = penalised(builder.build(settings.loss), settings.kl)
-    name, needs = settings.loss.name, loss.needs
-    for column in sorted(needs.columns - SUPPLIED[settings.advantages]):
-        raise RunError(
-            f"the loss {name!r} needs a column of the stage 'online' with advantages: {settings.advantages}: "
-            f"{unknown('column', column, SUPPLIED[settings.advantages])}"
-        )
-    terms = {"policy", "value"} if settings.advantages == "gae" else {"policy"}
+    name, needs, method = settings.loss.name, loss.needs, settings.method
+    where = f"the stage 'online' with advantages: {settings.advantages.name}"
+    supplied = ALWAYS | method.columns
+    for column in sorted(needs.columns - supplied):
+        raise RunError(f"the loss {name!r} needs a column of {where}: {unknown('column', column, supplied)}")
+    terms = {"policy", "value"} if method.critic else {"policy"}
     if set(needs.per) != terms:
         raise RunError(
-            f"the loss {name!r} trains {', '.join(sorted(needs.per))}; with advantages: {settings.advantages} "
-            f"the stage 'online' trains {', '.join(sorted(terms))}"
+            f"the loss {name!r} trains {', '.join(sorted(needs.per))}; {where} trains {', '.join(sorted(terms))}"
         )
-    if "Problem" not in needs.records:
+    record = "PreferencePair" if method.pairs else "Problem"
+    if record not in needs.records:
         raise RunError(
-            f"the loss {name!r} learns from {', '.join(sorted(needs.records))} records; the stage 'online' has problems"
+            f"the loss {name!r} learns from {', '.join(sorted(needs.records))} records; {where} gives it "
+            f"{'pairs of replies' if method.pairs else 'problems with replies'} ({record})"
         )
+    if needs.probes is not None:
+        raise RunError(f"the loss {name!r} asks for probes beside its samples, of which {where} has none")
     return loss

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.learning.rl import kl_estimate
 from aftertrain.core.loss import Loss, LossOutput, Needs
-from aftertrain.plugins.online.settings import KLSettings
+from aftertrain.plugins.online.policy_settings import KLSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

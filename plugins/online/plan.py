@@ -31,6 +31,7 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]
     yield PlanItem("prompts", f"{sum(lengths) / n:,.0f} tokens on average, {max(lengths):,} at most")
     yield PlanItem("tokens per step", f"at most {tokens:,.0f}, in micro-batches of {batch.micro_tokens:,}")
     yield PlanItem("models", _models(settings))
+    yield PlanItem("method", _method(settings))
     yield PlanItem("reward", _rewards(reward))
     if n < batch.prompts:
         yield PlanItem("batch.prompts", f"{batch.prompts:,} are more than the problems there are", "warning")
@@ -73,9 +74,9 @@ def _partial(settings: OnlineSettings, n: int, rows: int) -> str:
 def _rewards(reward: RewardSettings) -> str:
     """What a verdict's value earns.
 
-    >>> _rewards(RewardSettings(missing_eos=None))
+    >>> _rewards(RewardSettings())
     "a verdict's value of 1 earns 10, 0 earns 0, between them in proportion (0.5 earns 5)"
-    >>> _rewards(RewardSettings(threshold=0.8))
+    >>> _rewards(RewardSettings(threshold=0.8, missing_eos=-10.0))
     "a verdict's value of 0.8 or more earns 10, a lower one 0; a reply that is cut earns -10 instead"
     """
     cut = "" if reward.missing_eos is None else f"; a reply that is cut earns {reward.missing_eos:g} instead"
@@ -93,7 +94,14 @@ def _rewards(reward: RewardSettings) -> str:
 
 def _models(settings: OnlineSettings) -> str:
     critic = f" and critic from {settings.critic}" if settings.critic else " and critic from the policy with a new head"
-    reference = ", reference" if settings.kl.beta > 0 else ", no reference (kl.beta is 0)"
-    trained = f"policy{critic if settings.advantages == 'gae' else ''} (trained)"
+    reference = ", reference" if settings.kl.beta > 0 else ", no reference for a penalty (kl.beta is 0)"
+    trained = f"policy{critic if settings.method.critic else ''} (trained)"
     base = f", reward model from {settings.reward.base}" if settings.reward.base else ""
     return f"{trained}{reference}{base}, generator {settings.generator.name}"
+
+
+def _method(settings: OnlineSettings) -> str:
+    """By what replies are compared and learnt from, and what KL penalty holds the policy."""
+    kl = settings.kl
+    leash = f"β = {kl.beta:g} × {kl.estimator} in the {kl.place}" if kl.beta > 0 else "no KL penalty"
+    return f"advantages {settings.advantages.name}, loss {settings.loss.name}, {leash}"

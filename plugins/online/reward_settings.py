@@ -43,7 +43,7 @@ class RewardSettings(Settings):
         "replies that are verified in full alone. null pays for values in between in proportion.",
     )
     missing_eos: float | None = Field(
-        -10.0,
+        None,
         description="Reward of a reply that was cut at max_new_tokens, *instead of* what it earned, even when correct; "
         "null has no such rule.",
     )

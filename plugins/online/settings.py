@@ -4,52 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
+from aftertrain.core.advantage import Advantage, AdvantageSettings, Method
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
-from aftertrain.core.ground.usage import Unused, UsedIf, refuse
+from aftertrain.core.ground.usage import Unused, refuse
 from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.loss import Loss
-from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use, unhashed
+from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.method import as_the_method_sets_it
+from aftertrain.plugins.online.policy_settings import CorrectionSettings, KLSettings, ParitySettings
 from aftertrain.plugins.online.reward_settings import RewardSettings
 
 Unjudgeable = Literal["stop", "drop", "keep"]
-GAE = UsedIf("advantages", "gae")
-
-
-class KLSettings(Settings):
-    """The leash to the model the stage started from (F28)."""
-
-    beta: Annotated[float, Field(ge=0)] = Field(0.05, description="Weight of the KL penalty; 0 needs no reference.")
-    estimator: Literal["k1", "k2", "k3"] = Field(
-        "k1", description="Per-token estimate: k1 = d (Tulu 3), k2 = d²/2, k3 = e^-d - 1 + d, d = log π - log π_ref."
-    )
-    place: Literal["reward", "loss"] = Field(
-        "reward", description="Subtracted from each token's reward (Tulu 3), or added to the policy's loss (Tulu 3.1)."
-    )
-    score_function: Annotated[bool, UsedIf("place", "loss")] = Field(
-        True,
-        description="In the loss only: weigh each token's estimate by π/π_old, whose gradient is the score-function "
-        "term; false leaves it out, as Tulu 3.1 does.",
-    )
-
-    @model_validator(mode="after")
-    def _has_the_gradient_of_kl(self) -> Self:
-        if self.place == "reward" or self.beta == 0:
-            return self
-        if self.estimator == "k1" and not self.score_function:
-            fault = "k1 in the loss without its score-function term is no leash: its gradient is 0 on average."
-            raise refuse(self, "score_function", f"{fault} Set score_function: true, or the estimator k2 or k3")
-        if self.estimator == "k2" and self.score_function:
-            fault = "k2 in the loss has the gradient of the KL by itself, and another one with the score-function term."
-            raise refuse(self, "estimator", f"{fault} Set score_function: false, or the estimator k1 or k3")
-        return self
 
 
 class RolloutBatch(Settings):
@@ -62,7 +35,7 @@ class RolloutBatch(Settings):
         "are left out of this epoch (Tülu 3), others in the next.",
     )
     samples_per_prompt: PositiveInt = Field(1, description="Replies to each.")
-    updates: PositiveInt = Field(4, description="Passes over the step's replies (PPO epochs).")
+    updates: PositiveInt = Field(1, description="Passes over the step's replies (PPO epochs).")
     minibatches: PositiveInt = Field(1, description="Optimizer steps in each pass.")
     micro_tokens: PositiveInt = Field(16_384, description="Packing budget of one forward and backward, in tokens.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Problems with longer prompts are left out, and counted.")
@@ -80,7 +53,7 @@ class RolloutBatch(Settings):
 
 
 class OnlineSettings(StageSettings):
-    """Settings of the stage `online`; the defaults are Tülu 3's (8B) where it has them."""
+    """Settings of the stage `online`; what a method's paper sets comes with its `advantages` (PPO: Tülu 3's 8B)."""
 
     data: Use[Dataset[Any]] = Field(
         description="Problems. Each check is judged by the reward of the same name, unless 'checks' names another."
@@ -91,9 +64,13 @@ class OnlineSettings(StageSettings):
         description="Reward that judges the problems' checks of a name, where it is called otherwise: "
         "{gsm8k: weighted}.",
     )
-    loss: Use[Loss[Any]] = Field(cast("Any", "ppo"), description="What the policy and the critic minimise.")
-    critic: Annotated[str | None, GAE] = Field(
-        None, description="Stage (reward_model or model) the critic starts from; null: a new head on the policy."
+    loss: Use[Loss[Any]] = Field(
+        cast("Any", "grpo"), description="What the policy and the critic minimise; the method's own where it has one."
+    )
+    critic: str | None = Field(
+        None,
+        description="Stage (reward_model or model) the critic starts from; null: a new head on the policy. For a "
+        "method with a critic.",
     )
     generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Makes the replies.")
     sampling: Sampling = Field(
@@ -108,20 +85,23 @@ class OnlineSettings(StageSettings):
     )
     verification: PoolSettings = Field(PoolSettings(), description="The processes that judge, and their limits.")
     kl: KLSettings = Field(KLSettings(), description="Penalty for leaving the model the stage starts from.")
-    advantages: Literal["gae", "group"] = Field(
-        "gae",
-        description="gae: from a critic's values (PPO); group: a reply's reward against those of the other replies to "
-        "its prompt (GRPO), without a critic.",
+    advantages: Use[Advantage[Any]] = Field(
+        cast("Any", "gae"),
+        description="From rewards to what each token is pushed by, which is the method: gae is PPO, group GRPO, rloo "
+        "RLOO, pairs online DPO. It also sets what its paper sets, where the recipe does not (aftertrain show NAME).",
     )
-    gamma: Annotated[Fraction, GAE] = Field(1.0, description="gae: discount of later rewards.")
-    gae_lambda: Annotated[Fraction, GAE] = Field(0.95, description="gae: λ; 1 trusts the rewards alone.")
-    whiten: Annotated[bool, GAE] = Field(True, description="gae: scale advantages to mean 0, variance 1 over the step.")
+    correction: CorrectionSettings | None = Field(
+        None, description="Weighs what is learnt by how likely the trainer finds what was sampled; null: as it is."
+    )
+    parity: ParitySettings | None = unhashed(
+        ParitySettings(), description="Stops the run where generator and trainer disagree; null only measures."
+    )
     batch: RolloutBatch = Field(RolloutBatch(), description="What one step is.")
     steps: PositiveInt = Field(description="Online steps; each makes new replies.")
     engine: Use[Engine[Any]] = Field(cast("Any", "torch"), description="Holds policy, critic and reference.")
     optimizer: Optimizer = Field(description="The policy's. Its schedule runs over all optimizer steps of the stage.")
-    critic_optimizer: Annotated[Optimizer | None, GAE] = Field(
-        None, description="The critic's; null takes the policy's."
+    critic_optimizer: Optimizer | None = Field(
+        None, description="The critic's; null takes the policy's. For a method with a critic."
     )
     checkpoint_every: PositiveInt = unhashed(10, description="Steps between checkpoints.")
     shown: Annotated[int, Field(ge=0)] = unhashed(4, description="Replies per step sent to the observers.")
@@ -144,24 +124,44 @@ class OnlineSettings(StageSettings):
             )
         return self
 
+    @property
+    def method(self) -> Method:
+        """What the advantage estimator needs."""
+        return cast("AdvantageSettings", self.advantages.settings).method
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_sets(cls, data: Any, info: ValidationInfo) -> Any:
+        return as_the_method_sets_it(cls, data, info)
+
     @model_validator(mode="after")
-    def _groups_compare(self) -> Self:
-        if self.advantages != "group":
-            return self
-        if self.batch.samples_per_prompt < 2:
-            raise ValueError("advantages: group compares replies to one prompt: samples_per_prompt must be 2 or more")
-        if self.kl.place == "reward" and self.kl.beta > 0:
-            fault = (
-                "with advantages: group a KL penalty in the reward is divided by the spread of the group's rewards, "
-                "which may be the penalty's own: β would not say how strong it is"
+    def _method_fits(self) -> Self:
+        name, method, kl = self.advantages.name, self.method, self.kl
+        if self.batch.samples_per_prompt < method.samples:
+            raise ValueError(
+                f"advantages: {name} compares replies to one prompt: samples_per_prompt must be {method.samples} or "
+                "more"
             )
-            raise refuse(self, "kl.place", f"{fault}. Set kl.place: loss, or kl.beta: 0")
+        if kl.beta > 0 and kl.place not in method.kl:
+            if not method.kl:
+                raise refuse(self, "kl.beta", f"with advantages: {name} the leash is the loss's own. Set kl.beta: 0")
+            raise refuse(
+                self,
+                "kl.place",
+                f"advantages: {name} does not read a KL penalty in the {kl.place}, or divides it by what it is itself "
+                f"a part of: β would not say how strong it is. Set kl.place: {min(method.kl)}, or kl.beta: 0",
+            )
+        if self.correction is not None and method.pairs:
+            raise refuse(self, "correction", "it weighs advantages, of which pairs have none; take it out")
         return self
 
     def without_use(self) -> dict[str, Unused]:
-        """Further: factors of the whole reward, which a group's advantages divide by again."""
-        unused = super().without_use()
-        if self.advantages == "group" and self.reward.missing_eos is None:
+        """Further: a critic's settings without one, and factors of the whole reward that a method divides by again."""
+        unused, method, name = super().without_use(), self.method, self.advantages.name
+        if not method.critic:
+            reason = f"it is for a method with a critic, such as advantages: gae, and advantages is {name}"
+            unused |= {setting: Unused(reason, ("advantages",)) for setting in ("critic", "critic_optimizer")}
+        if method.scale_free and self.reward.missing_eos is None:
             scaling = ["normalize"] if self.reward.base is not None else ["weight", "weight_schedule", "normalize"]
             reason = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
             unused |= {f"reward.{name}": Unused(reason, ("advantages", "reward")) for name in scaling}

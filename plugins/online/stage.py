@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.batch import PackedBatch
 from aftertrain.core.component import aside
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
 from aftertrain.core.events import Metrics, Progress, VerdictCounts, Warned
@@ -35,10 +36,12 @@ from aftertrain.core.text.endings import name_ends, unnamed_ends
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.accounts import Accounts
-from aftertrain.plugins.online.advantage import Experience, make_experience
+from aftertrain.plugins.online.experience import Experience, make_experience, needs_old_logprobs
+from aftertrain.plugins.online.first_pass import FirstPass
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
 from aftertrain.plugins.online.models import REWARD, build_loss, load_models
+from aftertrain.plugins.online.parity import check_parity, policy_metrics
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
@@ -60,7 +63,7 @@ STATE = "online.json"
 
 
 class Online(Stage[OnlineSettings]):
-    """Reinforcement learning from verifiable rewards with a critic (PPO)."""
+    """Reinforcement learning from verifiable rewards, by the method that `advantages` names."""
 
     Config = OnlineSettings
 
@@ -159,6 +162,7 @@ class Training:
     def __init__(self, stage: Online, context: StageContext) -> None:
         self.settings, self.context = stage.settings, context
         self.loss: Loss[Any] = build_loss(stage.settings, stage.builder)
+        self.estimator = stage.builder.build(stage.settings.advantages)
         self.base = context.inputs["model"].path
         self.tokenizer = load_tokenizer(self.base, context.chat_template)
         self.verifiers = stage._verifiers()
@@ -171,7 +175,7 @@ class Training:
         self.models = load_models(self.settings, stage.builder, folders, context.seed)
         self.warned: set[tuple[str, str]] = set()
         self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
-        compares = self.settings.advantages == "group"
+        compares = self.settings.method.samples > 1
         self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
         self.accounts.expect(self.prompts, self.order, self.steps)
 
@@ -214,20 +218,26 @@ class Training:
         with watch.part("verify"):
             judged = self.rewarding.judge(rollouts, self.verifiers, step)
         with watch.part("update"):
-            experience = make_experience(judged, self.models, settings, atom=self.loss.needs.atom, step=step)
-            results = self._update(step, experience)
-            self.accounts.step(step, judged, experience.minibatches)
+            experience = make_experience(
+                judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
+            )
+            results, batches = self._update(step, experience)
+            check_parity(batches, settings.parity, settings.generator.name, step)
+            self.accounts.step(step, judged, experience.minibatches, experience.left_out)
             self.models.publish(step)
         metrics = {
             **reply_metrics(judged),
             **self.rewarding.metrics(judged, step),
             **experience.metrics,
+            **policy_metrics(batches),
             **update_metrics(results),
         }
         self._tell(step, judged, Metrics(metrics, watch.timing(len(judged), metrics["response_length"])))
 
-    def _update(self, step: int, experience: Experience) -> list[StepResult]:
+    def _update(self, step: int, experience: Experience) -> tuple[list[StepResult], list[PackedBatch]]:
+        """Learn from a step's replies; returns their micro-batches with the log-probabilities of before, too."""
         settings = self.settings
+        loss = self.loss if needs_old_logprobs(settings) else FirstPass(self.loss)
         optimizers = {"policy": settings.optimizer, "value": settings.critic_optimizer or settings.optimizer}
         results: list[StepResult] = []
         for _ in range(settings.batch.updates):
@@ -240,7 +250,7 @@ class Training:
                 )
                 result = train_step(
                     self.models.trained,
-                    self.loss,
+                    loss,
                     batches,
                     pace.rates(optimizers),
                     step=step,
@@ -248,7 +258,8 @@ class Training:
                     temperature=settings.sampling.temperature,
                 )
                 results.append(result)
-        return results
+        whole = loss.completed(experience.batches) if isinstance(loss, FirstPass) else experience.batches
+        return results, whole
 
     def _tell(self, step: int, judged: Sequence[Judged], metrics: Metrics) -> None:
         """Write all replies of a step, and show some; its verdicts are counted, and failures warned of once."""

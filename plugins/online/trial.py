@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from aftertrain.core.batch import CHOSEN, REJECTED, SINGLE
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.learning.trial import Trial
 from aftertrain.core.loss import Loss
@@ -61,15 +62,15 @@ def make_trial(settings: OnlineSettings, context: PlanContext, rows: int) -> Tri
 
 
 def _atoms(prompts: Sequence[tuple[int, ...]], loss: Loss[Any], seed: int) -> list[Atom]:
-    """A reply to each prompt, or two where the loss wants them in groups, of tokens that its prompts hold."""
+    """A reply to each prompt, or two where the loss wants them in groups or pairs, of tokens that its prompts hold."""
     rng = random.Random(seed)
     vocabulary = sorted({token for prompt in prompts for token in prompt})
-    grouped = loss.needs.atom == "group"
+    roles = {"segment": (SINGLE,), "group": (SINGLE, SINGLE), "pair": (CHOSEN, REJECTED)}[loss.needs.atom]
 
     def reply(place: int, number: int) -> Segment:
         prompt = prompts[place]
         tokens = [rng.choice(vocabulary) for _ in range(rng.randint(SHORTEST, LONGEST))]
         mask = [False] * len(prompt) + [True] * len(tokens)
-        return Segment(f"problem {place}/{number}", (*prompt, *tokens), mask, group=place)
+        return Segment(f"problem {place}/{number}", (*prompt, *tokens), mask, role=roles[number], group=place)
 
-    return [[reply(place, number) for number in range(1 + grouped)] for place in range(len(prompts))]
+    return [[reply(place, number) for number in range(len(roles))] for place in range(len(prompts))]

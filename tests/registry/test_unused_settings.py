@@ -66,22 +66,19 @@ def test_the_recipe_itself_is_sound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "reason"),
     [
-        (
-            "kl: {place: loss}",
-            "kl: {place: loss}\n    whiten: true",
-            "rl.whiten",
-            "advantages: gae, and advantages is group",
-        ),
-        ("kl: {place: loss}", "kl: {place: loss}\n    gamma: 1.0", "rl.gamma", "advantages: gae"),
-        ("kl: {place: loss}", "kl: {place: loss}\n    gae_lambda: 0.9", "rl.gae_lambda", "advantages: gae"),
-        ("kl: {place: loss}", "kl: {place: loss}\n    critic: fit", "rl.critic", "advantages: gae"),
+        ("kl: {place: loss}", "kl: {place: loss}\n    critic: fit", "rl.critic", "a method with a critic"),
         (
             "kl: {place: loss}",
             "kl: {place: loss}\n    critic_optimizer: {lr: 1.0}",
             "rl.critic_optimizer",
             "advantages",
         ),
-        ("kl: {place: loss}", "kl: {beta: 0.0, score_function: true}", "rl.kl.score_function", "place: loss"),
+        (
+            "kl: {place: loss}",
+            "kl: {place: reward, beta: 0.0, score_function: true}",
+            "rl.kl.score_function",
+            "place: loss",
+        ),
         (
             "kl: {place: loss}",
             "kl: {place: loss}\n    reward: {base_weight: 0.5}",
@@ -183,12 +180,11 @@ def test_an_observer_is_no_exception(tmp_path: Path) -> None:
 
 
 def test_all_are_told_together(tmp_path: Path) -> None:
-    text = RECIPE.replace("kl: {place: loss}", "kl: {place: loss}\n    whiten: false\n    gamma: 0.9").replace(
-        "loss: {use: sft}", "loss: {use: sft, regularizer_weight: 1.0}"
-    )
+    text = RECIPE.replace("kl: {place: loss}", "kl: {place: loss}\n    critic: fit\n    critic_optimizer: {lr: 1.0}")
+    text = text.replace("loss: {use: sft}", "loss: {use: sft, regularizer_weight: 1.0}")
     assert [told.split()[1] for told in mistakes(tmp_path, text)] == [
-        "stages.rl.whiten:",
-        "stages.rl.gamma:",
+        "stages.rl.critic:",
+        "stages.rl.critic_optimizer:",
         "stages.fit.loss.regularizer_weight:",
     ]
 
@@ -220,7 +216,7 @@ def test_a_resolved_recipe_reads_as_the_same_recipe(tmp_path: Path) -> None:
     path.write_text(RECIPE)
     loaded = aftertrain.load_recipe(path)
     dumped = loaded.dump()
-    assert "whiten" not in dumped["stages"]["rl"]
+    assert "critic" not in dumped["stages"]["rl"]
     assert "floor" in dumped["stages"]["rl"]["optimizer"]
     assert "decay" not in dumped["stages"]["rl"]["optimizer"]
     from aftertrain.registry.resolve import SettingsResolver

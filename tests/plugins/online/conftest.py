@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ class Picky(Contains):
 
 def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
+    from aftertrain.plugins.advantages import ROWS
+    from aftertrain.plugins.advantages import settings as advantage_settings
     from aftertrain.plugins.generation import settings as generator_settings
     from aftertrain.plugins.generation import transformers
     from aftertrain.plugins.losses import grpo, ppo, sft
@@ -94,7 +97,12 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
     from aftertrain.plugins.torch_engine import engine
     from aftertrain.plugins.torch_engine import settings as engine_settings
 
-    return {
+    estimators = {}
+    for name, target, settings, _ in ROWS:
+        module, _, class_ = target.partition(":")
+        component = getattr(import_module(f"aftertrain.plugins.advantages.{module}"), class_)
+        estimators["advantage", name] = component, getattr(advantage_settings, settings)
+    return estimators | {
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
         ("verifier", "failing"): (Failing, Settings),

@@ -20,7 +20,7 @@ from aftertrain.core.records import Check, Completion, FinishReason, Message, Pr
 from aftertrain.core.run.ledger import Ledger
 from aftertrain.plugins.online import stage as stage_module
 from aftertrain.plugins.online.accounts import Accounts
-from aftertrain.plugins.online.advantage import pack_minibatches
+from aftertrain.plugins.online.experience import pack_minibatches
 from aftertrain.plugins.online.problems import Prompt, Prompts
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rollout import Rollout

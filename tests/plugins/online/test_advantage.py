@@ -15,13 +15,18 @@ from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.ranks import ALONE
 from aftertrain.core.records import Completion, Message, Problem
-from aftertrain.plugins.online.advantage import make_experience, pack_minibatches
+from aftertrain.core.settings import Use
+from aftertrain.plugins.advantages.gae import GAE
+from aftertrain.plugins.advantages.group import Group
+from aftertrain.plugins.advantages.settings import GAESettings, GroupSettings
+from aftertrain.plugins.online.experience import make_experience, pack_minibatches
 from aftertrain.plugins.online.models import Models
 from aftertrain.plugins.online.penalty import KLPenalised, penalised
+from aftertrain.plugins.online.policy_settings import KLSettings
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rollout import Rollout
-from aftertrain.plugins.online.settings import KLSettings, OnlineSettings
+from aftertrain.plugins.online.settings import OnlineSettings
 
 VOCABULARY = 40
 
@@ -41,8 +46,9 @@ class Lookup:
 
 def _settings(**changes: Any) -> OnlineSettings:
     """Settings without components, which these functions do not look at."""
-    base = {"gamma": 0.9, "gae_lambda": 0.8, "whiten": True, "advantages": "gae", **changes}
-    kl = KLSettings(beta=0.3)
+    estimator = GAESettings(gamma=0.9, **{"lambda": 0.8})
+    base = {"advantages": Use("advantage", "gae", estimator), **changes}
+    kl = KLSettings(beta=0.3, place="reward", estimator="k1")
     return OnlineSettings.model_construct(
         **{
             **{name: field.default for name, field in OnlineSettings.model_fields.items() if not field.is_required()},
@@ -108,7 +114,9 @@ def test_columns_are_those_of_naive_loops_however_packed(micro_tokens: int, mini
     batch = _settings().batch.model_copy(update={"micro_tokens": micro_tokens, "minibatches": minibatches})
     policy, reference, critic = engines
     models: Any = Models(policy, critic, reference, None, None)  # type: ignore[arg-type]
-    experience = make_experience(judged, models, _settings(batch=batch), atom="segment", step=1)
+    settings = _settings(batch=batch)
+    estimator = GAE(settings.advantages.settings, None)  # type: ignore[arg-type]
+    experience = make_experience(judged, models, settings, estimator, atom="segment", step=1)
     assert len(experience.minibatches) == minibatches
     for name, expected in _naive(judged, policy, reference, critic).items():
         found = _columns(experience.minibatches, name)
@@ -128,9 +136,10 @@ def test_minibatches_keep_the_replies_to_one_problem_together() -> None:
 
 def test_group_advantages_compare_replies_to_one_problem() -> None:
     """Rewards (10, 0) and (−10, 10): the better is +1, the worse −1; a lone reply has nothing to be compared with."""
-    settings = _settings(advantages="group", kl=KLSettings(beta=0.0))
+    settings = _settings(advantages=Use("advantage", "group", GroupSettings()), kl=KLSettings(beta=0.0))
+    estimator = Group(GroupSettings(), None)  # type: ignore[arg-type]
     models: Any = Models(Lookup(1), None, None, None, None)  # type: ignore[arg-type]
-    experience = make_experience(_judged(), models, settings, atom="segment", step=1)
+    experience = make_experience(_judged(), models, settings, estimator, atom="segment", step=1)
     found = _columns(experience.minibatches, "advantages")
     expected = {"p0/0": [1.0] * 4, "p0/1": [-1.0], "p1/2": [-1.0] * 3, "p1/3": [1.0] * 6, "p2/4": [0.0] * 2}
     assert {key: pytest.approx(values, abs=1e-6) for key, values in found.items()} == expected

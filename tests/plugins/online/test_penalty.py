@@ -10,7 +10,7 @@ from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.online.penalty import penalised
-from aftertrain.plugins.online.settings import KLSettings
+from aftertrain.plugins.online.policy_settings import KLSettings
 
 
 class Nothing(Loss[Settings]):

@@ -167,7 +167,7 @@ def test_reply_metrics_are_means_over_replies() -> None:
     """Rewards 10 and −10: mean 0, standard deviation 10, earned 10 and 0 (F30); lengths 2 and 6; one of two ended."""
     verdicts = {"a": Verdict.scored(1.0), "b": Verdict.scored(0.0)}
     rollouts = [_rollout("a", ["v"]), _rollout("b", ["v"], "length", 6)]
-    judged = _judge(rollouts, {"v": Table(verdicts)}, RewardSettings())
+    judged = _judge(rollouts, {"v": Table(verdicts)}, RewardSettings(missing_eos=-10.0))
     assert measure.reply_metrics(judged) == {
         "reward": 0.0,
         "batch_reward": 5.0,

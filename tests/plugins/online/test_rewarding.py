@@ -52,7 +52,7 @@ def judged(rewarding: Rewarding, *rollouts: Rollout, step: int = 1) -> list[floa
 
 
 def rules(**settings: Any) -> RewardSettings:
-    return RewardSettings(**settings)
+    return RewardSettings(**{"missing_eos": -10.0} | settings)
 
 
 def test_the_base_score_is_read_at_the_last_token_and_added_f26() -> None:

@@ -228,8 +228,8 @@ def test_two_problems_of_one_id_are_refused(bench: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": {"use": "sft"}}, "the loss 'sft' trains policy; with advantages: gae"),
-        ({"loss": {"use": "grpo"}}, "the loss 'grpo' trains policy; with advantages: gae"),
+        ({"loss": {"use": "sft"}}, "the loss 'sft' trains policy; the stage 'online' with advantages: gae trains"),
+        ({"loss": {"use": "grpo"}}, "the loss 'grpo' trains policy; the stage 'online' with advantages: gae trains"),
         ({"advantages": "group", "kl": {"place": "loss"}}, "the loss 'ppo' needs a column .* 'old_values'"),
     ],
 )
@@ -247,9 +247,11 @@ def test_a_loss_that_asks_for_what_there_is_not_is_refused(bench: Make, changes:
         ({"sampling": {"top_p": 0.9}}, "it must be 1"),
         ({"rewards": [{"use": "contains"}] * 2}, "contains stands there more than once"),
         ({"advantages": "group", "kl": {"place": "loss"}, "batch": {"samples_per_prompt": 1}}, "2 or more"),
-        ({"advantages": "group", "kl": {"place": "reward"}}, "divided by the spread of the group.s rewards"),
-        ({"advantages": "group"}, "Set kl.place: loss, or kl.beta: 0"),
-        ({**GROUP, "critic": "rm"}, "it is for advantages: gae, and advantages is group"),
+        ({"advantages": "group", "kl": {"place": "reward"}}, "or divides it by what it is itself"),
+        ({"advantages": "group_mean", "kl": {"place": "reward", "beta": 0.1}}, "Set kl.place: loss, or kl.beta: 0"),
+        ({"advantages": "pairs", "kl": {"beta": 0.1}}, "the leash is the loss.s own"),
+        ({"advantages": "pairs", "correction": {}}, "it weighs advantages, of which pairs have none"),
+        ({**GROUP, "critic": "rm"}, "it is for a method with a critic"),
         ({**GROUP, "reward": {"missing_eos": None, "normalize": {}}}, "it scales all alike"),
         ({"kl": {"place": "loss", "estimator": "k2"}}, "Set score_function: false"),
         ({"batch": {"minibatches": 6}}, "6 minibatches need"),

@@ -19,7 +19,7 @@ from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.grpo import GRPO
 from aftertrain.plugins.losses.settings import GRPOSettings
 from aftertrain.plugins.online.penalty import penalised
-from aftertrain.plugins.online.settings import KLSettings
+from aftertrain.plugins.online.policy_settings import KLSettings
 
 pytestmark = [
     pytest.mark.slow,

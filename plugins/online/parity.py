@@ -1,0 +1,81 @@
+"""What the policy's log-probabilities of its own replies tell: entropy, KL, and whether the generator agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from aftertrain.core.batch import PackedBatch
+from aftertrain.core.errors import NumericsError
+from aftertrain.plugins.online.policy_settings import ParitySettings
+
+
+def policy_metrics(batches: Sequence[PackedBatch]) -> dict[str, float]:
+    """Figures over all response tokens of the step, by the policy before the update.
+
+    `sampled_entropy` is the mean of −log π; `logprob_difference` and `logprob_difference_max` how far the generator's
+    log-probabilities are from the trainer's, in absolute value; `effective_samples` the share (Σw)²/(n·Σw²) of n tokens
+    that the importance weights w = π/π_generator leave, 1 where the two agree; `kl` is that to the reference, k1 summed
+    over a reply and averaged over replies; `explained_variance` the share of the returns' variance that the critic
+    knew, 1 − Var(R − V)/Var(R), absent where R does not vary.
+    """
+    if not batches:
+        return {}
+    mask = torch.cat([batch.targets for batch in batches])
+    columns = {
+        name: torch.cat([batch.columns[name] for batch in batches])[mask].double() for name in batches[0].columns
+    }
+    old, apart = columns["old_logprobs"], columns["old_logprobs"] - columns["generator_logprobs"]
+    weights = apart.exp()
+    metrics = {
+        "sampled_entropy": -float(old.mean()),
+        "logprob_difference": float(apart.abs().mean()),
+        "logprob_difference_max": float(apart.abs().max()),
+        "effective_samples": float(weights.sum() ** 2 / (len(weights) * weights.square().sum())),
+    }
+    if "reference_logprobs" in columns:
+        metrics["kl"] = float((old - columns["reference_logprobs"]).sum()) / sum(b.n_segments for b in batches)
+    if "returns" in columns:
+        returns, error = columns["returns"], columns["returns"] - columns["old_values"]
+        variance = float(returns.var(correction=0))
+        metrics["return_mean"] = float(returns.mean())
+        if variance != 0:
+            metrics["explained_variance"] = 1.0 - float(error.var(correction=0)) / variance
+    return metrics
+
+
+def check_parity(batches: Sequence[PackedBatch], settings: ParitySettings | None, generator: str, step: int) -> None:
+    """Stop where the generator's log-probabilities are too far from the trainer's.
+
+    Raises:
+        NumericsError: they are; names the step, the figures, and the reply that is farthest off.
+    """
+    if settings is None or not batches:
+        return
+    metrics = policy_metrics(batches)
+    mean, most = metrics["logprob_difference"], metrics["logprob_difference_max"]
+    bounds = [(mean, settings.mean, "on average", "mean")]
+    bounds += [] if settings.most is None else [(most, settings.most, "at one token", "most")]
+    for found, bound, words, name in bounds:
+        if found > bound:
+            raise NumericsError(
+                f"step {step}: the generator {generator!r} and the trainer disagree by {found:.3g} nats {words} about "
+                f"replies that the generator has just made (parity.{name}: {bound:g}), most at {_worst(batches)}. What "
+                "replies is not what is trained: weights that were not handed over, another dtype or temperature, "
+                "another tokenizer. Nothing was saved of this step; correction: {rule: truncate} bears a difference of "
+                "precision, parity: null only measures"
+            )
+
+
+def _worst(batches: Sequence[PackedBatch]) -> str:
+    """The reply and token at which the two are farthest apart."""
+    found = []
+    for batch in batches:
+        apart = (batch.columns["old_logprobs"] - batch.columns["generator_logprobs"]).abs() * batch.targets
+        place = int(apart.argmax())
+        segment = int(batch.segment_ids[place])
+        start = sum(batch.lengths[:segment])
+        found.append((float(apart[place]), batch.sample_ids[segment], place - start))
+    _, name, token = max(found)
+    return f"token {token} of {name!r}"
