@@ -60,7 +60,7 @@ def _run(tmp_path: Path, more: str) -> list[dict[str, Any]]:
     (tmp_path / "recipe.yaml").write_text(RECIPE + more)
     assert main(["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "runs")]) == 0
     lines = (tmp_path / "runs" / "methods" / "events.jsonl").read_text().splitlines()
-    return [line["data"]["values"] for line in map(json.loads, lines) if line["name"] == "metrics"]
+    return [line["data"] for line in map(json.loads, lines) if line["name"] == "metrics"]
 
 
 def test_a_strangers_method_in_a_file_trains(tmp_path: Path) -> None:
