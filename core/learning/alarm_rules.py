@@ -35,7 +35,7 @@ DRIFT, DRIFT_TIMES, DRIFT_LEAST = 0.05, 5.0, 0.005
 """Mean |generator - trainer| log-probability in nats a token: 5 % off in the ratio, a quarter of a clip range of 0.2;
 or so many times the beginning's, from a tenth of that on (another precision alone gives some 0.01)."""
 SAMPLES_LEFT = 0.5
-"""Effective sample size of the importance ratios, as a share: below it half of the replies are as good as not there."""
+"""Effective sample size of the importance weights, as a share: below it half of the tokens are as good as not there."""
 
 
 def heldout_falls(history: History) -> str | None:
@@ -131,9 +131,9 @@ def constant_groups(history: History) -> str | None:
 def parity_drift(history: History) -> str | None:
     """Generator and trainer disagree on the log-probabilities of the same tokens: see `DRIFT`."""
     now, before = history.now("logprob_difference"), history.beginning("logprob_difference")
-    left = history.now("effective_sample_size")
+    left = history.now("effective_samples")
     if left is not None and left < SAMPLES_LEFT:
-        return f"effective sample size {left:.0%} of the replies"
+        return f"effective samples are {left:.0%} of the tokens"
     if now is None:
         return None
     risen = before is not None and now >= DRIFT_LEAST and now > DRIFT_TIMES * before

@@ -39,7 +39,7 @@ def reply_figures(samples: Sequence[Sample]) -> dict[str, float]:
     `paid_alike`: share of the paid replies that are the commonest text (white space apart) paid for at least
     `PROBLEMS` problems. `paid_empty_tags`: share of them with a tag that holds nothing (`<think></think>`,
     `\\boxed{}`, a fence without lines). `constant_groups`: share of the problems with several replies that all earned
-    the same; absent where each has one. `reward/PART`: mean of each part of the reward, where there are several.
+    the same; absent where each has one.
     """
     rewarded = [sample for sample in samples if paid(sample)]
     figures = {
@@ -52,9 +52,6 @@ def reply_figures(samples: Sequence[Sample]) -> dict[str, float]:
     several = [len(set(rewards)) == 1 for rewards in groups.values() if len(rewards) > 1]
     if several:
         figures["constant_groups"] = _share(several)
-    parts = sorted({name for sample in samples for name in sample.parts})
-    for name in parts if len(parts) > 1 else ():
-        figures[f"reward/{name}"] = sum(sample.parts.get(name, 0.0) for sample in samples) / len(samples)
     return figures
 
 

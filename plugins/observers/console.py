@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections import deque
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from aftertrain.core import events
 from aftertrain.core.events.lines import event_of
 from aftertrain.core.observer import Observer
 from aftertrain.core.records import Artifact
-from aftertrain.plugins.observers import wording
+from aftertrain.plugins.observers import online, wording
 from aftertrain.plugins.observers.plain import PlainView
 from aftertrain.plugins.observers.progress import Progress
 from aftertrain.plugins.observers.settings import ConsoleSettings
@@ -33,7 +34,9 @@ class Console(Observer[ConsoleSettings]):
         """Choose the view."""
         self.folder = run_folder
         self.stages: dict[str, Progress] = {}
-        self.texts: dict[str, str] = {}
+        self.texts: dict[str, tuple[str, ...]] = {}
+        self.held_out: dict[str, dict[str, float]] = {}
+        self.alarms: dict[str, list[str]] = {}
         self.recent: dict[str, deque[events.Metrics]] = {}
         self.scores: dict[str, tuple[events.ScoreRow, ...]] = {}
         self.models: dict[str, str] = {}
@@ -59,7 +62,8 @@ class Console(Observer[ConsoleSettings]):
                 self._left(stage, artifact)
             case events.StageStarted(use=use, resumed_from=step):
                 self.stages[stage] = Progress(started=entry.time)
-                self.texts[stage] = ""
+                self.texts[stage] = ()
+                self.held_out[stage], self.alarms[stage] = {}, []
                 self.recent[stage] = deque(maxlen=RECENT)
                 line(f"{stage}: {use}" + (f", goes on after step {step}" if step else ""))
                 self.view.progress(stage, self.stages[stage], "loading")
@@ -67,12 +71,14 @@ class Console(Observer[ConsoleSettings]):
                 progress = self.stages[stage]
                 if progress.unit in ("", "steps") and entry.step is not None:
                     progress.at(entry.step, progress.total, "steps", entry.time)
-                self.texts[stage] = wording.metrics(metrics)
+                self.texts[stage] = self._words(stage, metrics)
                 self.recent[stage].append(metrics)
-                self.view.progress(stage, progress, self.texts[stage])
+                self.view.progress(stage, progress, *self.texts[stage])
             case events.Progress(done=done, total=total, unit=unit):
                 self.stages[stage].at(done, total, unit, entry.time)
-                self.view.progress(stage, self.stages[stage], self.texts[stage])
+                self.view.progress(stage, self.stages[stage], *self.texts[stage])
+            case events.Alarm() as alarm:
+                self._alarm(stage, alarm)
             case events.Warned(message=message):
                 line(f"{stage or 'run'}: warning: {message}", "yellow")
             case events.Dropped(counts=counts) if any(counts.values()):
@@ -106,6 +112,24 @@ class Console(Observer[ConsoleSettings]):
     def close(self) -> None:
         """Leave the terminal as it was."""
         self.view.close()
+
+    def _words(self, stage: str, metrics: events.Metrics) -> tuple[str, ...]:
+        """A step's figures: on one line, or as online learning has them."""
+        if not online.is_online(metrics.values):
+            return (wording.metrics(metrics),)
+        self.held_out[stage] |= {n: v for n, v in metrics.values.items() if n.startswith("validation_")}
+        return online.lines(metrics, self.held_out[stage], self.alarms[stage])
+
+    def _alarm(self, stage: str, alarm: events.Alarm) -> None:
+        """Tell an alarm with its advice, or that it is over."""
+        standing = self.alarms.setdefault(stage, [])
+        if alarm.cleared:
+            self.view.line(f"{stage}: alarm {alarm.name} is over: {alarm.message}", "green")
+            self.alarms[stage] = [name for name in standing if name != alarm.name]
+            return
+        told = [f"{stage}: alarm {alarm.name}: {alarm.message}", *wrap(alarm.advice, online.WIDTH)]
+        self.view.line("\n".join(told), "bold red")
+        self.alarms[stage] = [*standing, alarm.name]
 
     def _left(self, stage: str, artifact: Artifact | None) -> None:
         """Remember what a stage left."""

@@ -17,14 +17,14 @@ from aftertrain.plugins.observers.wording import duration, figure
 
 
 class _StageBars(Bars):
-    """Bars with a line of figures below each, so that neither is cut short on a narrow terminal."""
+    """Bars with lines of figures below each, so that neither is cut short on a narrow terminal."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bars, then the figures."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
-            if task.fields["text"]:
-                yield Text(f"  {task.fields['text']}", style="dim", no_wrap=True, overflow="ellipsis")
+            for line in task.fields["lines"]:
+                yield Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class LiveView:
@@ -50,10 +50,10 @@ class LiveView:
         shown = printable(text, self.terminal.encoding).replace("\n", "\n    ")
         self.bars.console.print(Text(shown, style=style))
 
-    def progress(self, stage: str, progress: Progress, text: str) -> None:
+    def progress(self, stage: str, progress: Progress, *lines: str) -> None:
         """Move the stage's bar."""
         if stage not in self.tasks:
-            self.tasks[stage] = self.bars.add_task(stage, total=None, count="", speed="", text="")
+            self.tasks[stage] = self.bars.add_task(stage, total=None, count="", speed="", lines=())
         of = f"/{progress.total}" if progress.total else ""
         speed = f"{figure(progress.rate)} {progress.unit}/s" if progress.rate is not None else ""
         left = f"{duration(progress.left)} left" if progress.left is not None else ""
@@ -63,7 +63,7 @@ class LiveView:
             total=progress.total,
             count=f"{progress.done}{of} {progress.unit}" if progress.unit else "",
             speed="  ".join(word for word in (speed, left) if word),
-            text=printable(text, self.terminal.encoding).replace("\n", " "),
+            lines=tuple(printable(line, self.terminal.encoding).replace("\n", " ") for line in lines if line),
         )
 
     def finish(self, stage: str) -> None:

@@ -22,8 +22,8 @@ class PlainView:
         sys.stdout.write(shown + "\n")
         sys.stdout.flush()
 
-    def progress(self, stage: str, progress: Progress, text: str) -> None:
-        """Write where the stage is, if it is time."""
+    def progress(self, stage: str, progress: Progress, *lines: str) -> None:
+        """Write where the stage is, if it is time: on one line, or several figures' lines below it."""
         if stage not in self.last:
             self.last[stage] = progress.started
         if progress.now - self.last[stage] < self.every:
@@ -31,7 +31,11 @@ class PlainView:
         self.last[stage] = progress.now
         of = f"/{progress.total}" if progress.total else ""
         left = f"  {duration(progress.left)} left" if progress.left is not None else ""
-        self.line(f"{stage}: {progress.done}{of} {progress.unit}  {text}{left}".rstrip())
+        place = f"{stage}: {progress.done}{of} {progress.unit}"
+        if len(lines) > 1:
+            self.line("\n".join((f"{place}{left}", *lines)))
+        else:
+            self.line(f"{place}  {''.join(lines)}{left}".rstrip())
 
     def finish(self, stage: str) -> None:
         """Nothing is drawn in place."""

@@ -37,7 +37,7 @@ def _well(step: int) -> dict[str, float]:
         "finished_rate": 0.97,
         "kl": 0.05 * step,
         "logprob_difference": 1e-3,
-        "effective_sample_size": 0.99,
+        "effective_samples": 0.99,
         "constant_groups": 0.4,
         "paid_alike": 0.1,
         "paid_empty_tags": 0.0,
@@ -161,8 +161,8 @@ def test_other_ways_to_the_same_alarm() -> None:
     assert steady["kl_blow_up"] == (5, "KL 60 nats a reply, 0.58 a token")
     broken = _told(_after(11, kl=float("nan")))
     assert broken["kl_blow_up"] == (11, "the KL to the reference is not finite")
-    few = _told(_after(11, effective_sample_size=0.1))
-    assert few["parity_drift"][1] == "effective sample size 46% of the replies"
+    few = _told(_after(11, effective_samples=0.1))
+    assert few["parity_drift"][1] == "effective samples are 46% of the tokens"
 
 
 def test_it_is_told_once_and_again_after_it_has_cleared() -> None:
@@ -208,7 +208,7 @@ def _sample(problem: str, number: int, response: str, *values: float | None, **m
 def test_figures_of_replies_by_hand() -> None:
     """Of seven replies to four problems five are paid: three of one text (a, b, c), two with tags that hold nothing."""
     samples: Sequence[Sample] = [
-        _sample("a", 0, "so  be it", 1.0, parts={"v": 1.0, "short": 0.5}),
+        _sample("a", 0, "so  be it", 1.0),
         _sample("a", 1, "<answer> </answer>", 0.5),
         _sample("b", 0, "so be\nit", 1.0, 0.5),
         _sample("b", 1, "no", 0.0),
@@ -223,8 +223,6 @@ def test_figures_of_replies_by_hand() -> None:
             "paid_alike": 3 / 5,
             "paid_empty_tags": 2 / 5,
             "constant_groups": 1 / 3,  # of a, b and c, which have two replies, c's earned 1 both
-            "reward/short": 0.5 / 7,
-            "reward/v": 1 / 7,
         }
     )
     assert verdict_counts(samples) == {

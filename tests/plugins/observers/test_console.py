@@ -105,6 +105,75 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+STEP = {
+    "reward": 4.27, "reward/verification": 4.5, "reward/length": -0.23, "accuracy": 0.45, "accuracy/gsm8k": 0.71,
+    "accuracy/math\n\x1b[2J": 0.19, "kl": 0.256, "sampled_entropy": 0.41, "clip_fraction": 0.031,
+    "logprob_difference": 1.2e-6, "effective_samples": 0.9999, "grad_norm": 0.52, "learning_rate": 3e-7,
+    "response_length": 1812.4, "finished_rate": 0.98, "constant_groups": 0.25, "paid_alike": 0.0,
+}  # fmt: skip
+TIMES = {"seconds": 30.0, "generate": 19.5, "verify": 0.25, "update": 8.0, "tokens_per_second": 4321.0}
+ONLINE = [
+    Entry(StageStarted("online"), "rlvr", time=100.0),
+    Entry(events.Progress(1, 40, "steps"), "rlvr", 1, time=100.0),
+    Entry(
+        Metrics({**STEP, "validation_accuracy": 0.61, "validation_accuracy_low": 0.51}, TIMES), "rlvr", 1, time=101.0
+    ),
+    Entry(events.Alarm("kl_blow_up", "KL 0.2 → 30 nats a reply", "lower the rate " * 12), "rlvr", 2, time=110.0),
+    Entry(Metrics(STEP, TIMES), "rlvr", 2, time=131.0),
+    Entry(events.Alarm("kl_blow_up", "its reason has been gone for 5 steps", cleared=True), "rlvr", 3, time=140.0),
+    Entry(Metrics(STEP, TIMES), "rlvr", 3, time=161.0),
+]
+
+
+def test_a_step_of_online_learning_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    console = _console(style="plain", every_seconds=25.0)
+    console.open(Path("runs/rl"))
+    for entry in ONLINE:
+        console.on_event(entry)
+    console.close()
+    out = capsys.readouterr().out.splitlines()
+    assert max(map(len, out)) <= 100
+    figures = [
+        "    reward 4.27 (verification 4.5, length -0.23)  accuracy 45 %  held-out 61 %",
+        "    accuracy by source: gsm8k 71 %, math ␛[2J 19 %",
+        "    KL 0.256  sampled entropy 0.41  clipped 3.1 %  generator apart 1.2e-06",
+        "    effective samples 100 %  grad norm 0.52  learning rate 3e-07",
+        "    1,812 tokens a reply  2 % cut  groups of one reward 25 %  paid for one text 0 %",
+        "    30 s a step: generate 19.5, verify 0.25, update 8, other 2.25  4,321 tokens/s",
+    ]
+    assert out == [
+        "rlvr: online",
+        "rlvr: alarm kl_blow_up: KL 0.2 → 30 nats a reply",
+        "    lower the rate lower the rate lower the rate lower the rate lower the rate lower the rate",
+        "    lower the rate lower the rate lower the rate lower the rate lower the rate lower the rate",
+        "rlvr: 2/40 steps  19:38 left",
+        *figures,
+        "    alarms: kl_blow_up",
+        "rlvr: alarm kl_blow_up is over: its reason has been gone for 5 steps",
+        "rlvr: 3/40 steps  18:48 left",
+        *figures,
+    ]
+
+
+def test_a_step_of_online_learning_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Six lines below the bar, each whole in 100 columns, and the time left in the bar."""
+    screen = io.StringIO()
+    console = _console(style="plain")
+    console.open(Path("runs/rl"))
+    console.view = LiveView(Terminal(file=screen, force_terminal=True, width=100, color_system=None))
+    for entry in ONLINE:
+        console.on_event(entry)
+    console.view.bars.refresh()
+    console.close()
+    drawn = screen.getvalue()
+    assert "3/40 steps" in drawn
+    assert "18:48 left" in drawn
+    assert "  30 s a step: generate 19.5, verify 0.25, update 8, other 2.25  4,321 tokens/s" in drawn
+    assert "  reward 4.27 (verification 4.5, length -0.23)  accuracy 45 %  held-out 61 %" in drawn
+    assert "…" not in drawn
+    assert "\x1b[2J" not in drawn
+
+
 def test_a_failed_and_a_stopped_run(capsys: pytest.CaptureFixture[str]) -> None:
     console = _console()
     console.open(Path("runs/quick"))
