@@ -87,6 +87,16 @@ class Loss(Component[S]):
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """Sums over `batch` of each term and metric. Segments of weight 0 must contribute nothing."""
 
+    def token_sum(self, batch: PackedBatch, values: Tensor) -> Tensor:
+        """Numerator of the term `policy` from a number per target token, `values` `[N]`, as this loss weighs tokens.
+
+        What a stage adds to a loss, as a KL penalty, goes through it, so that its weight means the same beside every
+        loss. By default a sum over tokens, or where the term counts segments, over segments of each one's mean.
+        """
+        if self.needs.per["policy"] == "token":
+            return values[batch.targets].sum()
+        return batch.segment_mean(values, batch.targets).sum()
+
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:
         """No-gradient sums over the whole step (all micro-batches and ranks), asked where `needs.statistics` says so.
 

@@ -5,6 +5,7 @@ from aftertrain.core.plugin import Registrar, hookimpl
 AFTERTRAIN_API = 2
 HERE = "aftertrain.plugins.losses"
 SETTINGS = f"{HERE}.settings"
+POLICY = f"{HERE}.policy_settings"
 
 ROWS = (
     ("sft", "sft:SFT", f"{SETTINGS}:SFTSettings", "cross-entropy of the replies, with a regularizer (F11)"),
@@ -34,8 +35,14 @@ ROWS = (
         f"{SETTINGS}:ReferenceKLSettings",
         "a regularizer: distance from the model that training started from",
     ),
-    ("ppo", "ppo:PPO", f"{SETTINGS}:PPOSettings", "clipped policy and value losses (F37)"),
-    ("grpo", "grpo:GRPO", f"{SETTINGS}:GRPOSettings", "clipped policy loss without a critic"),
+    ("ppo", "ppo:PPO", f"{POLICY}:PPOSettings", "clipped policy and value losses (F37)"),
+    ("actor_critic", "actor_critic:ActorCritic", f"{POLICY}:ActorCriticSettings", "policy gradient and critic (F37)"),
+    ("grpo", "grpo:GRPO", f"{POLICY}:GRPOSettings", "clipped policy loss without a critic"),
+    ("dr_grpo", "dr_grpo:DrGRPO", f"{POLICY}:DrGRPOSettings", "GRPO whose replies are divided by a constant"),
+    ("dapo", "dapo:DAPO", f"{POLICY}:DAPOSettings", "clip-higher, averaged over all tokens of the step"),
+    ("gspo", "gspo:GSPO", f"{POLICY}:GSPOSettings", "ratio and clip of whole replies"),
+    ("cispo", "cispo:CISPO", f"{POLICY}:CISPOSettings", "policy gradient with clipped importance weights"),
+    ("reinforce", "reinforce:Reinforce", f"{POLICY}:ReinforceSettings", "plain policy gradient"),
 )
 
 

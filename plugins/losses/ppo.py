@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.learning.rl import values_before
-from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
-from aftertrain.plugins.losses.settings import PPOSettings
+from aftertrain.core.loss import LossOutput, Needs, Ratio, Score
+from aftertrain.plugins.losses.policy import PolicyLoss, clipped
+from aftertrain.plugins.losses.policy_settings import PPOSettings
 
 
-class PPO(Loss[PPOSettings]):
+class PPO(PolicyLoss[PPOSettings]):
     """Terms `policy` and `value`, each a sum over response tokens i.
 
     With ρ = exp(logπ − old_logprobs): policy = Σ max(−A·ρ, −A·clip(ρ, 1 ± clip)) and, with V the value before token i,
@@ -25,13 +29,14 @@ class PPO(Loss[PPOSettings]):
     @property
     def needs(self) -> Needs:
         """Log-probabilities and values; entropy only when it is used."""
+        needs = super().needs
         scores: set[Score] = {"logprobs", "values"}
         if self._wants_entropy:
             scores.add("entropy")
-        return Needs(
-            records=frozenset({"Problem"}),
+        return replace(
+            needs,
             scores=frozenset(scores),
-            columns=frozenset({"old_logprobs", "advantages", "returns", "old_values"}),
+            columns=needs.columns | {"returns", "old_values"},
             per={"policy": "token", "value": "token"},
         )
 
@@ -39,19 +44,15 @@ class PPO(Loss[PPOSettings]):
     def _wants_entropy(self) -> bool:
         return self.settings.show_entropy or self.settings.entropy_coefficient > 0
 
+    def objective(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The clipped surrogate."""
+        return clipped(ratio, advantages, self.settings.clip, self.settings.clip)
+
     def __call__(self, batch: PackedBatch, scores: TokenScores) -> LossOutput:
         """Both terms, summed over response tokens; metrics are averages over them."""
-        assert scores.logprobs is not None
         assert scores.values is not None
-        chosen = batch.targets
-        count = chosen.sum()
-        settings = self.settings
-
-        log_ratio = (scores.logprobs - batch.columns["old_logprobs"])[chosen]
-        ratio, advantages = log_ratio.exp(), batch.columns["advantages"][chosen]
-        plain = -advantages * ratio
-        clipped = -advantages * ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        policy = torch.maximum(plain, clipped).sum()
+        output, chosen, settings = super().__call__(batch, scores), batch.targets, self.settings
+        count, policy, metrics = chosen.sum(), output.terms["policy"], dict(output.metrics)
 
         value, old_value = values_before(scores.values)[chosen], batch.columns["old_values"][chosen]
         returns = batch.columns["returns"][chosen]
@@ -61,14 +62,9 @@ class PPO(Loss[PPOSettings]):
             near = old_value + (value - old_value).clamp(-settings.value_clip, settings.value_clip)
             worst = torch.maximum(error, (near - returns).square())
         value_loss = 0.5 * settings.value_coefficient * worst.sum()
+        metrics["value_error"] = Ratio(error.detach().sum(), count)
+        metrics["value_clip_fraction"] = Ratio((worst > error).sum(), count)
 
-        metrics = {
-            "ratio": Ratio(ratio.detach().sum(), count),
-            "clip_fraction": Ratio((clipped > plain).sum(), count),
-            "approx_kl": Ratio((torch.expm1(log_ratio) - log_ratio).detach().sum(), count),
-            "value_error": Ratio(error.detach().sum(), count),
-            "value_clip_fraction": Ratio((worst > error).sum(), count),
-        }
         if self._wants_entropy:
             assert scores.entropy is not None
             entropy = scores.entropy[chosen].sum()

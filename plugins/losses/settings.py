@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from aftertrain.core.ground.usage import UsedIf, used_unless
+from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Settings, Use
 
@@ -166,36 +166,4 @@ class RewardModelSettings(Settings):
     )
     centering: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Weight of (score of chosen + score of rejected)², which keeps scores around 0."
-    )
-
-
-class PPOSettings(Settings):
-    """Clipped policy and value losses (F37); the defaults are Tülu 3's."""
-
-    clip: Positive = Field(0.2, description="How far the probability ratio may leave 1 before a token stops pushing.")
-    value_clip: Positive | None = Field(
-        0.2, description="How far a value may leave its old one; null does not clip. In units of the reward."
-    )
-    value_coefficient: Annotated[float, Field(ge=0)] = Field(0.1, description="Weight of the value loss, beside its ½.")
-    entropy_coefficient: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Weight of the entropy bonus; above 0 the entropy is computed and shown."
-    )
-    show_entropy: Annotated[bool, used_unless("entropy_coefficient")] = Field(
-        False, description="Compute and show the policy's entropy without a bonus."
-    )
-
-
-class GRPOSettings(Settings):
-    """The clipped policy loss without a critic; the defaults are Tülu 3.1's."""
-
-    clip: Positive = Field(
-        0.2, description="How far the probability ratio may fall below 1 before a token stops pushing."
-    )
-    clip_high: Positive | None = Field(
-        None, description="How far it may rise above 1; null is as far as clip. DAPO has 0.28."
-    )
-    reduction: Literal["token_mean", "sequence_mean"] = Field(
-        "token_mean",
-        description="Averaged over all response tokens of the step (Tülu 3.1), or over replies of each reply's mean "
-        "(DeepSeekMath), where a token of a short reply counts more.",
     )

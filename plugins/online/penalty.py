@@ -25,7 +25,7 @@ def penalised(loss: Loss[Any], settings: KLSettings) -> Loss[Any]:
 class KLPenalised(Loss[KLSettings]):
     """β·Σ KL estimate over response tokens, added to the term `policy` of another loss.
 
-    Where that loss counts segments in place of tokens, each reply gives the mean over its tokens.
+    Tokens are weighed as that loss weighs them (`Loss.token_sum`).
 
     An estimate's own gradient lacks the score-function term (that of k1 is 0 on average). Weighing it by
     π/π_old, which is 1 in value when π = π_old, adds that term.
@@ -53,9 +53,7 @@ class KLPenalised(Loss[KLSettings]):
         estimate = kl_estimate(logprobs, reference, self.settings.estimator)
         if self.settings.score_function:
             estimate = (logprobs - before).exp() * estimate
-        by_token = self.inner.needs.per["policy"] == "token"
-        total = estimate.sum() if by_token else batch.segment_mean(estimate, targets).sum()
-        penalty = self.settings.beta * total
+        penalty = self.settings.beta * self.inner.token_sum(batch, estimate)
         return replace(output, terms={**output.terms, "policy": output.terms["policy"] + penalty})
 
     def statistics(self, batch: PackedBatch, scores: TokenScores) -> Mapping[str, Tensor]:

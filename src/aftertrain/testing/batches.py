@@ -15,7 +15,7 @@ from aftertrain.core.loss import Loss, LossOutput, Needs
 from aftertrain.core.packed.packing import Segment, collate
 
 VOCABULARY = 50
-ATOMS = 6
+ATOMS = 8
 
 
 @dataclass(frozen=True)

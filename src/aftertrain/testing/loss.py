@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from aftertrain.core.batch import TokenScores
 from aftertrain.core.loss import Loss
@@ -167,10 +169,28 @@ def _close(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * max(1.0, abs(a), abs(b))
 
 
+class _Held(TorchFunctionMode):
+    """Whatever is detached has the values that it had in the first block, which are written to `values`."""
+
+    def __init__(self, values: list[Tensor]) -> None:
+        super().__init__()
+        self.values, self.known = values, iter(list(values))
+        self.first = not values
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is not Tensor.detach:
+            return found
+        if self.first:
+            self.values.append(found.clone())
+            return found
+        return next(self.known, found)
+
+
 def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[float, float]:
     """Rise of a term per unit along the sign of its gradient: by central differences, and by the gradient.
 
-    Statistics are held: a loss gets them without gradient.
+    Statistics are held, and what the loss detaches (an importance weight): a gradient does not see these move.
     """
     batch, scores = lay(atoms, loss.needs)
     sums = statistics(loss, [atoms])
@@ -179,10 +199,14 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[f
         for name in scores.filled()
     }
 
+    detached: list[Tensor] = []
+
     def value(sign: int) -> float:
         moved = {
             name: getattr(scores, name).detach() + sign * STEP * gradient.sign() for name, gradient in gradients.items()
         }
-        return float(loss(batch.with_statistics(sums), TokenScores(**moved)).terms[term])
+        with _Held(detached):
+            return float(loss(batch.with_statistics(sums), TokenScores(**moved)).terms[term])
 
+    value(0)
     return (value(1) - value(-1)) / (2 * STEP), sum(float(gradient.abs().sum()) for gradient in gradients.values())

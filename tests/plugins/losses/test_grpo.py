@@ -11,7 +11,7 @@ from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.losses.grpo import GRPO
-from aftertrain.plugins.losses.settings import GRPOSettings
+from aftertrain.plugins.losses.policy_settings import GRPOSettings
 
 
 def _loss(builder: Builder | None = None, **settings: object) -> GRPO:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.packed.packing import Segment, collate
+from aftertrain.plugins.losses.policy_settings import PPOSettings
 from aftertrain.plugins.losses.ppo import PPO
-from aftertrain.plugins.losses.settings import PPOSettings
 
 COLUMNS = ("old_logprobs", "advantages", "returns", "old_values")
 

@@ -86,31 +86,34 @@ class Picky(Contains):
         ]
 
 
+class Found:
+    """Takes down what a plugin registers, in place of the registry."""
+
+    def __init__(self, *plugins: Any) -> None:
+        self.table: dict[tuple[str, str], tuple[type, type]] = {}
+        for plugin in plugins:
+            plugin.aftertrain_register(self)
+
+    def add(self, kind: str, name: str, component: str, settings: str, summary: str) -> None:
+        places = (place.split(":") for place in (component, settings))
+        component_class, settings_class = (getattr(import_module(module), name) for module, name in places)
+        self.table[kind, name] = component_class, settings_class
+
+
 def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
-    from aftertrain.plugins.advantages import ROWS
-    from aftertrain.plugins.advantages import settings as advantage_settings
+    from aftertrain.plugins import advantages, losses
     from aftertrain.plugins.generation import settings as generator_settings
     from aftertrain.plugins.generation import transformers
-    from aftertrain.plugins.losses import grpo, ppo, sft
-    from aftertrain.plugins.losses import settings as loss_settings
     from aftertrain.plugins.torch_engine import engine
     from aftertrain.plugins.torch_engine import settings as engine_settings
 
-    estimators = {}
-    for name, target, settings, _ in ROWS:
-        module, _, class_ = target.partition(":")
-        component = getattr(import_module(f"aftertrain.plugins.advantages.{module}"), class_)
-        estimators["advantage", name] = component, getattr(advantage_settings, settings)
-    return estimators | {
+    return Found(advantages, losses).table | {
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
         ("verifier", "failing"): (Failing, Settings),
         ("verifier", "picky"): (Picky, Settings),
         ("verifier", "lowercase"): (Lowercase, Settings),
-        ("loss", "ppo"): (ppo.PPO, loss_settings.PPOSettings),
-        ("loss", "grpo"): (grpo.GRPO, loss_settings.GRPOSettings),
-        ("loss", "sft"): (sft.SFT, loss_settings.SFTSettings),
         ("engine", "torch"): (engine.TorchEngine, engine_settings.TorchSettings),
         ("generator", "transformers"): (transformers.Transformers, generator_settings.TransformersSettings),
     }

@@ -11,7 +11,7 @@ from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.learning.schedule import Optimizer, Pace
 from aftertrain.core.loss import LossOutput, Ratio
 from aftertrain.plugins.losses.grpo import GRPO
-from aftertrain.plugins.losses.settings import GRPOSettings
+from aftertrain.plugins.losses.policy_settings import GRPOSettings
 
 Make = Callable[..., Any]
 

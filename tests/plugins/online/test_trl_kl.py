@@ -17,7 +17,7 @@ import torch
 from aftertrain.core.batch import TokenScores
 from aftertrain.core.packed.packing import Segment, collate
 from aftertrain.plugins.losses.grpo import GRPO
-from aftertrain.plugins.losses.settings import GRPOSettings
+from aftertrain.plugins.losses.policy_settings import GRPOSettings
 from aftertrain.plugins.online.penalty import penalised
 from aftertrain.plugins.online.policy_settings import KLSettings
 
