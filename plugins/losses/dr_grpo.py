@@ -1,8 +1,8 @@
 """Dr. GRPO: GRPO without its two biases ("Understanding R1-Zero-like training", Liu et al. 2025, arXiv 2503.20783).
 
 GRPO divides a reply by its own length, so that a long wrong reply is punished less for each token than a short one, and
-learns to be long. Here every reply is divided by one constant. The other bias, that of σ, is the advantage's: take
-`advantage: {use: group, scale: false}`.
+learns to be long. Here every reply is divided by one constant. The other bias, of dividing by the group's σ, is the
+advantage's.
 """
 
 from __future__ import annotations
