@@ -19,71 +19,25 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from children import Child
 from table import Row, add_options, show
-from train_child import MARK, Spec
-
-HERE = Path(__file__).parent
-
-
-class Child:
-    """A process that answers each line with a line."""
-
-    def __init__(self, script: str, spec: Spec) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads), "TOKENIZERS_PARALLELISM": "false"}
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / script), json.dumps(asdict(spec))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=environment,
-        )
-
-    def hear(self) -> dict[str, Any]:
-        """Its next line.
-
-        Raises:
-            RuntimeError: it ended; carries the end of its error output.
-        """
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(MARK):
-                heard: dict[str, Any] = json.loads(line.removeprefix(MARK))
-                return heard
-        self._errors.seek(0)
-        raise RuntimeError(f"{self._process.args!r} ended:\n{self._errors.read()[-3000:]}")
-
-    def tell(self, **values: Any) -> None:
-        """A line to it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(values) + "\n")
-        self._process.stdin.flush()
-
-    def end(self) -> None:
-        """Stop it."""
-        with suppress(BrokenPipeError):
-            self.tell(do="stop")
-        self._process.kill()
-        self._process.wait()
-        self._errors.close()
+from train_child import Spec
 
 
 @contextmanager
 def children(spec: Spec) -> Iterator[tuple[Child, Child]]:
     """Ours and the peer."""
-    peer, ours = Child("train_peer_child.py", spec), Child("train_ours_child.py", spec)
+    arguments = [json.dumps(asdict(spec))]
+    peer, ours = (Child(f"train_{side}_child.py", arguments, spec.threads) for side in ("peer", "ours"))
     try:
         yield ours, peer
     finally:

@@ -136,6 +136,11 @@ class Engine(Component[S]):
         """
         return {}
 
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether it computes once what the segments of a group begin with, so that a packer need count it once."""
+        return False
+
     @abstractmethod
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True

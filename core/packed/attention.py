@@ -19,6 +19,7 @@ from aftertrain.core.errors import ModelError
 from aftertrain.core.packed.attention_kernels import attend_flat
 from aftertrain.core.packed.layout import PackedLayout
 from aftertrain.core.packed.notes import noted
+from aftertrain.core.packed.shared_attention import attend_shared
 from aftertrain.core.packed.tree import TokenTree, causal_mask
 
 NAME = "aftertrain_packed"
@@ -72,6 +73,9 @@ def attend(
         q, k, v = query[0], key[0], value[0]
         flat = attend_flat(packed, q, k, v, scaling, window=sliding_window, softcap=softcap)
         return flat.unsqueeze(0), None
+    far = sliding_window is None or sliding_window >= max(packed.lengths)
+    if packed.alone and packed.places is not None and far and softcap is None and query.shape[3] == value.shape[3]:
+        return attend_shared(query[0], key[0], value[0], packed.calls, scaling).unsqueeze(0), None
     outputs = []
     if packed.alone:
         wholes = [packed.whole(states[0], dim=1).unsqueeze(0) for states in (query, key, value)]

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from aftertrain.core.packed.shared_attention import Calls, calls_of
+
 Kernel = Literal["sdpa", "flash", "varlen", "flex"]
 
 CHEAP = 64
@@ -86,8 +88,10 @@ class PackedLayout:
         self.masks: dict[int | None, Any] = {}
         self.attended = 0
         self.alone = device.type == "cpu" and sum(lengths) >= SHORT * len(lengths)
-        own, places, copies = _shared(lengths, prefixes or [Prefix(i, 0) for i in range(len(lengths))])
+        prefixes = prefixes or [Prefix(i, 0) for i in range(len(lengths))]
+        own, places, copies = _shared(lengths, prefixes)
         self.n_own = len(own)
+        self._prefixes = prefixes
         sizes = torch.tensor(lengths)
         starts = sizes.cumsum(0) - sizes
         self.shapes: list[tuple[int, int]] = []
@@ -149,6 +153,17 @@ class PackedLayout:
     def segments(self) -> Tensor:
         """Int64 `[N]`: the segment of each token."""
         return torch.arange(len(self.lengths)).repeat_interleave(torch.tensor(self.lengths)).to(self._device)
+
+    @cached_property
+    def calls(self) -> Calls:
+        """What attention computes where each beginning is seen in one copy."""
+        spans: list[tuple[int, int, int, int]] = []
+        start = 0
+        for length, prefix in zip(self.lengths, self._prefixes, strict=True):
+            at = spans[prefix.owner][0] if prefix.length else 0
+            spans.append((start, length - prefix.length, at, prefix.length))
+            start += length - prefix.length
+        return calls_of(spans)
 
     def whole(self, tokens: Tensor, dim: int = 0) -> Tensor:
         """What was computed of `M` tokens, for all `N` along `dim`."""

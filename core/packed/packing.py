@@ -10,6 +10,8 @@ import torch
 
 from aftertrain.core.batch import SINGLE, PackedBatch
 from aftertrain.core.errors import DataError
+from aftertrain.core.packed.layout import WORTH_SHARING
+from aftertrain.core.packed.tree import common
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +100,52 @@ def group_by_budget(sizes: Sequence[int], budget: int) -> list[list[int]]:
     return sorted(sorted(group) for group in bins)
 
 
-def pack(atoms: Sequence[Atom], budget: int) -> list[PackedBatch]:
+def pack(atoms: Sequence[Atom], budget: int, *, shared: bool = False) -> list[PackedBatch]:
     """Micro-batches of at most `budget` tokens that hold whole atoms.
+
+    Args:
+        shared: count what the segments of a group begin with once in each micro-batch, for an engine that computes it
+            once (`Engine.shares_prefixes`), and keep the atoms of a group together as far as they fit.
 
     Raises:
         DataError: an atom alone is over the budget; names its sample.
     """
+    if shared:
+        return _pack_shared(atoms, budget)
     sizes = _sizes(atoms, budget)
     return [
         collate([segment for index in group for segment in atoms[index]]) for group in group_by_budget(sizes, budget)
     ]
+
+
+def _pack_shared(atoms: Sequence[Atom], budget: int) -> list[PackedBatch]:
+    """`pack` by what is computed: a group's beginning once, then what each of its atoms adds.
+
+    A group that is over the budget is split into parts, each with the beginning.
+    """
+    groups: dict[int, list[int]] = {}
+    for index, atom in enumerate(atoms):
+        groups.setdefault(atom[0].group, []).append(index)
+    parts: list[list[int]] = []
+    sizes: list[int] = []
+    for members in groups.values():
+        n = _beginning([tuple(segment.token_ids) for index in members for segment in atoms[index]])
+        added = [sum(len(segment.token_ids) - n for segment in atoms[index]) for index in members]
+        _check([atoms[index] for index in members], [n + size for size in added], budget)
+        for part in group_by_budget(added, budget - n):
+            parts.append([members[place] for place in part])
+            sizes.append(n + sum(added[place] for place in part))
+    return [
+        collate([segment for place in places for index in parts[place] for segment in atoms[index]])
+        for places in group_by_budget(sizes, budget)
+    ]
+
+
+def _beginning(samples: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens samples begin alike with, where that is worth sharing; 0 where it is not."""
+    first = samples[0]
+    n = min(common(first, sample) for sample in samples)
+    return n if len(samples) > 1 and n >= WORTH_SHARING else 0
 
 
 def pack_share(atoms: Sequence[Atom], budget: int, *, rank: int, ranks: int) -> list[PackedBatch]:
@@ -144,9 +182,13 @@ def deal(sizes: Sequence[int], hands: int) -> list[list[int]]:
 
 def _sizes(atoms: Sequence[Atom], budget: int) -> list[int]:
     sizes = [sum(len(segment.token_ids) for segment in atom) for atom in atoms]
+    _check(atoms, sizes, budget)
+    return sizes
+
+
+def _check(atoms: Sequence[Atom], sizes: Sequence[int], budget: int) -> None:
     for atom, size in zip(atoms, sizes, strict=True):
         if size > budget:
             raise DataError(
                 f"sample {atom[0].sample_id!r} needs {size} tokens in one micro-batch, batch.micro_tokens is {budget}"
             )
-    return sizes

@@ -90,6 +90,10 @@ class TorchEngine(PackedEngine[TorchSettings]):
         kernel = self._choose_kernel(device_of(self.settings.device, 0), read_config(model))
         return {**super().facts(model), "attention": kernel}
 
+    @property
+    def shares_prefixes(self) -> bool:
+        return self.settings.share_prefixes
+
     def score(
         self, batch: PackedBatch, wants: Iterable[Score] = ("logprobs",), *, temperature: float = 1.0, grad: bool = True
     ) -> TokenScores:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-CHILDREN = {"evaluate_child.py", "resume_child.py", "train_ours_child.py", "train_peer_child.py"}
+CHILDREN = {
+    "evaluate_child.py",
+    "online_ours_child.py",
+    "online_peer_child.py",
+    "online_update_child.py",
+    "resume_child.py",
+    "train_ours_child.py",
+    "train_peer_child.py",
+}
 """Started by a benchmark, not by people."""
 
 
@@ -40,6 +48,6 @@ def test_a_benchmark_has_both_options_and_heeds_them(name: str) -> None:
 
 
 def test_children_are_told_from_programs() -> None:
-    assert {path.name for path in FOLDER.glob("*_child.py")} - {"train_child.py"} == CHILDREN
+    assert {path.name for path in FOLDER.glob("*_child.py")} - {"online_child.py", "train_child.py"} == CHILDREN
     assert "train.py" in PROGRAMS
     assert options(ast.parse("parser.add_argument('-q', '--quick', help='x')")) == {"-q", "--quick"}

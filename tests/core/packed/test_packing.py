@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.batch import CHOSEN, REJECTED
 from aftertrain.core.errors import DataError
+from aftertrain.core.packed.layout import PackedLayout, shared_prefixes
 from aftertrain.core.packed.packing import Segment, collate, deal, group_by_budget, pack, pack_share
 
 SIZES = st.lists(st.integers(1, 50), max_size=60)
@@ -153,3 +154,50 @@ def test_a_filler_keeps_its_atom_whole_and_weighs_nothing() -> None:
     assert filler.sample_ids == ("p", "p")
     assert filler.segments["role"].tolist() == [CHOSEN, REJECTED]
     assert filler.count("pair") == filler.count("token") == 0
+
+
+def replies(group: int, prompt: int, sizes: list[int]) -> list[list[Segment]]:
+    """An atom for each reply to one prompt; no two replies begin alike."""
+    return [
+        [Segment(f"{group}/{i}", [*range(prompt), *[1000 + i] * n], [False] * prompt + [True] * n, group=group)]
+        for i, n in enumerate(sizes)
+    ]
+
+
+def test_a_shared_prompt_counts_once() -> None:
+    """A prompt of 20 with replies of 4, 5 and 6 is 35 tokens in place of 75, so that two such groups fit in 70."""
+    atoms = [atom for group in range(3) for atom in replies(group, 20, [4, 5, 6])]
+    packed = pack(atoms, 70, shared=True)
+    assert [batch.sample_ids for batch in packed] == [
+        ("0/0", "0/1", "0/2", "1/0", "1/1", "1/2"),
+        ("2/0", "2/1", "2/2"),
+    ]
+    assert [batch.n_tokens for batch in packed] == [150, 75]
+    assert sum(batch.count("token") for batch in packed) == 3 * (4 + 5 + 6)
+    assert len(pack(atoms, 75)) == 4
+
+
+def test_a_group_over_the_budget_is_split_and_each_part_carries_the_prompt() -> None:
+    """20 tokens of prompt leave 10 of 30: replies of 6 and 4 go together, 5 and 5, and 7 alone."""
+    packed = pack(replies(0, 20, [6, 5, 7, 5, 4]), 30, shared=True)
+    assert [batch.sample_ids for batch in packed] == [("0/0", "0/4"), ("0/1", "0/3"), ("0/2",)]
+    with pytest.raises(DataError, match="sample '0/1' needs 31 tokens in one micro-batch"):
+        pack(replies(0, 20, [6, 11]), 30, shared=True)
+
+
+def test_a_whole_group_that_is_an_atom_is_never_split() -> None:
+    atom = [segment for (segment,) in replies(0, 20, [6, 5])]
+    assert [batch.n_segments for batch in pack([atom], 31, shared=True)] == [2]
+    with pytest.raises(DataError, match="needs 31 tokens"):
+        pack([atom], 30, shared=True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(1, 20), min_size=1, max_size=6)), max_size=8))
+def test_what_is_computed_keeps_the_budget_and_nothing_is_lost(groups: list[tuple[int, list[int]]]) -> None:
+    """The engine's own count of computed tokens, by what it finds shared, is within the budget of each micro-batch."""
+    atoms = [atom for group, (prompt, sizes) in enumerate(groups) for atom in replies(group, prompt, sizes)]
+    packed = pack(atoms, 64, shared=True)
+    assert sorted(name for batch in packed for name in batch.sample_ids) == sorted(s.sample_id for (s,) in atoms)
+    for batch in packed:
+        prefixes = shared_prefixes(batch.token_ids, batch.lengths, batch.segments["group"].tolist())
+        assert PackedLayout(batch.lengths, torch.device("cpu"), prefixes).n_own <= 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,46 @@ def test_shared_beginnings_are_computed_once(tiny_model: Path, make_engine: Any,
     assert found[1][2] == [sum(lengths)]
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], atol=1e-4, rtol=1e-4)
+
+
+class Wide:
+    """Torch, whose float32 is float64: families that normalise in float32 round there whatever their weights are."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, "float64" if name == "float32" else name)
+
+
+@pytest.mark.parametrize("family", ["llama", "llama-tied", "qwen2-window", "qwen3", "mistral", "olmo2", "phi"])
+def test_a_prompt_that_its_replies_share_changes_nothing(
+    family: str,
+    tmp_path: Path,
+    make_engine: Callable[..., Any],
+    make_batch: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Float64, two groups of replies: log-probs and every gradient within 1e-10 of their norm of the unshared ones.
+
+    Layers with a sliding window attend segment by segment; what else they do is shared.
+    """
+    import transformers
+
+    name, extra = FAMILIES[family]
+    folder = save(getattr(transformers, name)(**{**SHAPE, **extra}), tmp_path)
+    kind = name.removesuffix("Config").lower()
+    module = importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+    monkeypatch.setattr(module, "torch", Wide())
+    batch = groups_of((40, 33, 29, 25, 61, 25), make_batch)
+    found = []
+    for share in (True, False):
+        engine = make_engine(folder, optimizer=AdamW(), share_prefixes=share, lean=False)
+        engine._model.double()
+        logprobs = engine.score(batch).logprobs
+        engine.backward(logprobs.sum(), 10.0)
+        found.append((logprobs.detach(), {name: p.grad for name, p in engine._model.named_parameters()}))
+    (shared, ours), (alone, theirs) = found
+    assert (shared - alone).norm() <= 1e-10 * alone.norm()
+    for weight, gradient in theirs.items():
+        assert (ours[weight] - gradient).norm() <= 1e-10 * gradient.norm(), weight
 
 
 def test_a_family_with_a_longrope_is_held_to_its_original_length(
