@@ -1,4 +1,4 @@
-"""Attention over one copy of a beginning: equal to attention of each segment alone, in values and in gradients."""
+"""Attention over one copy of a beginning is that of each segment alone (F14), in values and in gradients."""
 
 from __future__ import annotations
 
