@@ -61,6 +61,7 @@ UNITS: Mapping[str, Unit] = {
             "timeout": "judging it took too long; it was trained on with reward.on_timeout",
             "error": "judging it failed; it was trained on with reward.on_error",
             "no_signal": "all replies to its prompt earned the same, so that its advantage is 0",
+            "set_aside": "the step had enough replies that told more, so that it was not learnt from",
             "stale": "the weights had moved too far before it could be trained on",
             "cancelled": "it was called off before it was whole",
         },

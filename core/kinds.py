@@ -31,6 +31,11 @@ KINDS: dict[str, Kind] = {
             "aftertrain.core.advantage:Advantage",
             "a step's replies and what they earned -> token columns for a loss",
         ),
+        Kind(
+            "selection",
+            "aftertrain.core.selection:Selection",
+            "which problems an online step asks, and which groups of replies it learns from",
+        ),
         Kind("generator", "aftertrain.core.generator:Generator", "prompt ids + sampling -> completions"),
         Kind("eval_task", "aftertrain.core.eval_task:EvalTask", "instances, prompts, scoring and aggregation"),
         Kind("engine", "aftertrain.core.engine:Engine", "holds a model: packed forward, backward, step, save, load"),

@@ -6,7 +6,7 @@ reply again are passes over it, and are not counted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.book import Book
@@ -36,6 +36,15 @@ class Accounts:
         for step in range(1, steps + 1):
             replies = len(plan.rows(step - 1)) * self._samples
             self._book.expect(TICKET, range(step * STEP, step * STEP + replies))
+
+    def ask(self, step: int, first: int, problems: int) -> None:
+        """Owe the replies to problems that a step asks as it goes along, from the group of number `first` on.
+
+        Args:
+            step: counted from 1.
+        """
+        start = step * STEP + first * self._samples
+        self._book.owe(TICKET, range(start, start + problems * self._samples))
 
     def step(
         self,
@@ -68,6 +77,20 @@ class Accounts:
             tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
             number = self._number(step, rollout.group, rollout.id)
             self._book.end(TICKET, state_of(reply, silent=True), number, **tokens)
+
+    def drop(self, step: int, dropped: Mapping[str, Sequence[Sequence[Judged]]]) -> None:
+        """Enter the replies that a selection left out, by the state in which they end; it owed them as it went along.
+
+        Args:
+            step: counted from 1.
+        """
+        for state, groups in dropped.items():
+            for reply in (reply for group in groups for reply in group):
+                rollout = reply.rollout
+                tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
+                self._book.owe(TICKET, (), tokens=sum(tokens.values()))
+                ended = state_of(reply, silent=True) if state == "no_signal" else state
+                self._book.end(TICKET, ended, self._number(step, rollout.group, rollout.id), **tokens)
 
     def close(self, prompts: Prompts) -> None:
         """Enter what became of the problems, after the last step."""

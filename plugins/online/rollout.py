@@ -55,8 +55,12 @@ def roll_out(
     seed: int,
     step: int,
     timeout: float,
+    first: int = 0,
 ) -> list[Rollout]:
     """`samples` replies to each prompt, those to one prompt together; seeds depend on the step and the place alone.
+
+    Args:
+        first: number of the first prompt's group, where the step has asked others before.
 
     Raises:
         RunError: nothing finished in time.
@@ -64,7 +68,7 @@ def roll_out(
     places = [(group, number) for group in range(len(prompts)) for number in range(samples)]
     requests = [
         GenerationRequest(str(i), prompts[group].token_ids, sampling, sub_seed(seed, "reply", step, i))
-        for i, (group, _) in enumerate(places)
+        for i, (group, _) in enumerate(places, first * samples)
     ]
     try:
         completions = generator.generate(requests, timeout)
@@ -74,6 +78,6 @@ def roll_out(
             "or lower sampling.max_new_tokens"
         ) from error
     return [
-        Rollout(f"{prompts[group].problem.id}/{number}", group, prompts[group], completion)
+        Rollout(f"{prompts[group].problem.id}/{number}", first + group, prompts[group], completion)
         for (group, number), completion in zip(places, completions, strict=True)
     ]

@@ -14,6 +14,7 @@ from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.ground.usage import Unused, refuse
 from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.loss import Loss
+from aftertrain.core.selection import Selection, SelectionSettings
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
@@ -96,6 +97,11 @@ class OnlineSettings(StageSettings):
     parity: ParitySettings | None = unhashed(
         ParitySettings(), description="Stops the run where generator and trainer disagree; null only measures."
     )
+    selection: Use[Selection[Any]] = Field(
+        cast("Any", "all"),
+        description="Which problems a step asks, and which groups of replies it learns from: all; informative filters "
+        "and refills groups that all earned the same (DAPO).",
+    )
     batch: RolloutBatch = Field(RolloutBatch(), description="What one step is.")
     steps: PositiveInt = Field(description="Online steps; each makes new replies.")
     engine: Use[Engine[Any]] = Field(cast("Any", "torch"), description="Holds policy, critic and reference.")
@@ -151,6 +157,12 @@ class OnlineSettings(StageSettings):
                 f"advantages: {name} does not read a KL penalty in the {kl.place}, or divides it by what it is itself "
                 f"a part of: β would not say how strong it is. Set kl.place: {min(method.kl)}, or kl.beta: 0",
             )
+        chooses = cast("SelectionSettings", self.selection.settings)
+        if self.batch.samples_per_prompt < chooses.samples:
+            raise ValueError(
+                f"selection: {self.selection.name} goes by how replies to one prompt differ: samples_per_prompt must "
+                f"be {chooses.samples} or more"
+            )
         if self.correction is not None and method.pairs:
             raise refuse(self, "correction", "it weighs advantages, of which pairs have none; take it out")
         return self
@@ -161,6 +173,9 @@ class OnlineSettings(StageSettings):
         if not method.critic:
             reason = f"it is for a method with a critic, such as advantages: gae, and advantages is {name}"
             unused |= {setting: Unused(reason, ("advantages",)) for setting in ("critic", "critic_optimizer")}
+        if not cast("SelectionSettings", self.selection.settings).planned:
+            reason = f"selection: {self.selection.name} fills every step, across the ends of epochs"
+            unused["batch.incomplete"] = Unused(reason, ("selection",))
         if method.scale_free and self.reward.missing_eos is None:
             scaling = ["normalize"] if self.reward.base is not None else ["weight", "weight_schedule", "normalize"]
             reason = "of the replies to one prompt only differences count, by their spread, and it scales all alike"

@@ -36,13 +36,14 @@ from aftertrain.core.text.endings import name_ends, unnamed_ends
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.accounts import Accounts
+from aftertrain.plugins.online.asking import Asking
 from aftertrain.plugins.online.experience import Experience, make_experience, needs_old_logprobs
 from aftertrain.plugins.online.first_pass import FirstPass
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_metrics
 from aftertrain.plugins.online.models import REWARD, build_loss, load_models
 from aftertrain.plugins.online.parity import check_parity, policy_metrics
-from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
+from aftertrain.plugins.online.problems import Prompt, Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import roll_out
@@ -177,7 +178,9 @@ class Training:
         self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
         compares = self.settings.method.samples > 1
         self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
-        self.accounts.expect(self.prompts, self.order, self.steps)
+        selection = stage.builder.build(self.settings.selection)
+        self.accounts.expect(self.prompts, self.order, self.steps if selection.planned else 0)
+        self.asking = Asking(selection, self.prompts.kept, self.order, batch.prompts, context.seed)
 
     def run(self) -> Artifact:
         done = self._restore()
@@ -204,30 +207,39 @@ class Training:
     def _step(self, step: int) -> None:
         """One online step, counted from 1."""
         settings, watch = self.settings, Stopwatch()
-        prompts = [self.prompts.kept[row] for row in self.order.rows(step - 1)]
-        with watch.part("generate"):
-            rollouts = roll_out(
-                self.models.generator,
-                prompts,
-                settings.sampling,
-                settings.batch.samples_per_prompt,
-                seed=self.context.seed,
-                step=step,
-                timeout=settings.timeout,
-            )
-        with watch.part("verify"):
-            judged = self.rewarding.judge(rollouts, self.verifiers, step)
+
+        def replies(prompts: Sequence[Prompt], first: int) -> list[Judged]:
+            if not self.asking.planned:
+                self.accounts.ask(step, first, len(prompts))
+            with watch.part("generate"):
+                rollouts = roll_out(
+                    self.models.generator,
+                    prompts,
+                    settings.sampling,
+                    settings.batch.samples_per_prompt,
+                    seed=self.context.seed,
+                    step=step,
+                    timeout=settings.timeout,
+                    first=first,
+                )
+            with watch.part("verify"):
+                return self.rewarding.judge(rollouts, self.verifiers, step)
+
+        asked = self.asking.ask(step, replies)
+        judged = asked.every
         with watch.part("update"):
             experience = make_experience(
-                judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
+                asked.judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
             )
             results, batches = self._update(step, experience)
             check_parity(batches, settings.parity, settings.generator.name, step)
-            self.accounts.step(step, judged, experience.minibatches, experience.left_out)
+            self.accounts.step(step, asked.judged, experience.minibatches, experience.left_out)
+            self.accounts.drop(step, asked.dropped)
             self.models.publish(step)
         metrics = {
             **reply_metrics(judged),
             **self.rewarding.metrics(judged, step),
+            **asked.metrics,
             **experience.metrics,
             **policy_metrics(batches),
             **update_metrics(results),
@@ -277,7 +289,9 @@ class Training:
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
-        (folder / STATE).write_text(json.dumps({"step": step, **self.rewarding.state()}), encoding="utf-8")
+        (folder / STATE).write_text(
+            json.dumps({"step": step, **self.rewarding.state(), **self.asking.state()}), encoding="utf-8"
+        )
 
     def _restore(self) -> int:
         saved = self.context.checkpoints.latest()
@@ -290,6 +304,7 @@ class Training:
             raise CheckpointError(f"{folder / STATE}: of step {written}, the folder's name says {step}")
         self.models.restore(folder, step)
         self.rewarding.restore(state)
+        self.asking.restore(state)
         return step
 
     def _finish(self, done: int) -> Artifact:
