@@ -31,9 +31,9 @@ the steps before, and at least one nat a reply, below which a ratio says nothing
 CONSTANT = 0.9
 """Share of groups whose replies all earned the same: nine tenths of the generated tokens teach nothing (DAPO, arXiv
 2503.14476, section 3.2)."""
-DRIFT, DRIFT_TIMES, DRIFT_LEAST = 0.05, 5.0, 0.005
-"""Mean |generator - trainer| log-probability in nats a token: 5 % off in the ratio, a quarter of a clip range of 0.2;
-or so many times the beginning's, from a tenth of that on (another precision alone gives some 0.01)."""
+DRIFT, DRIFT_TIMES, DRIFT_LEAST = 0.02, 5.0, 0.005
+"""Mean |generator - trainer| log-probability in nats a token: 2 % off in the ratio, a tenth of a clip range of 0.2, and
+well before a stage stops by itself, at 0.05; or so many times the beginning's, from 0.005 on."""
 SAMPLES_LEFT = 0.5
 """Effective sample size of the importance weights, as a share: below it half of the tokens are as good as not there."""
 

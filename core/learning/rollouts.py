@@ -41,11 +41,11 @@ REASONS = (
     "cancelled",
     "stale",
     "filtered",
-    "truncated_ratio",
+    "off_policy",
 )
 """Why a token is a target, or is none: it is the prompt's or an environment's words; its group's replies all earned the
-same; it is of a reply that was cut, not judged, cancelled, made by weights too old, or filtered out; or its importance
-ratio was beyond the correction's bound."""
+same; it is of a reply that was cut, not judged, cancelled, made by weights too old, or filtered out; or a correction
+left it out, as the trainer finds it too likely or unlikely to have been sampled."""
 SIZE = 16 << 30
 """Bytes of a file that are read."""
 CURE = "the step cannot be replayed; take both files of the step away, and others still can"

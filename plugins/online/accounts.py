@@ -52,8 +52,8 @@ class Accounts:
         judged: Sequence[Judged],
         minibatches: Iterable[Sequence[PackedBatch]],
         left_out: Collection[str] = (),
-    ) -> None:
-        """Enter what the updates of a step were made of.
+    ) -> dict[str, str]:
+        """Enter what the updates of a step were made of; returns in which state each reply ended, by id.
 
         Args:
             step: counted from 1.
@@ -76,21 +76,29 @@ class Accounts:
             rollout = reply.rollout
             tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
             number = self._number(step, rollout.group, rollout.id)
-            self._book.end(TICKET, state_of(reply, silent=True), number, **tokens)
+            states[rollout.id] = state_of(reply, silent=True)
+            self._book.end(TICKET, states[rollout.id], number, **tokens)
+        return states
 
-    def drop(self, step: int, dropped: Mapping[str, Sequence[Sequence[Judged]]]) -> None:
+    def drop(self, step: int, dropped: Mapping[str, Sequence[Sequence[Judged]]]) -> dict[str, str]:
         """Enter the replies that a selection left out, by the state in which they end; it owed them as it went along.
 
         Args:
             step: counted from 1.
+
+        Returns:
+            in which state each ended, by id.
         """
+        states: dict[str, str] = {}
         for state, groups in dropped.items():
             for reply in (reply for group in groups for reply in group):
                 rollout = reply.rollout
                 tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
                 self._book.owe(TICKET, (), tokens=sum(tokens.values()))
                 ended = state_of(reply, silent=True) if state == "no_signal" else state
+                states[rollout.id] = ended
                 self._book.end(TICKET, ended, self._number(step, rollout.group, rollout.id), **tokens)
+        return states
 
     def close(self, prompts: Prompts) -> None:
         """Enter what became of the problems, after the last step."""

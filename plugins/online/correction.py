@@ -20,7 +20,7 @@ LARGEST_LOG = 20.0
 def corrected(
     columns: Mapping[str, Tensor], replies: Replies, settings: CorrectionSettings
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The columns with `advantages` weighed, and how many tokens were touched.
+    """The columns with `advantages` weighed and `correction`, the weights; and how many tokens were touched.
 
     With w = π_old/π_generator of a token, or of its whole reply: truncate gives min(w, high); mask gives w within
     [low, high] and 0 outside. What is left out is still counted where the loss divides.
@@ -40,4 +40,4 @@ def corrected(
         "correction_weight": float(weights[mask].double().mean()),
         "corrected_rate": float(outside[mask].double().mean()),
     }
-    return {**columns, "advantages": columns["advantages"] * weights}, shares
+    return {**columns, "advantages": columns["advantages"] * weights, "correction": weights}, shares

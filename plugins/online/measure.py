@@ -47,6 +47,8 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
 
     `verdict` is the mean of the verdicts' values, of several checks of a reply the lowest, over replies that were
     judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1.
+
+    Of problems from several data sets further `accuracy/SOURCE` and `source_reward/SOURCE`.
     """
     n = len(judged)
     lengths = [len(reply.rollout.completion.token_ids) for reply in judged]
@@ -61,6 +63,7 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
         "response_length": sum(lengths) / n,
         "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
         "response_tokens": float(sum(lengths)),
+        **_by_source(judged),
     }
 
 
@@ -80,6 +83,17 @@ def update_metrics(results: Sequence[StepResult]) -> dict[str, float]:
     for name in results[0].metrics:
         figures[name] = _mean([result.metrics[name] for result in results if name in result.metrics])
     figures["tokens"] = float(sum(result.tokens for result in results))
+    return figures
+
+
+def _by_source(judged: Sequence[Judged]) -> dict[str, float]:
+    sources: dict[str, list[Judged]] = {}
+    for reply in judged:
+        sources.setdefault(reply.rollout.prompt.problem.source, []).append(reply)
+    figures: dict[str, float] = {}
+    for source, replies in sorted(sources.items()) if len(sources) > 1 else ():
+        figures[f"accuracy/{source}"] = _mean([float(reply.verified) for reply in replies])
+        figures[f"source_reward/{source}"] = _mean([reply.reward for reply in replies])
     return figures
 
 

@@ -111,6 +111,9 @@ class OnlineSettings(StageSettings):
     )
     checkpoint_every: PositiveInt = unhashed(10, description="Steps between checkpoints.")
     shown: Annotated[int, Field(ge=0)] = unhashed(4, description="Replies per step sent to the observers.")
+    respaced: Annotated[int, Field(ge=0)] = unhashed(
+        2, description="Paid replies per step that are judged again with other white space, for the alarm of that name."
+    )
     timeout: Annotated[float, Field(gt=0)] = unhashed(
         3600.0, description="Seconds without any finished reply after which the stage gives up."
     )

@@ -7,7 +7,6 @@ policy and critic alone. Replies of step t are made with the weights of step t -
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.component import aside
 from aftertrain.core.errors import CheckpointError, Interrupted, ModelError, RunError
-from aftertrain.core.events import Metrics, Progress, VerdictCounts, Warned
-from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.events import Metrics, Warned
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.reading import CURE, read_json
 from aftertrain.core.ground.usage import Unused
@@ -44,7 +42,7 @@ from aftertrain.plugins.online.measure import Stopwatch, reply_metrics, update_m
 from aftertrain.plugins.online.models import REWARD, build_loss, load_models
 from aftertrain.plugins.online.parity import check_parity, policy_metrics
 from aftertrain.plugins.online.problems import Prompt, Prompts, load_prompts, prompt_limits
-from aftertrain.plugins.online.reward import Judged, failures, outcome_counts
+from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -54,10 +52,11 @@ if TYPE_CHECKING:
 
     from aftertrain.core.learning.trial import Trial
     from aftertrain.core.text import template_checks
-    from aftertrain.plugins.online import plan, trial
+    from aftertrain.plugins.online import plan, telling, trial
 else:
     template_checks = aside("aftertrain.core.text.template_checks")
     plan = aside("aftertrain.plugins.online.plan")
+    telling = aside("aftertrain.plugins.online.telling")
     trial = aside("aftertrain.plugins.online.trial")
 
 STATE = "online.json"
@@ -174,7 +173,7 @@ class Training:
         self.order = replace(one_epoch, epochs=-(-self.steps // one_epoch.steps_per_epoch))
         folders = {role: artifact.path for role, artifact in context.inputs.items()}
         self.models = load_models(self.settings, stage.builder, folders, context.seed)
-        self.warned: set[tuple[str, str]] = set()
+        self.telling = telling.Telling(context, self.settings, self.steps)
         self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
         compares = self.settings.method.samples > 1
         self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
@@ -227,14 +226,16 @@ class Training:
 
         asked = self.asking.ask(step, replies)
         judged = asked.every
+        with watch.part("verify"):
+            probed = self.telling.probe(judged, self.verifiers, step)
         with watch.part("update"):
             experience = make_experience(
                 asked.judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
             )
             results, batches = self._update(step, experience)
             check_parity(batches, settings.parity, settings.generator.name, step)
-            self.accounts.step(step, asked.judged, experience.minibatches, experience.left_out)
-            self.accounts.drop(step, asked.dropped)
+            states = self.accounts.step(step, asked.judged, experience.minibatches, experience.left_out)
+            states |= self.accounts.drop(step, asked.dropped)
             self.models.publish(step)
         metrics = {
             **reply_metrics(judged),
@@ -244,7 +245,8 @@ class Training:
             **policy_metrics(batches),
             **update_metrics(results),
         }
-        self._tell(step, judged, Metrics(metrics, watch.timing(len(judged), metrics["response_length"])))
+        told = Metrics(metrics, watch.timing(len(judged), metrics["response_length"]))
+        self.telling.step(step, judged, batches, states=states, metrics=told, probed=probed)
 
     def _update(self, step: int, experience: Experience) -> tuple[list[StepResult], list[PackedBatch]]:
         """Learn from a step's replies; returns their micro-batches with the log-probabilities of before, too."""
@@ -273,25 +275,10 @@ class Training:
         whole = loss.completed(experience.batches) if isinstance(loss, FirstPass) else experience.batches
         return results, whole
 
-    def _tell(self, step: int, judged: Sequence[Judged], metrics: Metrics) -> None:
-        """Write all replies of a step, and show some; its verdicts are counted, and failures warned of once."""
-        emit, samples, counts = self.context.emit, [reply.sample() for reply in judged], outcome_counts(judged)
-        _write_lines(self.context.folder / "samples" / f"step-{step:05d}.jsonl", [sample.facts() for sample in samples])
-        emit(metrics, step)
-        emit(VerdictCounts(counts), step)
-        for key, message in failures(judged, counts).items():
-            if key not in self.warned:
-                self.warned.add(key)
-                emit(Warned(message), step)
-        for sample in samples[: self.settings.shown]:
-            emit(sample, step)
-        emit(Progress(step, self.steps, "steps"), step)
-
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
-        (folder / STATE).write_text(
-            json.dumps({"step": step, **self.rewarding.state(), **self.asking.state()}), encoding="utf-8"
-        )
+        state = {"step": step, **self.rewarding.state(), **self.asking.state(), "alarms": self.telling.watch.state()}
+        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
 
     def _restore(self) -> int:
         saved = self.context.checkpoints.latest()
@@ -305,6 +292,7 @@ class Training:
         self.models.restore(folder, step)
         self.rewarding.restore(state)
         self.asking.restore(state)
+        self.telling.watch.restore(state.get("alarms", {}))
         return step
 
     def _finish(self, done: int) -> Artifact:
@@ -327,14 +315,3 @@ class Training:
 def _pooled(verifier: Verifier[Any]) -> bool:
     """Whether it, or a part of it, is judged by a pool."""
     return any(map(_pooled, verifier.parts)) if verifier.parts else verifier.isolated
-
-
-def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write JSON lines whole or not at all."""
-    draft = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text("".join(f"{json_text(record, verbatim=True)}\n" for record in records), encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write samples: {error.strerror or error}") from error

@@ -141,7 +141,7 @@ SILENT: dict[str, Course] = {
         11, **{"verdicts__math__math__unparsable": 60.0, "verdicts__gsm8k__gsm__unparsable": 60.0}
     ),
     "a KL that grows slowly": lambda step: {**_well(step), "kl": 0.5 * step},
-    "another precision": lambda step: {**_well(step), "logprob_difference": 0.02},
+    "another precision": lambda step: {**_well(step), "logprob_difference": 0.015},
     "half of the groups": _after(11, constant_groups=0.89),
     "one text of two": _after(11, paid_alike=0.5),
     "a rare flip": lambda step: {**_well(step), "respaced/flipped": float(step % 5 == 0)},

@@ -26,6 +26,7 @@ from aftertrain.core.verifier import Verifier
 class SumsSettings(Settings):
     rows: int = Field(12, description="Problems.")
     long: int = Field(0, description="Further problems with long prompts.")
+    sources: int = Field(1, description="Data sets that they come from, in turn.")
     check: str = Field("contains", description="Name of the check.")
     ids: int = Field(10**6, description="How many different ids the problems have.")
 
@@ -43,7 +44,10 @@ class Sums(Dataset[SumsSettings]):
         check = Check(self.settings.check, "3")
         for i in range(self.settings.rows + self.settings.long):
             text = f"What is {i} + {i * i}?" * (1 if i < self.settings.rows else 100)
-            yield Problem(f"sum-{i % self.settings.ids}", (Message("user", text),), (check,), "sums")
+            yield Problem(f"sum-{i % self.settings.ids}", (Message("user", text),), (check,), self._source(i))
+
+    def _source(self, i: int) -> str:
+        return f"sums-{i % self.settings.sources}" if self.settings.sources > 1 else "sums"
 
     def fingerprint(self) -> str:
         return f"{self.settings.rows:016x}"
@@ -65,6 +69,15 @@ class Lowercase(Verifier[Settings]):
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [Verdict.scored(float(bool(re.fullmatch("[a-z]+", case.response)))) for case in cases]
+
+
+class Spaced(Verifier[Settings]):
+    """1 for any reply without two spaces in a row and without a line feed at its end."""
+
+    isolated = False
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [Verdict.scored(float("  " not in c.response and not c.response.endswith("\n"))) for c in cases]
 
 
 class Failing(Verifier[Settings]):
@@ -113,6 +126,7 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
         ("verifier", "contains"): (Contains, Settings),
         ("verifier", "failing"): (Failing, Settings),
         ("verifier", "picky"): (Picky, Settings),
+        ("verifier", "spaced"): (Spaced, Settings),
         ("verifier", "lowercase"): (Lowercase, Settings),
         ("engine", "torch"): (engine.TorchEngine, engine_settings.TorchSettings),
         ("generator", "transformers"): (transformers.Transformers, generator_settings.TransformersSettings),
@@ -210,8 +224,9 @@ class Bench:
         return self.stage.plan(PlanContext("rl", str(self.model), 0, self.builder))
 
     def outcome(self) -> dict[str, bytes]:
-        """Bytes of the final model and of all samples."""
-        files = [self.folder / "model" / "model.safetensors", *sorted((self.folder / "samples").iterdir())]
+        """Bytes of the final model, of all samples and of their tokens."""
+        kept = [path for name in ("samples", "rollouts") for path in sorted((self.folder / name).iterdir())]
+        files = [self.folder / "model" / "model.safetensors", *kept]
         return {path.name: path.read_bytes() for path in files}
 
 
