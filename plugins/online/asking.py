@@ -36,6 +36,11 @@ class Asked:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def left_out(self) -> list[str]:
+        """Ids of the replies that are not learnt from."""
+        return [reply.rollout.id for groups in self.dropped.values() for group in groups for reply in group]
+
+    @property
     def every(self) -> list[Judged]:
         """All replies of the step, those not learnt from too, in the order of their tickets."""
         others = [reply for groups in self.dropped.values() for group in groups for reply in group]

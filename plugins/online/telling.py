@@ -18,6 +18,7 @@ from aftertrain.core.learning.rollouts import ReplyTokens, RolloutFile, Rollouts
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.stage import StageContext
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.recording import DROPPED
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts, verdicts_on
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -59,6 +60,7 @@ class Telling:
         batches: Sequence[PackedBatch],
         *,
         states: Mapping[str, str],
+        dropped: Sequence[str],
         metrics: Metrics,
         probed: Mapping[str, float],
     ) -> None:
@@ -68,10 +70,12 @@ class Telling:
             step: counted from 1.
             batches: what was learnt from, with all columns; a reply that is in none was left out.
             states: in which each reply ended, by id.
+            dropped: ids of the replies that the step's selection left out.
             probed: what `probe` found.
         """
         emit, counts = self._context.emit, outcome_counts(judged)
         rollouts = self._rollouts(step, judged, columns_by_reply(batches), states)
+        rollouts = replace(rollouts, facts={**rollouts.facts, DROPPED: [*dropped]})
         RolloutFile(self._context.folder, step).write(rollouts)
         samples = rollouts.samples
         metrics = replace(metrics, values={**metrics.values, **reply_figures(samples)})

@@ -1,0 +1,95 @@
+"""What learns: the models of a stage, and one step's judged replies turned into updates of them.
+
+A step depends on the replies, their rewards, the settings and what the models were before, and on nothing else: a stage
+hands it what has just been made and judged, `aftertrain replay` what was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aftertrain.core.advantage import Advantage
+from aftertrain.core.batch import PackedBatch
+from aftertrain.core.learning.schedule import Pace
+from aftertrain.core.learning.step import StepResult, train_step
+from aftertrain.core.loss import Loss
+from aftertrain.core.settings import Builder
+from aftertrain.plugins.online.experience import Experience, make_experience, needs_old_logprobs
+from aftertrain.plugins.online.first_pass import FirstPass
+from aftertrain.plugins.online.measure import update_metrics
+from aftertrain.plugins.online.models import Models, build_loss
+from aftertrain.plugins.online.parity import check_parity, policy_metrics
+from aftertrain.plugins.online.reward import Judged
+from aftertrain.plugins.online.settings import OnlineSettings
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What one step came to.
+
+    Attributes:
+        experience: what was learnt from.
+        batches: its micro-batches, with the log-probabilities of before the update too.
+        results: of each optimizer step.
+    """
+
+    experience: Experience
+    batches: Sequence[PackedBatch]
+    results: Sequence[StepResult]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures of the method, the policy and the updates."""
+        return {**self.experience.metrics, **policy_metrics(self.batches), **update_metrics(self.results)}
+
+
+class Learner:
+    """Updates a stage's models, step by step."""
+
+    def __init__(self, settings: OnlineSettings, builder: Builder, models: Models) -> None:
+        self.settings, self.models = settings, models
+        self.loss: Loss[Any] = build_loss(settings, builder)
+        self.estimator: Advantage[Any] = builder.build(settings.advantages)
+
+    def learn(self, step: int, judged: Sequence[Judged]) -> Learnt:
+        """Learn from the replies of one step, counted from 1.
+
+        Raises:
+            NumericsError: a score, loss or gradient is not finite, or the generator's log-probabilities are too far
+                from the trainer's.
+        """
+        settings = self.settings
+        experience = make_experience(
+            judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
+        )
+        results, batches = self._update(step, experience)
+        check_parity(batches, settings.parity, settings.generator.name, step)
+        return Learnt(experience, batches, results)
+
+    def _update(self, step: int, experience: Experience) -> tuple[list[StepResult], list[PackedBatch]]:
+        settings = self.settings
+        loss = self.loss if needs_old_logprobs(settings) else FirstPass(self.loss)
+        optimizers = {"policy": settings.optimizer, "value": settings.critic_optimizer or settings.optimizer}
+        results: list[StepResult] = []
+        for _ in range(settings.batch.updates):
+            for batches in experience.minibatches:
+                pace = Pace(
+                    (step - 1) * settings.optimizer_steps + len(results),
+                    settings.steps * settings.optimizer_steps,
+                    sum(batch.count("segment") for batch in batches) / settings.batch.replies_per_update,
+                    settings.optimizer_steps,
+                )
+                result = train_step(
+                    self.models.trained,
+                    loss,
+                    batches,
+                    pace.rates(optimizers),
+                    step=step,
+                    progress=pace.progress,
+                    temperature=settings.sampling.temperature,
+                )
+                results.append(result)
+        whole = loss.completed(experience.batches) if isinstance(loss, FirstPass) else experience.batches
+        return results, whole

@@ -1,0 +1,45 @@
+"""A step's judged replies as they come back from disk, for a replay."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aftertrain.core.events import SampleVerdict
+from aftertrain.core.learning.rollouts import Rollouts
+from aftertrain.core.records import Completion, FinishReason, Outcome, Problem, Verdict
+from aftertrain.plugins.online.problems import Prompt
+from aftertrain.plugins.online.reward import Judged
+from aftertrain.plugins.online.rollout import Rollout
+
+DROPPED = "dropped"
+"""Fact of a step: ids of the replies that its selection left out."""
+
+
+def as_judged(rollouts: Rollouts) -> list[Judged]:
+    """The replies that the step's method was given, with the rewards that they had, in the order of their tickets."""
+    found = []
+    dropped = {*cast("list[str]", rollouts.facts.get(DROPPED, []))}
+    for sample, reply in zip(rollouts.samples, rollouts.replies, strict=True):
+        if sample.id in dropped:
+            continue
+        prompt_ids = tuple(reply.token_ids[~reply.sampled].tolist())
+        completion = Completion(
+            id=sample.id,
+            prompt_ids=prompt_ids,
+            token_ids=tuple(reply.token_ids[reply.sampled].tolist()),
+            logprobs=tuple(reply.logprobs.tolist()),
+            versions=tuple(reply.versions.tolist()),
+            finish_reason=cast("FinishReason", sample.finish_reason),
+            text=sample.response,
+            text_with_special=sample.response_with_special,
+        )
+        problem = Problem(sample.problem, (), (), sample.source)
+        verdicts = tuple((verdict.verifier, _verdict(verdict)) for verdict in sample.verdicts)
+        rollout = Rollout(sample.id, reply.group, Prompt(problem, prompt_ids), completion)
+        reward = cast("float", sample.reward)
+        found.append(Judged(rollout, verdicts, reward, reward if sample.earned is None else sample.earned, sample.base))
+    return found
+
+
+def _verdict(told: SampleVerdict) -> Verdict:
+    return Verdict(cast("Outcome", told.outcome), told.value, told.extracted, told.detail)

@@ -1,0 +1,182 @@
+"""One attempt at an online stage: from the last checkpoint to the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aftertrain.core.component import aside
+from aftertrain.core.errors import CheckpointError, Interrupted, ModelError
+from aftertrain.core.events import Metrics, Warned
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.ground.reading import CURE, read_json
+from aftertrain.core.learning.batch_plan import BatchPlan
+from aftertrain.core.learning.saved import save_checked
+from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.packed.router import untrained
+from aftertrain.core.records import Artifact
+from aftertrain.core.settings import Builder
+from aftertrain.core.stage import StageContext
+from aftertrain.core.text.endings import name_ends
+from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.accounts import Accounts
+from aftertrain.plugins.online.asking import Asking
+from aftertrain.plugins.online.learner import Learner
+from aftertrain.plugins.online.measure import Stopwatch, reply_metrics
+from aftertrain.plugins.online.models import load_models
+from aftertrain.plugins.online.problems import Prompt, Prompts
+from aftertrain.plugins.online.reward import Judged
+from aftertrain.plugins.online.rewarding import Rewarding
+from aftertrain.plugins.online.rollout import roll_out
+from aftertrain.plugins.online.settings import OnlineSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from aftertrain.core.text import template_checks
+    from aftertrain.plugins.online import telling
+else:
+    template_checks = aside("aftertrain.core.text.template_checks")
+    telling = aside("aftertrain.plugins.online.telling")
+
+STATE = "online.json"
+
+
+class Training:
+    """One attempt at a stage."""
+
+    def __init__(
+        self,
+        settings: OnlineSettings,
+        builder: Builder,
+        context: StageContext,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        verifiers: Mapping[str, Verifier[Any]],
+        prompts: Prompts,
+    ) -> None:
+        self.settings, self.context = settings, context
+        self.base = context.inputs["model"].path
+        self.tokenizer, self.verifiers, self.prompts = tokenizer, verifiers, prompts
+        batch, self.steps, n = self.settings.batch, self.settings.steps, len(self.prompts.kept)
+        seed = sub_seed(context.seed, "problems")
+        one_epoch = BatchPlan(n, min(batch.prompts, n), 1, seed, batch.incomplete == "drop")
+        self.order = replace(one_epoch, epochs=-(-self.steps // one_epoch.steps_per_epoch))
+        folders = {role: artifact.path for role, artifact in context.inputs.items()}
+        self.models = load_models(self.settings, builder, folders, context.seed)
+        self.learner = Learner(self.settings, builder, self.models)
+        self.telling = telling.Telling(context, self.settings, self.steps)
+        self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
+        compares = self.settings.method.samples > 1
+        self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
+        selection = builder.build(self.settings.selection)
+        self.accounts.expect(self.prompts, self.order, self.steps if selection.planned else 0)
+        self.asking = Asking(selection, self.prompts.kept, self.order, batch.prompts, context.seed)
+
+    def run(self) -> Artifact:
+        done = self._restore()
+        if done == 0:
+            faults = template_checks.template_faults(self.tokenizer)
+            for message in (*faults, *self.models.policy.notes(), *untrained(read_config(self.base))):
+                self.context.emit(Warned(message), 0)
+            if self.prompts.dropped:
+                self.context.emit(self.prompts.dropped_event(), 0)
+        try:
+            for step in range(done + 1, self.steps + 1):
+                self._step(step)
+                stopping = self.context.stopping() and step < self.steps
+                if stopping or step % self.settings.checkpoint_every == 0:
+                    self.context.checkpoints.save(step, partial(self._save, step))
+                if stopping:
+                    raise Interrupted(f"stage {self.context.name!r} stopped after step {step} of {self.steps}")
+        finally:
+            self.models.generator.close()
+            for verifier in self.verifiers.values():
+                verifier.close()
+        return self._finish(done)
+
+    def _step(self, step: int) -> None:
+        """One online step, counted from 1."""
+        settings, watch = self.settings, Stopwatch()
+
+        def replies(prompts: Sequence[Prompt], first: int) -> list[Judged]:
+            if not self.asking.planned:
+                self.accounts.ask(step, first, len(prompts))
+            with watch.part("generate"):
+                rollouts = roll_out(
+                    self.models.generator,
+                    prompts,
+                    settings.sampling,
+                    settings.batch.samples_per_prompt,
+                    seed=self.context.seed,
+                    step=step,
+                    timeout=settings.timeout,
+                    first=first,
+                )
+            with watch.part("verify"):
+                return self.rewarding.judge(rollouts, self.verifiers, step)
+
+        asked = self.asking.ask(step, replies)
+        judged = asked.every
+        with watch.part("verify"):
+            probed = self.telling.probe(judged, self.verifiers, step)
+        with watch.part("update"):
+            learnt = self.learner.learn(step, asked.judged)
+            states = self.accounts.step(step, asked.judged, learnt.experience.minibatches, learnt.experience.left_out)
+            states |= self.accounts.drop(step, asked.dropped)
+            self.models.publish(step)
+        metrics = {
+            **reply_metrics(judged),
+            **self.rewarding.metrics(judged, step),
+            **asked.metrics,
+            **learnt.metrics,
+        }
+        self.telling.step(
+            step,
+            judged,
+            learnt.batches,
+            states=states,
+            dropped=asked.left_out,
+            metrics=Metrics(metrics, watch.timing(len(judged), metrics["response_length"])),
+            probed=probed,
+        )
+
+    def _save(self, step: int, folder: Path) -> None:
+        self.models.save(folder)
+        state = {"step": step, **self.rewarding.state(), **self.asking.state(), "alarms": self.telling.watch.state()}
+        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _restore(self) -> int:
+        saved = self.context.checkpoints.latest()
+        if saved is None:
+            return 0
+        step, folder = saved
+        state: dict[str, Any] = read_json(folder / STATE, dict[str, Any], error=CheckpointError, cure=CURE)
+        written = state.get("step")
+        if written != step:
+            raise CheckpointError(f"{folder / STATE}: of step {written}, the folder's name says {step}")
+        self.models.restore(folder, step)
+        self.rewarding.restore(state)
+        self.asking.restore(state)
+        self.telling.watch.restore(state.get("alarms", {}))
+        return step
+
+    def _finish(self, done: int) -> Artifact:
+        folder = self.context.folder / "model"
+        rows = (prompt.token_ids for prompt in self.prompts.kept)
+        try:
+            saved = save_checked(self.models.policy, folder, head="lm", base=self.base, rows=rows)
+        except ModelError:
+            # What was learnt is not at fault, and a later attempt has only to save it.
+            if done < self.steps:
+                self.context.checkpoints.save(self.steps, partial(self._save, self.steps))
+            raise
+        self.accounts.close(self.prompts)
+        self.context.emit(saved, self.steps)
+        self.tokenizer.save_pretrained(folder)
+        name_ends(folder, self.tokenizer, self.base)
+        return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})
