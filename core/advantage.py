@@ -68,6 +68,11 @@ class AdvantageSettings(Settings):
 
     method: ClassVar[Method] = Method()
 
+    @property
+    def samples(self) -> int:
+        """Fewest replies to a prompt under these settings."""
+        return self.method.samples
+
 
 S = TypeVar("S", bound=AdvantageSettings)
 

@@ -10,13 +10,21 @@ HERE = "aftertrain.plugins.advantages"
 ROWS = (
     ("gae", "gae:GAE", "GAESettings", "PPO: from a critic's values, by generalised advantage estimation"),
     (
+        "actor_critic",
+        "actor_critic:ActorCritic",
+        "ActorCriticSettings",
+        "plain actor-critic: what was earned and what the critic expects next",
+    ),
+    (
         "group",
         "group:Group",
         "GroupSettings",
-        "GRPO: a reply's reward against the others to its prompt, over their sprea",
+        "GRPO: a reply's reward against the others to its prompt, over their spread",
     ),
     ("group_mean", "group:GroupMean", "GroupMeanSettings", "Dr. GRPO: the same, not divided by their spread"),
     ("rloo", "leave_one_out:RLOO", "RLOOSettings", "RLOO: a reply's reward against the mean of the others"),
+    ("pass_at_k", "pass_at_k:PassAtK", "PassAtKSettings", "PKPO: what a reply adds to the best of k"),
+    ("process", "process:Process", "ProcessSettings", "GRPO with rewards of steps: of turns or tokens"),
     (
         "reinforce_plus_plus",
         "reinforce:ReinforcePlusPlus",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,21 @@ class GAESettings(AdvantageSettings):
     whiten: bool = Field(True, description="Scale advantages to mean 0, variance 1 over the step's tokens.")
 
 
+class ActorCriticSettings(AdvantageSettings):
+    """What was earned and what is expected, one step ahead (F37), with a critic and one update a step."""
+
+    method: ClassVar[Method] = Method(
+        critic=True,
+        kl=ANYWHERE,
+        columns=frozenset({"advantages", "returns"}),
+        defaults={"loss": "actor_critic", "kl": {"place": "reward", "estimator": "k1"}},
+    )
+    gamma: Fraction = Field(1.0, description="Discount of later rewards.")
+    baseline: bool = Field(
+        True, description="Take off what was expected before the action; false: R_t + γV as it stands (F37)."
+    )
+
+
 class GroupSettings(AdvantageSettings):
     """(r − mean)/σ over the replies to one prompt (GRPO, DeepSeekMath, arXiv 2402.03300, eq. 3)."""
 
@@ -47,7 +62,7 @@ class GroupMeanSettings(AdvantageSettings):
 
     method: ClassVar[Method] = Method(
         samples=2,
-        defaults={"loss": "grpo", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 8}},
+        defaults={"loss": "dr_grpo", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 8}},
     )
 
 
@@ -58,10 +73,42 @@ class RLOOSettings(AdvantageSettings):
         samples=2,
         kl=ANYWHERE,
         defaults={
-            "loss": "grpo",
+            "loss": "reinforce",
             "kl": {"place": "reward", "estimator": "k1"},
             "batch": {"samples_per_prompt": 4},
         },
+    )
+
+
+class PassAtKSettings(AdvantageSettings):
+    """What a reply adds to the best of k (Walder and Karkhanis 2025, arXiv 2505.15201)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        defaults={"loss": "reinforce", "kl": {"beta": 0.0}, "batch": {"samples_per_prompt": 16}},
+    )
+    k: Annotated[int, Field(ge=2)] = Field(
+        4, description="Replies of which the best shall be good; rloo is 1. At most samples_per_prompt."
+    )
+
+    @property
+    def samples(self) -> int:
+        """As many as a set has."""
+        return self.k
+
+
+class ProcessSettings(AdvantageSettings):
+    """Rewards of steps against those of all steps of the group (DeepSeekMath, arXiv 2402.03300, section 4.1.3)."""
+
+    method: ClassVar[Method] = Method(
+        samples=2,
+        scale_free=True,
+        defaults={"loss": "grpo", "kl": IN_LOSS, "batch": {"samples_per_prompt": 8}},
+    )
+    step: Literal["turn", "token"] = Field(
+        "turn",
+        description="What has a reward of its own: a turn (the tokens between two outputs of a tool; a reply without "
+        "tools is one) or each token.",
     )
 
 

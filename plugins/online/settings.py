@@ -146,10 +146,10 @@ class OnlineSettings(StageSettings):
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
         name, method, kl = self.advantages.name, self.method, self.kl
-        if self.batch.samples_per_prompt < method.samples:
+        fewest = cast("AdvantageSettings", self.advantages.settings).samples
+        if self.batch.samples_per_prompt < fewest:
             raise ValueError(
-                f"advantages: {name} compares replies to one prompt: samples_per_prompt must be {method.samples} or "
-                "more"
+                f"advantages: {name} compares replies to one prompt: samples_per_prompt must be {fewest} or more"
             )
         if kl.beta > 0 and kl.place not in method.kl:
             if not method.kl:
