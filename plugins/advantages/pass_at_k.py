@@ -25,11 +25,7 @@ class PassAtK(Advantage[PassAtKSettings]):
     Config = PassAtKSettings
 
     def __call__(self, replies: Replies) -> Credit:
-        """The column `advantages`, one number for all tokens of a reply.
-
-        Raises:
-            ValueError: a prompt has fewer than k replies.
-        """
+        """The column `advantages`, one number for all tokens of a reply."""
         advantages = replies.rewards.new_zeros(len(replies.rewards))
         for group in replies.groups.unique().tolist():
             places = (replies.groups == group).nonzero().squeeze(1)
@@ -40,17 +36,14 @@ class PassAtK(Advantage[PassAtKSettings]):
 def gains(rewards: list[float], k: int) -> list[float]:
     """What each of `rewards` adds to the best of k, on average over the sets of k that it is in, times k.
 
-    Of (0, 0, 1) and k = 2 the third is in two of the three sets, and adds 1 to both: 3/3 · 2.
+    Of fewer than k the best of all counts, and one alone adds nothing. Of (0, 0, 1) and k = 2 the third is in two of
+    the three sets, and adds 1 to both: 3/3 · 2.
 
     >>> gains([0.0, 0.0, 1.0], 2)
     [0.0, 0.0, 2.0]
-
-    Raises:
-        ValueError: there are fewer than k.
     """
     n = len(rewards)
-    if n < k:
-        raise ValueError(f"advantages: pass_at_k compares sets of {k} replies, and a prompt has {n}")
+    k = min(k, n)
     order = sorted(range(n), key=rewards.__getitem__)
     found = [0.0] * n
     for p, place in enumerate(order):

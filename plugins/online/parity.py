@@ -8,6 +8,7 @@ import torch
 
 from aftertrain.core.batch import PackedBatch
 from aftertrain.core.errors import NumericsError
+from aftertrain.core.learning.rl import values_before
 from aftertrain.plugins.online.policy_settings import ParitySettings
 
 
@@ -36,8 +37,9 @@ def policy_metrics(batches: Sequence[PackedBatch]) -> dict[str, float]:
     }
     if "reference_logprobs" in columns:
         metrics["kl"] = float((old - columns["reference_logprobs"]).sum()) / sum(b.n_segments for b in batches)
-    if "returns" in columns:
-        returns, error = columns["returns"], columns["returns"] - columns["old_values"]
+    if "returns" in columns and "values" in columns:
+        known = torch.cat([values_before(batch.columns["values"]) for batch in batches])[mask].double()
+        returns, error = columns["returns"], columns["returns"] - known
         variance = float(returns.var(correction=0))
         metrics["return_mean"] = float(returns.mean())
         if variance != 0:

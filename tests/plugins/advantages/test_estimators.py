@@ -141,9 +141,10 @@ def test_pass_at_k_is_the_gradient_of_the_best_of_k(k: int) -> None:
     torch.testing.assert_close(torch.autograd.grad(estimate, table)[0], true)
 
 
-def test_pass_at_k_needs_k_replies() -> None:
-    with pytest.raises(ValueError, match="sets of 3 replies, and a prompt has 2"):
-        made(PassAtK, k=3)(replies((0, [1.0]), (0, [0.0])))
+def test_of_fewer_than_k_the_best_of_all_counts() -> None:
+    """Two replies: the one set of both, 2/1·3. One alone: nothing."""
+    assert gains([4.0, 1.0], 5) == [6.0, 0.0]
+    assert gains([4.0], 5) == [0.0]
 
 
 def test_process_by_hand() -> None:

@@ -47,9 +47,9 @@ class Loo(Advantage[LooSettings]):
 '''
 
 
-def _settings(tmp_path: Path, more: str = "") -> OnlineSettings:
+def _settings(tmp_path: Path, more: str = "", batch: str = "{prompts: 4}") -> OnlineSettings:
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE + more)
+    path.write_text(RECIPE.replace("{prompts: 4}", batch) + more)
     settings = aftertrain.load_recipe(path).recipe.stages["rl"].settings
     assert isinstance(settings, OnlineSettings)
     return settings
@@ -73,7 +73,9 @@ def test_a_strangers_method_in_a_file_trains(tmp_path: Path) -> None:
     assert "kl" not in metrics[0]
 
 
-@pytest.mark.parametrize("name", ["group", "group_mean", "rloo", "reinforce_plus_plus", "pairs"])
+@pytest.mark.parametrize(
+    "name", ["group", "group_mean", "rloo", "reinforce_plus_plus", "pairs", "pass_at_k", "process", "actor_critic"]
+)
 @pytest.mark.slow
 def test_a_built_in_method_is_a_line_of_a_recipe(tmp_path: Path, name: str) -> None:
     assert len(_run(tmp_path, f"    advantages: {name}\n")) == 2
@@ -112,3 +114,9 @@ def test_what_a_method_sets_for_another_place_is_left_out(tmp_path: Path) -> Non
 def test_what_does_not_fit_is_told(tmp_path: Path, more: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         _settings(tmp_path, more)
+
+
+def test_a_method_may_ask_for_as_many_samples_as_its_settings_say(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="samples_per_prompt must be 6 or more"):
+        _settings(tmp_path, "    advantages: {use: pass_at_k, k: 6}\n", "{prompts: 4, samples_per_prompt: 4}")
+    assert _settings(tmp_path, "    advantages: {use: pass_at_k, k: 6}\n").batch.samples_per_prompt == 16
