@@ -27,7 +27,7 @@ class PassAtK(Advantage[PassAtKSettings]):
     def __call__(self, replies: Replies) -> Credit:
         """The column `advantages`, one number for all tokens of a reply."""
         advantages = replies.rewards.new_zeros(len(replies.rewards))
-        for group in replies.groups.unique().tolist():
+        for group in sorted(set(replies.groups.tolist())):
             places = (replies.groups == group).nonzero().squeeze(1)
             advantages[places] = advantages.new_tensor(gains(replies.rewards[places].tolist(), self.settings.k))
         return Credit({"advantages": replies.per_token(advantages)})
