@@ -158,7 +158,7 @@ class RolloutFile:
             raise ValueError(f"rollouts of step {rollouts.step} are not those of step {self.step}")
         from safetensors.numpy import save
 
-        lines = "".join(f"{json_text(sample.facts(), verbatim=True)}\n" for sample in rollouts.samples).encode()
+        lines = _lines(rollouts.samples)
         tensors = _flat(rollouts)
         head = {
             "step": rollouts.step,
@@ -208,6 +208,15 @@ class RolloutFile:
         return head, tensors
 
 
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """Write replies as JSON lines, whole or not at all.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    _replace(path, _lines(samples))
+
+
 def kept_steps(folder: Path) -> list[int]:
     """Steps of which a stage's folder has rollouts, in order."""
     named = (_NAME.fullmatch(path.name) for path in (folder / "rollouts").glob("step-*"))
@@ -234,6 +243,10 @@ def columns_by_reply(batches: Iterable[PackedBatch]) -> dict[str, dict[str, NDAr
         for name, end, length in zip(batch.sample_ids, ends, batch.lengths, strict=True):
             found[name] = {column: values[end - length : end].copy() for column, values in arrays.items()}
     return found
+
+
+def _lines(samples: Iterable[Sample]) -> bytes:
+    return "".join(f"{json_text(sample.facts(), verbatim=True)}\n" for sample in samples).encode()
 
 
 def _flat(rollouts: Rollouts) -> dict[str, NDArray[Any]]:

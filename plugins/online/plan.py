@@ -50,6 +50,21 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]
             yield PlanItem(f"reward.{name}", f"{what} is rewarded above a wrong reply", "warning")
 
 
+def validation_items(settings: OnlineSettings, prompts: Prompts, held_out: Prompts | None) -> Iterator[PlanItem]:
+    """On how many problems accuracy is measured, and whether they are held out."""
+    chosen = settings.validation
+    if chosen is None or held_out is None:
+        return
+    measured = held_out.kept[: chosen.rows]
+    drawn = "greedy" if chosen.temperature == 0 else f"temperature {chosen.temperature:g}, {chosen.samples} each"
+    leaves = "the best weights are left" if chosen.keep == "best" else "the last weights are left"
+    what = f"on {len(measured):,} problems every {chosen.every:,} steps and after the last, {drawn}; {leaves}"
+    yield PlanItem("validation", what)
+    trained = {prompt.token_ids for prompt in prompts.kept}
+    if both := sum(prompt.token_ids in trained for prompt in measured):
+        yield PlanItem("validation.data", f"{both:,} of its {len(measured):,} prompts are trained on, too", "warning")
+
+
 def drawn_alike(settings: OnlineSettings, context: PlanContext) -> list[PlanItem]:
     """Warn where an earlier stage of the plan has the same problems and seed: order and random numbers are its own."""
     data = context.builder.build(settings.data).fingerprint()

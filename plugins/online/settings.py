@@ -22,6 +22,7 @@ from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.method import as_the_method_sets_it
 from aftertrain.plugins.online.policy_settings import CorrectionSettings, KLSettings, ParitySettings
 from aftertrain.plugins.online.reward_settings import RewardSettings
+from aftertrain.plugins.online.validation_settings import ValidationSettings
 
 Unjudgeable = Literal["stop", "drop", "keep"]
 
@@ -104,6 +105,11 @@ class OnlineSettings(StageSettings):
     )
     batch: RolloutBatch = Field(RolloutBatch(), description="What one step is.")
     steps: PositiveInt = Field(description="Online steps; each makes new replies.")
+    validation: ValidationSettings | None = Field(
+        None,
+        description="Measure accuracy on held-out problems, too (metrics that begin with validation_), and leave the "
+        "weights that were best. null: none.",
+    )
     engine: Use[Engine[Any]] = Field(cast("Any", "torch"), description="Holds policy, critic and reference.")
     optimizer: Optimizer = Field(description="The policy's. Its schedule runs over all optimizer steps of the stage.")
     critic_optimizer: Optimizer | None = Field(

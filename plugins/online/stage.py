@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.component import aside
+from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact, PlanItem
+from aftertrain.core.settings import Use
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
@@ -61,7 +63,10 @@ class Online(Stage[OnlineSettings]):
         """Of the problems, and of what verifiers have beside their settings, as a judge has a model."""
         verifiers = [(use.name, self.builder.build(use).content()) for use in self.settings.rewards]
         judges = {f"verifier {number} {name}": found for number, (name, found) in enumerate(verifiers, 1) if found}
-        return {"data": self.builder.build(self.settings.data).content()} | judges
+        digests = {"data": self.builder.build(self.settings.data).content()} | judges
+        if self.settings.validation is not None:
+            digests["validation"] = self.builder.build(self.settings.validation.data).content()
+        return digests
 
     def without_use(self) -> Mapping[str, Unused]:
         """The pool's settings where no verifier is judged by it."""
@@ -81,8 +86,10 @@ class Online(Stage[OnlineSettings]):
         items += [PlanItem("template", fault, "warning") for fault in template_checks.template_faults(tokenizer)]
         if context.figures:
             items += [PlanItem("engine", note, "warning") for note in engine.notes()]
-            prompts = self._prompts(context.model, tokenizer, self._verifiers())
+            verifiers = self._verifiers()
+            prompts = self._prompts(context.model, tokenizer, verifiers)
             items += plan.plan_items(self.settings, prompts)
+            items += plan.validation_items(self.settings, prompts, self._held_out(context.model, tokenizer, verifiers))
             items += plan.drawn_alike(self.settings, context)
         return items
 
@@ -94,7 +101,9 @@ class Online(Stage[OnlineSettings]):
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
         tokenizer = load_tokenizer(context.model, context.chat_template)
-        prompts = self._prompts(context.model, tokenizer, self._verifiers())
+        verifiers = self._verifiers()
+        prompts = self._prompts(context.model, tokenizer, verifiers)
+        self._held_out(context.model, tokenizer, verifiers)
         for item in plan.plan_items(self.settings, prompts):
             if item.status == "error":
                 raise RunError(f"stage {context.name!r}: {item.label}: {item.value}")
@@ -111,7 +120,13 @@ class Online(Stage[OnlineSettings]):
         tokenizer = load_tokenizer(base, context.chat_template)
         prompts = self._prompts(base, tokenizer, verifiers)
         training = Training(
-            self.settings, self.builder, context, tokenizer=tokenizer, verifiers=verifiers, prompts=prompts
+            self.settings,
+            self.builder,
+            context,
+            tokenizer=tokenizer,
+            verifiers=verifiers,
+            prompts=prompts,
+            held_out=self._held_out(base, tokenizer, verifiers),
         )
         return training.run()
 
@@ -123,19 +138,32 @@ class Online(Stage[OnlineSettings]):
         pool = shared_pool(self.settings.verification)
         return {name: isolate(verifier, pool) for name, verifier in built.items()}
 
-    def _prompts(
+    def _held_out(
         self, model: str, tokenizer: PreTrainedTokenizerBase, verifiers: Mapping[str, Verifier[Any]]
+    ) -> Prompts | None:
+        """The problems of the validation; None where there is none."""
+        chosen = self.settings.validation
+        return None if chosen is None else self._prompts(model, tokenizer, verifiers, chosen.data)
+
+    def _prompts(
+        self,
+        model: str,
+        tokenizer: PreTrainedTokenizerBase,
+        verifiers: Mapping[str, Verifier[Any]],
+        data: Use[Dataset[Any]] | None = None,
     ) -> Prompts:
+        """The problems of a data set, by default the one that is trained on."""
         settings = self.settings
+        use = settings.data if data is None else data
         prompts = load_prompts(
-            self.builder.build(settings.data),
-            settings.data.name,
+            self.builder.build(use),
+            use.name,
             tokenizer,
             [use.name for use in settings.rewards],
             limits=prompt_limits(settings, model),
             checks=settings.checks,
         )
-        return only_judgeable(prompts, verifiers, settings.unjudgeable, settings.data.name)
+        return only_judgeable(prompts, verifiers, settings.unjudgeable, use.name)
 
 
 def _pooled(verifier: Verifier[Any]) -> bool:

@@ -33,6 +33,7 @@ from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
+from aftertrain.plugins.online.validation import Validation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,6 +59,7 @@ class Training:
         tokenizer: PreTrainedTokenizerBase,
         verifiers: Mapping[str, Verifier[Any]],
         prompts: Prompts,
+        held_out: Prompts | None = None,
     ) -> None:
         self.settings, self.context = settings, context
         self.base = context.inputs["model"].path
@@ -76,6 +78,7 @@ class Training:
         selection = builder.build(self.settings.selection)
         self.accounts.expect(self.prompts, self.order, self.steps if selection.planned else 0)
         self.asking = Asking(selection, self.prompts.kept, self.order, batch.prompts, context.seed)
+        self.validation = None if held_out is None else self._validation(held_out.kept)
 
     def run(self) -> Artifact:
         done = self._restore()
@@ -135,19 +138,45 @@ class Training:
             **asked.metrics,
             **learnt.metrics,
         }
+        timing = watch.timing(len(judged), metrics["response_length"])
+        if self.validation is not None and self.validation.settings.due(step, self.steps):
+            # Apart from the step's own time, which F38's throughput is of.
+            with watch.part("validate"):
+                metrics |= self._validate(self.validation, step)
+            timing |= {name: watch.timing(0, 0.0)[name] for name in ("validate", "seconds")}
         self.telling.step(
             step,
             judged,
             learnt.batches,
             states=states,
             dropped=asked.left_out,
-            metrics=Metrics(metrics, watch.timing(len(judged), metrics["response_length"])),
+            metrics=Metrics(metrics, timing),
             probed=probed,
         )
+
+    def _validation(self, held_out: Sequence[Prompt]) -> Validation:
+        settings = self.settings
+        assert settings.validation is not None
+        return Validation(
+            settings.validation,
+            held_out,
+            sampling=settings.sampling,
+            threshold=settings.reward.threshold,
+            folder=self.context.folder,
+            seed=self.context.seed,
+            timeout=settings.timeout,
+        )
+
+    def _validate(self, validation: Validation, step: int) -> dict[str, float]:
+        """Held-out figures of the policy after that step, whose weights the generator has."""
+        figures = validation.measure(self.models.generator, self.verifiers, step)
+        return figures | validation.rank(step, figures["validation_accuracy"], self.models.policy.save_state)
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
         state = {"step": step, **self.rewarding.state(), **self.asking.state(), "alarms": self.telling.watch.state()}
+        if self.validation is not None:
+            state["validation"] = self.validation.state()
         (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
 
     def _restore(self) -> int:
@@ -163,20 +192,30 @@ class Training:
         self.rewarding.restore(state)
         self.asking.restore(state)
         self.telling.watch.restore(state.get("alarms", {}))
+        if self.validation is not None:
+            self.validation.restore(state.get("validation", {}))
         return step
 
     def _finish(self, done: int) -> Artifact:
         folder = self.context.folder / "model"
+        best = None if self.validation is None else self.validation.best_weights(self.steps)
+        if best is not None:
+            self.models.policy.load_state(best)
         rows = (prompt.token_ids for prompt in self.prompts.kept)
         try:
             saved = save_checked(self.models.policy, folder, head="lm", base=self.base, rows=rows)
         except ModelError:
             # What was learnt is not at fault, and a later attempt has only to save it.
-            if done < self.steps:
+            if done < self.steps and best is None:
                 self.context.checkpoints.save(self.steps, partial(self._save, self.steps))
             raise
         self.accounts.close(self.prompts)
         self.context.emit(saved, self.steps)
         self.tokenizer.save_pretrained(folder)
         name_ends(folder, self.tokenizer, self.base)
-        return Artifact("model", str(folder), self.context.name, digest="", details={"saved": saved.facts()})
+        details: dict[str, Any] = {"saved": saved.facts()}
+        if self.validation is not None and self.validation.best is not None:
+            step, accuracy = self.validation.best
+            details["validation"] = {"best_step": step, "accuracy": accuracy, "kept": self.validation.settings.keep}
+            self.validation.clear()
+        return Artifact("model", str(folder), self.context.name, digest="", details=details)

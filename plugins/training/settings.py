@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
 from aftertrain.core.ground.usage import used_unless
+from aftertrain.core.learning.held_out import HeldOut
 from aftertrain.core.learning.schedule import Optimizer
 from aftertrain.core.loss import Loss
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
@@ -75,7 +76,7 @@ class Compose(Settings):
     )
 
 
-class ValidationSettings(Settings):
+class ValidationSettings(HeldOut):
     """Rows that are not trained on, on which loss and metrics are measured in training."""
 
     data: Use[Dataset[Any]] = Field(description="The records, of the kind that the loss learns from.")

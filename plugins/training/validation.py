@@ -21,12 +21,12 @@ class Validation:
     """
 
     def __init__(self, settings: ValidationSettings, atoms: Sequence[Atom], budget: int, ranks: Ranks) -> None:
-        self.rows, self._every = len(atoms), settings.every
+        self.rows, self._settings = len(atoms), settings
         self._batches = pack_share(atoms, budget, rank=ranks.rank, ranks=ranks.size)
 
     def due(self, step: int, total: int) -> bool:
         """Whether it is measured after that step: every so many, and after the last."""
-        return step % self._every == 0 or step == total
+        return self._settings.due(step, total)
 
     def figures(self, engine: Engine[Any], loss: Loss[Any], *, progress: float) -> dict[str, float]:
         """The loss and its metrics over all rows, by names that begin with `validation_`, and how many rows."""

@@ -26,6 +26,7 @@ from aftertrain.core.verifier import Verifier
 class SumsSettings(Settings):
     rows: int = Field(12, description="Problems.")
     long: int = Field(0, description="Further problems with long prompts.")
+    start: int = Field(0, description="First number.")
     sources: int = Field(1, description="Data sets that they come from, in turn.")
     check: str = Field("contains", description="Name of the check.")
     ids: int = Field(10**6, description="How many different ids the problems have.")
@@ -42,8 +43,9 @@ class Sums(Dataset[SumsSettings]):
 
     def __iter__(self) -> Iterator[Problem]:
         check = Check(self.settings.check, "3")
-        for i in range(self.settings.rows + self.settings.long):
-            text = f"What is {i} + {i * i}?" * (1 if i < self.settings.rows else 100)
+        start = self.settings.start
+        for i in range(start, start + self.settings.rows + self.settings.long):
+            text = f"What is {i} + {i * i}?" * (1 if i < start + self.settings.rows else 100)
             yield Problem(f"sum-{i % self.settings.ids}", (Message("user", text),), (check,), self._source(i))
 
     def _source(self, i: int) -> str:
