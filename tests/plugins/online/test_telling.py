@@ -30,7 +30,7 @@ def test_every_token_knows_who_made_it_how_likely_and_why_it_counts(bench: Make)
         metrics = run.of("metrics")[step - 1]
         lines = (run.folder / "samples" / f"step-{step:05d}.jsonl").read_text(encoding="utf-8").splitlines()
         assert [json.loads(line)["id"] for line in lines] == [sample.id for sample in rollouts.samples]
-        assert rollouts.facts == {"advantages": "gae", "loss": "ppo", "seed": 0, "temperature": 1.0}
+        assert rollouts.facts == {"advantages": "gae", "dropped": [], "loss": "ppo", "seed": 0, "temperature": 1.0}
         apart = []
         for sample, reply in zip(rollouts.samples, rollouts.replies, strict=True):
             assert set(reply.versions.tolist()) <= {step - 1}
