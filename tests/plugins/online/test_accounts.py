@@ -18,7 +18,7 @@ from aftertrain.core.errors import RunError
 from aftertrain.core.learning.batch_plan import BatchPlan
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict
 from aftertrain.core.run.ledger import Ledger
-from aftertrain.plugins.online import stage as stage_module
+from aftertrain.plugins.online import training as training_module
 from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.experience import pack_minibatches
 from aftertrain.plugins.online.problems import Prompt, Prompts
@@ -145,8 +145,8 @@ def test_a_stage_that_forgets_a_step_is_found(bench: Callable[..., Any]) -> None
             self.accounts.step(number, judged, pack_minibatches(judged, 1, 64, "segment"))
 
     with (
-        patch.object(stage_module.Training, "_step", step),
-        patch.object(stage_module, "save_checked", lambda *given, **named: saved),
+        patch.object(training_module.Training, "_step", step),
+        patch.object(training_module, "save_checked", lambda *given, **named: saved),
         pytest.raises(RunError, match=r"ticket: 34 owed, 30 ended \(30 trained\): 4 lost"),
     ):
         bench().run()
