@@ -181,6 +181,64 @@ class Stage(Component[S]):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayedReply:
+    """One reply of a step that was made again by other settings.
+
+    Attributes:
+        advantage: mean of its tokens' advantages, as it was learnt from; None where it was not.
+        otherwise: the same by the other settings.
+    """
+
+    id: str
+    reward: float
+    advantage: float | None
+    otherwise: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A recorded step of a stage, made again.
+
+    Attributes:
+        step: counted from 1.
+        start: step of the checkpoint that it went from, 0 for the stage's start.
+        columns: largest difference of each token column from what was recorded; all 0 where the bits are the same.
+        now: figures of the step.
+        otherwise: by the changed settings; None where there are none.
+        cosine: of the angle between the two updates of the weights.
+        replies: where settings were changed, what became of each reply.
+    """
+
+    step: int
+    start: int
+    columns: Mapping[str, float]
+    now: Mapping[str, float]
+    otherwise: Mapping[str, float] | None
+    cosine: float | None
+    replies: tuple[ReplayedReply, ...]
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """A stage that keeps what its steps learnt from, so that a step can be made again."""
+
+    def replay(
+        self, context: StageContext, step: int, start: tuple[int, Path] | None, changed: Stage[Any] | None
+    ) -> Replayed:
+        """Make a step again from the stage's folder, in which nothing is changed.
+
+        Args:
+            step: counted from 1.
+            start: the newest checkpoint before it, if one is kept.
+            changed: the stage by other settings, to be compared with.
+
+        Raises:
+            RunError: it cannot be made again; names the steps that can.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Rescored:
     """What other settings make of outputs that a stage saved.
 

@@ -119,6 +119,11 @@ class Checkpoints:
                 self.on_damage(f"{damage}; this checkpoint is refused, the one before it is used")
         return self._verified
 
+    def before(self, step: int) -> tuple[int, Path] | None:
+        """Step and folder of the newest whole checkpoint of an earlier step, or None."""
+        earlier = (saved for saved in reversed(self._all()) if saved[0] < step)
+        return next((saved for saved in earlier if verify(saved[1]) is None), None)
+
     def clear(self) -> None:
         """Remove all checkpoints, once the stage is done."""
         _remove(self.folder)

@@ -62,13 +62,21 @@ class Models:
         self.generator.update_weights(self.policy.weights(), version)
 
 
-def load_models(settings: OnlineSettings, builder: Builder, folders: Mapping[str, str], seed: int) -> Models:
+def load_models(
+    settings: OnlineSettings,
+    builder: Builder,
+    folders: Mapping[str, str],
+    seed: int,
+    *,
+    generator: Generator[Any] | None = None,
+) -> Models:
     """Load everything anew from the input artifacts; `Models.restore` then brings the trained ones up to date.
 
     The reference is always the artifact the stage started from, after a resume too.
 
     Args:
         folders: of the input artifacts, by role; without `critic` the critic is the `model` with a new head.
+        generator: takes the place of the settings'.
     """
 
     def load(folder: str, head: Head = "lm", optimizer: AdamW | None = None) -> Engine[Any]:
@@ -83,8 +91,9 @@ def load_models(settings: OnlineSettings, builder: Builder, folders: Mapping[str
     asked = settings.method.reference or "reference_logprobs" in build_loss(settings, builder).needs.columns
     if settings.kl.beta > 0 or asked:
         reference = load(model)
-    generator = builder.build(settings.generator)
-    generator.open(model)
+    if generator is None:
+        generator = builder.build(settings.generator)
+        generator.open(model)
     return Models(policy, critic, reference, generator, load(folders[REWARD], "scalar") if REWARD in folders else None)
 
 

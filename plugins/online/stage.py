@@ -7,6 +7,7 @@ policy and critic alone. Replies of step t are made with the weights of step t -
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.component import aside
@@ -17,7 +18,7 @@ from aftertrain.core.ground.usage import Unused
 from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.settings import Use
-from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
+from aftertrain.core.stage import PlanContext, Replayed, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
 from aftertrain.core.verification import isolate, shared_pool
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
     from aftertrain.core.learning.trial import Trial
     from aftertrain.core.text import template_checks
-    from aftertrain.plugins.online import plan, trial
+    from aftertrain.plugins.online import plan, replaying, trial
 else:
     template_checks = aside("aftertrain.core.text.template_checks")
     plan = aside("aftertrain.plugins.online.plan")
+    replaying = aside("aftertrain.plugins.online.replaying")
     trial = aside("aftertrain.plugins.online.trial")
 
 
@@ -129,6 +131,15 @@ class Online(Stage[OnlineSettings]):
             held_out=self._held_out(base, tokenizer, verifiers),
         )
         return training.run()
+
+    def replay(
+        self, context: StageContext, step: int, start: tuple[int, Path] | None, changed: Stage[Any] | None
+    ) -> Replayed:
+        """Make a step again from its recorded rollouts, and by the settings of `changed` too."""
+        if changed is not None and not isinstance(changed, Online):
+            raise RunError(f"stage {context.name!r} is an online stage, the changed one is none")
+        replay = replaying.Replay(self.settings, self.builder, context, start)
+        return replay.step(step, None if changed is None else changed.settings)
 
     def _verifiers(self) -> dict[str, Verifier[Any]]:
         """By name, isolated; each has what it needs."""

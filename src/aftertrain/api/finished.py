@@ -47,7 +47,7 @@ class FinishedEvaluation:
         from aftertrain.core.benchmark.suite import suites_of
         from aftertrain.core.benchmark.table import suite_table
 
-        settings: Any = _loaded(self.manifest).recipe.stages[self.stage].settings
+        settings: Any = loaded_manifest(self.manifest).recipe.stages[self.stage].settings
         altered = altering(dict(settings))
         facts = self.scores, self.missing, self.health
         return {
@@ -61,7 +61,7 @@ class FinishedEvaluation:
         Raises:
             RecipeError: the settings do not fit what is installed, or an override is none.
         """
-        loaded = _loaded(self.manifest, overrides)
+        loaded = loaded_manifest(self.manifest, overrides)
         return loaded.builder.build(loaded.recipe.stages[self.stage])
 
 
@@ -75,14 +75,12 @@ def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation
     """
     from aftertrain.api.history import history
     from aftertrain.core.run.folder import RunFolder
-    from aftertrain.core.run.manifest import Manifest
     from aftertrain.core.stage import Rescores
 
-    name, _, wanted = os.fspath(run).partition(":") if not Path(run).exists() else (os.fspath(run), "", "")
-    path = find_run(name)
+    path, wanted = split_name(run)
     stages = {stage.name: RunFolder(path).stage(stage.name, stage.hash) for stage in history(path)}
-    manifest = _read(RunFolder(path).manifest, Manifest)
-    loaded = _loaded(manifest)
+    manifest = manifest_of(path)
+    loaded = loaded_manifest(manifest)
     evaluations = {}
     for stage, use in manifest.recipe["stages"].items():
         done = _done(stages[stage]) if stage in stages else None
@@ -108,7 +106,35 @@ def finished_evaluation(run: str | os.PathLike[str]) -> FinishedEvaluation:
     return there[0]
 
 
-def _loaded(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
+def split_name(run: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Folder of a run, by its folder or its name under `runs/`, and the stage behind a colon, "" where none is named.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    name, _, wanted = os.fspath(run).partition(":") if not Path(run).exists() else (os.fspath(run), "", "")
+    return find_run(name), wanted
+
+
+def manifest_of(path: Path) -> Manifest:
+    """Of a run's folder.
+
+    Raises:
+        RunError: it has none.
+    """
+    from aftertrain.core.run.folder import RunFolder
+    from aftertrain.core.run.manifest import Manifest
+
+    manifest: Manifest = _read(RunFolder(path).manifest, Manifest)
+    return manifest
+
+
+def loaded_manifest(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
+    """The recipe that a run last had, with `path=value` overrides.
+
+    Raises:
+        RecipeError: the settings do not fit what is installed, or an override is none.
+    """
     from aftertrain.registry.recipe import loads
 
     source = Path(manifest.source)

@@ -39,6 +39,7 @@ COMMANDS = {
         Command("compare", "Runs", "Set evaluations side by side, question by question."),
         Command("arena", "Runs", "Have a judge compare the saved replies of evaluations."),
         Command("rescore", "Runs", "Score saved outputs again, without a model."),
+        Command("replay", "Runs", "Make a recorded step of online learning again."),
         Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks."),
         Command("verify", "Models", "Judge responses with a verifier."),
         Command("list", "Components", "List installed components.", "components:list_components"),
