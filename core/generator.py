@@ -51,6 +51,8 @@ class GenerationRequest:
             (to rounding of the logits).
         messages: the prompt as a conversation, no template applied; a last one of the assistant is a begun reply.
         text: the prompt as plain text, to which whoever runs the model adds its tokenizer's own special tokens.
+        likeliest: so many of the likeliest first tokens are asked for (`Completion.likeliest`); a generator that cannot
+            tell them leaves them out.
     """
 
     id: str
@@ -59,6 +61,7 @@ class GenerationRequest:
     seed: int
     messages: tuple[Message, ...] = ()
     text: str | None = None
+    likeliest: int = 0
 
 
 class Generator(Component[S]):

@@ -146,6 +146,8 @@ class Completion:
         text: decoded reply without special tokens, up to the stop token or stop string, as UTF-8 can hold it.
         text_with_special: the same with special tokens (`<think>` may be one); None where it does not differ.
         why: of a refused one, what the server said.
+        likeliest: tokens that were likeliest at its first place, as text, with their log-probabilities; where asked for
+            and told.
     """
 
     id: str
@@ -157,6 +159,7 @@ class Completion:
     text: str
     text_with_special: str | None = None
     why: str = ""
+    likeliest: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", clean(self.text))

@@ -50,7 +50,8 @@ def request_key(maker: str, takes: str, request: GenerationRequest) -> str:
     }[takes]
     # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
     sampling = {name: getattr(request.sampling, name) for name in type(request.sampling).model_fields}
-    return _digest({"maker": maker, takes: prompt, "sampling": sampling, "seed": request.seed})
+    likeliest = {"likeliest": request.likeliest} if request.likeliest else {}
+    return _digest({"maker": maker, takes: prompt, "sampling": sampling, "seed": request.seed, **likeliest})
 
 
 def _device() -> str:

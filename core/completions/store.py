@@ -49,6 +49,7 @@ class Kept:
             reply.finish_reason,
             reply.text,
             reply.text_with_special,
+            likeliest=reply.likeliest,
         )
 
 
@@ -178,6 +179,7 @@ def _written(reply: Completion) -> str:
             "finish": reply.finish_reason,
             "text": reply.text,
             "special": reply.text_with_special,
+            **({"likeliest": reply.likeliest} if reply.likeliest else {}),
         },
         separators=(",", ":"),
     )
@@ -193,6 +195,7 @@ def _kept(data: dict[str, Any]) -> Kept:
         data["finish"],
         data["text"],
         data["special"],
+        likeliest=tuple((token, logprob) for token, logprob in data.get("likeliest", ())),
     )
     return Kept(data["prompt"], reply)
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from aftertrain.core.errors import ModelError
 from aftertrain.core.generator import GenerationRequest
@@ -126,7 +126,9 @@ def completion_of(
     n_tokens = len(logprobs) or usage.reply
     prompt_ids = request.prompt_ids if api == "completions" and request.prompt_ids else (UNKNOWN_ID,) * usage.prompt
     ids, why = (UNKNOWN_ID,) * n_tokens, "its content filter ended the reply" if reason == "refused" else ""
-    return Completion(request.id, prompt_ids, ids, logprobs, (version,) * n_tokens, reason, text, why=why)
+    likeliest = _likeliest(choice, api) if request.likeliest else ()
+    versions = (version,) * n_tokens
+    return Completion(request.id, prompt_ids, ids, logprobs, versions, reason, text, why=why, likeliest=likeliest)
 
 
 def _reason(choice: Mapping[str, Any]) -> FinishReason:
@@ -170,6 +172,20 @@ def _logprobs(choice: Mapping[str, Any], api: str) -> tuple[float, ...]:
     return tuple(min(0.0, float(value)) for value in values)
 
 
-def is_logprob(value: Any) -> bool:
+def _likeliest(choice: Mapping[str, Any], api: str) -> tuple[tuple[str, float], ...]:
+    """The likeliest first tokens with their log-probabilities; none where the server does not tell."""
+    told = choice.get("logprobs")
+    places = told.get("content" if api == "chat" else "top_logprobs") if isinstance(told, Mapping) else None
+    first = places[0] if isinstance(places, list) and places else None
+    if api == "chat":
+        entries = first.get("top_logprobs") if isinstance(first, Mapping) else None
+        listed = entries if isinstance(entries, list) else []
+        pairs = [(entry.get("token"), entry.get("logprob")) for entry in listed if isinstance(entry, Mapping)]
+    else:
+        pairs = list(first.items()) if isinstance(first, Mapping) else []
+    return tuple((str(token), min(0.0, float(value))) for token, value in pairs if is_logprob(value))
+
+
+def is_logprob(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

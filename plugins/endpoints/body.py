@@ -25,8 +25,10 @@ def body_of(request: GenerationRequest, settings: OpenAISettings, model: str) ->
     body |= {**settings.extra, "model": model, settings.length: sampling.max_new_tokens}
     if stops := list(sampling.stop[: settings.max_stops]):
         body["stop"] = stops
-    if settings.logprobs:
-        body["logprobs"] = True if settings.api == "chat" else 1
+    if settings.logprobs or request.likeliest:
+        body["logprobs"] = True if settings.api == "chat" else max(1, request.likeliest)
+    if settings.api == "chat" and request.likeliest:
+        body["top_logprobs"] = request.likeliest
     if settings.api == "completions":
         body["prompt"] = list(request.prompt_ids) if settings.tokenizer else request.text
         return body

@@ -30,6 +30,8 @@ from aftertrain.plugins.judging.transcript import add_lines, line
 KEPT = 65_536
 """Replies kept; the oldest is dropped, and asked for again when its question comes back."""
 
+ONE_TOKEN = Sampling(max_new_tokens=1, temperature=1.0)
+"""Where the likeliest tokens are wanted and not what is drawn: at temperature 1, at which no server changes them."""
 
 _Key = tuple[Question, int]
 
@@ -75,30 +77,34 @@ class Asker:
         if self.settings.transcript is not None:
             add_lines(self.settings.transcript, [])
 
-    def ask(self, asked: Sequence[Question | Verdict], read: Callable[[str], str | None]) -> list[Answer | Verdict]:
+    def ask(
+        self, asked: Sequence[Question | Verdict], read: Callable[[str], str | None], *, likeliest: int = 0
+    ) -> list[Answer | Verdict]:
         """An answer to each question, or the verdict on a case that was not, or could not be, asked about.
 
         Args:
             read: what is looked for in a reply; None has it asked again, up to `retries` times.
+            likeliest: 0, or how many of the likeliest first tokens are asked for, in place of a reply: one token is
+                drawn, once, at temperature 1, as AlpacaEval does.
 
         Raises:
             ModelError: the model cannot be loaded.
         """
         with self._lock:
             answers: list[Answer | Verdict] = [entry if isinstance(entry, Verdict) else Answer() for entry in asked]
-            for attempt in range(self.settings.retries + 1):
+            for attempt in range(1 if likeliest else self.settings.retries + 1):
                 unanswered = [
                     (place, question, answer)
                     for place, (question, answer) in enumerate(zip(asked, answers, strict=True))
                     if isinstance(question, Question) and isinstance(answer, Answer) and answer.usable is None
                 ]
-                replies = self._replies([question for _, question, _ in unanswered], attempt)
+                replies = self._replies([question for _, question, _ in unanswered], attempt, likeliest)
                 for (place, _, before), reply in zip(unanswered, replies, strict=True):
                     if isinstance(reply, Verdict):
                         answers[place] = reply
                     else:
                         spent = before.spent.with_reply(reply, self.settings.prices)
-                        answers[place] = Answer(reply.text, read(reply.text), spent)
+                        answers[place] = Answer(reply.text, read(reply.text), spent, reply.likeliest)
             return answers
 
     def record(
@@ -124,9 +130,9 @@ class Asker:
                 self._store.close()
             self._keeping = self._store = None
 
-    def _replies(self, questions: Sequence[Question], attempt: int) -> list[Completion | Verdict]:
+    def _replies(self, questions: Sequence[Question], attempt: int, likeliest: int) -> list[Completion | Verdict]:
         """Replies kept from before, and new ones for the others: each distinct question is asked once."""
-        sampling = self._sampling(attempt)
+        sampling = ONE_TOKEN if likeliest else self._sampling(attempt)
         keys = [self._key(question, attempt, sampling) for question in questions]
         by_key: dict[_Key, Completion | Verdict] = {}
         requests: dict[str, _Key] = {}
@@ -137,7 +143,7 @@ class Asker:
                 by_key[key] = self._kept[key]
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
-            request = self._request(str(len(requests)), *key, sampling)
+            request = self._request(str(len(requests)), *key, sampling, likeliest)
             if isinstance(request, Verdict):
                 by_key[key] = request
                 continue
@@ -182,12 +188,14 @@ class Asker:
         named = self.settings.model
         return named if is_endpoint(named) else str(find_model(named, Path.cwd()))
 
-    def _request(self, id_: str, question: Question, seed: int, sampling: Sampling) -> GenerationRequest | Verdict:
+    def _request(
+        self, id_: str, question: Question, seed: int, sampling: Sampling, likeliest: int
+    ) -> GenerationRequest | Verdict:
         """What is sent, in the form that the generator takes."""
         ids = self.prompting.encoded(question.text, add_special=question.add_special)
         if isinstance(ids, Verdict):
             return ids
-        return GenerationRequest(id_, ids, sampling, seed, question.messages, question.text)
+        return GenerationRequest(id_, ids, sampling, seed, question.messages, question.text, likeliest)
 
     def _submitted(self, request: GenerationRequest) -> Verdict | None:
         """Hand the request to the generator, alone: one that it refuses is an error of its case and no other."""
@@ -250,6 +258,7 @@ class Asker:
 
     def _key(self, question: Question, attempt: int, sampling: Sampling) -> _Key:
         """Text, special tokens and seed: of the case where the reply is drawn, else of the prompt alone."""
-        name = clean(question.case_id) if sampling.temperature > 0 else ""
+        drawn = sampling.temperature > 0 and sampling is not ONE_TOKEN
+        name = clean(question.case_id) if drawn else ""
         seed = sub_seed(self.settings.seed, "ask", attempt, name, question.text)
         return replace(question, case_id=""), seed

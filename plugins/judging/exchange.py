@@ -63,8 +63,10 @@ class Answer:
         reply: the last reply's text.
         usable: what was looked for in it; None where no reply holds it.
         spent: on all replies, retries included.
+        likeliest: first tokens of that reply, where they were asked for and told (`Completion.likeliest`).
     """
 
     reply: str = ""
     usable: str | None = None
     spent: Spent = Spent()
+    likeliest: tuple[tuple[str, float], ...] = ()

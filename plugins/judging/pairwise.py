@@ -7,7 +7,6 @@ can tell how much the judge's preference follows the order.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from aftertrain.core.packed.likelihoods import likelihoods
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
-from aftertrain.plugins.judging import comparisons, templates
+from aftertrain.plugins.judging import comparisons, likelihood, templates
 from aftertrain.plugins.judging.exchange import Answer, Question
 from aftertrain.plugins.judging.parsing import LOOKED_AT, find, value_of
 from aftertrain.plugins.judging.prompting import clean
@@ -28,7 +27,7 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
     """Ground truth: `{"other": reply, "reference": a human's reply or null}`.
 
     Scored 1 where the response is better than the other, 0 where it is worse, ½ for a tie; by log-likelihoods the
-    probability of the first name against the second. `extracted` is what the judge called it.
+    probability of the first name against the second (`likelihood`). `extracted` is what the judge called it.
     """
 
     Config = PairwiseSettings
@@ -60,8 +59,15 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
         if self.settings.read == "text":
             return super().verify(cases)
         asked = [self._question(case) for case in cases]
-        verdicts = self._by_likelihood(asked)
-        self._asker.record(asked, [Answer() for _ in asked], verdicts)
+        if self._asker.prompting.remote:
+            answers = self._asker.ask(asked, str, likeliest=likelihood.LIKELIEST)
+            verdicts = [
+                entry if isinstance(entry, Verdict) else likelihood.by_likeliest(self._names, entry)
+                for entry in answers
+            ]
+        else:
+            answers, verdicts = [Answer() for _ in asked], self._by_likelihood(asked)
+        self._asker.record(asked, answers, verdicts)
         return verdicts
 
     def close(self) -> None:
@@ -116,8 +122,7 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
         return Verdict.scored(value, answer.usable, str(answer.spent))
 
     def _by_likelihood(self, asked: Sequence[Question | Verdict]) -> list[Verdict]:
-        """How likely the reply is to be the first name, of the two: p(m) / (p(m) + p(M))."""
-        assert self._ready is not None
+        """By the log-likelihoods of both names after the prompt."""
         items: list[Continuation] = []
         verdicts: list[Verdict | None] = []
         for entry in asked:
@@ -128,7 +133,7 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
             )
             verdicts.append(ids if isinstance(ids, Verdict) else None)
             if not isinstance(ids, Verdict):
-                names = (self._asker.prompting.encoded(name, add_special=False) for name in self._ready.names[:2])
+                names = (self._asker.prompting.encoded(name, add_special=False) for name in self._names)
                 items += [Continuation((*ids, *name), len(ids)) for name in names if not isinstance(name, Verdict)]
         scored = iter(likelihoods(self._loaded(), items, self.settings.micro_tokens) if items else [])
         found = []
@@ -136,11 +141,14 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
             if verdict is not None:
                 found.append(verdict)
                 continue
-            first, second = next(scored).logprob, next(scored).logprob
-            share = 1 / (1 + math.exp(min(700.0, second - first)))
-            detail = f"log p of {self._ready.names[0]!r} {first:.4f}, of {self._ready.names[1]!r} {second:.4f}"
-            found.append(Verdict.scored(share, self._ready.names[0 if first >= second else 1], detail))
+            found.append(likelihood.preference(self._names, next(scored).logprob, next(scored).logprob))
         return found
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """What the judge calls the first reply and the second."""
+        assert self._ready is not None
+        return self._ready.names[:2]
 
     def _loaded(self) -> Engine[Any]:
         if self._engine is None:

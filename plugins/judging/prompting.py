@@ -40,6 +40,7 @@ class Prompting:
 
     Attributes:
         limit: most tokens of a prompt.
+        remote: whether the model is an endpoint.
 
     Raises:
         ModelError: there is no such model, it has no chat template where one is needed, its context has no room, or an
@@ -55,7 +56,7 @@ class Prompting:
         begins_reply: bool = False,
     ) -> None:
         generator.preflight(settings.model)
-        self._model, self._remote = settings.model, generator.remote
+        self._model, self.remote = settings.model, generator.remote
         self.takes = generator.takes if generator.remote else "tokens"
         self._tokenizer: PreTrainedTokenizerBase | None = None
         if self.takes != "tokens":
@@ -76,7 +77,7 @@ class Prompting:
         Raises:
             ModelError: the model is an endpoint.
         """
-        if self._remote:
+        if self.remote:
             raise ModelError(f"{self._model} is an endpoint, and a model folder is needed here")
         return self._folder
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
+from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.text.answer import AnswerSettings
@@ -221,7 +222,7 @@ class PairwiseSettings(AskingSettings):
     read: Literal["text", "likelihood"] = Field(
         "text",
         description="text: the judge's written answer; likelihood: how likely its answer is to be the first reply's "
-        "name, of the two (a model folder, by the engine).",
+        "name, of the two (of a model folder by the engine, of an endpoint by its five likeliest first tokens).",
     )
     engine: Annotated[Use[Engine[Any]], UsedIf("read", "likelihood")] = Field(
         cast("Any", "torch"), description="Scores the two names."
@@ -229,6 +230,17 @@ class PairwiseSettings(AskingSettings):
     micro_tokens: Annotated[PositiveInt, UsedIf("read", "likelihood")] = Field(
         8192, description="Packing budget of one forward of the engine, in tokens."
     )
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further what scores a folder, of an endpoint; and how replies are drawn, where none is read."""
+        idle = super().without_use()
+        if self.read == "likelihood":
+            reason = "likelihoods are read, and no reply"
+            idle |= {name: Unused(reason, ("read",)) for name in ("sampling", "retries", "retry_temperature")}
+            if is_endpoint(self.model):
+                reason = "an endpoint tells its likelihoods itself"
+                idle |= {name: Unused(reason, ("model",)) for name in ("engine", "micro_tokens")}
+        return idle
 
     @model_validator(mode="after")
     def _prompt_and_parse_fit(self) -> Self:
