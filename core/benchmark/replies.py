@@ -188,10 +188,14 @@ class ReplyBenchmark(ReplyTask[R]):
 
     def fingerprint(self) -> str:
         """Every question as it is asked, its target, and how replies are read."""
-        rows = [(i.id, [asdict(message) for message in i.messages], i.target, i.group) for i in self._instances]
         drawn = self.sampling()
         rules = [self.version, self.settings.answer, self.settings.chat, self.rules()]
-        return digest([type(self).__name__, rules, drawn.max_new_tokens, list(drawn.stop), rows])
+        return digest([type(self).__name__, rules, drawn.max_new_tokens, list(drawn.stop), self._asked])
+
+    @cached_property
+    def _asked(self) -> str:
+        """Digest of every question and its target: a stage's hash and each of its scores need it."""
+        return digest([(i.id, [asdict(message) for message in i.messages], i.target, i.group) for i in self._instances])
 
     @cached_property
     def _instances(self) -> list[Instance]:

@@ -136,7 +136,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A row of a suite that was not scored.
+    """A row of a suite that was not scored, or a task whose main figure is not defined of what was asked.
 
     Attributes:
         task: its name.
@@ -155,7 +155,7 @@ class Scores(Event):
         scores: per task, temperature and metric, a task's main metric first.
         differences: to the stages it is compared with.
         health: of the replies per task and temperature.
-        missing: rows of suites for which data or a judge are missing.
+        missing: rows of suites for which data or a judge are missing, and tasks without their main figure.
         openings: of sealed benchmarks, by this evaluation and by those of the models that its model was made of.
     """
 

@@ -290,7 +290,7 @@ class Evaluate(Stage[EvaluateSettings]):
             tuple(summary.scores(self._tasks, rows)),
             tuple(summary.differences(self._tasks, rows, others)),
             tuple(health.health(self._tasks, rows)),
-            tuple(Missing(row.name, row.why) for row in self._absent),
+            (*(Missing(row.name, row.why) for row in self._absent), *summary.undefined(self._tasks, rows)),
             tuple(opened),
         )
         for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):

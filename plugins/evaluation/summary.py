@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertrain.core.eval_task import InstanceScore
-from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.events import Difference, Missing, ScoreRow
 from aftertrain.core.figures import UNKNOWN, Figure
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
     Interval,
@@ -107,6 +108,24 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                     )
                 )
     return table
+
+
+def undefined(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[Missing]:
+    """The tasks whose headline is not defined of the questions that were asked, and why."""
+    cells = by_cell(rows)
+    found = []
+    for task in tasks:
+        figure, questions = task.figures[0], list(questions_of(cells[task.name, task.temperatures[0]]).values())
+        why = None if _defined(figure, questions) else "no question of those that were asked counts for it"
+        if figure.corpus is not None:
+            try:
+                figure.corpus([question.scores() for question in questions])
+            except ArithmeticError as error:
+                why = str(error)
+        if why is not None:
+            asked = counted(len(questions), "question")
+            found.append(Missing(task.name, f"{figure.name} is not defined of {asked}: {why}"))
+    return found
 
 
 def _answered(cell: Iterable[ScoredInstance]) -> bool:
