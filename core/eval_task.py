@@ -29,6 +29,10 @@ class EvalTaskSettings(Settings):
 
     name: str | None = Field(None, description="Name of the task in reports; null takes the component's.")
 
+    def as_suite(self) -> Mapping[str, Any] | None:
+        """The rows that these settings stand for, as a suite's file says them, where one task cannot ask them all."""
+        return None
+
 
 def task_name(use: Use[Any]) -> str:
     """The name under which a task's scores are kept: its setting `name` if it has one, else the component's."""

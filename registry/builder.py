@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from aftertrain.core.errors import AftertrainError, PluginError
+from aftertrain.core.benchmark.suite import SuiteUse
+from aftertrain.core.errors import AftertrainError, DataError, PluginError
 from aftertrain.core.ground.foreign import foreign, told
 from aftertrain.core.settings import Kinded, Use
 from aftertrain.registry.discovery import installed
@@ -44,7 +45,13 @@ class ComponentBuilder:
 
         Raises:
             PluginError: it cannot be imported; or it is a stranger's and its constructor raises.
+            DataError: it is a suite, which is several.
         """
+        if isinstance(use, SuiteUse):
+            rows = ", ".join(use.settings.chosen.rows)
+            raise DataError(
+                f"{use.name!r} is a suite of tasks, and one task is wanted here; name one of its rows: {rows}"
+            )
         component = self.component_class(use)
         if component.__module__.startswith(OURS):
             return component(use.settings, self)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from aftertrain.core.errors import AftertrainError, PluginError, RecipeError, UnknownName
+from aftertrain.core.eval_task import EvalTaskSettings
 from aftertrain.core.ground.foreign import foreign, told
 from aftertrain.core.ground.usage import EXPLAINED
 from aftertrain.core.settings import Settings, Use
@@ -68,7 +69,11 @@ class SettingsResolver:
             raise explain(error, settings_class, what) from error
         except PluginError as error:
             raise _wrong_name(str(error)) from error
-        return Use(kind, name, settings)
+        rows = settings.as_suite() if isinstance(settings, EvalTaskSettings) else None
+        if rows is None:
+            return Use(kind, name, settings)
+        named = getattr(settings, "name", None) or name
+        return self._suite({"suite": named, "definition": {"name": named, **rows}}) or Use(kind, name, settings)
 
     def _suite(self, value: Mapping[str, Any]) -> Use[Any] | None:
         from aftertrain.registry.suites import Suites

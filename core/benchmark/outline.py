@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 
 from aftertrain.core.settings import PositiveInt, Settings, unhashed
 
+RULES = ("mean", "weighted", "pooled", "listed", "best", "sum")
+"""How a number is made of others, of which a node has one."""
 RowName = Annotated[str, Field(min_length=1, pattern=r"^[^\s.=]+$")]
 ALTERING = ("max_new_tokens", "temperatures")
 """Settings of a stage by which replies are other than a task's protocol asks for, where they are set."""
@@ -53,9 +55,10 @@ class RowOutline(Settings):
 
 
 class Node(Settings):
-    """A number made of others: exactly one of `mean`, `weighted`, `best` and `sum` says how.
+    """A number made of others: exactly one of `mean`, `weighted`, `pooled`, `best` and `sum` says how.
 
-    A mean is over what there is, and says over how many rows; a sum, or a best, that lacks a part is missing.
+    A mean is over what there is, and says over how many rows; a sum, or a best, that lacks a part is missing. `listed`
+    names rows of which no number is made.
     """
 
     name: str = Field(description="Of the number, in the table.")
@@ -63,22 +66,29 @@ class Node(Settings):
     weighted: tuple[str, ...] = Field(
         (), description="Rows by their weight: the sum of w·score over their number (F48)."
     )
+    pooled: tuple[str, ...] = Field((), description="Rows by their questions: the mean over all questions of all rows.")
+    listed: tuple[str, ...] = Field((), description="Rows that stand together, and of which no number is made.")
     best: tuple[str | Node, ...] = Field((), description="The best of these.")
     sum: dict[str, float] = Field({}, description="Rows with the factor of each, such as γ and 1 - γ (F49).")
     references: dict[str, float] = Field({}, description="Published values by model, in per cent.")
+    metrics: dict[str, str] = Field(
+        {}, description="Figure of a row that counts in this number in place of the row's own; without it, it has none."
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        rules = [name for name in ("mean", "weighted", "best", "sum") if getattr(self, name)]
+        rules = [name for name in RULES if getattr(self, name)]
         if len(rules) != 1:
             has = " and ".join(rules) or "none"
-            raise ValueError(f"{self.name!r} needs one of mean, weighted, best, sum, and has {has}")
+            raise ValueError(f"{self.name!r} needs one of {', '.join(RULES)}, and has {has}")
+        if other := sorted(self.metrics.keys() - {part for part in self.parts if isinstance(part, str)}):
+            raise ValueError(f"{self.name!r}: metrics: {', '.join(other)} is no row of it")
         return self
 
     @property
     def parts(self) -> tuple[str | Node, ...]:
         """What it is made of."""
-        return self.mean or self.weighted or self.best or tuple(self.sum)
+        return self.mean or self.weighted or self.pooled or self.listed or self.best or tuple(self.sum)
 
     def leaves(self) -> Iterator[str]:
         """Names of the rows in it."""

@@ -162,9 +162,8 @@ class _Table:
                 parts.append(below[0])
                 lines += below if len(below) > 1 else []
             elif part in self._chosen:
-                row = replace(self._row(part), depth=depth + 1)
-                parts.append(row)
-                lines.append(row)
+                lines.append(replace(self._row(part), depth=depth + 1))
+                parts.append(self._row_of(part, node.metrics[part]) if part in node.metrics else lines[-1])
             else:
                 parts.append(None)
         return [self._combined(node, parts, depth), *lines]
@@ -173,7 +172,11 @@ class _Table:
         there = [part for part in parts if part is not None and part.value is not None]
         rows = list(node.leaves())
         had = sum(name in self._chosen and self._row(name).value is not None for name in rows)
+        if node.metrics:
+            had = len(there)
         line = Line(node.name, depth, None, of=(had, len(rows)), share=all(part.share for part in there))
+        if node.listed:
+            return replace(line, missing="no number is made of these rows together")
         if not there or (len(there) < len(parts) and (node.best or node.sum)):
             lacking = [name for name in rows if name not in self._chosen or self._row(name).value is None]
             return replace(line, missing=f"no score of {', '.join(lacking)}")
@@ -192,16 +195,21 @@ class _Table:
         had = [
             part for part, line in zip(node.parts, parts, strict=True) if line is not None and line.value is not None
         ]
+        questions = {part: line.n or 0 for part, line in zip(node.parts, parts, strict=True) if line is not None}
         for part in had:
             if node.sum and isinstance(part, str):
                 yield node.sum[part]
             elif node.weighted and isinstance(part, str):
                 yield self._suite.rows[part].weight / len(had)
+            elif node.pooled:
+                yield questions[part] / sum(questions[name] for name in had)
             else:
                 yield 1 / len(had)
 
-    def _row_of(self, name: str) -> Line:
+    def _row_of(self, name: str, metric: str | None = None) -> Line:
+        """A row's line by its own figure, or by another of its task's."""
         row = self._chosen[name]
+        row = row if metric is None else row.model_copy(update={"metric": metric, "references": {}})
         found = {task: self._task(name, task, row) for task in row.tasks}
         if lacking := [line.missing for line in found.values() if line.value is None]:
             return Line(name, 0, None, missing="; ".join(dict.fromkeys(lacking)), changed=row.changed)

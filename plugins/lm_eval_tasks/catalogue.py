@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.errors import DataError, MissingExtra, nearest
+from aftertrain.core.errors import DataError, MissingExtra, nearest, unknown
 from aftertrain.core.ground.reading import read_bytes
 
 PACKAGE = "lm_eval"
@@ -32,11 +32,15 @@ class Found:
         group: whether it is a group's.
         leaves: settings of its tasks as their files have them, includes merged, functions by their names.
         files: of all that it takes, itself first.
+        groups: names of the tasks of each group among them, and its `aggregate_metric_list`, outer ones first.
+        altered: tasks that a group sets up otherwise than their own file does, or describes itself.
     """
 
     name: str
     group: bool = False
     leaves: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, tuple[list[str], Any]] = field(default_factory=dict)
+    altered: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
 
     @property
@@ -57,6 +61,20 @@ def installed_version(used_by: str) -> str:
     return version(PACKAGE)
 
 
+def only(found: Found, tasks: Sequence[str] | None) -> Found:
+    """Those of its tasks; None is all.
+
+    Raises:
+        DataError: it has no task of one of the names.
+    """
+    if tasks is None:
+        return found
+    for name in tasks:
+        if name not in found.leaves:
+            raise DataError(f"task 'lm_eval/{found.name}': tasks: {unknown('task', name, found.leaves)}")
+    return replace(found, leaves={name: found.leaves[name] for name in tasks})
+
+
 def find(name: str, include_path: str | None) -> Found:
     """What `name` stands for, in the folder `include_path` or in lm-eval.
 
@@ -70,7 +88,7 @@ def find(name: str, include_path: str | None) -> Found:
     roots = [*([Path(include_path)] if include_path else []), _own_folder()]
     catalogue = _Catalogue([_scanned(root, _stamp(root)) for root in roots])
     found = Found(name)
-    if not catalogue.add(name, found):
+    if catalogue.add(name, found) is None:
         guess = nearest(name, catalogue.names())
         hint = f"; did you mean 'lm_eval/{guess}'?" if guess else ""
         raise DataError(
@@ -178,38 +196,44 @@ class _Catalogue:
                     return kind, table[name]
         return None
 
-    def add(self, name: str, found: Found) -> bool:
-        """Add what a name stands for; False where it is none."""
+    def add(self, name: str, found: Found) -> list[str] | None:
+        """Add what a name stands for; the names of its tasks, None where it is none."""
         where = self._where(name)
         if where is None:
-            return False
+            return None
         kind, place = where
         if kind == "tag":
             found.group = found.group or name == found.name
-            for task in sorted(place):
-                self.add(task, found)
-            return True
+            return [leaf for task in sorted(place) for leaf in self.add(task, found) or ()]
         settings = read_yaml(place)
         found.files.append(place)
         if kind == "task":
             found.leaves[name] = settings
-        else:
-            found.group = found.group or name == found.name
-            self._members(settings, found)
-        return True
+            return [name]
+        found.group = found.group or name == found.name
+        return self._members(name, settings, found)
 
-    def _members(self, group: Mapping[str, Any], found: Found) -> None:
+    def _members(self, name: str, group: Mapping[str, Any], found: Found) -> list[str]:
+        leaves: list[str] = []
+        found.groups[name] = leaves, group.get("aggregate_metric_list")
         members = group.get("task") or []
         for member in members if isinstance(members, list) else [members]:
-            name = member if isinstance(member, str) else member.get("group", member.get("task"))
-            known = isinstance(name, str) and self.add(name, found)
-            if known and isinstance(member, dict) and name in found.leaves:
-                found.leaves[name] = {**found.leaves[name], **member}
-            elif not known and isinstance(member, dict):
+            named = member if isinstance(member, str) else member.get("group", member.get("task"))
+            known = self.add(named, found) if isinstance(named, str) else None
+            if known is None and isinstance(member, dict):
                 if "group" in member:
-                    self._members(member, found)
+                    known = self._members(f"{name}::{named}", member, found)
                 else:
-                    found.leaves[f"{group.get('group')}::{name}"] = member
+                    known = [f"{name}::{named}"]
+                    found.leaves[known[0]] = member
+                    found.altered.add(known[0])
+            elif isinstance(member, dict):
+                own = {key: value for key, value in member.items() if key not in ("task", "group")}
+                for leaf in known or () if own else ():
+                    found.leaves[leaf] = {**found.leaves[leaf], **own}
+                    found.altered.add(leaf)
+            leaves += [leaf for leaf in known or () if leaf not in leaves]
+        return leaves
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def load(settings: LmEvalSettings, found: Found) -> Loaded:
             raise
         except Exception as error:
             raise DataError(f"{name}: lm-eval cannot make it: {type(error).__name__}: {error}") from error
-    tasks: dict[str, Any] = dict(loaded["tasks"])
+    meant = settings.tasks  # lm-eval makes all of a group's
+    tasks: dict[str, Any] = {n: task for n, task in loaded["tasks"].items() if meant is None or n in meant}
     for leaf, task in tasks.items():
         _prepare(task, leaf, settings)
         _check(task, leaf, settings, found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -30,6 +31,13 @@ class LmEvalSettings(EvalTaskSettings, BenchmarkSettings):
     headline: str | None = Field(
         None, description="Metric that is shown first, such as 'acc_norm'; null takes the task's first."
     )
+    tasks: tuple[str, ...] | None = Field(None, description="Of a group, only these of its tasks; null is all of them.")
     unsafe_code: bool = Field(
         False, description="Run a task that executes the model's code, by lm-eval and outside our sandbox."
     )
+
+    def as_suite(self) -> Mapping[str, Any] | None:
+        """A group whose tasks ask requests of several types: a row for each task, and lm-eval's numbers of them."""
+        from aftertrain.plugins.lm_eval_tasks.expansion import expansion
+
+        return expansion(self)

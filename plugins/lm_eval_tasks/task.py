@@ -29,7 +29,7 @@ from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.lm_eval_tasks import asking, scoring
 from aftertrain.plugins.lm_eval_tasks.asking import Asked
-from aftertrain.plugins.lm_eval_tasks.catalogue import Found, find, installed_version
+from aftertrain.plugins.lm_eval_tasks.catalogue import Found, find, installed_version, only
 from aftertrain.plugins.lm_eval_tasks.loading import Loaded, load
 from aftertrain.plugins.lm_eval_tasks.scoring import Metric
 from aftertrain.plugins.lm_eval_tasks.settings import LmEvalSettings
@@ -127,11 +127,11 @@ class LmEvalTask(EvalTask[LmEvalSettings]):
 
     @cached_property
     def _found(self) -> Found:
-        return find(self.settings.member, self.settings.include_path)
+        return only(find(self.settings.member, self.settings.include_path), self.settings.tasks)
 
     @cached_property
     def _loaded(self) -> Loaded:
-        return load(self.settings, self._found)
+        return load(self.settings, find(self.settings.member, self.settings.include_path))
 
     @cached_property
     def _asked(self) -> dict[str, Asked]:
@@ -296,13 +296,14 @@ def _type_of(settings: LmEvalSettings) -> str:
     Raises:
         DataError: they have several, or one that is none.
     """
-    found = find(settings.member, settings.include_path)
+    found = only(find(settings.member, settings.include_path), settings.tasks)
     types = {name: _type_of_leaf(name, leaf, settings) for name, leaf in found.leaves.items()}
     kinds = {_BY_TYPE[type_]: type_ for type_ in types.values()}
     if len(kinds) != 1:
         listed = ", ".join(f"{name} ({type_})" for name, type_ in types.items())
         raise DataError(
-            f"task 'lm_eval/{found.name}' asks requests of several types; name its tasks one by one: {listed}"
+            f"task 'lm_eval/{found.name}' asks requests of several types, and is no one task: in a recipe or a "
+            f"command it is a row for each of its tasks; here name these one by one: {listed}"
         )
     return next(iter(kinds.values()))
 
@@ -310,7 +311,7 @@ def _type_of(settings: LmEvalSettings) -> str:
 def _type_of_leaf(name: str, leaf: Mapping[str, Any], settings: LmEvalSettings) -> str:
     type_ = str(leaf.get("output_type") or "generate_until")
     if "class" in leaf and "output_type" not in leaf:
-        alone = settings.model_copy(update={"member": name, "unsafe_code": True})
+        alone = settings.model_copy(update={"member": name, "unsafe_code": True, "tasks": None})
         type_ = str(load(alone, find(name, settings.include_path)).tasks[name].OUTPUT_TYPE)
     if type_ not in _BY_TYPE:
         raise DataError(f"task 'lm_eval/{name}': its output_type is {type_!r}; there are: {', '.join(_BY_TYPE)}")

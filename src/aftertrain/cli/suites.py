@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.table import echo_table
+from aftertrain.core.benchmark.outline import RULES
 from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.outline import Node, RowOutline
+
+
+WORDS = {
+    "mean": "mean of",
+    "weighted": "weighted mean (F48) of",
+    "pooled": "mean over all questions of",
+    "listed": "no number of",
+    "best": "best of",
+    "sum": "sum of",
+}
+"""What each rule of a node is called."""
 
 
 def suite_lines() -> list[tuple[str, str]]:
@@ -64,9 +76,10 @@ def _row(row: RowOutline) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _tree(node: Node, depth: int) -> Iterator[tuple[int, str]]:
-    rule = next(rule for rule in ("mean", "weighted", "best", "sum") if getattr(node, rule))
-    words = {"mean": "mean of", "weighted": "weighted mean (F48) of", "best": "best of", "sum": "sum of"}[rule]
+    rule = next(rule for rule in RULES if getattr(node, rule))
+    words = WORDS[rule]
     leaves = [f"{node.sum[part]:g} · {part}" if node.sum else part for part in node.parts if isinstance(part, str)]
+    leaves = [f"{name} ({node.metrics[name]})" if name in node.metrics else name for name in leaves]
     yield depth, f"{node.name}: {words} {', '.join(leaves)}" if leaves else f"{node.name}: {words}"
     for part in node.parts:
         if not isinstance(part, str):

@@ -13,6 +13,17 @@ from typing import Any
 import pytest
 
 Rows = Iterable[Mapping[str, Any]]
+TWO = '''
+def two(docs):
+    """Two questions, of which the shortest choice is right, as the tiny model believes."""
+    def shortest(doc):
+        texts = doc["choices"]["text"]
+        return {"answerKey": doc["choices"]["label"][min(range(len(texts)), key=lambda place: len(texts[place]))]}
+    return docs.select(range(2)).map(shortest)
+'''
+_REGEX = '    filter: [{function: regex, regex_pattern: "([0-9e])", group_select: %d}, {function: take_first}]\n'
+_FIRST = f"  - name: first-number\n{_REGEX % 0}"
+_LAST = f"  - name: last-number\n{_REGEX % -1}"
 OWN = {
     # A binary question by figures of the whole corpus, and by mutual information: a request more for each choice.
     "corpus_boolq": """
@@ -62,6 +73,52 @@ metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
     "two": "group: two\ntask: [arc_easy_own, arc_challenge_own]\n"
     "aggregate_metric_list: [{metric: acc_norm, weight_by_size: false}]\n",
     "mixed": "group: mixed\ntask: [arc_easy_own, drawn]\n",
+    # Of three types of requests, with two groups within, one of which sets a task up otherwise; all three make numbers.
+    "all_types": """
+group: all_types
+task:
+  - inner
+  - group: texts
+    task: [long_texts]
+    aggregate_metric_list: [{metric: bits_per_byte, weight_by_size: true}]
+  - {task: short_answers, num_fewshot: 1, fewshot_split: train}
+aggregate_metric_list:
+  - {metric: acc, weight_by_size: true}
+  - {metric: acc_norm, weight_by_size: false}
+  - {metric: exact_match, filter_list: [first-number, last-number]}
+""",
+    "inner": """
+group: inner
+task: [arc_easy_own, arc_challenge_own, few_arc, numbers]
+aggregate_metric_list:
+  - {metric: acc, weight_by_size: false}
+  - {metric: exact_match}
+""",
+    "few_arc": """
+include: arc_easy_own.yaml
+task: few_arc
+process_docs: !function few.two
+metric_list: [{metric: acc}]
+""",
+    **{
+        name: f"""
+task: {name}
+dataset_path: openai/gsm8k
+dataset_name: main
+output_type: generate_until
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answer.split()[-1]}}}}"
+generation_kwargs: {{until: ["\\n\\n"], do_sample: false, max_gen_toks: 8}}
+filter_list:
+{filters}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+        for name, filters in (
+            ("numbers", _FIRST + _LAST),
+            ("short_answers", _LAST),
+        )
+    },
     **{
         f"arc_{level}_own": f"""
 task: arc_{level}_own
@@ -143,6 +200,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     for name, text in OWN.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (folder / "few.py").write_text(TWO, encoding="utf-8")
     return folder
 
 
