@@ -195,14 +195,18 @@ class _Table:
         had = [
             part for part, line in zip(node.parts, parts, strict=True) if line is not None and line.value is not None
         ]
-        questions = {part: line.n or 0 for part, line in zip(node.parts, parts, strict=True) if line is not None}
+        questions = {
+            part: line.n or 0
+            for part, line in zip(node.parts, parts, strict=True)
+            if isinstance(part, str) and line is not None
+        }
         for part in had:
             if node.sum and isinstance(part, str):
                 yield node.sum[part]
             elif node.weighted and isinstance(part, str):
                 yield self._suite.rows[part].weight / len(had)
-            elif node.pooled:
-                yield questions[part] / sum(questions[name] for name in had)
+            elif node.pooled and isinstance(part, str):
+                yield questions[part] / sum(questions[str(name)] for name in had)
             else:
                 yield 1 / len(had)
 

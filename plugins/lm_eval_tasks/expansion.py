@@ -6,14 +6,11 @@ each filter the mean over the tasks that have such a figure, all alike or by the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from aftertrain.core.errors import AftertrainError, unknown
 from aftertrain.plugins.lm_eval_tasks.catalogue import Found, find
-
-if TYPE_CHECKING:
-    from aftertrain.plugins.lm_eval_tasks.settings import LmEvalSettings
 
 NO_FILTER = "none"
 CHOICES = "loglikelihood"
@@ -24,30 +21,34 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "generate_until": ("exact_match",),
 }
 """By type of request the metrics of a task that names none, in lm-eval 0.4.13."""
-OWN = ("member", "headline", "name", "tasks")
-"""Settings that are the group's, and no row's."""
 
 
-def expansion(settings: LmEvalSettings) -> dict[str, Any] | None:
-    """The suite that these settings stand for; None for what one task can ask, and for what is not there.
+def expansion(
+    group: str, include_path: str | None, tasks: Sequence[str] | None, headline: str | None, given: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The suite that a group stands for; None for what one task can ask, and for what is not there.
+
+    Args:
+        tasks: those of the group that are asked; None is all.
+        headline: the number that comes first.
+        given: settings of every row.
 
     Raises:
-        ValueError: the setting `headline` names none of the group's numbers.
+        ValueError: `headline` is none of the group's numbers.
     """
     try:
-        found = find(settings.member, settings.include_path)
+        found = find(group, include_path)
     except AftertrainError:
         return None  # who makes the task tells it, with its cure
-    leaves = {name: leaf for name, leaf in found.leaves.items() if settings.tasks is None or name in settings.tasks}
+    leaves = {name: leaf for name, leaf in found.leaves.items() if tasks is None or name in tasks}
     types = {_type(leaf) for leaf in leaves.values()} - {None}
     if len(types) < 2:
         return None
-    given = settings.model_dump(mode="json", include=settings.model_fields_set - {*OWN})
     rows = {name: {"task": _task(name, found, given)} for name in leaves}
     numbers = list(_numbers(found, leaves))
-    numbers.sort(key=lambda number: (number["metric"] != settings.headline, number["group"] != found.name))
-    if settings.headline is not None and settings.headline not in {number["metric"] for number in numbers}:
-        raise ValueError(f"headline: {unknown('metric', settings.headline, [n['metric'] for n in numbers])}")
+    numbers.sort(key=lambda number: (number["metric"] != headline, number["group"] != found.name))
+    if headline is not None and headline not in {number["metric"] for number in numbers}:
+        raise ValueError(f"headline: {unknown('metric', headline, [n['metric'] for n in numbers])}")
     nodes = [number["node"] for number in numbers]
     # A group that lists no number has none, and what a group within it has is not the whole's.
     own = bool(numbers) and numbers[0]["group"] == found.name

@@ -12,6 +12,9 @@ from aftertrain.core.eval_task import EvalTaskSettings
 from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.settings import LocalPath, unhashed
 
+OF_A_GROUP = ("member", "headline", "name", "tasks")
+"""Settings that are a group's, and none of its tasks'."""
+
 
 class LmEvalSettings(EvalTaskSettings, BenchmarkSettings):
     """Settings of a task, group or tag of lm-eval; what they leave out is as its YAML says."""
@@ -40,4 +43,5 @@ class LmEvalSettings(EvalTaskSettings, BenchmarkSettings):
         """A group whose tasks ask requests of several types: a row for each task, and lm-eval's numbers of them."""
         from aftertrain.plugins.lm_eval_tasks.expansion import expansion
 
-        return expansion(self)
+        given = self.model_dump(mode="json", include=self.model_fields_set - {*OF_A_GROUP})
+        return expansion(self.member, self.include_path, self.tasks, self.headline, given)

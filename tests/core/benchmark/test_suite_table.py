@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,10 +134,31 @@ def test_an_average_in_part_stands_beside_the_published_of_the_same_rows() -> No
 
 
 def test_a_node_has_one_rule() -> None:
-    with pytest.raises(ValidationError, match="needs one of mean, weighted, best, sum"):
+    with pytest.raises(ValidationError, match="needs one of mean, weighted, pooled, listed, best, sum"):
         Node(name="x")
     with pytest.raises(ValidationError, match="has mean and best"):
         Node(name="x", mean=("a",), best=("b",))
+
+
+def test_rows_are_weighed_by_their_questions_and_by_another_figure() -> None:
+    """100 questions of each: (0.2 + 0.6)/2 by `f1`, which c lacks; 50 of b's: (100·0.2 + 50·0.6)/150."""
+    rows: dict[str, Any] = {"a": {}, "b": {}, "c": {}}
+    figures = dict.fromkeys(rows, "f1")
+    suite = outline(rows, {"name": "all", "pooled": list(rows), "metrics": figures})
+    own = [score(task, 0.9) for task in rows]
+    f1 = [score(task, value, metric="f1", primary=False) for task, value in (("a", 0.2), ("b", 0.6))]
+    table = lines(suite, *own, *f1)
+    assert (table["all"].value, table["all"].of) == (pytest.approx(0.4), (2, 3))
+    assert (table["a"].value, table["a"].metric) == (0.9, "acc")
+    fewer = lines(suite, *own, f1[0], replace(f1[1], n=50))["all"]
+    assert fewer.value == pytest.approx((100 * 0.2 + 50 * 0.6) / 150)
+    with pytest.raises(ValidationError, match="metrics: c is no row of it"):
+        Node(name="x", mean=("a",), metrics={"c": "f1"})
+
+
+def test_rows_that_are_listed_make_no_number() -> None:
+    first = lines(outline({"a": {}}, {"name": "all", "listed": ["a"]}), score("a", 0.2))["all"]
+    assert (first.value, first.missing) == (None, "no number is made of these rows together")
 
 
 def test_verdicts_that_hang_on_thoughts_are_counted() -> None:
