@@ -60,6 +60,7 @@ UNITS: Mapping[str, Unit] = {
             "unparsable": "no answer was found in it; it was trained on with reward.on_unparsable",
             "timeout": "judging it took too long; it was trained on with reward.on_timeout",
             "error": "judging it failed; it was trained on with reward.on_error",
+            "abstained": "no check applied to it; it was trained on with reward.on_abstained",
             "no_signal": "all replies to its prompt earned the same, so that its advantage is 0",
             "set_aside": "the step had enough replies that told more, so that it was not learnt from",
             "stale": "the weights had moved too far before it could be trained on",
@@ -74,6 +75,7 @@ UNITS: Mapping[str, Unit] = {
             "unparsable": "no answer was found in the reply",
             "timeout": "judging the reply took too long",
             "error": "judging the reply failed",
+            "abstained": "the rule did not apply to it",
             "cancelled": "the reply was called off before it was whole",
         },
     ),
@@ -84,6 +86,7 @@ UNITS: Mapping[str, Unit] = {
             "unparsable": "no answer was found in the response",
             "timeout": "judging it took too long",
             "error": "judging it failed",
+            "abstained": "the rule did not apply to it",
         },
     ),
 }

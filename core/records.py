@@ -7,6 +7,7 @@ assistant may call, as the chat template is to show them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -194,6 +195,9 @@ class VerificationCase:
         thoughts: of the chat template that the reply was made with; None where it is not known.
         part: which part of the reply `response` is.
         whole: the whole reply where `response` is a part of it, else None.
+        turns: the conversation that is replied to, for a verifier that wants it (`Verifier.wants_turns`); empty where
+            only its text is known.
+        token_ids: of the reply, as they were sampled, likewise.
     """
 
     id: str
@@ -205,6 +209,8 @@ class VerificationCase:
     thoughts: Thoughts | None = None
     part: Part = "reply"
     whole: str | None = None
+    turns: tuple[Message, ...] = ()
+    token_ids: tuple[int, ...] = ()
 
     @property
     def reply(self) -> str:
@@ -212,9 +218,9 @@ class VerificationCase:
         return self.response if self.whole is None else self.whole
 
 
-Outcome = Literal["scored", "timeout", "error", "unparsable"]
+Outcome = Literal["scored", "timeout", "error", "unparsable", "abstained"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-UNJUDGED: tuple[Outcome, ...] = ("error", "timeout")
+UNJUDGED: tuple[Outcome, ...] = ("error", "timeout", "abstained")
 """Outcomes that say nothing of the reply: what counts them as 0 says so."""
 WORDS = 10_000
 """Characters of a verdict's `extracted` and `detail` that are kept."""
@@ -228,17 +234,21 @@ class Verdict:
         value: in [0, 1] when `outcome` is `scored`, else None. A true 0.0 is kept.
         extracted: the answer found in the response, for people to read.
         detail: which rule matched, or why the case could not be judged.
+        reward: of a scored one, what it earns by the verifier's own scale, which may be any finite number; `value` is
+            then that number held in [0, 1]. None where settings say what a value earns (F27).
 
     Both texts are for people and files: they become clean (`core.ground.cleaning`), and are cut at `WORDS` characters.
 
     Raises:
-        ValueError: the outcome is none, or value and outcome do not agree. TypeError: the value is no number.
+        ValueError: the outcome is none, value and outcome do not agree, or the reward is not finite. TypeError: the
+            value is no number.
     """
 
     outcome: Outcome
     value: float | None = None
     extracted: str | None = None
     detail: str = ""
+    reward: float | None = None
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -249,6 +259,10 @@ class Verdict:
             raise ValueError(f"a verdict's value lies in [0, 1], not {self.value}")
         if self.value is not None and type(self.value) is not float:
             object.__setattr__(self, "value", float(self.value))
+        if self.reward is not None:
+            if self.outcome != "scored" or not math.isfinite(self.reward):
+                raise ValueError(f"a reward is a finite number of a scored verdict: {self.outcome}, {self.reward}")
+            object.__setattr__(self, "reward", float(self.reward))
         for name, words in (("extracted", self.extracted), ("detail", self.detail)):
             if words is not None and (short := worded(words, WORDS)) is not words:
                 object.__setattr__(self, name, short)
@@ -274,6 +288,20 @@ class Verdict:
     def unparsable(cls, detail: str = "") -> Verdict:
         """No answer could be found in the response."""
         return cls("unparsable", None, None, detail)
+
+    @classmethod
+    def rewarded(cls, reward: float, extracted: str | None = None, detail: str = "") -> Verdict:
+        """The response was judged on the verifier's own scale.
+
+        >>> Verdict.rewarded(-0.5).value, Verdict.rewarded(0.25).value, Verdict.rewarded(7).value
+        (0.0, 0.25, 1.0)
+        """
+        return cls("scored", min(max(float(reward), 0.0), 1.0), extracted, detail, reward)
+
+    @classmethod
+    def abstained(cls, detail: str = "") -> Verdict:
+        """The verifier's rule does not apply to the case: it says nothing, and others decide alone."""
+        return cls("abstained", None, None, detail)
 
 
 @dataclass(frozen=True, slots=True)

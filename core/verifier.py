@@ -31,9 +31,22 @@ class Verifier(Component[S]):
     isolated: ClassVar[bool] = True
     """Whether it is run in killable processes (`core.verification`). False for what holds a model or other verifiers,
     which then bounds its own time."""
+    every_problem: ClassVar[bool] = False
+    """Whether online learning asks it about every problem's replies, not about those with a check of its name."""
     view: ClassVar[View] = "text"
     """What `verify` finds in a case's `response`: the reply without special tokens, or with them, for rules about marks
     (`<think>`) that are special tokens of some tokenizers."""
+
+    @property
+    def wants_turns(self) -> bool:
+        """Whether it reads a case's `turns` and `token_ids`, which others are not handed; by default whether a part
+        does."""
+        return any(part.wants_turns for part in self.parts)
+
+    @property
+    def own_scale(self) -> bool:
+        """Whether its verdicts say by themselves what they earn (`Verdict.reward`); by default whether a part's do."""
+        return any(part.own_scale for part in self.parts)
 
     @property
     def timeout(self) -> float:
@@ -114,6 +127,8 @@ def shown(verifier: Verifier[Any], cases: Sequence[VerificationCase]) -> Sequenc
 
     One made of parts is given both views, for it does the same with its parts.
     """
+    if not verifier.wants_turns:
+        cases = [replace(case, turns=(), token_ids=()) if case.turns or case.token_ids else case for case in cases]
     return cases if verifier.view == "text" else with_special(cases)
 
 
@@ -147,7 +162,7 @@ def checked(verdicts: Any, count: int) -> list[Verdict]:
     """
     if not isinstance(verdicts, list) or len(verdicts) != count or not all(isinstance(v, Verdict) for v in verdicts):
         raise TypeError(f"verify must return a list of one Verdict per case, not {verdicts!r:.100}")
-    return [Verdict(v.outcome, v.value, v.extracted, v.detail) for v in verdicts]
+    return [Verdict(v.outcome, v.value, v.extracted, v.detail, v.reward) for v in verdicts]
 
 
 def with_special(cases: Sequence[VerificationCase]) -> Sequence[VerificationCase]:

@@ -76,6 +76,7 @@ class Sample(Event):
         tokens: its length.
         base: the reward model's score.
         earned: the reward before it was normalised.
+        shaping: verdicts of the verifiers that shape it.
         response_with_special: with special tokens, where it differs.
         problem: id of the problem that it answers.
         source: data set of the problem.
@@ -97,6 +98,7 @@ class Sample(Event):
     tokens: int | None = None
     base: float | None = None
     earned: float | None = None
+    shaping: tuple[SampleVerdict, ...] = ()
     response_with_special: str | None = None
     problem: str = ""
     source: str = ""

@@ -1,6 +1,8 @@
-"""Numbers in words."""
+"""Numbers in words, and names to tell things apart by."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -10,3 +12,13 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     ('1 token', '1,200 tokens', '2 replies')
     """
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names to tell parts apart by: the second `gsm8k` is `gsm8k#2`.
+
+    >>> distinct(["gsm8k", "format", "gsm8k"])
+    ['gsm8k', 'format', 'gsm8k#2']
+    """
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]

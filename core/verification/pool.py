@@ -88,6 +88,16 @@ class Isolated(Verifier[Any]):
         """The verifier's."""
         return self.inner.needs_truth
 
+    @property
+    def wants_turns(self) -> bool:
+        """The verifier's."""
+        return self.inner.wants_turns
+
+    @property
+    def own_scale(self) -> bool:
+        """The verifier's."""
+        return self.inner.own_scale
+
     def handed_on(self, case: VerificationCase) -> VerificationCase:
         """The verifier's, in this process."""
         return self.inner.handed_on(case)

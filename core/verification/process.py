@@ -213,7 +213,7 @@ class Process:
             if "spent" in message and self.served:
                 self.spent = True
                 return None
-            fields = {name: message.get(name) for name in ("outcome", "value", "extracted")}
+            fields = {name: message.get(name) for name in ("outcome", "value", "extracted", "reward")}
             verdict = Verdict(**fields, detail=message.get("detail") or "")
             task = self.tasks.popleft()
         except (ValueError, TypeError, KeyError, IndexError, RecursionError):

@@ -1,7 +1,8 @@
 """All, any, first: verifiers combined by logic. A part that decides alone spares the parts after it.
 
 Where a part has no score, `all` and `any` say what is true whatever it would have said, as in three-valued logic: a 0
-decides `all`, a 1 decides `any`. Nothing is scored 0 because it could not be judged.
+decides `all`, a 1 decides `any`. Nothing is scored 0 because it could not be judged. A part that abstains is as if it
+were not there; where all do, so does the whole.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aftertrain.core.records import Verdict
-from aftertrain.plugins.combining.parts import PartsInOrder, worst, zeroed
+from aftertrain.plugins.combining.parts import PartsInOrder, applying, worst, zeroed
 from aftertrain.plugins.combining.settings import AllSettings, AnySettings, FirstSettings
 
 
@@ -26,7 +27,7 @@ class All(PartsInOrder[AllSettings]):
         return any(verdict.value == 0.0 for verdict in zeroed(verdicts, self.settings.zero))
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
-        verdicts = zeroed(verdicts, self.settings.zero)
+        verdicts = applying(zeroed(verdicts, self.settings.zero)) or verdicts
         zero = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
         return zero or worst(verdicts) or min(verdicts, key=_value)
 
@@ -44,6 +45,7 @@ class AnyOf(PartsInOrder[AnySettings]):
         return any(verdict.value == 1.0 for verdict in verdicts)
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        verdicts = applying(verdicts) or verdicts
         one = next((verdict for verdict in verdicts if verdict.value == 1.0), None)
         failed = worst([verdict for verdict in verdicts if verdict.outcome != "unparsable"])
         return one or failed or max(verdicts, key=_value)
@@ -57,9 +59,10 @@ class First(PartsInOrder[FirstSettings]):
     """
 
     Config = FirstSettings
+    keeps_scale = True
 
     def _decided(self, verdicts: Sequence[Verdict]) -> bool:
-        return bool(verdicts) and verdicts[-1].outcome not in self.settings.pass_over
+        return bool(verdicts) and verdicts[-1].outcome not in (*self.settings.pass_over, "abstained")
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
         last = verdicts[-1]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
-from aftertrain.core.errors import unknown
+from aftertrain.core.errors import RunError, unknown
+from aftertrain.core.ground.wording import distinct
 from aftertrain.core.records import Outcome, Verdict, VerificationCase
 from aftertrain.core.settings import Builder, Settings, Use
 from aftertrain.core.verifier import Verifier, verdicts_of
@@ -32,7 +33,7 @@ class Combination(Verifier[S]):
         super().__init__(settings, builder)
         uses = self._uses()
         self._parts: tuple[Verifier[Any], ...] = tuple(builder.build(use) for use in uses)
-        self._names = _distinct([use.name for use in uses])
+        self._names = distinct([use.name for use in uses])
 
     @abstractmethod
     def _uses(self) -> Sequence[Use[Verifier[Any]]]:
@@ -62,7 +63,23 @@ class Combination(Verifier[S]):
 
 
 class PartsInOrder(Combination[P]):
-    """Asks part after part, each in one batch, about the cases that the parts before it left open."""
+    """Asks part after part, each in one batch, about the cases that the parts before it left open.
+
+    Raises:
+        RunError: a part has a reward of its own scale, which would be lost.
+    """
+
+    keeps_scale: ClassVar[bool] = False
+    """Whether the whole's verdict is one of the parts', with the reward that it may have."""
+
+    def __init__(self, settings: P, builder: Builder) -> None:
+        super().__init__(settings, builder)
+        for name, part in zip(self._names, self._parts, strict=True):
+            if part.own_scale and not self.keeps_scale:
+                raise RunError(
+                    f"the part {name!r} gives rewards on a scale of its own, and scores in [0, 1] are combined here: "
+                    "set its scale to unit, or give it a place of its own under 'rewards'"
+                )
 
     hands_on: ClassVar[bool] = False
     """Whether a part that finds the answer's block (`format`) hands it on to the parts after it."""
@@ -109,6 +126,11 @@ class PartsInOrder(Combination[P]):
         return "; ".join(details)
 
 
+def applying(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of the parts that did not abstain."""
+    return [verdict for verdict in verdicts if verdict.outcome != "abstained"]
+
+
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
     """Of the verdicts without a score the gravest: an error, else a timeout, else unparsable; None where all scored."""
     return next((verdict for outcome in WORST for verdict in verdicts if verdict.outcome == outcome), None)
@@ -148,13 +170,3 @@ def _short(verdict: Verdict) -> str:
     score = verdict.outcome if verdict.value is None else f"{verdict.value:g}"
     detail = verdict.detail if len(verdict.detail) <= SHOWN else verdict.detail[: SHOWN - 1] + "…"
     return f"{score} ({detail})" if detail else score
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names to tell parts apart by: the second `gsm8k` is `gsm8k#2`.
-
-    >>> _distinct(["gsm8k", "format", "gsm8k"])
-    ['gsm8k', 'format', 'gsm8k#2']
-    """
-    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
-    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]

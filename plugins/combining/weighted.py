@@ -13,7 +13,8 @@ class Weighted(PartsInOrder[WeightedSettings]):
     """Ground truth: what the parts need; with a part's `truth`, a mapping that holds it under that key.
 
     A part without a score makes the whole that outcome, the gravest of several: error, timeout, unparsable. `zero`
-    counts unparsable replies or time-outs of a part as a score of 0 instead.
+    counts unparsable replies or time-outs of a part as a score of 0 instead. A part that abstains is left out of the
+    mean; where all do, so does the whole.
     """
 
     Config = WeightedSettings
@@ -24,8 +25,11 @@ class Weighted(PartsInOrder[WeightedSettings]):
         missing = worst(verdicts)
         if missing is not None:
             return missing
-        weights = [part.weight for part in self.settings.parts]
-        values = [verdict.value or 0.0 for verdict in verdicts]
+        applied = [place for place, verdict in enumerate(verdicts) if verdict.outcome != "abstained"]
+        if not applied:
+            return Verdict.abstained()
+        weights = [self.settings.parts[place].weight for place in applied]
+        values = [verdicts[place].value or 0.0 for place in applied]
         shown = next((verdict.extracted for verdict in verdicts if verdict.extracted is not None), None)
         return Verdict.scored(weighted_mean(values, weights), shown)
 

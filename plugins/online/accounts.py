@@ -130,6 +130,8 @@ def state_of(judged: Judged, *, silent: bool) -> str:
             return failed
     if judged.rollout.completion.finish_reason == "cancelled":
         return "cancelled"
+    if outcomes == {"abstained"}:
+        return "abstained"
     if silent:
         return "no_signal"
     if not judged.rollout.ended:

@@ -53,11 +53,9 @@ def replies_of(batches: Sequence[PackedBatch], judged: Mapping[str, Judged], kl:
 
 
 def _parts(judged: Sequence[Judged]) -> dict[str, Tensor]:
-    """What each check was worth, and the reward model's score, by name; NaN where a reply has none."""
+    """What each part of the rewards gave, by name; NaN where a reply has none."""
     parts: dict[str, list[float]] = {}
     for place, reply in enumerate(judged):
-        values = {name: verdict.value for name, verdict in reply.verdicts} | {"base": reply.base}
-        for name, value in values.items():
-            if value is not None:
-                parts.setdefault(name, [float("nan")] * len(judged))[place] = value
+        for name, value in reply.parts.items():
+            parts.setdefault(name, [float("nan")] * len(judged))[place] = value
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in sorted(parts.items())}

@@ -84,11 +84,13 @@ def make_experience(
     *,
     atom: Atom,
     step: int,
+    weights: Mapping[str, float] | None = None,
 ) -> Experience:
     """Score the rollouts with what is needed of policy, reference and critic, spread rewards over tokens, give credit.
 
     Args:
         step: counted from 1, for messages.
+        weights: of replies' advantages, by id (F36); None weighs all alike.
 
     Raises:
         NumericsError: a score or an advantage is not finite; names the step and the samples.
@@ -110,6 +112,9 @@ def make_experience(
     if settings.correction is not None:
         columns, shares = corrected(columns, replies, settings.correction)
         metrics |= shares
+    if weights is not None:
+        of_replies = torch.tensor([weights[name] for batch in batches for name in batch.sample_ids])
+        columns["advantages"] = columns["advantages"] * of_replies[replies.owners]
     parts = {
         name: torch.split(column.float(), [batch.n_tokens for batch in batches]) for name, column in columns.items()
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.problems import EXAMPLES, Prompt, Prompts
+from aftertrain.plugins.online.problems import EXAMPLES, Prompt, Prompts, checks_of
 from aftertrain.plugins.online.reward import case_of
 from aftertrain.plugins.online.settings import Unjudgeable
 
@@ -18,16 +18,24 @@ REASON = "no reply could be judged"
 log = logging.getLogger("aftertrain.online")
 
 
-def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], policy: Unjudgeable, data: str) -> Prompts:
+def only_judgeable(
+    prompts: Prompts,
+    verifiers: Mapping[str, Verifier[Any]],
+    policy: Unjudgeable,
+    data: str,
+    *,
+    shaping: Collection[str] = (),
+) -> Prompts:
     """Stop at, drop or keep problems with a check that its verifier objects to.
 
     Args:
         data: the data set's name, for messages.
+        shaping: names of the verifiers that are asked about every reply.
 
     Raises:
         DataError: there are some and the policy is `stop`, or none is left.
     """
-    objections = _objections(prompts.kept, verifiers)
+    objections = _objections(prompts.kept, verifiers, shaping)
     if not objections:
         return prompts
     examples = "; ".join(f"problem {name!r}: {reason}" for name, reason in islice(objections.items(), EXAMPLES))
@@ -43,15 +51,16 @@ def only_judgeable(prompts: Prompts, verifiers: Mapping[str, Verifier[Any]], pol
     return Prompts(kept, {**prompts.dropped, REASON: list(objections)}, prompts.ids)
 
 
-def _objections(prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]]) -> dict[str, str]:
-    """By problem, what the verifiers of its checks object to; one batch per verifier."""
+def _objections(
+    prompts: Sequence[Prompt], verifiers: Mapping[str, Verifier[Any]], shaping: Collection[str]
+) -> dict[str, str]:
+    """By problem, what the verifiers of its checks, and those of every reply, object to; one batch per verifier."""
     objections: dict[str, str] = {}
     for name, verifier in verifiers.items():
         cases = [
             case_of(prompt, check, prompt.problem.id)
             for prompt in prompts
-            for check in prompt.problem.checks
-            if check.verifier == name
+            for check in checks_of(prompt.problem, name, everywhere=name in shaping)
         ]
         for case, reason in zip(cases, verifier.objections(cases) if cases else [], strict=True):
             if reason is not None:

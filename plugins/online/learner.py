@@ -6,8 +6,8 @@ hands it what has just been made and judged, `aftertrain replay` what was record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aftertrain.core.advantage import Advantage
@@ -23,6 +23,7 @@ from aftertrain.plugins.online.models import Models, build_loss
 from aftertrain.plugins.online.parity import check_parity, policy_metrics
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.settings import OnlineSettings
+from aftertrain.plugins.online.tasks import TaskWeights
 
 
 @dataclass(frozen=True)
@@ -33,28 +34,40 @@ class Learnt:
         experience: what was learnt from.
         batches: its micro-batches, with the log-probabilities of before the update too.
         results: of each optimizer step.
+        tasks: figures of the tasks' weights, before the step.
     """
 
     experience: Experience
     batches: Sequence[PackedBatch]
     results: Sequence[StepResult]
+    tasks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Figures of the method, the policy and the updates."""
-        return {**self.experience.metrics, **policy_metrics(self.batches), **update_metrics(self.results)}
+        """Figures of the tasks, the method, the policy and the updates."""
+        return {**self.tasks, **self.experience.metrics, **policy_metrics(self.batches), **update_metrics(self.results)}
 
 
 class Learner:
-    """Updates a stage's models, step by step."""
+    """Updates a stage's models, step by step.
+
+    Attributes:
+        tasks: weights of the tasks (F36), from how each went before; None where all weigh alike.
+    """
 
     def __init__(self, settings: OnlineSettings, builder: Builder, models: Models) -> None:
         self.settings, self.models = settings, models
         self.loss: Loss[Any] = build_loss(settings, builder)
         self.estimator: Advantage[Any] = builder.build(settings.advantages)
+        weighing = settings.reward.task_weights
+        self.tasks = None if weighing is None else TaskWeights(weighing)
 
-    def learn(self, step: int, judged: Sequence[Judged]) -> Learnt:
+    def learn(self, step: int, judged: Sequence[Judged], every: Sequence[Judged] | None = None) -> Learnt:
         """Learn from the replies of one step, counted from 1.
+
+        Args:
+            judged: what is learnt from.
+            every: all replies of the step, which say how the tasks go; None: there are no others.
 
         Raises:
             NumericsError: a score, loss or gradient is not finite, or the generator's log-probabilities are too far
@@ -62,11 +75,33 @@ class Learner:
         """
         settings = self.settings
         experience = make_experience(
-            judged, self.models, settings, self.estimator, atom=self.loss.needs.atom, step=step
+            judged,
+            self.models,
+            settings,
+            self.estimator,
+            atom=self.loss.needs.atom,
+            step=step,
+            weights=None if self.tasks is None else self.tasks.factors(judged),
         )
         results, batches = self._update(step, experience)
         check_parity(batches, settings.parity, settings.generator.name, step)
-        return Learnt(experience, batches, results)
+        figures = {} if self.tasks is None else self.tasks.metrics(judged)
+        if self.tasks is not None:
+            self.tasks.learn(judged if every is None else every, experience.batches)
+        return Learnt(experience, batches, results, figures)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the models, as plain data."""
+        return {} if self.tasks is None else self.tasks.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            CheckpointError: it is not in it.
+        """
+        if self.tasks is not None:
+            self.tasks.restore(state)
 
     def _update(self, step: int, experience: Experience) -> tuple[list[StepResult], list[PackedBatch]]:
         settings = self.settings

@@ -10,7 +10,8 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.events import Dropped
 from aftertrain.core.ground.model_folder import context_window
-from aftertrain.core.records import Problem, Thoughts
+from aftertrain.core.ground.wording import distinct
+from aftertrain.core.records import Check, Problem, Thoughts
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -58,6 +59,7 @@ def load_prompts(
     *,
     limits: Mapping[str, int],
     checks: Mapping[str, str] | None = None,
+    everywhere: Collection[str] = (),
 ) -> Prompts:
     """Tokenise all problems of a data set.
 
@@ -66,6 +68,8 @@ def load_prompts(
         rewards: names of the stage's verifiers.
         limits: most prompt tokens by reason for the limit; a problem over one of them is dropped.
         checks: reward by the name of a check, where the two differ; the problems that are kept name the reward.
+        everywhere: those of the rewards that judge replies to all problems: each gets a check, with what `truth_of`
+            finds, where a problem has none of its name. Where there are no others, checks need name no reward.
 
     Raises:
         DataError: a record is no Problem, a check names no reward, a problem has no check, two have one id, no
@@ -77,7 +81,7 @@ def load_prompts(
         if not isinstance(record, Problem):
             raise DataError(f"data set {name!r} yields {type(record).__name__} records; 'online' needs Problem records")
         checked.update(check.verifier for check in record.checks)
-        problem = _with_rewards(record, rewards, checks or {})
+        problem = _with_rewards(record, rewards, checks or {}, everywhere)
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
@@ -101,11 +105,32 @@ def load_prompts(
     return Prompts(kept, dropped, seen)
 
 
-def _with_rewards(problem: Problem, rewards: Collection[str], checks: Mapping[str, str]) -> Problem:
+def truth_of(problem: Problem) -> Any:
+    """What a verifier of every reply is given: the ground truth of the one check, or by name those of several."""
+    truths = [check.ground_truth for check in problem.checks]
+    names = distinct([check.verifier for check in problem.checks])
+    return truths[0] if len(truths) == 1 else dict(zip(names, truths, strict=True))
+
+
+def checks_of(problem: Problem, name: str, *, everywhere: bool) -> list[Check]:
+    """What a verifier is asked about replies to a problem: the checks of its name, or one of every reply."""
+    if everywhere:
+        return [Check(name, truth_of(problem))]
+    return [check for check in problem.checks if check.verifier == name]
+
+
+def _with_rewards(
+    problem: Problem, rewards: Collection[str], checks: Mapping[str, str], everywhere: Collection[str]
+) -> Problem:
     """The problem with each check under the name of the reward that judges it."""
     if not problem.checks:
         raise DataError(f"problem {problem.id!r} has no check: nothing could reward a reply")
     named = tuple(replace(check, verifier=checks.get(check.verifier, check.verifier)) for check in problem.checks)
+    truth = truth_of(problem)
+    if set(rewards) <= set(everywhere):
+        named = tuple(check for check in named if check.verifier in rewards)
+    own = {check.verifier for check in named}
+    named += tuple(Check(name, truth) for name in everywhere if name not in own)
     for check in named:
         if check.verifier not in rewards:
             raise DataError(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aftertrain.core.events import Sample, SampleVerdict
+from aftertrain.core.ground.wording import distinct
 from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
+from aftertrain.core.learning.shaping import product_reward, weighted_reward
 from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier, verdicts_of
-from aftertrain.plugins.online.problems import Prompt
+from aftertrain.plugins.online.problems import Prompt, checks_of
 from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
+
+Named = tuple[tuple[str, Verdict], ...]
+"""Verdicts on one reply with the names of those who gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +26,32 @@ class Judged:
     """A rollout with its verdicts, one per check as (verifier, verdict), and its reward.
 
     Attributes:
-        earned: R = R_base + λ·R_verify (F26), before it is normalised and before the missing-EOS rule.
+        earned: R = R_base + λ·R_verify (F26) and what shaping adds, before it is normalised and before the missing-EOS
+            rule.
         base: the reward model's score, where there is one.
         threshold: the value from which a verdict counts as verified; None for 1.
+        parts: what each part gave, by name: a check's own reward, the reward model's, what shaping adds; a check that
+            abstained gave nothing.
+        added: what makes up `earned`: λ·R_verify of all checks together as `verification`, and the others of `parts`.
+        shaping: verdicts of the verifiers that shape the reward.
     """
 
     rollout: Rollout
-    verdicts: tuple[tuple[str, Verdict], ...]
+    verdicts: Named
     reward: float
     earned: float
     base: float | None = None
     threshold: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    added: Mapping[str, float] = field(default_factory=dict)
+    shaping: Named = ()
 
     @property
     def value(self) -> float | None:
-        """The lowest of the verdicts' values; None where one could not be judged."""
-        values = [verdict.value for _, verdict in self.verdicts if verdict.value is not None]
-        return min(values) if len(values) == len(self.verdicts) else None
+        """The lowest of the verdicts' values; None where one could not be judged, or all abstained."""
+        values = [verdict.value for _, verdict in self.verdicts if verdict.outcome != "abstained"]
+        judged = [value for value in values if value is not None]
+        return min(judged) if judged and len(judged) == len(values) else None
 
     @property
     def verified(self) -> bool:
@@ -52,14 +66,13 @@ class Judged:
             prompt="\n".join(message.content for message in self.rollout.prompt.problem.prompt),
             response=reply.text,
             reward=self.reward,
-            verdicts=tuple(
-                SampleVerdict(name, verdict.outcome, verdict.value, verdict.extracted, verdict.detail)
-                for name, verdict in self.verdicts
-            ),
+            verdicts=_told(self.verdicts, self.parts),
             finish_reason=reply.finish_reason,
             tokens=len(reply.token_ids),
             base=self.base,
             earned=None if self.earned == self.reward else self.earned,
+            parts=self.added,
+            shaping=_told(self.shaping, self.added),
             response_with_special=reply.text_with_special,
         )
 
@@ -79,13 +92,30 @@ def verdicts_on(
     ]
 
 
+def shaping_verdicts(
+    rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], names: Sequence[str]
+) -> list[Named]:
+    """Each rollout's verdicts by the verifiers of these names, which are asked about every reply; one batch each."""
+
+    def case(name: str, rollout: Rollout) -> VerificationCase:
+        (check,) = checks_of(rollout.prompt.problem, name, everywhere=True)
+        return case_of(rollout.prompt, check, rollout.id, rollout.completion)
+
+    by_name = {name: verdicts_of(verifiers[name], [case(name, rollout) for rollout in rollouts]) for name in names}
+    return [tuple((name, by_name[name][place]) for name in names) for place in range(len(rollouts))]
+
+
 def earned_reward(
-    verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings, *, base: float = 0.0, weight: float | None = None
+    verdicts: Sequence[tuple[str, Verdict]],
+    settings: RewardSettings,
+    *,
+    base: float = 0.0,
+    weight: float | None = None,
 ) -> float:
-    """R = R_base + λ·R_verify (F26), R_verify the lowest of the checks' rewards (F27).
+    """R = R_base + λ·R_verify (F26), R_verify the checks' rewards (F27) combined.
 
     Args:
-        base: R_base.
+        base: R_base, and what shaping adds.
         weight: λ; None takes the settings'.
 
     >>> rules = RewardSettings(negative=-1.0, on_unparsable=-2.0)
@@ -96,15 +126,45 @@ def earned_reward(
     >>> earned_reward([right, right], rules, base=0.5, weight=0.25)
     3.0
     """
-    lowest = min(_earned(verdict, settings) for _, verdict in verdicts)
-    return total_reward(base, lowest, settings.weight if weight is None else weight)
+    return total_reward(base, _combined(verdicts, settings), settings.weight if weight is None else weight)
+
+
+def check_parts(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings) -> dict[str, float]:
+    """What each check earns by itself, the second of one name as `name#2`; one that abstains has no part.
+
+    >>> verdicts = [("a", Verdict.scored(1.0)), ("a", Verdict.scored(0.0)), ("b", Verdict.abstained())]
+    >>> check_parts(verdicts, RewardSettings())
+    {'a': 10.0, 'a#2': 0.0}
+    """
+    names = distinct([name for name, _ in verdicts])
+    return {
+        name: _earned(verdict, settings)
+        for name, (_, verdict) in zip(names, verdicts, strict=True)
+        if verdict.outcome != "abstained"
+    }
+
+
+def _combined(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings) -> float:
+    """R_verify of several checks. In a product a check that could not be judged decides: it has no factor."""
+    applied = [(name, verdict) for name, verdict in verdicts if verdict.outcome != "abstained"]
+    if not applied:
+        return settings.on_abstained
+    rewards = [_earned(verdict, settings) for _, verdict in applied]
+    if settings.combine == "weighted_sum":
+        return weighted_reward(rewards, [settings.weights.get(name, 1.0) for name, _ in applied])
+    unjudged = [reward for reward, (_, verdict) in zip(rewards, applied, strict=True) if verdict.value is None]
+    if settings.combine == "min" or unjudged:
+        return min(unjudged if settings.combine == "product" else rewards)
+    values = [verdict.value for _, verdict in applied if verdict.value is not None and verdict.reward is None]
+    own = [verdict.reward for _, verdict in applied if verdict.reward is not None]
+    return product_reward(values, own, settings.positive, settings.negative, settings.threshold)
 
 
 def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
-    """Outcomes by verifier, for the event `verdicts`."""
+    """Outcomes by verifier, those that shape rewards too, for the event `verdicts`."""
     counts: dict[str, Counter[str]] = {}
     for reply in judged:
-        for name, verdict in reply.verdicts:
+        for name, verdict in (*reply.verdicts, *reply.shaping):
             counts.setdefault(name, Counter())[verdict.outcome] += 1
     return {name: dict(counter) for name, counter in counts.items()}
 
@@ -113,7 +173,7 @@ def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) 
     """What to warn of, by verifier and outcome: the rate of its errors and timeouts, and the first one's detail."""
     messages: dict[tuple[str, Outcome], str] = {}
     for reply in judged:
-        for name, verdict in reply.verdicts:
+        for name, verdict in (*reply.verdicts, *reply.shaping):
             if verdict.outcome in ("error", "timeout") and (name, verdict.outcome) not in messages:
                 count, total = counts[name][verdict.outcome], sum(counts[name].values())
                 messages[name, verdict.outcome] = (
@@ -124,14 +184,25 @@ def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) 
 
 
 def _earned(verdict: Verdict, settings: RewardSettings) -> float:
+    if verdict.reward is not None:
+        return verdict.reward
     if verdict.value is not None:
         return verification_reward(verdict.value, settings.positive, settings.negative, settings.threshold)
     by_outcome = {
         "timeout": settings.on_timeout,
         "error": settings.on_error,
         "unparsable": settings.on_unparsable,
+        "abstained": settings.on_abstained,
     }
     return by_outcome[verdict.outcome]
+
+
+def _told(verdicts: Named, worth: Mapping[str, float]) -> tuple[SampleVerdict, ...]:
+    names = distinct([name for name, _ in verdicts])
+    return tuple(
+        SampleVerdict(name, verdict.outcome, verdict.value, verdict.extracted, verdict.detail, worth.get(place))
+        for place, (name, verdict) in zip(names, verdicts, strict=True)
+    )
 
 
 def case_of(prompt: Prompt, check: Check, id: str, reply: Completion | None = None) -> VerificationCase:
@@ -145,4 +216,6 @@ def case_of(prompt: Prompt, check: Check, id: str, reply: Completion | None = No
         source=problem.source,
         response_with_special=None if reply is None else reply.text_with_special,
         thoughts=prompt.thoughts,
+        turns=problem.prompt,
+        token_ids=() if reply is None else reply.token_ids,
     )

@@ -1,6 +1,7 @@
-"""Rewards over the steps: base scores of a reward model, the weight's schedule, running normalisation, missing EOS.
+"""Rewards over the steps: base scores of a reward model, the weight's schedule, shaping, running normalisation, missing
+EOS.
 
-With Tülu 3's settings, which use none of the first three, a step's rewards depend on its verdicts alone.
+With Tülu 3's settings, which use none of these but missing EOS, a step's rewards depend on its verdicts alone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.learning.rewards import Running, ended_reward, normalised_reward, verification_weight
+from aftertrain.core.learning.shaping import overlong_penalty
 from aftertrain.core.packed.packing import pack
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.reward import Judged, earned_reward, verdicts_on
-from aftertrain.plugins.online.reward_settings import RewardSettings
+from aftertrain.plugins.online.reward import Judged, Named, check_parts, earned_reward, shaping_verdicts, verdicts_on
+from aftertrain.plugins.online.reward_settings import BASE, OVERLONG, VERIFICATION, RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
 
 
@@ -27,29 +29,42 @@ class Rewarding:
     Args:
         model: reward model that gives R_base (F26); None where there is none.
         micro_tokens: packing budget of its forward passes.
+        max_new_tokens: the most that a reply may have, L_max where the settings do not say it.
 
     Attributes:
         running: mean and spread of the rewards so far (F35), which a checkpoint must hold.
     """
 
-    def __init__(self, settings: RewardSettings, model: Engine[Any] | None, micro_tokens: int) -> None:
+    def __init__(
+        self, settings: RewardSettings, model: Engine[Any] | None, micro_tokens: int, *, max_new_tokens: int = 0
+    ) -> None:
         self.settings, self.running = settings, Running()
-        self._model, self._micro_tokens = model, micro_tokens
+        self._model, self._micro_tokens, self._max_new_tokens = model, micro_tokens, max_new_tokens
 
     def judge(self, rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], step: int) -> list[Judged]:
         """Verdicts and rewards of one step's rollouts.
 
         Args:
+            verifiers: of the checks, and of shaping, by name.
             step: counted from 1.
 
         Raises:
-            NumericsError: the reward model's score is not finite; names step and samples.
+            NumericsError: the reward model's score, or a reward, is not finite; names step and samples.
         """
         settings, weight = self.settings, self.weight(step)
         verdicts, bases = verdicts_on(rollouts, verifiers), self._bases(rollouts, step)
-        earned = [
-            earned_reward(on_reply, settings, base=settings.base_weight * (base or 0.0), weight=weight)
-            for on_reply, base in zip(verdicts, bases, strict=True)
+        shaping = shaping_verdicts(rollouts, verifiers, tuple(settings.shaping))
+        shaped = [self._shaped(rollout, on_reply) for rollout, on_reply in zip(rollouts, shaping, strict=True)]
+        verified = [earned_reward(on_reply, settings, weight=weight) for on_reply in verdicts]
+        beside = [
+            {**({} if base is None else {BASE: settings.base_weight * base}), **more}
+            for base, more in zip(bases, shaped, strict=True)
+        ]
+        added = [{VERIFICATION: own, **others} for own, others in zip(verified, beside, strict=True)]
+        earned = [sum(parts.values()) for parts in added]
+        _check_finite("rewards", {rollout.id: one for rollout, one in zip(rollouts, earned, strict=True)}, step)
+        parts = [
+            {**check_parts(on_reply, settings), **others} for on_reply, others in zip(verdicts, beside, strict=True)
         ]
         scaled = earned
         if (rule := settings.normalize) is not None:
@@ -64,8 +79,13 @@ class Rewarding:
                 raw,
                 base,
                 settings.threshold,
+                given,
+                counted_in,
+                shapes,
             )
-            for rollout, on_reply, reward, raw, base in zip(rollouts, verdicts, scaled, earned, bases, strict=True)
+            for rollout, on_reply, reward, raw, base, given, counted_in, shapes in zip(
+                rollouts, verdicts, scaled, earned, bases, parts, added, shaping, strict=True
+            )
         ]
 
     def weight(self, step: int) -> float:
@@ -76,8 +96,15 @@ class Rewarding:
         return verification_weight(step, self.settings.weight, warmup=schedule.warmup, decay=schedule.decay)
 
     def metrics(self, judged: Sequence[Judged], step: int) -> dict[str, float]:
-        """Figures of what is in use, none with Tülu 3's settings."""
-        metrics: dict[str, float] = {}
+        """Means of parts as `reward/PART`: what makes up the reward over all replies, a check's own over those that it
+        has judged. Further figures of what is in use.
+        """
+        names = dict.fromkeys(name for reply in judged for name in reply.added)
+        given = {name: [reply.added.get(name, 0.0) for reply in judged] for name in names}
+        for reply in judged:
+            for name in reply.parts.keys() - names:
+                given.setdefault(name, []).append(reply.parts[name])
+        metrics = {f"reward/{name}": sum(amounts) / len(amounts) for name, amounts in given.items()}
         bases = [reply.base for reply in judged if reply.base is not None]
         if bases:
             metrics["base_reward"] = sum(bases) / len(bases)
@@ -113,7 +140,23 @@ class Rewarding:
             assert values is not None
             at_end = values.detach().cpu()[batch.last_token()]
             scores |= dict(zip(batch.sample_ids, at_end.tolist(), strict=True))
-        bad = [name for name, score in scores.items() if not math.isfinite(score)]
-        if bad:
-            raise NumericsError(f"step {step}: the reward model's scores are not finite; samples: {', '.join(bad[:8])}")
+        _check_finite("the reward model's scores", scores, step)
         return [scores[rollout.id] for rollout in rollouts]
+
+    def _shaped(self, rollout: Rollout, verdicts: Named) -> dict[str, float]:
+        """What each part of the shaping adds to a reply's reward, by name."""
+        added: dict[str, float] = {}
+        for name, verdict in verdicts:
+            worth = verdict.value if verdict.reward is None else verdict.reward
+            if worth is not None:
+                added[name] = self.settings.shaping[name].weight * worth
+        if (rule := self.settings.overlong) is not None:
+            length, limit = len(rollout.completion.token_ids), rule.limit or self._max_new_tokens
+            added[OVERLONG] = rule.weight * overlong_penalty(length, limit, rule.cache)
+        return added
+
+
+def _check_finite(what: str, numbers: Mapping[str, float], step: int) -> None:
+    bad = [name for name, number in numbers.items() if not math.isfinite(number)]
+    if bad:
+        raise NumericsError(f"step {step}: {what} are not finite; samples: {', '.join(bad[:8])}")

@@ -21,7 +21,7 @@ from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.method import as_the_method_sets_it
 from aftertrain.plugins.online.policy_settings import CorrectionSettings, KLSettings, ParitySettings
-from aftertrain.plugins.online.reward_settings import RewardSettings
+from aftertrain.plugins.online.reward_settings import RewardSettings, reward_name
 from aftertrain.plugins.online.validation_settings import ValidationSettings
 
 Unjudgeable = Literal["stop", "drop", "keep"]
@@ -186,18 +186,37 @@ class OnlineSettings(StageSettings):
             reason = f"selection: {self.selection.name} fills every step, across the ends of epochs"
             unused["batch.incomplete"] = Unused(reason, ("selection",))
         if method.scale_free and self.reward.missing_eos is None:
-            scaling = ["normalize"] if self.reward.base is not None else ["weight", "weight_schedule", "normalize"]
+            beside = self.reward.base is not None or self.reward.overlong is not None or self.reward.shaping
+            scaling = ["normalize"] if beside else ["weight", "weight_schedule", "normalize"]
             reason = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
             unused |= {f"reward.{name}": Unused(reason, ("advantages", "reward")) for name in scaling}
         return unused
 
     @model_validator(mode="after")
     def _rewards_and_checks(self) -> Self:
-        names = [use.name for use in self.rewards]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = [reward_name(use) for use in self.rewards]
+        judges = [*names, *self.reward.shaping]
+        twice = sorted({name for name in judges if judges.count(name) > 1})
         if twice:
-            raise ValueError(f"rewards: {', '.join(twice)} stands there more than once")
+            raise ValueError(f"rewards: {', '.join(twice)} stands there more than once, or as shaping too")
         for check, reward in self.checks.items():
             if reward not in names:
                 raise ValueError(f"checks: {check}: {unknown('reward', reward, names)}")
+        for name in self.reward.weights:
+            if name not in names:
+                raise ValueError(f"reward.weights: {unknown('reward', name, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _shaping_fits(self) -> Self:
+        overlong, tasks, longest = self.reward.overlong, self.reward.task_weights, self.sampling.max_new_tokens
+        if overlong is not None and overlong.limit is None and overlong.cache > longest:
+            fault = f"it must not be above sampling.max_new_tokens ({longest:,}), the limit where none is set"
+            raise refuse(self, "reward.overlong.cache", fault)
+        if tasks is not None and "advantages" not in self.method.columns:
+            fault = f"they weigh advantages, and advantages: {self.advantages.name} gives none"
+            raise refuse(self, "reward.task_weights", fault)
+        if tasks is not None and tasks.loss == "value" and not {"returns", "old_values"} <= self.method.columns:
+            fault = f"advantages: {self.advantages.name} has no critic whose loss it could be; set loss: failure"
+            raise refuse(self, "reward.task_weights.loss", fault)
         return self

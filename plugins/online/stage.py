@@ -21,11 +21,12 @@ from aftertrain.core.settings import Use
 from aftertrain.core.stage import PlanContext, Replayed, Stage, StageContext, StageInput
 from aftertrain.core.text.chat import load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
-from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.judgeable import only_judgeable
+from aftertrain.plugins.online.judges import any_pooled, contents, judges, ready
 from aftertrain.plugins.online.models import REWARD, build_loss
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
+from aftertrain.plugins.online.reward_settings import reward_name
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.training import Training
 
@@ -63,16 +64,14 @@ class Online(Stage[OnlineSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of the problems, and of what verifiers have beside their settings, as a judge has a model."""
-        verifiers = [(use.name, self.builder.build(use).content()) for use in self.settings.rewards]
-        judges = {f"verifier {number} {name}": found for number, (name, found) in enumerate(verifiers, 1) if found}
-        digests = {"data": self.builder.build(self.settings.data).content()} | judges
+        digests = {"data": self.builder.build(self.settings.data).content()} | contents(self._judges())
         if self.settings.validation is not None:
             digests["validation"] = self.builder.build(self.settings.validation.data).content()
         return digests
 
     def without_use(self) -> Mapping[str, Unused]:
         """The pool's settings where no verifier is judged by it."""
-        if any(_pooled(self.builder.build(use)) for use in self.settings.rewards):
+        if any_pooled(self._judges()):
             return {}
         return {"verification": Unused("none of the rewards is judged in processes of its own")}
 
@@ -141,13 +140,13 @@ class Online(Stage[OnlineSettings]):
         replay = replaying.Replay(self.settings, self.builder, context, start)
         return replay.step(step, None if changed is None else changed.settings)
 
+    def _judges(self) -> dict[str, Verifier[Any]]:
+        """By name, as they are built."""
+        return judges(self.settings.rewards, self.settings.reward, self.builder)
+
     def _verifiers(self) -> dict[str, Verifier[Any]]:
         """By name, isolated; each has what it needs."""
-        built = {use.name: self.builder.build(use) for use in self.settings.rewards}
-        for verifier in built.values():
-            verifier.preflight()
-        pool = shared_pool(self.settings.verification)
-        return {name: isolate(verifier, pool) for name, verifier in built.items()}
+        return ready(self._judges(), self.settings.verification)
 
     def _held_out(
         self, model: str, tokenizer: PreTrainedTokenizerBase, verifiers: Mapping[str, Verifier[Any]]
@@ -170,13 +169,10 @@ class Online(Stage[OnlineSettings]):
             self.builder.build(use),
             use.name,
             tokenizer,
-            [use.name for use in settings.rewards],
+            names := [reward_name(use) for use in settings.rewards],
             limits=prompt_limits(settings, model),
             checks=settings.checks,
+            everywhere=[name for name in names if verifiers[name].every_problem],
         )
-        return only_judgeable(prompts, verifiers, settings.unjudgeable, use.name)
-
-
-def _pooled(verifier: Verifier[Any]) -> bool:
-    """Whether it, or a part of it, is judged by a pool."""
-    return any(map(_pooled, verifier.parts)) if verifier.parts else verifier.isolated
+        shaping = settings.reward.shaping
+        return only_judgeable(prompts, verifiers, settings.unjudgeable, use.name, shaping=shaping)

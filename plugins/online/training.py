@@ -72,7 +72,8 @@ class Training:
         self.models = load_models(self.settings, builder, folders, context.seed)
         self.learner = Learner(self.settings, builder, self.models)
         self.telling = telling.Telling(context, self.settings, self.steps)
-        self.rewarding = Rewarding(self.settings.reward, self.models.reward, batch.micro_tokens)
+        reward, longest = self.settings.reward, self.settings.sampling.max_new_tokens
+        self.rewarding = Rewarding(reward, self.models.reward, batch.micro_tokens, max_new_tokens=longest)
         compares = self.settings.method.samples > 1
         self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
         selection = builder.build(self.settings.selection)
@@ -128,7 +129,7 @@ class Training:
         with watch.part("verify"):
             probed = self.telling.probe(judged, self.verifiers, step)
         with watch.part("update"):
-            learnt = self.learner.learn(step, asked.judged)
+            learnt = self.learner.learn(step, asked.judged, judged)
             states = self.accounts.step(step, asked.judged, learnt.experience.minibatches, learnt.experience.left_out)
             states |= self.accounts.drop(step, asked.dropped)
             self.models.publish(step)
@@ -174,7 +175,8 @@ class Training:
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)
-        state = {"step": step, **self.rewarding.state(), **self.asking.state(), "alarms": self.telling.watch.state()}
+        parts = {**self.rewarding.state(), **self.asking.state(), **self.learner.state()}
+        state = {"step": step, **parts, "alarms": self.telling.watch.state()}
         if self.validation is not None:
             state["validation"] = self.validation.state()
         (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
@@ -191,6 +193,7 @@ class Training:
         self.models.restore(folder, step)
         self.rewarding.restore(state)
         self.asking.restore(state)
+        self.learner.restore(state)
         self.telling.watch.restore(state.get("alarms", {}))
         if self.validation is not None:
             self.validation.restore(state.get("validation", {}))

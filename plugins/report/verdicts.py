@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aftertrain.plugins.report.facts import Stage
 from aftertrain.plugins.report.instances import Instances
 
-KNOWN = ("scored", "unparsable", "timeout", "error")
+KNOWN = ("scored", "unparsable", "timeout", "error", "abstained")
 
 
 @dataclass(frozen=True, slots=True)

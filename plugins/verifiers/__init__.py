@@ -42,6 +42,12 @@ ROWS = (
         "RegexSettings",
         "what a pattern of yours finds in the reply equals the ground truth, or is there at all",
     ),
+    (
+        "trl_reward",
+        "trl_reward:TRLReward",
+        "TRLRewardSettings",
+        "a reward function of TRL's form, as it is: what it returns is the reward",
+    ),
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 CASES = {
     "gsm8k": [
         ("3 + 4 = 7\n#### 7", "7", 1.0),
@@ -62,6 +65,31 @@ CASES = {
         ("Paris", "Paris", "unparsable"),
         ("<answer>Paris</answer>", 7, "error"),
     ],
+    "trl_reward": [
+        ("a black cat", "black cat", 1.0),
+        ("a cat", "black cat", 0.5),
+        ("a dog", "black cat", 0.0),
+        ("a dog", 7, "error"),
+    ],
 }
 
-EXAMPLES = {("verifier", "regex"): {"pattern": "<answer>([^<]*)</answer>"}}
+FUNCTION = """
+def share_of_words(completions, solution, **columns):
+    if any(not isinstance(truth, str) for truth in solution):
+        raise TypeError("a solution is a text")
+    words = [set(completion[0]["content"].split()) for completion in completions]
+    return [len(found & set(truth.split())) / len(truth.split()) for found, truth in zip(words, solution)]
+"""
+
+
+def trl_reward(folder: Path) -> dict[str, Any]:
+    """A function in a file."""
+    path = folder / "rewards.py"
+    path.write_text(FUNCTION, encoding="utf-8")
+    return {"function": f"{path}:share_of_words"}
+
+
+EXAMPLES = {
+    ("verifier", "regex"): {"pattern": "<answer>([^<]*)</answer>"},
+    ("verifier", "trl_reward"): trl_reward,
+}

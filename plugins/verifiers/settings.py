@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from aftertrain.core.ground.usage import UsedIf
-from aftertrain.core.settings import PositiveInt, Settings
+from aftertrain.core.settings import PositiveInt, Settings, unhashed
 from aftertrain.core.text.answer import AnswerSettings
+
+
+def _function(value: str, info: ValidationInfo) -> str:
+    """FILE.py:FUNCTION with the file's full path, or MODULE:FUNCTION as it stands."""
+    source, _, name = value.rpartition(":")
+    if not source or not name.isidentifier():
+        raise ValueError(f"{value!r} is no function: write ./FILE.py:FUNCTION or MODULE:FUNCTION")
+    if not source.endswith(".py"):
+        return value
+    path, base = Path(source).expanduser(), (info.context or {}).get("base_folder")
+    return f"{path if path.is_absolute() else Path(base or Path.cwd()) / path}:{name}"
 
 
 class GSM8KSettings(AnswerSettings):
@@ -238,3 +250,38 @@ def compiled_pattern(pattern: str, flags: tuple[str, ...]) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression: {error.msg}{where}") from None
     except (Warning, OverflowError, RecursionError) as error:
         raise ValueError(f"not a pattern to rely on: {error}") from None
+
+
+class TRLRewardSettings(Settings):
+    """Which function of TRL's form gives the rewards, and how it is called."""
+
+    function: Annotated[str, AfterValidator(_function)] = unhashed(
+        description="./FILE.py:FUNCTION, from the recipe's folder, or MODULE:FUNCTION (trl.rewards:accuracy_reward). "
+        "Its code enters the hash, the file's folder does not."
+    )
+    arguments: dict[str, JsonValue] | None = Field(
+        None,
+        description="Given, FUNCTION is called with these first, and what it returns gives the rewards "
+        "(get_soft_overlong_punishment with max_completion_len and soft_punish_cache).",
+    )
+    column: Annotated[str, Field(min_length=1)] = Field(
+        "solution",
+        description="Column that the ground truth is handed over as, where it is no mapping; one that is a mapping "
+        "gives the columns itself.",
+    )
+    scale: Literal["raw", "unit"] = Field(
+        "raw",
+        description="raw: what the function returns is the reward, any finite number, whatever 'positive' and "
+        "'negative' say; unit: it is a verdict's value in [0, 1], which those say the worth of.",
+    )
+    form: Literal["messages", "text"] = Field(
+        "messages", description="How prompts and completions are handed over: as lists of messages, or as texts."
+    )
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        600.0, description="Seconds that one call, with all replies of a step, may take before each is a timeout."
+    )
+
+    @property
+    def called(self) -> str:
+        """The reward's name among others: the function's."""
+        return self.function.rpartition(":")[2]

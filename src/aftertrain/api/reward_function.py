@@ -40,7 +40,7 @@ def reward_function(
             where there is one.
         on_timeout: reward of a case that could not be judged in time; None tells TRL to leave it out. Likewise
             `on_error`, which is left out unless set (a verifier that fails says nothing of the reply), and
-            `on_unparsable`.
+            `on_unparsable`. A verifier that abstains is left out.
         pool: how many processes judge, and what one case may take; settings or a mapping of them.
         **settings: of the verifier.
 
@@ -52,7 +52,12 @@ def reward_function(
     [1.0, 0.0]
     """
     verifier = isolated_verifier(name, settings, pool)
-    instead: dict[Outcome, float | None] = {"timeout": on_timeout, "error": on_error, "unparsable": on_unparsable}
+    instead: dict[Outcome, float | None] = {
+        "timeout": on_timeout,
+        "error": on_error,
+        "unparsable": on_unparsable,
+        "abstained": None,
+    }
 
     def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         for column in (ground_truth if verifier.needs_truth else None, source):
@@ -65,7 +70,12 @@ def reward_function(
         named = {"prompts": prompts, "completions": completions, ground_truth: truths}
         verdicts = verifier.verify(_cases(name, named, source or "source", sources))
         _tell(name, verdicts, columns.get("log_metric"))
-        return [verdict.value if verdict.outcome == "scored" else instead[verdict.outcome] for verdict in verdicts]
+        return [
+            (verdict.value if verdict.reward is None else verdict.reward)
+            if verdict.outcome == "scored"
+            else instead[verdict.outcome]
+            for verdict in verdicts
+        ]
 
     rewards.__name__ = name
     return rewards

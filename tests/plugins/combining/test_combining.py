@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from aftertrain.core.errors import RunError
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.verifier import Verifier
@@ -25,6 +26,8 @@ SAID = {
     "t": Verdict.timeout("slow"),
     "e": Verdict.error("broken"),
     "u": Verdict.unparsable("mute"),
+    "a": Verdict.abstained("not mine"),
+    "r": Verdict.rewarded(3.0),
 }
 
 
@@ -276,3 +279,35 @@ def test_a_part_that_hangs_is_killed_and_its_time_out_is_the_wholes() -> None:
     routed = [{**case, "source": source} for case, source in zip(cases, ("sums", "bombs"), strict=True)]
     routes = {"sums": {"use": "gsm8k"}, "bombs": bomb["verifier"]}
     assert [v.outcome for v in aftertrain.verify("by_source", routed, routes=routes)] == ["scored", "timeout"]
+
+
+@pytest.mark.parametrize("cls", [logic.All, logic.AnyOf, logic.First, weighted.Weighted])
+@pytest.mark.parametrize("other", "1h0teu")
+def test_a_part_that_abstains_is_as_if_it_were_not_there(cls: type[Combination[Any]], other: str) -> None:
+    """Whichever place it has; where all abstain, so does the whole."""
+    alone = said(make(cls, 1), other)
+    assert said(make(cls), f"a{other}") == alone
+    assert said(make(cls), f"{other}a") == alone or cls is logic.First
+    assert said(make(cls, 3), f"a{other}a") == alone or cls is logic.First
+    assert said(make(cls), "aa") == ["abstained"]
+
+
+def test_a_weighted_mean_leaves_out_the_weight_of_what_abstains() -> None:
+    parts_ = [{"weight": 1.0}, {"weight": 2.0}, {"weight": 3.0}]
+    assert said(make(weighted.Weighted, parts=parts_), "1a0", "aah") == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("cls", [logic.All, logic.AnyOf, weighted.Weighted])
+def test_a_reward_of_its_own_scale_is_not_combined_with_scores(
+    cls: type[Combination[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "own_scale", True)
+    with pytest.raises(RunError, match="the part 'v' gives rewards on a scale of its own"):
+        make(cls)
+
+
+def test_the_first_that_can_judge_keeps_its_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "own_scale", True)
+    first = make(logic.First)
+    assert first.own_scale
+    assert [verdict.reward for verdict in first.verify([case("ar"), case("ur"), case("1r")])] == [3.0, 3.0, None]

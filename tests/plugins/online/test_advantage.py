@@ -232,3 +232,22 @@ def test_no_penalty_leaves_the_loss_alone() -> None:
     loss = Nothing(KLSettings(), None)  # type: ignore[arg-type]
     assert penalised(loss, KLSettings(place="reward")) is loss
     assert penalised(loss, KLSettings(place="loss", beta=0.0)) is loss
+
+
+def test_task_weights_multiply_the_advantages_alone_f36() -> None:
+    """After whitening, by any packing; returns and values stay as they are."""
+    judged = _judged()
+    weights = {reply.rollout.id: 0.5 + number / 4 for number, reply in enumerate(judged)}
+    models: Any = Models(Lookup(1), Lookup(3), Lookup(2), None, None)  # type: ignore[arg-type]
+    for budget in (1000, 9):
+        settings = _settings(batch=_settings().batch.model_copy(update={"micro_tokens": budget}))
+        estimator = GAE(settings.advantages.settings, None)  # type: ignore[arg-type]
+        plain, weighed = (
+            make_experience(judged, models, settings, estimator, atom="segment", step=1, weights=given)
+            for given in (None, weights)
+        )
+        for name in ("advantages", "returns", "old_values"):
+            before, after = _columns(plain.minibatches, name), _columns(weighed.minibatches, name)
+            for key, column in before.items():
+                factor = weights[key] if name == "advantages" else 1.0
+                assert after[key] == pytest.approx([factor * number for number in column], rel=1e-6)

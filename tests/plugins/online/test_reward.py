@@ -24,6 +24,7 @@ class Table:
     """A verifier that looks verdicts up and remembers its batches."""
 
     view = "text"
+    wants_turns = False
 
     def __init__(self, verdicts: dict[str, Verdict]) -> None:
         self.verdicts, self.batches = verdicts, list[list[VerificationCase]]()

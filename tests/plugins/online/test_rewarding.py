@@ -28,6 +28,7 @@ class Right:
     """Right where the reply is 'right'."""
 
     view = "text"
+    wants_turns = False
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
         return [Verdict.scored(case.response == "right") for case in cases]
@@ -65,7 +66,12 @@ def test_the_base_score_is_read_at_the_last_token_and_added_f26() -> None:
         assert [one.reward for one in found] == [24.0, 1.5, -10.0]
         assert [one.base for one in found] == [8.0, 3.0, 9.0]
         assert found[0].sample().facts()["base"] == 8.0
-        assert rewarding.metrics(found, 1) == {"base_reward": pytest.approx(20 / 3)}
+        assert rewarding.metrics(found, 1) == {
+            "base_reward": pytest.approx(20 / 3),
+            "reward/base": pytest.approx(10 / 3),
+            "reward/verification": pytest.approx(40 / 3),
+            "reward/v": pytest.approx(20 / 3),
+        }
 
 
 def test_the_batch_reward_is_what_replies_earned_by_themselves_f30() -> None:
@@ -125,7 +131,7 @@ def test_nothing_is_added_with_tulus_settings() -> None:
     (found,) = rewarding.judge([rollout("right")], {"v": Right()}, 1)  # type: ignore[dict-item]
     assert found.reward == 10.0
     assert not {"base", "earned"} & found.sample().facts().keys()
-    assert rewarding.metrics([found], 1) == {}
+    assert rewarding.metrics([found], 1) == {"reward/verification": 10.0, "reward/v": 10.0}
     assert rewarding.state() == {}
 
 

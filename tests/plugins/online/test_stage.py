@@ -67,6 +67,57 @@ def test_a_killed_or_stopped_run_ends_with_the_same_bits(bench: Make, changes: d
     assert rest.outcome() == whole.outcome()
 
 
+SHAPED = {
+    "task_weights": {"alpha": 1.0},
+    "normalize": {},
+    "overlong": {"cache": 4},
+    "shaping": {"low": {"verifier": {"use": "lowercase"}, "weight": 0.5}},
+}
+
+
+@pytest.mark.parametrize("loss", ["failure", "value"])
+def test_rates_of_tasks_go_on_with_the_same_bits_f36(bench: Make, loss: str) -> None:
+    """Killed after the checkpoint of step 2; with shaping and normalised rewards beside, of which each has its name."""
+    reward = {**SHAPED, "task_weights": {"alpha": 2.0, "loss": loss}}
+    changes = {"data": {"use": "sums", "sources": 3}, "reward": reward}
+    whole = bench("whole", changes)
+    whole.run()
+    killed = bench("killed", changes, kill_at=("verdicts", 4))
+    with pytest.raises(BaseException, match="verdicts 4"):
+        killed.run()
+    again = bench("killed", changes)
+    again.run()
+    assert again.outcome() == whole.outcome()
+    assert again.of("metrics") == whole.of("metrics")[2:]
+    first, *_, last = whole.of("metrics")
+    weights = {name: value for name, value in last.items() if name.startswith("task_weight/")}
+    assert {value for name, value in first.items() if name.startswith("task_weight/")} == {1.0}
+    assert len(weights) > 1
+    losses = {name: last[name.replace("weight", "loss")] for name in weights}
+    assert sorted(weights, key=weights.__getitem__) == sorted(losses, key=losses.__getitem__, reverse=True)
+    assert {"reward/contains", "reward/verification", "reward/low", "reward/overlong"} <= first.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": {"overlong": {"cache": 9}}}, r"must not be above sampling.max_new_tokens \(8\)"),
+        (
+            {**GROUP, "reward": {"task_weights": {"alpha": 1.0, "loss": "value"}}},
+            "has no critic whose loss it could be",
+        ),
+        ({"reward": {"combine": "weighted_sum", "weights": {"contain": 2.0}}}, "no reward named 'contain'"),
+        (
+            {"reward": {"shaping": {"contains": {"verifier": {"use": "lowercase"}}}}},
+            "contains stands there more than once",
+        ),
+    ],
+)
+def test_rewards_that_do_not_fit_the_stage_are_refused(bench: Make, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        bench("bad", changes)
+
+
 def test_micro_batches_do_not_change_the_step(bench: Make) -> None:
     """Large and small micro-batches: the same replies in step 1, and losses equal to rounding."""
     few, many = (bench(str(n), {"batch": {"micro_tokens": n}, "steps": 1}) for n in (4096, 64))
