@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--model", default=os.environ.get("AFTERTRAIN_SMOLLM2"), help="folder; or AFTERTRAIN_SMOLLM2")
     parser.add_argument("--data", default=os.environ.get("AFTERTRAIN_DATA"), help="folder; or AFTERTRAIN_DATA")
     parser.add_argument("--micro", type=int, default=8, help="rows of TRL's micro-batch and of the plain loop's")
-    parser.add_argument("--micro-tokens", type=int, default=2048, help="our packing budget")
+    parser.add_argument("--micro-tokens", type=int, default=1024, help="our packing budget")
     parser.add_argument("--steps", type=int, default=3, help="measured steps of each case")
     parser.add_argument("--threads", type=int, default=1)
     add_options(parser, "one measured step of fewer prompts and shorter replies; the rows are the same")

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
@@ -53,17 +52,19 @@ def ours(spec: Spec, rolled: Rollouts) -> tuple[Callable[[], dict[str, float]], 
     from aftertrain.core.learning.seeding import use_determinism
     from aftertrain.core.learning.step import train_step
     from aftertrain.core.packed.packing import Segment, pack
-    from aftertrain.plugins.losses.ppo import PPO
-    from aftertrain.plugins.losses.settings import PPOSettings
-    from aftertrain.plugins.torch_engine.engine import TorchEngine
-    from aftertrain.plugins.torch_engine.settings import TorchSettings
+    from aftertrain.registry.builder import ComponentBuilder
+    from aftertrain.registry.discovery import installed
+    from aftertrain.registry.resolve import SettingsResolver
 
     use_determinism(spec.threads)
-    builder: Any = None
-    engines = {term: TorchEngine(TorchSettings(device="cpu"), builder) for term in ("policy", "value")}
+    registry = installed(frozenset())
+    resolver, builder = SettingsResolver(registry), ComponentBuilder(registry)
+    of_engine = resolver.resolve("engine", {"use": "torch", "device": "cpu"})
+    engines = {term: builder.build(of_engine) for term in ("policy", "value")}
     engines["policy"].load(spec.model, optimizer=AdamW(max_grad_norm=1.0))
     engines["value"].load(spec.model, head="scalar", optimizer=AdamW(max_grad_norm=1.0))
-    loss = PPO(PPOSettings(clip=CLIP, value_clip=CLIP, value_coefficient=VALUE_COEFFICIENT), builder)
+    clips = {"clip": CLIP, "value_clip": CLIP, "value_coefficient": VALUE_COEFFICIENT}
+    loss = builder.build(resolver.resolve("loss", {"use": "ppo", **clips}))
 
     def segment(number: int) -> Segment:
         prompt, reply = rolled.prompts[number // rolled.samples], rolled.replies[number].tolist()
@@ -76,7 +77,7 @@ def ours(spec: Spec, rolled: Rollouts) -> tuple[Callable[[], dict[str, float]], 
         return Segment(str(number), prompt + reply, mask, group=number // rolled.samples, columns=columns)
 
     def step() -> dict[str, float]:
-        batches = pack([[segment(number)] for number in range(len(rolled.replies))], spec.micro_tokens)
+        batches = pack([[segment(number)] for number in range(len(rolled.replies))], spec.micro_tokens, shared=True)
         rates = dict.fromkeys(engines, 1e-6)
         return dict(train_step(engines, loss, batches, rates, step=1, progress=1.0).losses)
 

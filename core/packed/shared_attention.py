@@ -13,11 +13,14 @@ and its backward pass of a block needs nothing but the whole's o and l, so that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -62,6 +65,15 @@ def calls_of(spans: list[tuple[int, int, int, int]]) -> Calls:
         elif n:
             beginnings.append((start, start + length, at, n))
     return Calls(tuple(own), tuple(beginnings))
+
+
+def attends_apart(config: PretrainedConfig) -> str:
+    """Why layers of such a model attend sample by sample where all else of a beginning is computed once; or blank."""
+    text = config.get_text_config()
+    window, capped = getattr(text, "sliding_window", None), getattr(text, "attn_logit_softcapping", None)
+    if window is not None and getattr(text, "use_sliding_window", True):
+        return f"layers with a sliding window ({window:,} tokens) attend to it reply by reply where it is narrower"
+    return "" if capped is None else "attention with soft-capped scores reads it reply by reply"
 
 
 def attend_shared(query: Tensor, key: Tensor, value: Tensor, calls: Calls, scaling: float | None) -> Tensor:

@@ -51,7 +51,13 @@ class Experience:
 
 
 def pack_minibatches(
-    judged: Sequence[Judged], n: int, micro_tokens: int, atom: Atom, pairs: Pairs | None = None
+    judged: Sequence[Judged],
+    n: int,
+    micro_tokens: int,
+    atom: Atom,
+    pairs: Pairs | None = None,
+    *,
+    shared: bool = False,
 ) -> list[list[PackedBatch]]:
     """Split the step's problems into `n` minibatches of like size, in order, and pack each.
 
@@ -60,13 +66,14 @@ def pack_minibatches(
     Args:
         pairs: chooses the pairs of a group where the method learns from pairs; replies in none are left out, and so
             are problems without a pair.
+        shared: the models compute what replies begin with once, so that it counts once (see `pack`).
     """
     atoms = [_atoms(group, atom, pairs) for group in _groups(judged)]
     atoms = [found for found in atoms if found]
     n = min(n, len(atoms))
     bounds = [len(atoms) * k // n for k in range(n + 1)] if n else []
     parts = [atoms[start:stop] for start, stop in pairwise(bounds)]
-    return [pack([one for group in part for one in group], micro_tokens) for part in parts]
+    return [pack([one for group in part for one in group], micro_tokens, shared=shared) for part in parts]
 
 
 def needs_old_logprobs(settings: OnlineSettings) -> bool:
@@ -96,7 +103,10 @@ def make_experience(
         NumericsError: a score or an advantage is not finite; names the step and the samples.
     """
     pairs = estimator.pairs if settings.method.pairs else None
-    minibatches = pack_minibatches(judged, settings.batch.minibatches, settings.batch.micro_tokens, atom, pairs)
+    batch = settings.batch
+    minibatches = pack_minibatches(
+        judged, batch.minibatches, batch.micro_tokens, atom, pairs, shared=models.policy.shares_prefixes
+    )
     before = needs_old_logprobs(settings)
     batches = [
         _scored(batch, models, settings.sampling.temperature, before=before) for part in minibatches for batch in part

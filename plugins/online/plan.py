@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.learning.rewards import verification_reward
+from aftertrain.core.packed.shared_attention import attends_apart
 from aftertrain.core.records import PlanItem
 from aftertrain.core.stage import PlanContext
 from aftertrain.plugins.online.problems import Prompts
 from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.settings import OnlineSettings
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]:
@@ -74,6 +79,29 @@ def drawn_alike(settings: OnlineSettings, context: PlanContext) -> list[PlanItem
     alike = f"{context.seed}, as stage {other!r} has: the same problems come in the same order, and replies are drawn"
     cure = "by the same random numbers. Set 'seed' of one of them, unless it is to be compared with the other"
     return [PlanItem("seed", f"{alike} {cure}", "warning")]
+
+
+def sharing(
+    settings: OnlineSettings, prompts: Prompts, config: PretrainedConfig, *, shares: bool
+) -> Iterator[PlanItem]:
+    """Whether a prompt is computed once for its replies, and what of it is not.
+
+    Args:
+        shares: `Engine.shares_prefixes`.
+    """
+    batch, n = settings.batch, len(prompts.kept)
+    if batch.samples_per_prompt == 1:
+        return
+    rows = min(batch.prompts, n)
+    new = rows * batch.samples_per_prompt * settings.sampling.max_new_tokens
+    mean = sum(len(prompt.token_ids) for prompt in prompts.kept) / n
+    if not shares:
+        yield PlanItem("shared prompts", f"none: the engine {settings.engine.name} computes one for each reply")
+        return
+    once, alone = rows * mean + new, rows * batch.samples_per_prompt * mean + new
+    apart = attends_apart(config)
+    told = f"a prompt is computed once in a micro-batch: about {once:,.0f} tokens a step in place of {alone:,.0f}"
+    yield PlanItem("shared prompts", f"{told}; {apart}" if apart else told)
 
 
 def _partial(settings: OnlineSettings, n: int, rows: int) -> str:

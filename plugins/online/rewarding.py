@@ -135,7 +135,8 @@ class Rewarding:
         if self._model is None:
             return [None] * len(rollouts)
         scores: dict[str, float] = {}
-        for batch in pack([[rollout.segment()] for rollout in rollouts], self._micro_tokens):
+        atoms = [[rollout.segment()] for rollout in rollouts]
+        for batch in pack(atoms, self._micro_tokens, shared=self._model.shares_prefixes):
             values = self._model.score(batch, ("values",), grad=False).values
             assert values is not None
             at_end = values.detach().cpu()[batch.last_token()]

@@ -91,6 +91,8 @@ class Online(Stage[OnlineSettings]):
             prompts = self._prompts(context.model, tokenizer, verifiers)
             items += plan.plan_items(self.settings, prompts)
             items += plan.validation_items(self.settings, prompts, self._held_out(context.model, tokenizer, verifiers))
+            config = read_config(context.model)
+            items += plan.sharing(self.settings, prompts, config, shares=engine.shares_prefixes)
             items += plan.drawn_alike(self.settings, context)
         return items
 

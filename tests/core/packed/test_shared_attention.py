@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aftertrain.core.packed.layout import PackedLayout, Prefix
-from aftertrain.core.packed.shared_attention import attend_shared
+from aftertrain.core.packed.shared_attention import attend_shared, attends_apart
 
 GROUPS = st.lists(
     st.tuples(st.integers(1, 30), st.lists(st.sampled_from([0, 1, 5, 5, 9, 40]), min_size=1, max_size=4)),
@@ -64,3 +64,12 @@ def test_bfloat16_is_float32_to_rounding() -> None:
     narrow = attend_shared(*(state.bfloat16() for state in states), layout.calls, None)
     assert narrow.dtype == torch.bfloat16
     assert float((exact - narrow.float()).abs().max()) == pytest.approx(0, abs=0.03)
+
+
+def test_what_attends_reply_by_reply_is_told() -> None:
+    from transformers import Gemma2Config, LlamaConfig, MistralConfig, Qwen2Config
+
+    assert attends_apart(LlamaConfig()) == ""
+    assert attends_apart(Qwen2Config(sliding_window=7, use_sliding_window=False)) == ""
+    assert "sliding window (7 tokens)" in attends_apart(MistralConfig(sliding_window=7))
+    assert "soft-capped" in attends_apart(Gemma2Config(sliding_window=None))

@@ -42,6 +42,7 @@ class Lookup:
         return TokenScores(**dict.fromkeys(wants, found))
 
     ranks = ALONE
+    shares_prefixes = False
 
 
 def _settings(**changes: Any) -> OnlineSettings:

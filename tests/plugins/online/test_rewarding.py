@@ -37,6 +37,8 @@ class Right:
 class Counting:
     """A reward model whose value at each token is that token's id: a reply's score is its last token's."""
 
+    shares_prefixes = False
+
     def score(self, batch: Any, wants: Any, *, grad: bool) -> TokenScores:
         assert (tuple(wants), grad) == (("values",), False)
         return TokenScores(values=batch.token_ids.float())
@@ -87,7 +89,9 @@ def test_the_batch_reward_is_what_replies_earned_by_themselves_f30() -> None:
 
 
 def test_a_score_that_is_not_finite_names_step_and_sample() -> None:
-    nan = SimpleNamespace(score=lambda batch, *_, **__: TokenScores(values=torch.full((4,), math.nan)))
+    nan = SimpleNamespace(
+        shares_prefixes=False, score=lambda batch, *_, **__: TokenScores(values=torch.full((4,), math.nan))
+    )
     with pytest.raises(NumericsError, match=r"step 3: the reward model's scores are not finite; samples: p/right/0"):
         judged(Rewarding(rules(base="rm"), nan, 64), rollout("right"), step=3)  # type: ignore[arg-type]
 

@@ -128,6 +128,26 @@ def test_micro_batches_do_not_change_the_step(bench: Make) -> None:
         assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6), name
 
 
+def test_prompts_computed_once_do_not_change_the_step(bench: Make) -> None:
+    """Policy, critic and reference share what replies begin with, or do not: losses equal to rounding, same counts."""
+    shared, alone = (
+        bench(
+            str(share),
+            {"engine": {"use": "torch", "share_prefixes": share}, "steps": 1, "batch": {"micro_tokens": 128}},
+        )
+        for share in (True, False)
+    )
+    shared.run()
+    alone.run()
+    (a,), (b,) = shared.of("metrics"), alone.of("metrics")
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert value == pytest.approx(b[name], rel=1e-4, abs=1e-6), name
+    assert shared.books == alone.books
+    plan = {item.label: item.value for item in alone.plan()}
+    assert plan["shared prompts"] == "none: the engine torch computes one for each reply"
+
+
 def test_the_first_ratio_is_one_and_nothing_is_clipped(bench: Make) -> None:
     """With one update per step the policy that samples is the one that is trained."""
     run = bench(changes={"batch": {"updates": 1, "minibatches": 1}})
@@ -339,6 +359,7 @@ def test_the_plan_says_what_a_step_is(bench: Make) -> None:
     assert items["1 step"].value == "5 prompts × 2 samples = 10 replies; 2 updates × 2 minibatches = 4 optimizer steps"
     assert items["steps"].value == "4 = 1.33 epochs of 12 problems; the last step of an epoch has 2 prompts"
     assert "critic from the policy with a new head" in items["models"].value
+    assert items["shared prompts"].value.startswith("a prompt is computed once in a micro-batch: about ")
     assert items["dropped"].status == "warning"
     tight = {item.label: item for item in bench("tight", {"batch": {"micro_tokens": 16}}).plan()}
     assert tight["micro_tokens"].status == "error"
