@@ -11,13 +11,14 @@ from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
-import torch
 from online_child import Gate, Spec, digits
 from train_child import resident
 
 from aftertrain.core.book import Book
 from aftertrain.core.events import Event, Metrics
+from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.learning.seeding import use_determinism
+from aftertrain.core.packed.model import skeleton
 from aftertrain.core.records import Artifact, Verdict, VerificationCase
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.settings import Settings
@@ -67,9 +68,8 @@ def settings(spec: Spec) -> dict[str, Any]:
 class Steps:
     """Hears of each step's figures by its events, and of its end by being asked whether to stop."""
 
-    def __init__(self, spec: Spec, before: int) -> None:
-        self._spec, self._before = spec, before
-        self._gate: Gate | None = None
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._figures: dict[str, Any] = {}
 
     def emit(self, event: Event, step: int | None = None, /) -> None:
@@ -77,13 +77,8 @@ class Steps:
         if isinstance(event, Metrics):
             self._figures = {"metrics": dict(event.values), "timing": dict(event.timing)}
 
-    def start(self, parameters: int) -> None:
-        """The models are loaded; the first step begins."""
-        self._gate = Gate(self._before, parameters, self._spec.steps)
-
     def stopping(self) -> bool:
         """Asked at the end of each step."""
-        assert self._gate is not None
         self._gate.done(reply_tokens=int(self._figures["metrics"]["response_tokens"]), **self._figures)
         return False
 
@@ -94,25 +89,23 @@ def main() -> None:
     registry = installed(frozenset())
     resolver, builder = SettingsResolver(registry), ComponentBuilder(registry)
     stage = builder.build(resolver.resolve("stage", settings(spec)))
-    from aftertrain.plugins.online import stage as module
-
-    torch.zeros(1)
-    steps = Steps(spec, resident())
+    parameters = sum(weight.numel() for weight in skeleton(read_config(spec.model), "lm").parameters())
+    # Loading is in the first step, which is a warm-up.
+    steps = Steps(Gate(resident(), parameters, spec.steps))
     with tempfile.TemporaryDirectory() as folder:
-        context = StageContext(
-            name="rlvr",
-            folder=Path(folder),
-            seed=0,
-            inputs={"model": Artifact("model", spec.model, "base", "digest")},
-            builder=builder,
-            checkpoints=Checkpoints(Path(folder) / "checkpoints"),
-            emit=steps.emit,
-            stopping=steps.stopping,
-            book=Book(),
+        stage.run(
+            StageContext(
+                name="rlvr",
+                folder=Path(folder),
+                seed=0,
+                inputs={"model": Artifact("model", spec.model, "base", "digest")},
+                builder=builder,
+                checkpoints=Checkpoints(Path(folder) / "checkpoints"),
+                emit=steps.emit,
+                stopping=steps.stopping,
+                book=Book(),
+            )
         )
-        training = module.Training(stage, context)
-        steps.start(training.models.policy.n_parameters)
-        training.run()
 
 
 if __name__ == "__main__":
