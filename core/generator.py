@@ -34,11 +34,35 @@ class Sampling(Settings):
     top_p: Annotated[Fraction, used_unless("temperature", 0)] = Field(
         1.0, description="Nucleus mass kept. Below 1 the importance ratios of RL are biased."
     )
+    top_k: Annotated[PositiveInt | None, used_unless("temperature", 0)] = Field(
+        None, description="Likeliest tokens kept, before top_p; null: all. Not for online learning."
+    )
+    min_p: Annotated[Fraction, used_unless("temperature", 0)] = Field(
+        0.0,
+        description="Tokens less likely than this share of the likeliest one's probability are left out, after top_k "
+        "and top_p. Not for online learning.",
+    )
+    repetition_penalty: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="Divides the positive logits of tokens that prompt or reply hold already, and multiplies the "
+        "negative ones; 1 changes nothing. Not for online learning.",
+    )
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
         description="Strings that end a reply where they first appear, in one token or across several; special tokens "
         "are seen. They are kept in its token ids, not its text.",
     )
+
+    @property
+    def reshapes(self) -> list[str]:
+        """Settings by which replies are drawn from another distribution than the model's under the temperature.
+
+        Their log-probabilities are the model's all the same, so that nothing can learn from such replies by the ratio
+        of two models' probabilities. At temperature 0 only what changes the argmax counts.
+        """
+        drawn = {"top_p": self.top_p < 1, "top_k": self.top_k is not None, "min_p": self.min_p > 0}
+        names = [name for name, cuts in drawn.items() if cuts and self.temperature > 0]
+        return [*names, *(["repetition_penalty"] if self.repetition_penalty != 1 else [])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,14 @@ def lm_head(model: PreTrainedModel) -> LMHead:
     layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if not isinstance(layer, nn.Linear):
         raise ModelError(f"{type(model).__name__} has no linear output head")
-    config = model.config.get_text_config()
+    return LMHead(layer.weight, layer.bias, *logit_shaping(model.config))
+
+
+def logit_shaping(config: PretrainedConfig) -> tuple[float, float | None]:
+    """What a family multiplies its logits by, and at what it caps them softly, or None."""
+    config = config.get_text_config()
     scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
-    softcap = getattr(config, "final_logit_softcapping", None)
-    return LMHead(layer.weight, layer.bias, scale, softcap)
+    return scale, getattr(config, "final_logit_softcapping", None)
 
 
 def values(model: PreTrainedModel, hidden: Tensor) -> Tensor:

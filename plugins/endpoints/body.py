@@ -22,6 +22,8 @@ def body_of(request: GenerationRequest, settings: OpenAISettings, model: str) ->
     sampling = request.sampling
     drawn: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": request.seed}
     body = {name: value for name, value in drawn.items() if name not in settings.leave_out}
+    # Not of OpenAI's own API but of the open servers': sent where they are asked for, for a server to take or refuse.
+    body |= {name: getattr(sampling, name) for name in sampling.reshapes if name not in body}
     body |= {**settings.extra, "model": model, settings.length: sampling.max_new_tokens}
     if stops := list(sampling.stop[: settings.max_stops]):
         body["stop"] = stops

@@ -93,7 +93,12 @@ def asked(instance: Instance, sampling: Sampling | None = None) -> str:
     """
     messages, choices = ([asdict(part) for part in parts] for parts in (instance.messages, instance.choices))
     # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
-    drawn = [] if sampling is None else [[sampling.max_new_tokens, sampling.top_p, list(sampling.stop)]]
+    drawn: list[list[Any]] = []
+    if sampling is not None:
+        # What was there before these settings were keeps its digest.
+        later = {"top_k": None, "min_p": 0.0, "repetition_penalty": 1.0}
+        chosen = {name: value for name in later if (value := getattr(sampling, name)) != later[name]}
+        drawn = [[sampling.max_new_tokens, sampling.top_p, list(sampling.stop), *([chosen] if chosen else [])]]
     return digest([messages, choices, instance.chat, instance.baseline, *drawn])[:16]
 
 

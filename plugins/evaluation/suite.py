@@ -23,7 +23,7 @@ from aftertrain.plugins.evaluation.settings import EvaluateSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SAMPLING = ("max_new_tokens", "top_p", "stop")
+SAMPLING = ("max_new_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "stop")
 """What decides a reply beside the temperature."""
 SUBSET_SEED = 1234
 """The seed with which OLMES draws its subsets."""

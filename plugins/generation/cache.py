@@ -15,6 +15,14 @@ def roomy_cache(config: Any, room: int) -> DynamicCache:
     return cache
 
 
+def select_rows(cache: Any, index: Tensor) -> None:
+    """Make the rows `index` of a cache its rows; one may come several times."""
+    for layer in cache.layers:
+        # Layers that keep a state instead of tokens have but the method for beams.
+        select = getattr(layer, "batch_select_indices", None) or layer.reorder_cache
+        select(index)
+
+
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values `[rows, heads, tokens, dim]` as views of larger buffers."""
 

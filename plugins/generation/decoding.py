@@ -1,230 +1,164 @@
-"""Decoding one batch: what prompts begin with once, the rest left-padded, one forward a token; finished rows leave."""
+"""Decoding: rows enter, take a token each, and leave when their reply ends.
+
+Which rows stand side by side follows from the order of the requests and from the replies' lengths alone, never from
+the clock, so that the same requests are summed the same way.
+"""
 
 from __future__ import annotations
 
-import inspect
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers.cache_utils import CacheLayerMixin
 
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
-from aftertrain.core.records import Completion
+from aftertrain.plugins.generation.replies import Reply
+from aftertrain.plugins.generation.sampling import Sampler
 from aftertrain.core.text.stopping import StopStrings
-from aftertrain.plugins.generation.cache import RoomyLayer, roomy_cache
-from aftertrain.plugins.generation.sampling import Sampler, draws
 
-WORTH_SHARING = 32
-"""Shortest beginning that is computed once for all prompts of a batch."""
-COMPACT_AT = 0.75
-"""Finished rows leave the batch when at most this share is still going: leaving copies the cache once."""
+Tokens = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Decoder:
-    """A model ready to decode.
+class Network(Protocol):
+    """A model whose rows enter, take a token each and leave: `FlatNetwork`, or `PaddedNetwork` for any family.
 
     Attributes:
-        model: a causal language model in eval mode.
-        stop_ids: token ids that end a reply.
-        context: most tokens, prompt included, that the model takes; None when it states no limit.
+        joins: whether rows may enter beside others.
     """
 
-    model: Any
+    joins: bool
+
+    def begin(self, prompts: Sequence[Tokens]) -> None:
+        """Told of all prompts that wait, before the first of them enters."""
+
+    def cost(self, prompts: Sequence[Tokens], limits: Sequence[int]) -> int:
+        """Tokens of keys and values that rows which enter together need at most."""
+
+    def admit(self, prompts: Sequence[Tokens], limits: Sequence[int]) -> Tensor:
+        """Add a row for each prompt, behind all others; logits `[rows, vocabulary]` of their first tokens."""
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Take the next token of each row, int64 `[rows]`; logits `[rows, vocabulary]` of the one after."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these, ascending."""
+
+
+@dataclass
+class Decoder:
+    """A model that makes replies.
+
+    Attributes:
+        stop_ids: token ids that end a reply.
+        context: most tokens, prompt included, that the model takes; None when it states no limit.
+        replies: those that are being made, one per row of the network.
+    """
+
+    network: Network
     tokenizer: Any
     stop_ids: frozenset[int]
     context: int | None
     device: torch.device
+    replies: list[Reply] = field(default_factory=list)
+    _stops: dict[tuple[str, ...], StopStrings] = field(default_factory=dict)
+    _sampler: Sampler | None = None
 
     def limit(self, request: GenerationRequest) -> int:
         """Most new tokens of a request: what was asked for, or what is left of the model's context."""
         asked = request.sampling.max_new_tokens
         return asked if self.context is None else min(asked, self.context - len(request.prompt_ids))
 
+    def fits(self, waiting: Sequence[GenerationRequest], most_rows: int, most_tokens: int) -> int:
+        """How many of the first waiting requests are to enter now.
+
+        A few that could enter wait for more: each time some do, the prompts are one more forward.
+        """
+        going = len(self.replies)
+        count = min(most_rows - going, len(waiting))
+        if going and (not self.network.joins or 3 * count < going):
+            return 0
+        if not going:
+            self.network.begin([request.prompt_ids for request in waiting])
+        held = {reply.request.prompt_ids for reply in self.replies}
+        room = most_tokens - sum(map(len, held)) - sum(reply.limit for reply in self.replies)
+        while count and self._cost(waiting[:count]) > room:
+            count -= 1
+        if not going:
+            return max(1, count)
+        return count if 3 * count >= going else 0
+
+    def _cost(self, requests: Sequence[GenerationRequest]) -> int:
+        return self.network.cost([request.prompt_ids for request in requests], list(map(self.limit, requests)))
+
     @torch.inference_mode()
-    def decode(
-        self, requests: Sequence[GenerationRequest], version: int, deadline: float | None = None
-    ) -> list[Completion]:
-        """Complete all requests together.
+    def admit(self, requests: Sequence[GenerationRequest], version: int) -> list[Reply]:
+        """Let requests enter and draw their first tokens; returns the replies that end with them.
 
         Raises:
-            TimeoutError: `deadline` (on the clock `time.monotonic`) passed.
             NumericsError: the model's logits are not finite.
         """
         limits = [self.limit(request) for request in requests]
-        prompts, steps = [request.prompt_ids for request in requests], max(limits)
-        replies = _Replies(self, requests, limits)
-        sampler = _sampler(requests, limits, self.device)
-        begun = self._begun(prompts)
-        ids, mask = _left_padded([prompt[begun:] for prompt in prompts], begun, steps, self.device)
-        width = begun + ids.shape[1]
-        positions = (mask[:, :width].cumsum(-1) - 1).clamp(min=0)[:, begun:]
-        cache = roomy_cache(self.model.config, width + steps)
-        if begun:
-            self._forward(torch.tensor([prompts[0][:begun]], device=self.device), mask[:1, :begun], None, cache)
-            cache.batch_select_indices(torch.zeros(len(requests), dtype=torch.int64, device=self.device))
-        rows = torch.arange(len(requests), device=self.device)  # which request each row of the batch belongs to
-        for step in range(steps):
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"{len(rows)} replies unfinished after {step} tokens")
-            logits = self._forward(ids, mask[:, : width + step], positions, cache)
-            token, logprob = sampler.choose(logits, step)
-            going = torch.nonzero(replies.add(rows, step, token, logprob)).squeeze(1)
-            if len(going) == 0:
-                break
-            ids, positions = token.unsqueeze(1), positions[:, -1:] + 1
-            if len(going) <= COMPACT_AT * len(rows):
-                cache.batch_select_indices(going)
-                sampler.keep(going)
-                ids, positions, mask, rows = ids[going], positions[going], mask[going], rows[going]
-        return replies.completions(version)
+        logits = self.network.admit([request.prompt_ids for request in requests], limits)
+        entered = [
+            Reply(request, limit, self._stop_strings(request.sampling.stop), self.stop_ids, version)
+            for request, limit in zip(requests, limits, strict=True)
+        ]
+        self.replies += entered
+        self._draw(logits, entered, Sampler([request.sampling for request in requests], self.device))
+        self._sampler = None
+        return self._leave()
 
-    def _begun(self, prompts: Sequence[Sequence[int]]) -> int:
-        """Tokens with which all prompts begin and that are computed once for all; 0 where that is not worth it.
-
-        What differs is padded behind them. Layers that see only so many slots back would then see less of them, so a
-        model that has such layers computes every prompt whole, as does one that takes no positions, or whose rotary
-        frequencies are those of the longest position of a forward.
-        """
-        shortest = min(map(len, prompts))
-        if len(prompts) == 1 or not self.splits:
-            return 0
-        first = prompts[0]
-        common = next((i for i in range(shortest) if any(prompt[i] != first[i] for prompt in prompts)), shortest)
-        begun = min(common, shortest - 1)
-        return begun if begun >= WORTH_SHARING else 0
-
-    @cached_property
-    def splits(self) -> bool:
-        """Whether tokens may stand anywhere in the cache: told positions alone decide, and layers see all slots."""
-        config = self.model.config.get_text_config()
-        if "local" in (getattr(config, "attention_layers", None) or ()):
-            return False  # GPT-Neo's windows are in its layers alone: the cache does not know of them
-        if (getattr(config, "rope_parameters", None) or {}).get("rope_type") in ("longrope", "dynamic"):
-            return False
-        layers = roomy_cache(config, 1).layers
-        return "position_ids" in self._accepted and all(isinstance(layer, RoomyLayer) for layer in layers)
-
-    @cached_property
-    def _accepted(self) -> frozenset[str]:
-        """What the model's forward takes."""
-        return frozenset(inspect.signature(self.model.forward).parameters)
-
-    @cached_property
-    def _attends(self) -> bool:
-        """Whether any layer keeps tokens, not only a state of all before (Mamba)."""
-        layers = roomy_cache(self.model.config, 1).layers
-        return not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
-
-    def _forward(self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Any) -> Tensor:
-        """Logits `[rows, vocabulary]` of the token after the last."""
-        if mask is not None and not self._attends and mask.shape[1] > ids.shape[1]:
-            mask = None  # such a family takes a mask to be of the new tokens, none of which is padding
-        # transformers 5.24 calls `cache` what it called `past_key_values` before.
-        holder = "cache" if "cache" in self._accepted else "past_key_values"
-        optional = {"position_ids": positions, "logits_to_keep": 1}
-        taken = {name: value for name, value in optional.items() if name in self._accepted and value is not None}
-        output = self.model(input_ids=ids, attention_mask=mask, use_cache=True, **taken, **{holder: cache})
-        logits: Tensor = output.logits[:, -1]
-        return logits
-
-
-class _Replies:
-    """The replies of one batch as they grow; a finished one takes no more tokens."""
-
-    def __init__(self, decoder: Decoder, requests: Sequence[GenerationRequest], limits: Sequence[int]) -> None:
-        n, device = len(requests), decoder.device
-        self._requests = requests
-        self._stops = StopStrings(decoder.tokenizer, [request.sampling.stop for request in requests], decoder.stop_ids)
-        self._stop_ids = torch.tensor(sorted(decoder.stop_ids), device=device)
-        self._limits = torch.tensor(limits, device=device)
-        self._tokens = torch.zeros(n, max(limits), dtype=torch.int64, device=device)
-        self._logprobs = torch.zeros(n, max(limits), device=device)
-        self._lengths = torch.zeros(n, dtype=torch.int64, device=device)
-        self._stopped = torch.zeros(n, dtype=torch.bool, device=device)
-
-    def add(self, rows: Tensor, step: int, token: Tensor, logprob: Tensor) -> Tensor:
-        """Take token `step` of the replies `rows`; returns which of them go on (bool, one per row)."""
-        going = self._lengths[rows] == 0
-        self._tokens[rows, step], self._logprobs[rows, step] = token, logprob
-        stop = torch.isin(token, self._stop_ids)
-        if self._stops.any:
-            stop |= self._string_stops(rows, going, step)
-        ends = going & (stop | (self._limits[rows] <= step + 1))
-        self._lengths[rows[ends]] = step + 1
-        self._stopped[rows[ends & stop]] = True
-        return going & ~ends
-
-    def completions(self, version: int) -> list[Completion]:
-        """All replies, finished by now, in the order of the requests.
+    @torch.inference_mode()
+    def step(self) -> list[Reply]:
+        """Draw the next token of every reply; returns those that end with it.
 
         Raises:
-            NumericsError: a sampled token's log-probability is not finite: it was drawn from no distribution.
+            NumericsError: the model's logits are not finite.
         """
-        steps = torch.arange(self._logprobs.shape[1], device=self._logprobs.device)
-        real = steps < self._lengths.unsqueeze(1)
-        broken = (real & ~torch.isfinite(self._logprobs)).any(1).tolist()
-        if any(broken):
-            first = next(request.id for request, bad in zip(self._requests, broken, strict=True) if bad)
+        if self._sampler is None:
+            self._sampler = Sampler([reply.request.sampling for reply in self.replies], self.device)
+        tokens = torch.tensor([reply.token_ids[-1] for reply in self.replies], device=self.device)
+        self._draw(self.network.step(tokens), self.replies, self._sampler)
+        return self._leave()
+
+    def drop(self, ids: Set[str] | None = None) -> list[GenerationRequest]:
+        """Leave the replies to these requests (all by default) unmade; returns the requests."""
+        dropped = [reply for reply in self.replies if ids is None or reply.request.id in ids]
+        self._keep([row for row, reply in enumerate(self.replies) if reply not in dropped])
+        return [reply.request for reply in dropped]
+
+    def _draw(self, logits: Tensor, replies: Sequence[Reply], sampler: Sampler) -> None:
+        """Give each reply its next token."""
+        uniforms = torch.tensor([reply.draw for reply in replies], dtype=torch.float64, device=self.device)
+        seen = [(*reply.request.prompt_ids, *reply.token_ids) for reply in replies] if sampler.looks_back else ()
+        tokens, logprobs = (drawn.tolist() for drawn in sampler.choose(logits, uniforms, seen))
+        broken = [reply.request.id for reply, logprob in zip(replies, logprobs, strict=True) if not isfinite(logprob)]
+        if broken:
             raise NumericsError(
-                f"the model's logits are not finite in {sum(broken)} of {len(broken)} replies (such as that to request "
-                f"{first!r}): its weights are broken"
+                f"the model's logits are not finite in {len(broken)} of {len(replies)} replies (such as that to "
+                f"request {broken[0]!r}): its weights are broken"
             )
-        tokens, logprobs = self._tokens.tolist(), self._logprobs.tolist()
-        completions = []
-        for row, (length, stopped) in enumerate(zip(self._lengths.tolist(), self._stopped.tolist(), strict=True)):
-            request, token_ids = self._requests[row], tuple(tokens[row][:length])
-            text, text_with_special = self._stops.texts(row, token_ids)
-            completions.append(
-                Completion(
-                    id=request.id,
-                    prompt_ids=request.prompt_ids,
-                    token_ids=token_ids,
-                    logprobs=tuple(logprobs[row][:length]),
-                    versions=(version,) * length,
-                    finish_reason="stop" if stopped else "length",
-                    text=text,
-                    text_with_special=text_with_special,
-                )
-            )
-        return completions
+        for reply, token, logprob in zip(replies, tokens, logprobs, strict=True):
+            reply.add(token, logprob)
 
-    def _string_stops(self, rows: Tensor, going: Tensor, step: int) -> Tensor:
-        replies = self._tokens[:, : step + 1].tolist()
-        ended = [
-            alive and self._stops.ended(row, replies[row])
-            for row, alive in zip(rows.tolist(), going.tolist(), strict=True)
-        ]
-        return torch.tensor(ended, device=rows.device)
+    def _leave(self) -> list[Reply]:
+        """Let finished replies go."""
+        finished = [reply for reply in self.replies if reply.finish is not None]
+        if finished:
+            self._keep([row for row, reply in enumerate(self.replies) if reply.finish is None])
+        return finished
 
+    def _keep(self, rows: Sequence[int]) -> None:
+        if len(rows) < len(self.replies):
+            self.network.keep(rows)
+            self.replies = [self.replies[row] for row in rows]
+            self._sampler = None
 
-def _sampler(requests: Sequence[GenerationRequest], limits: Sequence[int], device: torch.device) -> Sampler:
-    uniforms = [draws(request.seed, n) for request, n in zip(requests, limits, strict=True)]
-    samplings = [request.sampling for request in requests]
-    return Sampler(
-        [sampling.temperature for sampling in samplings],
-        [sampling.top_p for sampling in samplings],
-        pad_sequence(uniforms, batch_first=True),
-        device,
-    )
-
-
-def _left_padded(
-    endings: Sequence[Sequence[int]], begun: int, steps: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Ids `[rows, longest]` of what prompts do not share, and the mask `[rows, begun + longest + steps]` of it all."""
-    longest = max(map(len, endings))
-    ids = torch.zeros(len(endings), longest, dtype=torch.int64)
-    mask = torch.ones(len(endings), begun + longest + steps, dtype=torch.int64)
-    for row, ending in enumerate(endings):
-        padding = longest - len(ending)
-        ids[row, padding:] = torch.tensor(ending)
-        mask[row, begun : begun + padding] = 0
-    return ids.to(device), mask.to(device)
+    def _stop_strings(self, stops: tuple[str, ...]) -> StopStrings:
+        if stops not in self._stops:
+            self._stops[stops] = StopStrings(self.tokenizer, [stops], self.stop_ids)
+        return self._stops[stops]

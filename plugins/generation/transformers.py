@@ -1,7 +1,7 @@
 """The in-process generator: any causal model of transformers, on CPU or one GPU.
 
-Requests wait in a queue sorted by prompt length; `collect` decodes one batch of it. Everything runs in the caller's
-thread, so that `update_weights` never meets a batch in flight.
+Requests wait in a queue sorted by prompt length; `collect` lets them enter as others end, and returns what has ended.
+Everything runs in the caller's thread.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.stopping import stop_token_ids
 from aftertrain.plugins.generation.decoding import Decoder
+from aftertrain.plugins.generation.fitting import network_of
+from aftertrain.plugins.generation.replies import Reply
 from aftertrain.plugins.generation.settings import TransformersSettings
+from aftertrain.core.text.stopping import stop_token_ids
+from aftertrain.plugins.generation.weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Transformers(Generator[TransformersSettings]):
-    """Batched decoding with a KV cache and one random stream per request."""
+    """Continuous batching with a KV cache and one random stream per request."""
 
     Config = TransformersSettings
 
     def __init__(self, settings: TransformersSettings, builder: Builder) -> None:
         super().__init__(settings, builder)
         self._decoder: Decoder | None = None
+        self._weights: Weights | None = None
         self._version = 0
         self._queue: list[GenerationRequest] = []
 
@@ -59,15 +64,13 @@ class Transformers(Generator[TransformersSettings]):
                 tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(f"{model}: cannot load a causal language model and its tokenizer: {error}") from error
-        for parameter in network.parameters():
-            # A loaded tensor may lie at any address of a mapped file, and its alignment changes the bits of sums.
-            parameter.data = parameter.data.clone()
-        network.to(device).eval().requires_grad_(False)
+        network.requires_grad_(False).to(device).eval()
         stop_ids = stop_token_ids(network, tokenizer)
         if not stop_ids:
             raise ModelError(f"{model}: neither tokenizer nor generation_config.json names an end-of-sequence token")
         context = getattr(network.config, "max_position_embeddings", None)
-        self._decoder = Decoder(network, tokenizer, stop_ids, context, device)
+        self._weights = Weights(network, device, getattr(torch, self.settings.dtype))
+        self._decoder = Decoder(network_of(network), tokenizer, stop_ids, context, device)
         self._version = version
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
@@ -78,7 +81,7 @@ class Transformers(Generator[TransformersSettings]):
             ModelError: a prompt fills the model's context or, with its reply, `max_batch_tokens`.
         """
         decoder = self._opened()
-        in_flight = {request.id for request in self._queue}
+        in_flight = {request.id for request in self._queue} | {reply.request.id for reply in decoder.replies}
         for request in requests:
             size = len(request.prompt_ids)
             needed = size + decoder.limit(request)
@@ -93,63 +96,59 @@ class Transformers(Generator[TransformersSettings]):
                 raise ModelError(
                     f"request {request.id!r} needs {needed} tokens, the generator's max_batch_tokens is {most}"
                 )
-        self._queue.extend(requests)
-        self._queue.sort(key=lambda request: -len(request.prompt_ids))
+        self._enqueue(requests)
 
     def collect(self, timeout: float | None = None) -> list[Completion]:
-        """Decode one batch, the longest prompts first; on a timeout its requests stay in the queue."""
-        if not self._queue:
-            return []
+        """Decode until a reply ends; on a timeout what was begun goes on with the next call."""
         decoder = self._opened()
-        batch = self._queue[: self._rows(decoder)]
         deadline = None if timeout is None else time.monotonic() + timeout
-        completions = decoder.decode(batch, self._version, deadline)
-        del self._queue[: len(batch)]
-        return completions
+        finished: list[Reply] = []
+        while not finished and (self._queue or decoder.replies):
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{len(self._queue) + len(decoder.replies)} replies unfinished")
+            finished = self._advance(decoder)
+        return [reply.completion() for reply in finished]
+
+    def _advance(self, decoder: Decoder) -> list[Reply]:
+        """Let requests enter, or draw one more token of each reply; returns those that ended."""
+        if self._queue:
+            entering = decoder.fits(self._queue, self.settings.batch, self.settings.max_batch_tokens)
+            if entering:
+                requests, self._queue = self._queue[:entering], self._queue[entering:]
+                return decoder.admit(requests, self._version)
+        return decoder.step()
 
     def cancel(self, ids: Iterable[str] | None = None) -> None:
-        """Drop requests from the queue: a batch that is decoded is done when `collect` returns."""
-        dropped = {request.id for request in self._queue} if ids is None else set(ids)
-        self._queue = [request for request in self._queue if request.id not in dropped]
+        """Drop requests, begun ones too."""
+        dropped = None if ids is None else set(ids)
+        self._opened().drop(dropped)
+        self._queue = [request for request in self._queue if dropped is not None and request.id not in dropped]
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Copy weights in by name, in any order; a tied head may be given or left out.
 
+        Replies that were begun begin anew: each is made by one version of the weights.
+
         Raises:
             ModelError: a name is unknown, a shape differs, or a weight is missing.
         """
-        own: dict[str, Tensor] = self._opened().model.state_dict()
-        updated: set[int] = set()
-        with torch.no_grad():
-            for name, weight in weights:
-                if name not in own:
-                    raise ModelError(f"the generator's model has no weight named {name!r}")
-                if own[name].shape != weight.shape:
-                    raise ModelError(
-                        f"weight {name!r} has shape {tuple(weight.shape)}, the generator's {tuple(own[name].shape)}"
-                    )
-                own[name].copy_(weight)
-                updated.add(own[name].data_ptr())
-        missing = [name for name, weight in own.items() if weight.data_ptr() not in updated]
-        if missing:
-            raise ModelError(f"weights are missing from the update: {', '.join(missing[:8])} ({len(missing)} in all)")
+        begun = self._opened().drop()
+        assert self._weights is not None
+        self._weights.update(weights)
         self._version = version
+        self._enqueue(begun)
 
     def close(self) -> None:
         """Let go of the model; requests in the queue are dropped."""
-        self._decoder = None
+        self._decoder = self._weights = None
         self._queue = []
+
+    def _enqueue(self, requests: Sequence[GenerationRequest]) -> None:
+        """Longest prompts first: those of like length, and the samples of one prompt, stand together."""
+        self._queue.extend(requests)
+        self._queue.sort(key=lambda request: -len(request.prompt_ids))
 
     def _opened(self) -> Decoder:
         if self._decoder is None:
             raise RuntimeError("open the generator before using it")
         return self._decoder
-
-    def _rows(self, decoder: Decoder) -> int:
-        """How many of the queue's first requests fit one batch."""
-        longest, reply = len(self._queue[0].prompt_ids), 0
-        for rows, request in enumerate(self._queue[: self.settings.batch]):
-            reply = max(reply, decoder.limit(request))
-            if (rows + 1) * (longest + reply) > self.settings.max_batch_tokens:
-                return max(1, rows)
-        return min(self.settings.batch, len(self._queue))

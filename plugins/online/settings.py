@@ -133,9 +133,11 @@ class OnlineSettings(StageSettings):
     def _on_policy(self) -> Self:
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature 0 is greedy: replies must be drawn to learn from them")
-        if self.sampling.top_p < 1:
+        if reshaping := self.sampling.reshapes:
+            name = reshaping[0]
             raise ValueError(
-                "sampling.top_p below 1 draws from another distribution than the one that is trained; it must be 1"
+                f"sampling.{name} of {getattr(self.sampling, name):g} draws from another distribution than the one "
+                f"that is trained; leave {', '.join(reshaping)} out"
             )
         return self
 

@@ -22,3 +22,18 @@ def make_generator(tiny_model: Path) -> Callable[..., Transformers]:
         return generator
 
     return make
+
+
+@pytest.fixture
+def computed() -> Callable[[Transformers], list[int]]:
+    """Counts the tokens of each forward of a generator's model from now on."""
+
+    def count(generator: Transformers) -> list[int]:
+        network: Any = generator._opened().network
+        tokens: list[int] = []
+        network._model.get_input_embeddings().register_forward_pre_hook(
+            lambda module, args: tokens.append(args[0].numel())
+        )
+        return tokens
+
+    return count

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from aftertrain.core.errors import ModelError, NumericsError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.records import Completion
-from aftertrain.plugins.generation.decoding import Decoder
 from aftertrain.plugins.generation.transformers import Transformers
 
 Make = Callable[..., Transformers]
+Computed = Callable[[Transformers], list[int]]
 
 
 def _requests(n: int, sampling: Sampling, seed: int = 0) -> list[GenerationRequest]:
@@ -67,104 +65,81 @@ def test_a_reply_does_not_depend_on_its_neighbours(make_generator: Make) -> None
 
 
 @pytest.mark.parametrize("begun", [31, 32, 100])
-def test_prompts_that_begin_alike_reply_as_alone(make_generator: Make, network: torch.nn.Module, begun: int) -> None:
-    """Worked examples before questions of unlike length, one of them the beginning of another, and a twin."""
+def test_prompts_that_begin_alike_reply_as_alone(make_generator: Make, computed: Computed, begun: int) -> None:
+    """Worked examples before questions of unlike length, one of them the beginning of another, and a twin.
+
+    What all begin with is computed once where it is long enough, the twin never, and no padding at all.
+    """
     draw = torch.Generator().manual_seed(1)
     shots = tuple(torch.randint(3, 300, (begun,), generator=draw).tolist())
     sampling = Sampling(max_new_tokens=8, temperature=0.7)
     endings = [(9,), (9, 10), (9, 10, 11, 12), *(request.prompt_ids for request in _requests(4, sampling)), (9, 10)]
     requests = [GenerationRequest(f"r{i}", shots + ending, sampling, i) for i, ending in enumerate(endings)]
     generator = make_generator()
-    assert generator._decoder is not None
-    counted: list[int] = []
-    inner = generator._decoder.model.forward
-
-    def counting(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
-        counted.append(input_ids.numel())
-        return inner(*args, input_ids=input_ids, **kwargs)
-
-    counting.__signature__ = inspect.signature(inner)  # type: ignore[attr-defined]
-    generator._decoder.model.forward = counting
+    tokens = computed(generator)
     together = generator.generate(requests)
     alone = [make_generator(batch=1).generate([request])[0] for request in requests]
     assert [_without_logprobs(c) for c in together] == [_without_logprobs(c) for c in alone]
     for ours, theirs in zip(together, alone, strict=True):
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
-    longest = max(map(len, endings))
-    prefill = [begun, len(endings) * longest] if begun >= 32 else [len(endings) * (begun + longest)]
-    assert counted[: len(prefill)] == prefill
+    distinct = set(endings)
+    own = sum(map(len, distinct))
+    prefill = [begun, own] if begun >= 32 else [own + begun * len(distinct)]
+    assert tokens[: len(prefill)] == prefill
+    assert sum(tokens) - sum(prefill) == sum(len(c.token_ids) - 1 for c in together)
 
 
-def test_layers_that_see_few_tokens_share_no_beginning() -> None:
-    """Padding between the beginning and the rest would push the beginning out of a sliding window."""
-    from transformers import GPTNeoConfig, LlamaConfig, MistralConfig
-
-    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 50}
-    neo = {"num_layers": 2, "num_heads": 4, "hidden_size": 32, "vocab_size": 50}
-    for config, splits in (
-        (LlamaConfig(**sizes), True),
-        (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=4), False),
-        (MistralConfig(**sizes, num_key_value_heads=4, sliding_window=None), True),
-        (GPTNeoConfig(**neo, attention_types=[[["global", "local"], 1]]), False),
-        (GPTNeoConfig(**neo, attention_types=[[["global"], 2]]), True),
-    ):
-        model = AutoModelForCausalLM.from_config(config)
-        assert Decoder(model, None, frozenset({1}), None, torch.device("cpu")).splits == splits
+def test_samples_of_a_prompt_share_it(make_generator: Make, computed: Computed) -> None:
+    """Three prompts of four samples each: every prompt's tokens are computed once, and replies are those made alone."""
+    sampling = Sampling(max_new_tokens=6)
+    prompts = [request.prompt_ids for request in _requests(3, sampling)]
+    requests = [GenerationRequest(f"{i}/{j}", p, sampling, 10 * i + j) for i, p in enumerate(prompts) for j in range(4)]
+    generator = make_generator()
+    tokens = computed(generator)
+    together = generator.generate(requests)
+    assert tokens[0] == sum(map(len, prompts))
+    alone = [make_generator(batch=1).generate([request])[0] for request in requests]
+    assert [_without_logprobs(c) for c in together] == [_without_logprobs(c) for c in alone]
 
 
-@pytest.mark.parametrize("family", ["window", "dynamic"])
-def test_what_shares_no_beginning_replies_as_transformers(tiny_model: Path, family: str) -> None:
-    """GPT-Neo's local layers (8 tokens back), and rotary frequencies that follow the longest position (beyond 40)."""
-    from transformers import GPTNeoConfig, LlamaConfig
+def test_rows_enter_as_others_leave(make_generator: Make, computed: Computed) -> None:
+    """Limits of 1 to 24 tokens in a batch of 8: replies are those made alone, and rows stand idle but little.
 
-    from aftertrain.core.learning.seeding import global_seed
-
-    sizes = {"hidden_size": 32, "vocab_size": 300, "initializer_range": 0.4}
-    local = [[["global", "local"], 1]]
-    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
-    config = (
-        GPTNeoConfig(**sizes, num_layers=2, num_heads=4, attention_types=local, window_size=8)
-        if family == "window"
-        else LlamaConfig(
-            **sizes,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=48,
-            max_position_embeddings=40,
-            rope_parameters=rope,
-        )
-    )
-    with global_seed(0):
-        model = AutoModelForCausalLM.from_config(config).eval()
-    shots = tuple(torch.randint(3, 300, (44,), generator=torch.Generator().manual_seed(1)).tolist())
-    prompts = [(*shots, *ending) for ending in ((9,), (9, 10, 11, 12), tuple(range(5, 14)))]
-    sampling = Sampling(max_new_tokens=1, temperature=1.0)
-    requests = [GenerationRequest(f"r{i}", prompt, sampling, i) for i, prompt in enumerate(prompts)]
-    decoder = Decoder(model, AutoTokenizer.from_pretrained(tiny_model), frozenset({1}), None, torch.device("cpu"))
-    for prompt, completion in zip(prompts, decoder.decode(requests, 0), strict=True):
-        with torch.no_grad():
-            logprobs = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-        assert completion.logprobs[0] == pytest.approx(float(logprobs[completion.token_ids[0]]), abs=1e-4)
+    Of a batch of 8 at least three quarters are at work as long as requests wait; today's whole batches would not be.
+    """
+    requests = [
+        GenerationRequest(r.id, r.prompt_ids, Sampling(max_new_tokens=1 + 7 * i % 24), r.seed)
+        for i, r in enumerate(_requests(40, Sampling()))
+    ]
+    generator = make_generator(batch=8)
+    steps = computed(generator)
+    seen: list[str] = []
+    busy: list[int] = []
+    generator.submit(requests)
+    replies = {}
+    while done := generator.collect():
+        replies.update((completion.id, completion) for completion in done)
+        seen += [completion.id for completion in done]
+        busy.append(len(generator._queue) and len(generator._opened().replies))
+    assert len(seen) == len(set(seen)) == 40
+    alone = make_generator(batch=1)
+    assert [_without_logprobs(replies[r.id]) for r in requests] == [
+        _without_logprobs(alone.generate([r])[0]) for r in requests
+    ]
+    assert max(map(len, (c.token_ids for c in replies.values()))) > 8, "replies are alike: the test shows nothing"
+    again = make_generator(batch=8)
+    others = computed(again)
+    assert [c.logprobs for c in again.generate(requests)] == [replies[r.id].logprobs for r in requests]
+    assert steps == others, "the same requests were batched another way"
+    assert min(rows for rows in busy if rows) >= 4
 
 
-def test_a_model_of_states_alone_replies_as_transformers(tiny_model: Path) -> None:
-    """Mamba takes a mask to be of the new tokens: one of all tokens changed each state after the first."""
-    from transformers import MambaConfig
-
-    from aftertrain.core.learning.seeding import global_seed
-
-    with global_seed(0):
-        config = MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, initializer_range=0.4)
-        model = AutoModelForCausalLM.from_config(config).eval()
-    prompts = [(5, 6, 7), (9, 10, 11, 12, 13, 14)]
-    sampling = Sampling(max_new_tokens=8, temperature=1.0)
-    requests = [GenerationRequest(f"r{i}", prompt, sampling, i) for i, prompt in enumerate(prompts)]
-    decoder = Decoder(model, AutoTokenizer.from_pretrained(tiny_model), frozenset({1}), None, torch.device("cpu"))
-    for prompt, completion in zip(prompts, decoder.decode(requests, 0), strict=True):
-        with torch.no_grad():
-            table = model(torch.tensor([prompt + completion.token_ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-        expected = table.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
-        torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-4, rtol=0)
+def test_arrival_order_changes_nothing_but_rounding(make_generator: Make) -> None:
+    requests = _requests(20, Sampling(max_new_tokens=12))
+    first = {c.id: c for c in make_generator(batch=6).generate(requests)}
+    for completion in make_generator(batch=6).generate(requests[::-1]):
+        assert _without_logprobs(completion) == _without_logprobs(first[completion.id])
+        assert completion.logprobs == pytest.approx(first[completion.id].logprobs, abs=1e-4)
 
 
 def test_seeds_decide_the_reply(make_generator: Make) -> None:
@@ -277,31 +252,72 @@ def test_wrong_weights_are_named(make_generator: Make, network: torch.nn.Module)
         generator.update_weights(weights.items(), 1)
 
 
-def test_collect_runs_one_batch_and_cancel_drops(make_generator: Make) -> None:
+def test_collect_returns_what_ended_and_cancel_drops(make_generator: Make) -> None:
+    """In a batch of 4 the short replies come first, though they were not submitted first; cancelled ones never."""
     generator = make_generator(batch=4)
-    requests = _requests(10, Sampling(max_new_tokens=2))
+    requests = [
+        GenerationRequest(f"r{i}", (5, 6), Sampling(max_new_tokens=2 + 10 * (i % 2), temperature=0.3), i)
+        for i in range(10)
+    ]
     generator.submit(requests)
-    generator.cancel(["r1", "r7"])
-    sizes, seen = [], set()
+    generator.cancel(["r1", "r8"])
+    first = generator.collect()
+    assert 0 < len(first) < 4
+    assert generator._opened().replies
+    generator.cancel(["r3"])
+    seen = [completion.id for completion in first]
     while done := generator.collect():
-        sizes.append(len(done))
-        seen |= {completion.id for completion in done}
-    assert sizes == [4, 4]
-    assert seen == {f"r{i}" for i in range(10)} - {"r1", "r7"}
+        seen += [completion.id for completion in done]
+    assert sorted(seen) == [f"r{i}" for i in (0, 2, 4, 5, 6, 7, 9)]
     generator.submit(requests)
+    generator.collect()
     generator.cancel()
     assert generator.collect() == []
 
 
 def test_batches_hold_like_lengths_and_keep_the_token_budget(make_generator: Make) -> None:
-    """Room of 40 tokens: two rows of 10 + 10, then three of 3 + 10."""
+    """Room of 40 tokens: two rows of 10 + 10 enter, the longest; one of 3 + 10 as soon as one of them has ended.
+
+    Samples of one prompt hold it once: three of 10 + 10 need 40 tokens.
+    """
     sampling = Sampling(max_new_tokens=10)
-    requests = [GenerationRequest(str(i), (5,) * n, sampling, i) for i, n in enumerate((3, 10, 3, 10, 3))]
+    prompts = [tuple(range(5 + i, 5 + i + n)) for i, n in enumerate((3, 10, 3, 10, 3))]
+    requests = [GenerationRequest(str(i), prompt, sampling, i) for i, prompt in enumerate(prompts)]
     generator = make_generator(max_batch_tokens=40)
     generator.submit(requests)
-    assert [sorted(c.id for c in generator.collect()) for _ in range(2)] == [["1", "3"], ["0", "2", "4"]]
+    begun: set[str] = set()
+    while done := generator.collect():
+        going = generator._opened().replies
+        begun |= {c.id for c in done}
+        assert {"1", "3"} <= begun | {reply.request.id for reply in going}
+        held = {reply.request.prompt_ids for reply in going}
+        assert sum(map(len, held)) + 10 * len(going) <= 40
+    generator.submit([GenerationRequest(f"s{i}", prompts[1], sampling, i) for i in range(4)])
+    assert generator._opened().fits(generator._queue, 64, 40) == 3
     with pytest.raises(ModelError, match="needs 41 tokens"):
         generator.submit([GenerationRequest("long", (5,) * 31, sampling, 0)])
+
+
+def test_new_weights_make_begun_replies_anew(make_generator: Make, network: torch.nn.Module) -> None:
+    """Each reply is of one version: what was begun under the old weights is what the new ones reply."""
+    requests = [
+        GenerationRequest(r.id, r.prompt_ids, Sampling(max_new_tokens=2 + 3 * i), r.seed)
+        for i, r in enumerate(_requests(6, Sampling()))
+    ]
+    generator = make_generator()
+    generator.submit(requests)
+    done = generator.collect()
+    assert len(done) < 6
+    weights = _changed(network)
+    generator.update_weights(weights.items(), 7)
+    later = []
+    while more := generator.collect():
+        later += more
+    fresh = make_generator()
+    fresh.update_weights(weights.items(), 7)
+    expected = {c.id: c for c in fresh.generate(requests)}
+    assert {c.id for c in later} == set(expected) - {c.id for c in done}
+    assert [_without_logprobs(c) for c in later] == [_without_logprobs(expected[c.id]) for c in later]
 
 
 def test_a_timeout_keeps_the_requests(make_generator: Make) -> None:
@@ -333,10 +349,9 @@ def test_an_unreadable_folder_is_a_model_error(make_generator: Make, tmp_path: P
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_broken_model_makes_no_replies(make_generator: Make, temperature: float) -> None:
+def test_a_broken_model_makes_no_replies(make_generator: Make, network: torch.nn.Module, temperature: float) -> None:
     """NaN logits gave some token all the same, and an evaluation of a broken model a score of 0 without a word."""
     generator = make_generator()
-    own = generator._opened().model.state_dict()
-    generator.update_weights(((name, weight * float("nan")) for name, weight in own.items()), 4)
+    generator.update_weights(((name, weight * float("nan")) for name, weight in network.named_parameters()), 4)
     with pytest.raises(NumericsError, match="logits are not finite in 2 of 2 replies"):
         generator.generate(_requests(2, Sampling(max_new_tokens=3, temperature=temperature)))
