@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -52,6 +52,14 @@ class Sampling(Settings):
         description="Strings that end a reply where they first appear, in one token or across several; special tokens "
         "are seen. They are kept in its token ids, not its text.",
     )
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What decides a reply beside the temperature, by name; for digests, which a setting not used leaves as is."""
+        # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
+        later = {"top_k": None, "min_p": 0.0, "repetition_penalty": 1.0}
+        chosen = {name: value for name in later if (value := getattr(self, name)) != later[name]}
+        return {"max_new_tokens": self.max_new_tokens, "top_p": self.top_p, "stop": self.stop, **chosen}
 
     @property
     def reshapes(self) -> list[str]:

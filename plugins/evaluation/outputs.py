@@ -92,13 +92,10 @@ def asked(instance: Instance, sampling: Sampling | None = None) -> str:
         sampling: how replies are drawn; their temperature stands beside them.
     """
     messages, choices = ([asdict(part) for part in parts] for parts in (instance.messages, instance.choices))
-    # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
     drawn: list[list[Any]] = []
     if sampling is not None:
-        # What was there before these settings were keeps its digest.
-        later = {"top_k": None, "min_p": 0.0, "repetition_penalty": 1.0}
-        chosen = {name: value for name in later if (value := getattr(sampling, name)) != later[name]}
-        drawn = [[sampling.max_new_tokens, sampling.top_p, list(sampling.stop), *([chosen] if chosen else [])]]
+        more = sampling.deciding
+        drawn = [[more.pop("max_new_tokens"), more.pop("top_p"), more.pop("stop"), *([more] if more else [])]]
     return digest([messages, choices, instance.chat, instance.baseline, *drawn])[:16]
 
 

@@ -23,8 +23,6 @@ from aftertrain.plugins.evaluation.settings import EvaluateSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SAMPLING = ("max_new_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "stop")
-"""What decides a reply beside the temperature."""
 SUBSET_SEED = 1234
 """The seed with which OLMES draws its subsets."""
 
@@ -140,8 +138,7 @@ class ReadyTask:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of all that decides a score but model, temperature and chance; scores compare only if it is equal."""
-        # Each by name: what a settings class writes of itself leaves out what is not used at its temperature.
-        sampling = {name: getattr(self.sampling, name) for name in SAMPLING} if self.generates else None
+        sampling = self.sampling.deciding if self.generates else None
         drawn = [sampling, self.samples] if self.samples > 1 else [sampling]
         return digest([self.task.fingerprint(), [instance.id for instance in self.instances], *drawn])
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from aftertrain.core.errors import NumericsError
 from aftertrain.core.generator import GenerationRequest
+from aftertrain.core.text.stopping import StopStrings
 from aftertrain.plugins.generation.replies import Reply
 from aftertrain.plugins.generation.sampling import Sampler
-from aftertrain.core.text.stopping import StopStrings
 
 Tokens = tuple[int, ...]
 

@@ -59,14 +59,11 @@ class DecodingLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it lies, for a family that looks at it.
-
-        Raises:
-            AttributeError: it is packed.
-        """
-        if self.plain is None:
-            raise AttributeError("the weight is packed for decoding")
-        return self.plain
+        """The weight as it lies, for a family that looks at it; a packed one is laid out anew each time."""
+        if self.packed is None:
+            assert self.plain is not None
+            return self.plain
+        return self.packed.to_dense()
 
     def forward(self, states: Tensor) -> Tensor:
         """The product with every row."""

@@ -6,8 +6,8 @@ from typing import Literal
 
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.records import Completion
-from aftertrain.plugins.generation.sampling import draws
 from aftertrain.core.text.stopping import StopStrings
+from aftertrain.plugins.generation.sampling import draws
 
 
 class Reply:

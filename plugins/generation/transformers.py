@@ -24,7 +24,6 @@ from aftertrain.plugins.generation.decoding import Decoder
 from aftertrain.plugins.generation.fitting import network_of
 from aftertrain.plugins.generation.replies import Reply
 from aftertrain.plugins.generation.settings import TransformersSettings
-from aftertrain.core.text.stopping import stop_token_ids
 from aftertrain.plugins.generation.weights import Weights
 
 if TYPE_CHECKING:

@@ -315,7 +315,8 @@ def test_a_loss_that_asks_for_what_there_is_not_is_refused(bench: Make, changes:
     ("changes", "message"),
     [
         ({"sampling": {"temperature": 0.0}}, "must be drawn to learn from"),
-        ({"sampling": {"top_p": 0.9}}, "it must be 1"),
+        ({"sampling": {"top_p": 0.9}}, "leave top_p out"),
+        ({"sampling": {"top_k": 20, "repetition_penalty": 1.2}}, "leave top_k, repetition_penalty out"),
         ({"rewards": [{"use": "contains"}] * 2}, "contains stands there more than once"),
         ({"advantages": "group", "kl": {"place": "loss"}, "batch": {"samples_per_prompt": 1}}, "2 or more"),
         ({"advantages": "group", "kl": {"place": "reward"}}, "or divides it by what it is itself"),
