@@ -16,14 +16,14 @@ SCALE = 0.3
 def _attention_written_out(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return attention(q, k, torch.cat([v, v], -1), mask, scale)[0][..., : v.shape[-1]], attention(q, k, v, mask, scale)[1]
+    return attention(q, k, torch.cat([v, v], -1), mask, scale)[0][..., : v.shape[-1]], attention(q, k, v, mask, scale)[
+        1
+    ]
 
 
 @pytest.mark.parametrize("written_out", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_three_levels_are_one_attention(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, written_out: bool
-) -> None:
+def test_three_levels_are_one_attention(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, written_out: bool) -> None:
     """Six rows over 5 common tokens, prompts of 4, 1 and 7, and own tokens that grow past their room, one row leaving.
 
     `written_out` takes the way of other devices and of values of another size.
@@ -62,12 +62,9 @@ def test_three_levels_are_one_attention(
         out = joined([level.attend(0, query, SCALE) for level in (common, prompts, replies)])
         assert out.dtype == dtype
         for place, row in enumerate(rows):
-            own[row] = [
-                torch.cat([before, new[place].unsqueeze(1)], 1) for before, new in zip(own[row], (keys, values), strict=True)
-            ]
-            k, v = (
-                torch.cat([held["common"][i], held["prompts"][prompts_of[row]][i], own[row][i]], 1) for i in (0, 1)
-            )
+            added = [new[place].unsqueeze(1) for new in (keys, values)]
+            own[row] = [torch.cat(parts, 1) for parts in zip(own[row], added, strict=True)]
+            k, v = (torch.cat([held["common"][i], held["prompts"][prompts_of[row]][i], own[row][i]], 1) for i in (0, 1))
             expected = scaled_dot_product_attention(
                 query[place][None, :, None], k[None], v[None], scale=SCALE, enable_gqa=True
             )
