@@ -16,6 +16,8 @@ from aftertrain.core.settings import Builder
 from aftertrain.plugins.online.penalty import penalised
 from aftertrain.plugins.online.settings import OnlineSettings
 
+STATE = "online.json"
+"""File of a checkpoint with what is no model's."""
 REWARD = "reward.base"
 """Role of the reward model among the stage's inputs."""
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 from typing import cast
 
 from aftertrain.core.events import SampleVerdict
+from aftertrain.core.ground.wording import distinct
 from aftertrain.core.learning.rollouts import Rollouts
 from aftertrain.core.records import Completion, FinishReason, Outcome, Problem, Verdict
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged
+from aftertrain.plugins.online.reward_settings import VERIFICATION
 from aftertrain.plugins.online.rollout import Rollout
 
 DROPPED = "dropped"
 """Fact of a step: ids of the replies that its selection left out."""
 
 
-def as_judged(rollouts: Rollouts) -> list[Judged]:
-    """The replies that the step's method was given, with the rewards that they had, in the order of their tickets."""
+def as_judged(rollouts: Rollouts, threshold: float | None = None) -> tuple[list[Judged], list[Judged]]:
+    """The replies that the step's method was given, and all of the step, with the rewards that they had.
+
+    In the order of their tickets.
+
+    Args:
+        threshold: the value from which a verdict counts as verified; None for 1.
+    """
     found = []
     dropped = {*cast("list[str]", rollouts.facts.get(DROPPED, []))}
     for sample, reply in zip(rollouts.samples, rollouts.replies, strict=True):
-        if sample.id in dropped:
-            continue
         prompt_ids = tuple(reply.token_ids[~reply.sampled].tolist())
         completion = Completion(
             id=sample.id,
@@ -35,10 +41,15 @@ def as_judged(rollouts: Rollouts) -> list[Judged]:
         )
         problem = Problem(sample.problem, (), (), sample.source)
         verdicts = tuple((verdict.verifier, _verdict(verdict)) for verdict in sample.verdicts)
+        names = distinct([verdict.verifier for verdict in sample.verdicts])
+        checks = zip(names, sample.verdicts, strict=True)
+        parts = {name: verdict.reward for name, verdict in checks if verdict.reward is not None}
+        parts |= {name: amount for name, amount in sample.parts.items() if name != VERIFICATION}
         rollout = Rollout(sample.id, reply.group, Prompt(problem, prompt_ids), completion)
         reward = cast("float", sample.reward)
-        found.append(Judged(rollout, verdicts, reward, reward if sample.earned is None else sample.earned, sample.base))
-    return found
+        earned = reward if sample.earned is None else sample.earned
+        found.append(Judged(rollout, verdicts, reward, earned, sample.base, threshold, parts, sample.parts))
+    return [reply for reply in found if reply.rollout.id not in dropped], found
 
 
 def _verdict(told: SampleVerdict) -> Verdict:

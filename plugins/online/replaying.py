@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aftertrain.core.errors import RunError
+from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.generator import GenerationRequest, Generator, Takes
+from aftertrain.core.ground.reading import CURE, read_json
 from aftertrain.core.learning.rollouts import RolloutFile, columns_by_reply, kept_steps
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder, Settings
 from aftertrain.core.stage import Replayed, ReplayedReply, StageContext
 from aftertrain.plugins.online.learner import Learner, Learnt
-from aftertrain.plugins.online.models import load_models
+from aftertrain.plugins.online.models import STATE, load_models
 from aftertrain.plugins.online.recording import as_judged
+from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.settings import OnlineSettings
 
 CHANGEABLE = frozenset(
@@ -94,28 +96,39 @@ class Replay:
             there = Path(scratch)
             learner = self._learner(self._settings, None if self._start is None else self._start[1])
             for before in range(first + 1, step):
-                learner.learn(before, as_judged(RolloutFile(self._context.folder, before).read()))
+                learner.learn(before, *self._judged(before))
             if changed is not None:
                 learner.models.save(there)
+            tasks = learner.state()
             own = self._redone(learner, step)
             other = None
             if changed is not None:
                 del learner
-                other = self._redone(self._learner(changed, there), step)
+                other = self._redone(self._learner(changed, there, tasks), step)
         return self._compared(step, first, own, other)
 
-    def _learner(self, settings: OnlineSettings, state: Path | None) -> Learner:
+    def _judged(self, step: int) -> tuple[list[Judged], list[Judged]]:
+        """The replies of a step that were learnt from, and all of them."""
+        return as_judged(RolloutFile(self._context.folder, step).read(), self._settings.reward.threshold)
+
+    def _learner(self, settings: OnlineSettings, state: Path | None, tasks: Mapping[str, Any] | None = None) -> Learner:
+        """With the models' state in a folder, and how the tasks went: as given, else as a checkpoint's says."""
         folders = {role: artifact.path for role, artifact in self._context.inputs.items()}
         silent = Silent(Settings(), self._builder)
         models = load_models(settings, self._builder, folders, self._context.seed, generator=silent)
         if state is not None:
             models.restore(state, 0)
-        return Learner(settings, self._builder, models)
+        learner = Learner(settings, self._builder, models)
+        if tasks is None and state is not None:
+            tasks = read_json(state / STATE, dict[str, Any], error=CheckpointError, cure=CURE)
+        if tasks is not None:
+            learner.restore(tasks)
+        return learner
 
     def _redone(self, learner: Learner, step: int) -> Redone:
-        judged = as_judged(RolloutFile(self._context.folder, step).read())
+        judged, every = self._judged(step)
         before = {name: weight.detach().clone() for name, weight in learner.models.policy.weights()}
-        learnt = learner.learn(step, judged)
+        learnt = learner.learn(step, judged, every)
         update = {name: weight.detach() - before[name] for name, weight in learner.models.policy.weights()}
         return Redone(learnt, update)
 

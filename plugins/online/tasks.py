@@ -30,10 +30,9 @@ class TaskWeights:
 
     def task(self, reply: Judged) -> str:
         """The task that a reply belongs to."""
-        problem = reply.rollout.prompt.problem
         if self.settings.by == "source":
-            return problem.source
-        return "+".join(sorted({check.verifier for check in problem.checks}))
+            return reply.rollout.prompt.problem.source
+        return "+".join(sorted({name for name, _ in reply.verdicts}))
 
     def factors(self, judged: Sequence[Judged]) -> dict[str, float]:
         """By reply the factor of its advantages; 1 on average over the step.

@@ -27,7 +27,7 @@ from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.asking import Asking
 from aftertrain.plugins.online.learner import Learner
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics
-from aftertrain.plugins.online.models import load_models
+from aftertrain.plugins.online.models import STATE, load_models
 from aftertrain.plugins.online.problems import Prompt, Prompts
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rewarding import Rewarding
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 else:
     template_checks = aside("aftertrain.core.text.template_checks")
     telling = aside("aftertrain.plugins.online.telling")
-
-STATE = "online.json"
 
 
 class Training:

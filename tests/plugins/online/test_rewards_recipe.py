@@ -195,3 +195,16 @@ def test_what_verifiers_take_their_time_over_changes_no_bit(run: Run, monkeypatc
         outcomes.append(([path.read_bytes() for path in files], metrics))
     assert outcomes[0] == outcomes[1]
     assert len({step["reward"] for step in outcomes[0][1]}) > 1
+
+
+@pytest.mark.slow
+def test_a_step_with_weighed_tasks_is_replayed_bit_for_bit(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Step 3 from the stage's start, with weights from the recorded steps before it, by check and the critic's loss."""
+    reward = "{task_weights: {alpha: 3.0, by: check, loss: value}, combine: weighted_sum, on_unparsable: -1.0}"
+    folder = run("[{use: gsm8k}, {use: math}]", reward, "stages.rlvr.advantages=gae", steps=3)
+    last = events(folder, "metrics")[-1]
+    assert last["task_weight/gsm8k"] != last["task_weight/math"]
+    capsys.readouterr()
+    assert main(["replay", "runs/rewards", "--step", "3"]) == 0
+    assert "bit for bit: advantages, " in capsys.readouterr().out
+    assert main(["replay", "runs/rewards", "--step", "3", "stages.rlvr.batch.updates=1"]) == 0
