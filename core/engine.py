@@ -172,6 +172,12 @@ class Engine(Component[S]):
         """
         return [name for name, weight in self.weights() if not bool(weight.isfinite().all())]
 
+    @property
+    def lends(self) -> bool:
+        """Whether `weights` yields the very tensors that `step` and `load_state` change in place, so that a generator
+        in this process may read them and hold no copy."""
+        return False
+
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Names (as in the Hugging Face folder) and full tensors, for a generator or for saving."""

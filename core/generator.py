@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -146,6 +146,13 @@ class Generator(Component[S]):
     def refuses(self, messages: Sequence[Message]) -> str:
         """Why a conversation cannot be sent to a generator that takes messages; "" where it can."""
         return ""
+
+    def borrow(self, weights: Mapping[str, Tensor]) -> None:
+        """Offer, before `open`, a trainer's own tensors by name to read in place of a copy.
+
+        The trainer changes them in place and calls `update_weights` with the same tensors before the next request. A
+        generator may decline by doing nothing; then it loads weights and copies updates as ever.
+        """
 
     @abstractmethod
     def open(self, model: str, version: int = 0) -> None:

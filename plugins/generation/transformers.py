@@ -7,7 +7,7 @@ Everything runs in the caller's thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,11 @@ class Transformers(Generator[TransformersSettings]):
         self._weights: Weights | None = None
         self._version = 0
         self._queue: list[GenerationRequest] = []
+        self._lent: dict[str, Tensor] = {}
+
+    def borrow(self, weights: Mapping[str, Tensor]) -> None:
+        """Read these from `open` on, where they are on the generator's device; else it loads a copy as ever."""
+        self._lent = dict(weights)
 
     def open(self, model: str, version: int = 0) -> None:
         """Load network and tokenizer, and find the ids that end a reply.
@@ -68,8 +73,11 @@ class Transformers(Generator[TransformersSettings]):
         if not stop_ids:
             raise ModelError(f"{model}: neither tokenizer nor generation_config.json names an end-of-sequence token")
         context = getattr(network.config, "max_position_embeddings", None)
-        self._weights = Weights(network, device, getattr(torch, self.settings.dtype))
+        self._weights = Weights(network, device, network.dtype, self._lent if self._is_near(device) else None)
+        self._lent = {}
+        self._weights.prepare()
         self._decoder = Decoder(network_of(network), tokenizer, stop_ids, context, device)
+        self._weights.release()
         self._version = version
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
@@ -106,10 +114,13 @@ class Transformers(Generator[TransformersSettings]):
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{len(self._queue) + len(decoder.replies)} replies unfinished")
             finished = self._advance(decoder)
+        self._rest(decoder)
         return [reply.completion() for reply in finished]
 
     def _advance(self, decoder: Decoder) -> list[Reply]:
         """Let requests enter, or draw one more token of each reply; returns those that ended."""
+        assert self._weights is not None
+        self._weights.prepare()
         if self._queue:
             entering = decoder.fits(self._queue, self.settings.batch, self.settings.max_batch_tokens)
             if entering:
@@ -120,16 +131,18 @@ class Transformers(Generator[TransformersSettings]):
     def cancel(self, ids: Iterable[str] | None = None) -> None:
         """Drop requests, begun ones too."""
         dropped = None if ids is None else set(ids)
-        self._opened().drop(dropped)
+        decoder = self._opened()
+        decoder.drop(dropped)
         self._queue = [request for request in self._queue if dropped is not None and request.id not in dropped]
+        self._rest(decoder)
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """Copy weights in by name, in any order; a tied head may be given or left out.
+        """Copy weights in by name, in any order; a tied head may be given or left out. Borrowed ones are read anew.
 
         Replies that were begun begin anew: each is made by one version of the weights.
 
         Raises:
-            ModelError: a name is unknown, a shape differs, or a weight is missing.
+            ModelError: a name is unknown, a shape differs, a weight is missing, or a borrowed one stands elsewhere.
         """
         begun = self._opened().drop()
         assert self._weights is not None
@@ -146,6 +159,15 @@ class Transformers(Generator[TransformersSettings]):
         """Longest prompts first: those of like length, and the samples of one prompt, stand together."""
         self._queue.extend(requests)
         self._queue.sort(key=lambda request: -len(request.prompt_ids))
+
+    def _rest(self, decoder: Decoder) -> None:
+        """With nothing to do, hold nothing that can be made anew."""
+        if self._weights is not None and not (self._queue or decoder.replies):
+            self._weights.release()
+
+    def _is_near(self, device: torch.device) -> bool:
+        """Whether what was lent can be read where the generator computes."""
+        return all(weight.device == device for weight in self._lent.values())
 
     def _opened(self) -> Decoder:
         if self._decoder is None:

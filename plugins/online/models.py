@@ -95,6 +95,8 @@ def load_models(
         reference = load(model)
     if generator is None:
         generator = builder.build(settings.generator)
+        if policy.lends:
+            generator.borrow(dict(policy.weights()))
         generator.open(model)
     return Models(policy, critic, reference, generator, load(folders[REWARD], "scalar") if REWARD in folders else None)
 

@@ -137,6 +137,10 @@ class TorchEngine(PackedEngine[TorchSettings]):
     def not_finite(self) -> list[str]:
         return not_finite((name, p) for name, p in self._model.named_parameters() if p.requires_grad)
 
+    @property
+    def lends(self) -> bool:
+        return self._lora is None
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         if self._lora is None:
             for name, parameter in self._model.named_parameters():

@@ -35,7 +35,7 @@ def test_another_weight_takes_the_place_of_the_first() -> None:
     plain = _layer(False, torch.float32)
     packed = DecodingLinear(plain)
     packed.pack(plain.weight)
-    packed.repack(plain.weight * 2)
+    packed.pack(plain.weight * 2)
     rows = torch.randn(3, 300)
     torch.testing.assert_close(packed(rows), plain(rows) * 2, atol=1e-5, rtol=1e-5)
 
