@@ -39,7 +39,7 @@ class Transformers(Generator[TransformersSettings]):
         super().__init__(settings, builder)
         self._decoder: Decoder | None = None
         self._weights: Weights | None = None
-        self._version = 0
+        self._version = self._vocabulary = 0
         self._queue: list[GenerationRequest] = []
         self._lent: dict[str, Tensor] = {}
 
@@ -73,6 +73,7 @@ class Transformers(Generator[TransformersSettings]):
         if not stop_ids:
             raise ModelError(f"{model}: neither tokenizer nor generation_config.json names an end-of-sequence token")
         context = getattr(network.config, "max_position_embeddings", None)
+        self._vocabulary = network.get_input_embeddings().num_embeddings
         self._weights = Weights(network, device, network.dtype, self._lent if self._is_near(device) else None)
         self._lent = {}
         self._weights.prepare()
@@ -85,7 +86,8 @@ class Transformers(Generator[TransformersSettings]):
 
         Raises:
             ValueError: an id is in flight already, or a prompt is empty.
-            ModelError: a prompt fills the model's context or, with its reply, `max_batch_tokens`.
+            ModelError: a prompt fills the model's context or, with its reply, `max_batch_tokens`; or it holds a token
+                that the model does not have.
         """
         decoder = self._opened()
         in_flight = {request.id for request in self._queue} | {reply.request.id for reply in decoder.replies}
@@ -95,6 +97,11 @@ class Transformers(Generator[TransformersSettings]):
             if request.id in in_flight or size == 0:
                 raise ValueError(f"request {request.id!r} {'has no prompt' if size == 0 else 'is in flight already'}")
             in_flight.add(request.id)
+            if (highest := max(request.prompt_ids)) >= self._vocabulary:
+                raise ModelError(
+                    f"request {request.id!r}: its prompt holds token {highest}, and the model's vocabulary has "
+                    f"{self._vocabulary}: the tokenizer is another model's"
+                )
             if decoder.context is not None and size >= decoder.context:
                 raise ModelError(
                     f"request {request.id!r}: a prompt of {size} tokens fills the context of {decoder.context}"
