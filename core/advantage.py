@@ -82,7 +82,7 @@ class Replies:
     """All replies of one online step, laid end to end with their prompts: R replies, N tokens, G groups.
 
     Attributes:
-        rewards: float64 `[R]`, what each reply earned as a whole: verdicts, shaping, normalisation.
+        rewards: float64 `[R]`, what each reply earned as a whole: verdicts, shaping, normalisation, and its turns.
         parts: float64 `[R]` by name, what each part of the reward gave (a check, a reward model); NaN where a reply has
             no such part.
         groups: int64 `[R]`, which of the step's problems each answers.
@@ -119,7 +119,7 @@ class Replies:
     def totals(self) -> Tensor:
         """Float64 `[R]`: the sum of each reply's token rewards: turns and, where it is in the reward, the KL penalty.
 
-        With neither, and one turn, these are `rewards`.
+        Without a KL penalty these are `rewards`.
         """
         earned = self.token_rewards.double()
         return earned.new_zeros(len(self.rewards)).index_add(0, self.owners, earned)

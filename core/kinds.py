@@ -37,6 +37,11 @@ KINDS: dict[str, Kind] = {
             "which problems an online step asks, and which groups of replies it learns from",
         ),
         Kind("generator", "aftertrain.core.generator:Generator", "prompt ids + sampling -> completions"),
+        Kind(
+            "environment",
+            "aftertrain.core.environment:Environment",
+            "answers a policy's replies turn by turn: observations, tools, rewards of turns",
+        ),
         Kind("eval_task", "aftertrain.core.eval_task:EvalTask", "instances, prompts, scoring and aggregation"),
         Kind("engine", "aftertrain.core.engine:Engine", "holds a model: packed forward, backward, step, save, load"),
         Kind(

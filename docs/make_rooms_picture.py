@@ -23,6 +23,7 @@ SAID = {
     "run": "recipes walked, remembered",
     "learning": "a step, its plan, its ranks",
     "packed": "token ids to scores",
+    "playing": "episodes, turn by turn",
     "verification": "judging in processes",
     "sandbox": "programs behind walls",
     "interfaces": "what a plugin implements",

@@ -95,14 +95,40 @@ class ReplyTokens:
             reason: of all tokens of the reply.
             columns: `[N]` or `[T]`, see `columns_by_reply`.
         """
-        n_prompt, n_reply = len(prompt_ids), len(token_ids)
+        turns = [(token_ids, logprobs, versions, ())]
+        return cls.of_turns(prompt_ids, turns, group=group, reason=reason, columns=columns)
+
+    @classmethod
+    def of_turns(
+        cls,
+        prompt_ids: Sequence[int],
+        turns: Sequence[tuple[Sequence[int], Sequence[float], Sequence[int], Sequence[int]]],
+        *,
+        group: int,
+        reason: str = LEARNT,
+        columns: Mapping[str, NDArray[Any]] | None = None,
+    ) -> ReplyTokens:
+        """A prompt, sampled replies, and what an environment said to each.
+
+        Args:
+            turns: ids of a reply, with their log-probabilities and versions, and ids of what follows it.
+            reason: of all tokens of the replies.
+            columns: `[N]` or `[T]`, see `columns_by_reply`.
+        """
+        ids, sampled = [*prompt_ids], [False] * len(prompt_ids)
+        reasons = [code("prompt")] * len(prompt_ids)
+        for reply, _, _, observed in turns:
+            ids += [*reply, *observed]
+            sampled += [True] * len(reply) + [False] * len(observed)
+            reasons += [code(reason)] * len(reply) + [code("environment")] * len(observed)
+        mask = np.array(sampled, np.bool_)
         return cls(
-            np.array([*prompt_ids, *token_ids], np.int32),
-            np.arange(n_prompt + n_reply) >= n_prompt,
-            np.array([code("prompt")] * n_prompt + [code(reason)] * n_reply, np.uint8),
-            np.array(versions, np.int32),
-            np.array(logprobs, np.float32),
-            {name: column[-n_reply:] if n_reply else column[:0] for name, column in (columns or {}).items()},
+            np.array(ids, np.int32),
+            mask,
+            np.array(reasons, np.uint8),
+            np.array([version for _, _, versions, _ in turns for version in versions], np.int32),
+            np.array([value for _, logprobs, _, _ in turns for value in logprobs], np.float32),
+            {name: column[mask] if len(column) == len(mask) else column for name, column in (columns or {}).items()},
             group,
         )
 

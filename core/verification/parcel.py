@@ -1,4 +1,4 @@
-"""A verifier on its way to another process."""
+"""A component on its way to another process: a verifier, or an environment."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from aftertrain.core.component import Component
 from aftertrain.core.errors import RunError
-from aftertrain.core.verifier import Verifier
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A pickled verifier.
+    """A pickled component.
 
     Attributes:
         key: digest of `pickled`.
@@ -26,23 +26,23 @@ class Parcel:
     files: dict[str, str]
 
     @classmethod
-    def of(cls, verifier: Verifier[Any]) -> Parcel:
-        """Pack a verifier.
+    def of(cls, component: Component[Any]) -> Parcel:
+        """Pack a component.
 
         Raises:
             RunError: it cannot be pickled, or it was defined where no other process can find it.
         """
-        name = type(verifier).__qualname__
-        modules = {base.__module__ for part in (verifier, verifier.settings) for base in type(part).__mro__}
+        name = f"{component.kind} {type(component).__qualname__}"
+        modules = {base.__module__ for part in (component, component.settings) for base in type(part).__mro__}
         if "__main__" in modules:
             raise RunError(
-                f"verifier {name} is defined in the main program, where no other process finds it; put it into a module"
+                f"{name} is defined in the main program, where no other process finds it; put it into a module"
             )
         try:
-            pickled = pickle.dumps(verifier)
+            pickled = pickle.dumps(component)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise RunError(
-                f"verifier {name} cannot be sent to a process of its own: {error}; keep what cannot be pickled out of "
+                f"{name} cannot be sent to a process of its own: {error}; keep what cannot be pickled out of "
                 "it, or set `isolated = False` on the class if it bounds its own time"
             ) from error
         files = {module: getattr(sys.modules[module], "__file__", None) for module in sorted(modules)}

@@ -60,7 +60,7 @@ class Accounts:
             left_out: replies that the method chose not to learn from: those in no pair.
         """
         rollouts = [reply.rollout for reply in judged]
-        owed = sum(len(rollout.prompt.token_ids) + len(rollout.completion.token_ids) for rollout in rollouts)
+        owed = sum(rollout.tokens for rollout in rollouts)
         self._book.owe(TICKET, (), tokens=owed)
         silent = self._without_signal(judged)
         states = {reply.rollout.id: state_of(reply, silent=reply.rollout.group in silent) for reply in judged}
@@ -74,7 +74,7 @@ class Accounts:
                 self._book.end(TICKET, states[name], number, **tokens)
         for reply in (reply for reply in judged if reply.rollout.id in left_out):
             rollout = reply.rollout
-            tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
+            tokens = {"masked": rollout.sampled, "context": rollout.tokens - rollout.sampled}
             number = self._number(step, rollout.group, rollout.id)
             states[rollout.id] = state_of(reply, silent=True)
             self._book.end(TICKET, states[rollout.id], number, **tokens)
@@ -93,7 +93,7 @@ class Accounts:
         for state, groups in dropped.items():
             for reply in (reply for group in groups for reply in group):
                 rollout = reply.rollout
-                tokens = {"masked": len(rollout.completion.token_ids), "context": len(rollout.prompt.token_ids)}
+                tokens = {"masked": rollout.sampled, "context": rollout.tokens - rollout.sampled}
                 self._book.owe(TICKET, (), tokens=sum(tokens.values()))
                 ended = state_of(reply, silent=True) if state == "no_signal" else state
                 states[rollout.id] = ended
@@ -114,7 +114,7 @@ class Accounts:
         """Groups whose replies all earned the same, where only differences count."""
         rewards: dict[int, set[float]] = {}
         for reply in judged:
-            rewards.setdefault(reply.rollout.group, set()).add(reply.reward)
+            rewards.setdefault(reply.rollout.group, set()).add(reply.total)
         return {group for group, values in rewards.items() if len(values) == 1} if self._compares else set()
 
 

@@ -142,6 +142,6 @@ def _groups(judged: Sequence[Judged]) -> list[list[Judged]]:
 def _facts(group: Sequence[Judged]) -> Group:
     return Group(
         group[0].rollout.prompt.problem.id,
-        tuple(reply.reward for reply in group),
+        tuple(reply.total for reply in group),
         sum(reply.verified for reply in group),
     )

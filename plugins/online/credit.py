@@ -26,24 +26,27 @@ def replies_of(batches: Sequence[PackedBatch], judged: Mapping[str, Judged], kl:
     sizes = tuple(length for batch in batches for length in batch.lengths)
     owners = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     mask = torch.cat([batch.targets for batch in batches])
-    rewards = torch.tensor([reply.reward for reply in found], dtype=torch.float64)
+    last = torch.tensor([reply.reward for reply in found])
     old = columns.get("old_logprobs")
     penalty, beta = torch.zeros(len(mask)), 0.0
     if kl.place == "reward" and kl.beta > 0:
         assert old is not None
         penalty, beta = kl_estimate(old, columns["reference_logprobs"], kl.estimator), kl.beta
+    earned = token_rewards(penalty, last, mask, owners, beta)
+    if "turn_rewards" in columns:
+        earned = earned + columns["turn_rewards"]
     groups = [reply.rollout.group for reply in found]
     order = {group: place for place, group in enumerate(sorted(set(groups)))}
     return Replies(
-        rewards=rewards,
+        rewards=torch.tensor([reply.total for reply in found], dtype=torch.float64),
         parts=_parts(found),
         groups=torch.tensor([order[group] for group in groups]),
-        lengths=torch.tensor([len(reply.rollout.completion.token_ids) for reply in found]),
+        lengths=torch.tensor([reply.rollout.sampled for reply in found]),
         cut=torch.tensor([not reply.rollout.ended for reply in found]),
         owners=owners,
         mask=mask,
         sizes=sizes,
-        token_rewards=token_rewards(penalty, rewards.float(), mask, owners, beta),
+        token_rewards=earned,
         generator_logprobs=columns["generator_logprobs"],
         old_logprobs=old,
         reference_logprobs=columns.get("reference_logprobs"),

@@ -37,7 +37,7 @@ class Experience:
     Attributes:
         minibatches: micro-batches of each optimizer step; none where nothing can be learnt.
         metrics: figures of the advantage estimator and the correction, over the whole step.
-        left_out: ids of the replies that a method of pairs put into no pair.
+        left_out: ids of the replies that a method of pairs put into no pair, and of rollouts without any.
     """
 
     minibatches: Sequence[Sequence[PackedBatch]]
@@ -103,6 +103,9 @@ def make_experience(
         NumericsError: a score or an advantage is not finite; names the step and the samples.
     """
     pairs = estimator.pairs if settings.method.pairs else None
+    # An episode that could not be begun has no reply.
+    silent = frozenset(reply.rollout.id for reply in judged if reply.rollout.sampled == 0)
+    judged = [reply for reply in judged if reply.rollout.id not in silent]
     batch = settings.batch
     minibatches = pack_minibatches(
         judged, batch.minibatches, batch.micro_tokens, atom, pairs, shared=models.policy.shares_prefixes
@@ -112,7 +115,7 @@ def make_experience(
         _scored(batch, models, settings.sampling.temperature, before=before) for part in minibatches for batch in part
     ]
     check_finite(batches, ("old_logprobs", "reference_logprobs", "values"), step)
-    left_out = frozenset[str]() if pairs is None else _unpaired(judged, pairs)
+    left_out = silent if pairs is None else silent | _unpaired(judged, pairs)
     if not batches:
         return Experience([], {}, left_out)
     replies = replies_of(batches, {reply.rollout.id: reply for reply in judged}, settings.kl, models.policy.ranks.sum)
@@ -159,7 +162,7 @@ def _unpaired(judged: Sequence[Judged], pairs: Pairs) -> frozenset[str]:
     """Ids of replies that are in no pair."""
     left = set[str]()
     for group in _groups(judged):
-        used = {place for pair in pairs([reply.reward for reply in group]) for place in pair}
+        used = {place for pair in pairs([reply.total for reply in group]) for place in pair}
         left |= {reply.rollout.id for place, reply in enumerate(group) if place not in used}
     return frozenset(left)
 
@@ -169,7 +172,7 @@ def _atoms(group: Sequence[Judged], atom: Atom, pairs: Pairs | None) -> list[lis
     segments = [reply.rollout.segment() for reply in group]
     if pairs is None:
         return [segments] if atom == "group" else [[segment] for segment in segments]
-    rewards = [reply.reward for reply in group]
+    rewards = [reply.total for reply in group]
     chosen = pairs(rewards)
     used = [place for pair in chosen for place in pair]
     if len(set(used)) != len(used):

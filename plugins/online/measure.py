@@ -46,24 +46,39 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     `reward` is the mean of what is learnt from, after normalisation and the missing-EOS rule.
 
     `verdict` is the mean of the verdicts' values, of several checks of a reply the lowest, over replies that were
-    judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1.
+    judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1. `turns` is
+    the mean number of replies of a rollout, `turn_reward` what they earned beside the reward of the whole.
 
     Of problems from several data sets further `accuracy/SOURCE` and `source_reward/SOURCE`.
     """
     n = len(judged)
-    lengths = [len(reply.rollout.completion.token_ids) for reply in judged]
-    mean = sum(reply.reward for reply in judged) / n
+    lengths = [reply.rollout.sampled for reply in judged]
+    mean = sum(reply.total for reply in judged) / n
     values = [reply.value for reply in judged if reply.value is not None]
     return {
         "reward": mean,
         "batch_reward": sum(reply.earned for reply in judged) / n,
-        "reward_std": (sum((reply.reward - mean) ** 2 for reply in judged) / n) ** 0.5,
-        "accuracy": sum(reply.verified for reply in judged) / n,
+        "reward_std": (sum((reply.total - mean) ** 2 for reply in judged) / n) ** 0.5,
+        **(
+            {"accuracy": sum(reply.verified for reply in judged) / n} if any(reply.verdicts for reply in judged) else {}
+        ),
         **({"verdict": sum(values) / len(values)} if values else {}),
         "response_length": sum(lengths) / n,
         "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
         "response_tokens": float(sum(lengths)),
         **_by_source(judged),
+        **_turns(judged),
+    }
+
+
+def _turns(judged: Sequence[Judged]) -> dict[str, float]:
+    """Replies of a rollout, and what they earned turn by turn, where an environment has answered any."""
+    rollouts = [reply.rollout for reply in judged]
+    if all(rollout.turns == 1 and not any(rollout.turn_rewards) for rollout in rollouts):
+        return {}
+    return {
+        "turns": sum(rollout.turns for rollout in rollouts) / len(rollouts),
+        "turn_reward": sum(sum(rollout.turn_rewards) for rollout in rollouts) / len(rollouts),
     }
 
 
@@ -93,7 +108,7 @@ def _by_source(judged: Sequence[Judged]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for source, replies in sorted(sources.items()) if len(sources) > 1 else ():
         figures[f"accuracy/{source}"] = _mean([float(reply.verified) for reply in replies])
-        figures[f"source_reward/{source}"] = _mean([reply.reward for reply in replies])
+        figures[f"source_reward/{source}"] = _mean([reply.total for reply in replies])
     return figures
 
 

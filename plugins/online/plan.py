@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.environment import Environment
 from aftertrain.core.learning.rates import rates_told
 from aftertrain.core.learning.rewards import verification_reward
 from aftertrain.core.packed.shared_attention import attends_apart
@@ -68,6 +69,15 @@ def validation_items(settings: OnlineSettings, prompts: Prompts, held_out: Promp
     trained = {prompt.token_ids for prompt in prompts.kept}
     if both := sum(prompt.token_ids in trained for prompt in measured):
         yield PlanItem("validation.data", f"{both:,} of its {len(measured):,} prompts are trained on, too", "warning")
+
+
+def environment_items(name: str, environment: Environment[Any]) -> Iterator[PlanItem]:
+    """What answers the policy, where it has more than one turn."""
+    if environment.max_turns > 1:
+        tools = [tool["function"]["name"] for tool in environment.tools]
+        shown = f", tools {', '.join(tools)}" if tools else ""
+        apart = ", in a process of its own" if environment.isolated else ""
+        yield PlanItem("environment", f"{name}: at most {environment.max_turns} turns{shown}{apart}")
 
 
 def drawn_alike(settings: OnlineSettings, context: PlanContext) -> list[PlanItem]:

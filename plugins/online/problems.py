@@ -11,7 +11,7 @@ from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.events import Dropped
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.ground.wording import distinct
-from aftertrain.core.records import Check, Problem, Thoughts
+from aftertrain.core.records import JSON, Check, Problem, Thoughts
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import UnusableRow, check_whole, render_text, text_ids
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -60,6 +60,8 @@ def load_prompts(
     limits: Mapping[str, int],
     checks: Mapping[str, str] | None = None,
     everywhere: Collection[str] = (),
+    tools: Sequence[JSON] = (),
+    unchecked: bool = False,
 ) -> Prompts:
     """Tokenise all problems of a data set.
 
@@ -70,6 +72,8 @@ def load_prompts(
         checks: reward by the name of a check, where the two differ; the problems that are kept name the reward.
         everywhere: those of the rewards that judge replies to all problems: each gets a check, with what `truth_of`
             finds, where a problem has none of its name. Where there are no others, checks need name no reward.
+        tools: of the environment, shown beside the problem's own.
+        unchecked: whether problems may have no checks.
 
     Raises:
         DataError: a record is no Problem, a check names no reward, a problem has no check, two have one id, no
@@ -81,15 +85,19 @@ def load_prompts(
         if not isinstance(record, Problem):
             raise DataError(f"data set {name!r} yields {type(record).__name__} records; 'online' needs Problem records")
         checked.update(check.verifier for check in record.checks)
-        problem = _with_rewards(record, rewards, checks or {}, everywhere)
+        if not record.checks and not unchecked:
+            raise DataError(f"problem {record.id!r} has no check: nothing could reward a reply")
+        # Without verifiers checks are what the environment may read.
+        problem = _with_rewards(record, rewards, checks or {}, everywhere) if rewards else record
+        shown = (*record.tools, *tools)
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
         seen.add(record.id)
         try:
-            check_whole(tokenizer, record.prompt, record.tools)
+            check_whole(tokenizer, record.prompt, shown)
         except UnusableRow as error:
             raise DataError(f"problem {record.id!r}: {error}") from error
-        text = render_text(tokenizer, record.prompt, generation_prompt=True, tools=record.tools)
+        text = render_text(tokenizer, record.prompt, generation_prompt=True, tools=shown)
         ids = tuple(text_ids(tokenizer, text))
         over = [reason for reason, limit in limits.items() if len(ids) > limit]
         if over:
@@ -123,8 +131,6 @@ def _with_rewards(
     problem: Problem, rewards: Collection[str], checks: Mapping[str, str], everywhere: Collection[str]
 ) -> Problem:
     """The problem with each check under the name of the reward that judges it."""
-    if not problem.checks:
-        raise DataError(f"problem {problem.id!r} has no check: nothing could reward a reply")
     named = tuple(replace(check, verifier=checks.get(check.verifier, check.verifier)) for check in problem.checks)
     truth = truth_of(problem)
     if set(rewards) <= set(everywhere):

@@ -19,6 +19,8 @@ from aftertrain.plugins.online.rollout import Rollout
 
 Named = tuple[tuple[str, Verdict], ...]
 """Verdicts on one reply with the names of those who gave them."""
+ENVIRONMENT = "environment"
+"""Name under which an environment's failures stand among the verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Judged:
     shaping: Named = ()
 
     @property
+    def total(self) -> float:
+        """The reward of the whole, and of each turn."""
+        return self.reward + sum(self.rollout.turn_rewards)
+
+    @property
     def value(self) -> float | None:
         """The lowest of the verdicts' values; None where one could not be judged, or all abstained."""
         values = [verdict.value for _, verdict in self.verdicts if verdict.outcome != "abstained"]
@@ -64,30 +71,39 @@ class Judged:
         return Sample(
             id=self.rollout.id,
             prompt="\n".join(message.content for message in self.rollout.prompt.problem.prompt),
-            response=reply.text,
-            reward=self.reward,
+            response=self.rollout.transcript,
+            reward=self.total,
             verdicts=_told(self.verdicts, self.parts),
-            finish_reason=reply.finish_reason,
-            tokens=len(reply.token_ids),
+            finish_reason="length" if self.rollout.cut else reply.finish_reason,
+            tokens=self.rollout.sampled,
             base=self.base,
-            earned=None if self.earned == self.reward else self.earned,
+            earned=None if self.earned == self.total else self.earned,
             parts=self.added,
             shaping=_told(self.shaping, self.added),
-            response_with_special=reply.text_with_special,
+            response_with_special=None if self.rollout.before else reply.text_with_special,
         )
 
 
 def verdicts_on(
     rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]]
 ) -> list[tuple[tuple[str, Verdict], ...]]:
-    """Each rollout's verdicts, one per check as (verifier, verdict); one batch per verifier."""
+    """Each rollout's verdicts, one per check as (verifier, verdict); one batch per verifier.
+
+    Verifiers judge the last reply. Where the environment failed they are not asked, and its failure is the one verdict.
+    Without any, the environment alone rewards.
+    """
+    if not verifiers:
+        return [() if rollout.failure is None else ((ENVIRONMENT, rollout.failure),) for rollout in rollouts]
     cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
-    for rollout in rollouts:
+    whole = [rollout for rollout in rollouts if rollout.failure is None]
+    for rollout in whole:
         for check in rollout.prompt.problem.checks:
             cases[check.verifier].append(case_of(rollout.prompt, check, rollout.id, rollout.completion))
     verdicts = {name: iter(verdicts_of(verifiers[name], batch)) for name, batch in cases.items() if batch}
     return [
-        tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
+        ((ENVIRONMENT, rollout.failure),)
+        if rollout.failure is not None
+        else tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
         for rollout in rollouts
     ]
 
@@ -145,7 +161,9 @@ def check_parts(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSetting
 
 
 def _combined(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings) -> float:
-    """R_verify of several checks. In a product a check that could not be judged decides: it has no factor."""
+    """R_verify of several checks, 0 of none. In a product one that could not be judged decides: it has no factor."""
+    if not verdicts:
+        return 0.0
     applied = [(name, verdict) for name, verdict in verdicts if verdict.outcome != "abstained"]
     if not applied:
         return settings.on_abstained
@@ -175,9 +193,10 @@ def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) 
     for reply in judged:
         for name, verdict in (*reply.verdicts, *reply.shaping):
             if verdict.outcome in ("error", "timeout") and (name, verdict.outcome) not in messages:
+                whose = name if name == ENVIRONMENT else f"reward {name!r}"
                 count, total = counts[name][verdict.outcome], sum(counts[name].values())
                 messages[name, verdict.outcome] = (
-                    f"reward {name!r}: {verdict.outcome} on {count:,} of {total:,} replies of this step "
+                    f"{whose}: {verdict.outcome} on {count:,} of {total:,} replies of this step "
                     f"({count / total:.0%}); the first: {verdict.detail or 'no detail'}"
                 )
     return messages

@@ -57,8 +57,9 @@ class Rewarding:
         shaped = [self._shaped(rollout, on_reply) for rollout, on_reply in zip(rollouts, shaping, strict=True)]
         verified = [earned_reward(on_reply, settings, weight=weight) for on_reply in verdicts]
         beside = [
-            {**({} if base is None else {BASE: settings.base_weight * base}), **more}
-            for base, more in zip(bases, shaped, strict=True)
+            # Of a rollout that its environment failed, its text says nothing either.
+            {} if rollout.failure else {**({} if base is None else {BASE: settings.base_weight * base}), **more}
+            for rollout, base, more in zip(rollouts, bases, shaped, strict=True)
         ]
         added = [{VERIFICATION: own, **others} for own, others in zip(verified, beside, strict=True)]
         earned = [sum(parts.values()) for parts in added]
@@ -75,7 +76,7 @@ class Rewarding:
             Judged(
                 rollout,
                 on_reply,
-                ended_reward(reward, rollout.ended, settings.missing_eos),
+                ended_reward(reward, rollout.ended or rollout.failure is not None, settings.missing_eos),
                 raw,
                 base,
                 settings.threshold,
@@ -152,7 +153,7 @@ class Rewarding:
             if worth is not None:
                 added[name] = self.settings.shaping[name].weight * worth
         if (rule := self.settings.overlong) is not None:
-            length, limit = len(rollout.completion.token_ids), rule.limit or self._max_new_tokens
+            length, limit = rollout.sampled, rule.limit or self._max_new_tokens
             added[OVERLONG] = rule.weight * overlong_penalty(length, limit, rule.cache)
         return added
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from aftertrain.core.advantage import Advantage, AdvantageSettings, Method
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.engine import Engine
+from aftertrain.core.environment import Environment, EnvironmentSettings
 from aftertrain.core.errors import unknown
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.ground.usage import Unused, refuse
@@ -60,7 +61,15 @@ class OnlineSettings(StageSettings):
     data: Use[Dataset[Any]] = Field(
         description="Problems. Each check is judged by the reward of the same name, unless 'checks' names another."
     )
-    rewards: Annotated[tuple[Use[Verifier[Any]], ...], Field(min_length=1)] = Field(description="Verifiers.")
+    rewards: tuple[Use[Verifier[Any]], ...] = Field(
+        (),
+        description="Verifiers, which judge the last reply; none are needed beside an environment that rewards turns.",
+    )
+    environment: Use[Environment[Any]] = Field(
+        cast("Any", "single_turn"),
+        description="Answers the policy's replies turn by turn; the sampling's limit then bounds all that follows the "
+        "prompt, answers included.",
+    )
     checks: dict[str, str] = Field(
         {},
         description="Reward that judges the problems' checks of a name, where it is called otherwise: "
@@ -142,6 +151,11 @@ class OnlineSettings(StageSettings):
         return self
 
     @property
+    def turns_are_rewarded(self) -> bool:
+        """Whether the environment rewards turns, so that problems may have no checks."""
+        return cast("EnvironmentSettings", self.environment.settings).rewards_turns
+
+    @property
     def method(self) -> Method:
         """What the advantage estimator needs."""
         return cast("AdvantageSettings", self.advantages.settings).method
@@ -193,6 +207,17 @@ class OnlineSettings(StageSettings):
             reason = "of the replies to one prompt only differences count, by their spread, and it scales all alike"
             unused |= {f"reward.{name}": Unused(reason, ("advantages", "reward")) for name in scaling}
         return unused
+
+    @model_validator(mode="after")
+    def _something_rewards(self) -> Self:
+        if not self.rewards and not self.turns_are_rewarded:
+            raise ValueError(
+                "rewards is empty, and nothing else would reward a reply: name a verifier, or an environment that "
+                "rewards turns"
+            )
+        if not self.rewards and self.validation is not None:
+            raise ValueError("validation measures by verifiers what share of replies is right, and rewards names none")
+        return self
 
     @model_validator(mode="after")
     def _rewards_and_checks(self) -> Self:

@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.component import aside
 from aftertrain.core.dataset import Dataset
-from aftertrain.core.errors import RunError
+from aftertrain.core.environment import Environment
+from aftertrain.core.errors import ModelError, RunError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.packed.router import untrained
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.settings import Use
 from aftertrain.core.stage import PlanContext, Replayed, Stage, StageContext, StageInput
-from aftertrain.core.text.chat import load_tokenizer
+from aftertrain.core.text.chat import UnusableRow, load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
+from aftertrain.core.text.growing import check_growth
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.judges import any_pooled, contents, judges, ready
 from aftertrain.plugins.online.models import REWARD, build_loss
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward_settings import reward_name
+from aftertrain.plugins.online.rollout import make_stand, try_opening
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.training import Training
 
@@ -65,6 +68,8 @@ class Online(Stage[OnlineSettings]):
     def fingerprints(self) -> Mapping[str, str]:
         """Of the problems, and of what verifiers have beside their settings, as a judge has a model."""
         digests = {"data": self.builder.build(self.settings.data).content()} | contents(self._judges())
+        if found := self.builder.build(self.settings.environment).content():
+            digests["environment"] = found
         if self.settings.validation is not None:
             digests["validation"] = self.builder.build(self.settings.validation.data).content()
         return digests
@@ -85,12 +90,15 @@ class Online(Stage[OnlineSettings]):
         tokenizer = load_tokenizer(context.model, context.chat_template)
         unnamed_ends(context.model, tokenizer)
         items += [PlanItem("template", fault, "warning") for fault in template_checks.template_faults(tokenizer)]
+        environment = self._environment(tokenizer)
         if context.figures:
             items += [PlanItem("engine", note, "warning") for note in engine.notes()]
             verifiers = self._verifiers()
-            prompts = self._prompts(context.model, tokenizer, verifiers)
+            prompts = self._prompts(context.model, tokenizer, verifiers, environment)
+            held_out = self._held_out(context.model, tokenizer, verifiers, environment)
             items += plan.plan_items(self.settings, prompts)
-            items += plan.validation_items(self.settings, prompts, self._held_out(context.model, tokenizer, verifiers))
+            items += plan.environment_items(self.settings.environment.name, environment)
+            items += plan.validation_items(self.settings, prompts, held_out)
             config = read_config(context.model)
             items += plan.sharing(self.settings, prompts, config, shares=engine.shares_prefixes)
             items += plan.drawn_alike(self.settings, context)
@@ -104,9 +112,14 @@ class Online(Stage[OnlineSettings]):
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
         tokenizer = load_tokenizer(context.model, context.chat_template)
-        verifiers = self._verifiers()
-        prompts = self._prompts(context.model, tokenizer, verifiers)
-        self._held_out(context.model, tokenizer, verifiers)
+        verifiers, environment = self._verifiers(), self._environment(tokenizer)
+        prompts = self._prompts(context.model, tokenizer, verifiers, environment)
+        self._held_out(context.model, tokenizer, verifiers, environment)
+        stand = make_stand(environment, tokenizer, prompt_limits(self.settings, context.model))
+        try:
+            try_opening(stand, prompts.kept[0])
+        finally:
+            stand.close()
         for item in plan.plan_items(self.settings, prompts):
             if item.status == "error":
                 raise RunError(f"stage {context.name!r}: {item.label}: {item.value}")
@@ -121,15 +134,17 @@ class Online(Stage[OnlineSettings]):
         """
         base, verifiers = context.inputs["model"].path, self._verifiers()
         tokenizer = load_tokenizer(base, context.chat_template)
-        prompts = self._prompts(base, tokenizer, verifiers)
+        environment = self._environment(tokenizer)
+        prompts = self._prompts(base, tokenizer, verifiers, environment)
         training = Training(
             self.settings,
             self.builder,
             context,
             tokenizer=tokenizer,
             verifiers=verifiers,
+            stand=make_stand(environment, tokenizer, prompt_limits(self.settings, base)),
             prompts=prompts,
-            held_out=self._held_out(base, tokenizer, verifiers),
+            held_out=self._held_out(base, tokenizer, verifiers, environment),
         )
         return training.run()
 
@@ -150,18 +165,38 @@ class Online(Stage[OnlineSettings]):
         """By name, isolated; each has what it needs."""
         return ready(self._judges(), self.settings.verification)
 
+    def _environment(self, tokenizer: PreTrainedTokenizerBase) -> Environment[Any]:
+        """The environment, with what it needs, under a chat template that lets its conversations grow.
+
+        Raises:
+            AftertrainError: something is missing, or the template rewrites earlier turns.
+        """
+        environment = self.builder.build(self.settings.environment)
+        environment.preflight()
+        if environment.max_turns > 1:
+            try:
+                check_growth(tokenizer, environment.answers, environment.tools)
+            except UnusableRow as error:
+                raise ModelError(f"environment {self.settings.environment.name!r}: {error}") from error
+        return environment
+
     def _held_out(
-        self, model: str, tokenizer: PreTrainedTokenizerBase, verifiers: Mapping[str, Verifier[Any]]
+        self,
+        model: str,
+        tokenizer: PreTrainedTokenizerBase,
+        verifiers: Mapping[str, Verifier[Any]],
+        environment: Environment[Any],
     ) -> Prompts | None:
         """The problems of the validation; None where there is none."""
         chosen = self.settings.validation
-        return None if chosen is None else self._prompts(model, tokenizer, verifiers, chosen.data)
+        return None if chosen is None else self._prompts(model, tokenizer, verifiers, environment, chosen.data)
 
     def _prompts(
         self,
         model: str,
         tokenizer: PreTrainedTokenizerBase,
         verifiers: Mapping[str, Verifier[Any]],
+        environment: Environment[Any],
         data: Use[Dataset[Any]] | None = None,
     ) -> Prompts:
         """The problems of a data set, by default the one that is trained on."""
@@ -175,6 +210,8 @@ class Online(Stage[OnlineSettings]):
             limits=prompt_limits(settings, model),
             checks=settings.checks,
             everywhere=[name for name in names if verifiers[name].every_problem],
+            tools=environment.tools,
+            unchecked=settings.turns_are_rewarded,
         )
         shaping = settings.reward.shaping
         return only_judgeable(prompts, verifiers, settings.unjudgeable, use.name, shaping=shaping)

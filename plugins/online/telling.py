@@ -114,16 +114,13 @@ class Telling:
 
 def _tokens(rollout: Rollout, columns: Mapping[str, Any] | None, states: Mapping[str, str]) -> ReplyTokens:
     """A reply's tokens: of one that was learnt from, those that a correction left out are told apart."""
-    completion = rollout.completion
     reason = "filtered" if columns is None else "learnt"
     advantages = (columns or {}).get("advantages")
     if states[rollout.id] == "no_signal" or (advantages is not None and not advantages.any()):
         reason = "no_signal"
-    reply = ReplyTokens.of_reply(
+    reply = ReplyTokens.of_turns(
         rollout.prompt.token_ids,
-        completion.token_ids,
-        completion.logprobs,
-        completion.versions,
+        [(turn.token_ids, turn.logprobs, turn.versions, observed) for turn, observed in rollout.pieces],
         group=rollout.group,
         reason=reason,
         columns={name: column for name, column in (columns or {}).items() if name != "generator_logprobs"},

@@ -31,7 +31,7 @@ from aftertrain.plugins.online.models import STATE, load_models
 from aftertrain.plugins.online.problems import Prompt, Prompts
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.rewarding import Rewarding
-from aftertrain.plugins.online.rollout import roll_out
+from aftertrain.plugins.online.rollout import Stand, roll_out
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.validation import Validation
 
@@ -56,12 +56,14 @@ class Training:
         *,
         tokenizer: PreTrainedTokenizerBase,
         verifiers: Mapping[str, Verifier[Any]],
+        stand: Stand,
         prompts: Prompts,
         held_out: Prompts | None = None,
     ) -> None:
         self.settings, self.context = settings, context
         self.base = context.inputs["model"].path
         self.tokenizer, self.verifiers, self.prompts = tokenizer, verifiers, prompts
+        self.stand = stand
         batch, self.steps, n = self.settings.batch, self.settings.steps, len(self.prompts.kept)
         seed = sub_seed(context.seed, "problems")
         one_epoch = BatchPlan(n, min(batch.prompts, n), 1, seed, batch.incomplete == "drop")
@@ -97,6 +99,7 @@ class Training:
                     raise Interrupted(f"stage {self.context.name!r} stopped after step {step} of {self.steps}")
         finally:
             self.models.generator.close()
+            self.stand.close()
             for verifier in self.verifiers.values():
                 verifier.close()
         return self._finish(done)
@@ -111,6 +114,7 @@ class Training:
             with watch.part("generate"):
                 rollouts = roll_out(
                     self.models.generator,
+                    self.stand,
                     prompts,
                     settings.sampling,
                     settings.batch.samples_per_prompt,
@@ -159,6 +163,7 @@ class Training:
         return Validation(
             settings.validation,
             held_out,
+            stand=self.stand,
             sampling=settings.sampling,
             threshold=settings.reward.threshold,
             folder=self.context.folder,

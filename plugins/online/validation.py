@@ -15,7 +15,7 @@ from aftertrain.core.statistics import Interval, mean_interval
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, verdicts_on
-from aftertrain.plugins.online.rollout import roll_out
+from aftertrain.plugins.online.rollout import Stand, roll_out
 from aftertrain.plugins.online.validation_settings import ValidationSettings
 
 DRAFT = ".writing-"
@@ -38,6 +38,7 @@ class Validation:
         settings: ValidationSettings,
         prompts: Sequence[Prompt],
         *,
+        stand: Stand,
         sampling: Sampling,
         threshold: float | None,
         folder: Path,
@@ -46,6 +47,7 @@ class Validation:
     ) -> None:
         self.settings, self._prompts, self._threshold = settings, prompts[: settings.rows], threshold
         self._sampling = sampling.model_copy(update={"temperature": settings.temperature})
+        self._stand = stand
         self._folder, self._seed, self._timeout = folder, sub_seed(seed, "validation"), timeout
         self.best: tuple[int, float] | None = None
         self._committed: int | None = None
@@ -58,6 +60,7 @@ class Validation:
         """
         rollouts = roll_out(
             generator,
+            self._stand,
             self._prompts,
             self._sampling,
             self.settings.samples,
@@ -77,7 +80,7 @@ class Validation:
             "accuracy_low": accuracy.low,
             "accuracy_high": accuracy.high,
             "problems": float(len(self._prompts)),
-            "response_length": sum(len(reply.rollout.completion.token_ids) for reply in judged) / n,
+            "response_length": sum(reply.rollout.sampled for reply in judged) / n,
             "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
             "failed_rate": failed / n,
         }

@@ -117,13 +117,13 @@ class Found:
 
 def components() -> dict[tuple[str, str], tuple[type, type]]:
     """Component and settings by kind and name."""
-    from aftertrain.plugins import advantages, losses, selection
+    from aftertrain.plugins import advantages, environments, losses, selection
     from aftertrain.plugins.generation import settings as generator_settings
     from aftertrain.plugins.generation import transformers
     from aftertrain.plugins.torch_engine import engine
     from aftertrain.plugins.torch_engine import settings as engine_settings
 
-    return Found(advantages, losses, selection).table | {
+    return Found(advantages, environments, losses, selection).table | {
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
         ("verifier", "failing"): (Failing, Settings),
