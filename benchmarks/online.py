@@ -10,7 +10,8 @@ reply of both has the same number of tokens. The first step of each is a warm-up
 Seconds are of the CPU where one thread is used, as other programs do not change those, and of the wall otherwise; what
 judging costs in other processes is in the rows `wall`. `memory` is the peak (VmHWM) above the imports and 16 bytes a
 weight for float32 weights, gradients and AdamW's moments. `PPO update alone` is one update of policy and critic on
-fixed rollouts beside a plain torch loop, which `online_update_child.py` has.
+fixed rollouts beside a plain torch loop, which `online_update_child.py` has; the rows `generation N` are those of
+`generation.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,11 +32,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from children import Child
+from children import HERE, Child
 from online_child import Spec, write_questions
 from table import Row, add_options, show
 
-CASES = ("step", "tiny", "update", "large")
+CASES = ("step", "tiny", "generation", "update", "large")
 NEVER_DRAWN = "<jupyter_script>"
 """A token of SmolLM2 that no text of its later training has."""
 GIB = 2**30
@@ -147,6 +149,22 @@ def tiny_endless(folder: Path) -> str:
     return str(folder)
 
 
+def generation(arguments: argparse.Namespace, file: Path) -> list[Row]:
+    """The rows of `generation.py`, run by itself."""
+    command = [sys.executable, str(HERE / "generation.py"), "--threads", str(arguments.threads), "--json", str(file)]
+    places = {"AFTERTRAIN_SMOLLM2": arguments.model, "AFTERTRAIN_DATA": arguments.data}
+    done = subprocess.run(
+        [*command, *["--quick"] * arguments.quick],
+        env={**os.environ, **places, "OMP_NUM_THREADS": str(arguments.threads)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"generation.py ended:\n{done.stderr[-3000:]}")
+    return [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+
+
 def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[list[Row]]:
     """Of each case that was asked for."""
     quick, threads = arguments.quick, arguments.threads
@@ -170,6 +188,8 @@ def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[list[Row]]:
         small = replace(spec, model=tiny_endless(folder / "tiny"), questions=asked, prompts=8, tokens=64)
         told = steps(replace(small, steps=2 if quick else 1 + 3 * arguments.steps))
         yield [*compared("tiny step", told, threads), *parts("tiny step", told)]
+    if "generation" in arguments.only:
+        yield generation(arguments, folder / "generation.json")
     if "update" in arguments.only:
         told = updates(spec)
         policy = [side[0]["losses"]["policy"] for side in told]

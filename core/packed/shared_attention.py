@@ -77,7 +77,13 @@ def attends_apart(config: PretrainedConfig) -> str:
 
 
 def attend_shared(query: Tensor, key: Tensor, value: Tensor, calls: Calls, scaling: float | None) -> Tensor:
-    """`[heads, M, dim]` query and `[kv_heads, M, dim]` key, value to `[M, heads, dim]`; all dims are equal."""
+    """`[heads, M, dim]` query and `[kv_heads, M, dim]` key, value to `[M, heads, dim]`; all dims are equal.
+
+    Under autocast all are of autocast's dtype, as for torch's own attention.
+    """
+    if torch.is_autocast_enabled(query.device.type):
+        narrow = torch.get_autocast_dtype(query.device.type)
+        query, key, value = (states.to(narrow) for states in (query, key, value))
     out: Tensor = _Shared.apply(query, key, value, calls, scaling)  # type: ignore[no-untyped-call]
     return out
 

@@ -39,6 +39,14 @@ def test_the_gpu_table_has_every_case(tmp_path: Path) -> None:
         assert row["loss"] == pytest.approx(0.69 if "dpo" in row["label"] else 6.24, abs=0.15), row
 
 
+def test_the_gpu_table_of_online_steps_has_every_case(tmp_path: Path) -> None:
+    rows = run("online_gpu.py", "--dry-run", "--quick", out=tmp_path / "rows.json")
+    assert len(rows) == 3
+    for row in rows:
+        assert min(row[name] for name in ("generate", "update", "publish", "update_mfu", "step_mfu")) > 0, row
+        assert row["note"].startswith("attention sdpa, "), row
+
+
 def test_a_plan_beside_tokenising(tmp_path: Path) -> None:
     (row,) = run("plan.py", "--rows", "20", out=tmp_path / "rows.json")
     assert row["name"] == "plan of 20 rows vs tokenising them"
