@@ -1,4 +1,4 @@
-"""Instructions that a program can check, IFEval and IFBench: verifiers and evaluation tasks."""
+"""Instructions that a program can check, IFEval and IFBench: verifiers, problems and evaluation tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HERE = "aftertrain.plugins.instructions"
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add the verifiers and the tasks."""
+    """Add the verifiers, the data set and the tasks."""
     registry.add(
         "verifier",
         "ifeval",
@@ -24,6 +24,13 @@ def aftertrain_register(registry: Registrar) -> None:
         f"{_HERE}.ifbench.verifier:IFBench",
         f"{_HERE}.settings:IFBenchSettings",
         "the out-of-domain instructions of IFBench and of Tulu 3's IFEval-OOD, strict or loose, all or their share",
+    )
+    registry.add(
+        "dataset",
+        "constrained",
+        f"{_HERE}.constrained:Constrained",
+        f"{_HERE}.settings:ConstrainedSettings",
+        "prompts of another data set, each with an instruction that the reward 'ifeval' checks",
     )
     registry.add(
         "eval_task",

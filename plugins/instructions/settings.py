@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from aftertrain.core.benchmark import ReplyBenchmarkSettings
+from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import nearest, unknown
-from aftertrain.core.settings import PositiveInt
+from aftertrain.core.settings import PositiveInt, Settings, Use
 from aftertrain.core.text.answer import AnswerSettings
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -128,3 +129,15 @@ class IFEvalOODTaskSettings(InstructionTaskSettings):
         description="tulu: the 52 kinds of Tülu 3, on prompts that were never published and that you give by 'data'; "
         "ifbench: the 58 kinds and 300 prompts of allenai/IFBench_test, which are another benchmark.",
     )
+
+
+class ConstrainedSettings(Settings):
+    """Prompts that end with an instruction, and how it is checked."""
+
+    data: Use[Dataset[Any]] = Field(description="Conversations or problems: their prompts are asked.")
+    sentence: Annotated[str, Field(min_length=1)] = Field(description="Asks for it, at the end of each prompt.")
+    instruction: Annotated[str, Field(min_length=1)] = Field(
+        description="Id of the instruction as IFEval has it (punctuation:no_comma)."
+    )
+    arguments: dict[str, Any] = Field({}, description="Its arguments, as IFEval's kwargs: {num_bullets: 3}.")
+    joint: str = Field(" ", description="Stands between prompt and sentence.")
