@@ -26,6 +26,7 @@ NAMES = [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in FILES]
 TURNS = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "2 + 2 = 4\n#### 4"}]
 ROWS: dict[str, dict[str, Any]] = {
     "messages": {"messages": TURNS},
+    "alpaca": {"instruction": "2 + 2?", "output": "4"},
     "gsm8k": {"question": "2 + 2?", "answer": "2 + 2 = 4\n#### 4"},
     "preference": {"chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "5"}]},
     "rlvr": {"messages": TURNS[:1], "ground_truth": "4", "dataset": "gsm8k"},

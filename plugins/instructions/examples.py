@@ -56,4 +56,20 @@ def ifeval_ood(folder: Path) -> dict[str, Any]:
     return {"data": _rows(folder, "allenai/IFBench_test/default/train", _QUIET), "kinds": "ifbench"}
 
 
-EXAMPLES = {("eval_task", "ifeval"): ifeval, ("eval_task", "ifeval_ood"): ifeval_ood}
+def constrained(folder: Path) -> dict[str, Any]:
+    """Two prompts that ask for no commas."""
+    path = folder / "rows.jsonl"
+    rows = [{"instruction": f"Write {n} words.", "output": "So be it."} for n in (4, 5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {
+        "data": {"use": "jsonl", "path": str(path), "format": "alpaca"},
+        "instruction": "punctuation:no_comma",
+        "sentence": "Use no commas.",
+    }
+
+
+EXAMPLES = {
+    ("dataset", "constrained"): constrained,
+    ("eval_task", "ifeval"): ifeval,
+    ("eval_task", "ifeval_ood"): ifeval_ood,
+}
