@@ -21,6 +21,7 @@ def compare(
     *others: str | os.PathLike[str],
     metrics: Mapping[str, str] | None = None,
     where: Sequence[str] = (),
+    model: str | None = None,
 ) -> Comparison:
     """Compare evaluations over the questions that both answered: paired differences, intervals, p-values, flips.
 
@@ -31,14 +32,19 @@ def compare(
             predictions of OLMES beside their requests, or a log of inspect.
         metrics: ours to another evaluator's, where they are named differently.
         where: `COLUMN=VALUE` of the lines of another evaluator's files that are read.
+        model: folder of the model that replied, by which greedy replies that another evaluator's run of it has
+            otherwise are told with the gap of the two likeliest tokens where they part (`reply_gaps`).
 
     Raises:
         RunError: one is none, one is named twice, or no task of two sides is the same in data, prompts and rules.
     """
-    from aftertrain.api.sides import compare_with_files, is_file
+    from aftertrain.api.foreign_sides import is_file
+    from aftertrain.api.with_files import compare_with_files
 
     if any(is_file(side) for side in (first, *others)):
-        return _headlines_adjusted(compare_with_files((first, *others), metrics or {}, where))
+        return _headlines_adjusted(compare_with_files((first, *others), metrics or {}, where, model))
+    if model is not None:
+        raise RunError("model: it is for replies of another evaluator's run of it, and no side is another's")
     sides = [finished_evaluation(side) for side in (first, *others)]
     names = tuple(side.name for side in sides)
     if len(set(names)) < len(names):

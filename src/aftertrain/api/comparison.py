@@ -13,6 +13,7 @@ Z80 = 0.8416212335729143
 """Of a power of 80 %."""
 
 if TYPE_CHECKING:
+    from aftertrain.api.reply_gaps import ReplyGap
     from aftertrain.core.events import Difference, ScoreRow
     from aftertrain.core.stage import Flip
 
@@ -33,6 +34,8 @@ class Comparison:
         headlines: (task, metric) of each task's main figure.
         unlike: by other side, the tasks that both have and that differ in data, prompts or rules; they are left out.
         notes: what a reader should know of how sides were paired.
+        reply_gaps: by other side, greedy replies that differ, with the gap of the two likeliest tokens where they part;
+            of another evaluator's run where the model is given.
     """
 
     sides: tuple[str, ...]
@@ -42,6 +45,7 @@ class Comparison:
     headlines: frozenset[tuple[str, str]] = frozenset()
     unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reply_gaps: Mapping[str, tuple[ReplyGap, ...]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """As plain data: sides, scores, differences with what they find, and changed questions."""
@@ -52,6 +56,9 @@ class Comparison:
             "flips": {side: [asdict(flip) for flip in flips] for side, flips in self.flips.items()},
             "unlike": {side: list(tasks) for side, tasks in self.unlike.items()},
             "notes": list(self.notes),
+            "reply_gaps": {
+                side: [{**asdict(gap), "gap": gap.gap} for gap in gaps] for side, gaps in self.reply_gaps.items()
+            },
         }
 
     def _fact(self, row: Difference) -> dict[str, Any]:

@@ -39,7 +39,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--column", "columns", multiple=True, metavar="PART=COLUMN", help="Of --verdicts: what a column is.")
 @click.option("--metric", "metrics", multiple=True, metavar="OURS[=THEIRS]", help="Our metric, and what FILE calls it.")
 @click.option("--data", type=click.Path(), help="Of a task: folder of benchmarks in the hub's columns.")
-@click.option("--model", help="Of a task that is asked by a chat template: the model that has it.")
+@click.option("--model", help="Of a task asked by a chat template, or of differing replies in a FILE: the model.")
 def compare(  # noqa: PLR0917  click hands over options by name
     words: tuple[str, ...],
     flips: int,
@@ -86,15 +86,18 @@ def compare(  # noqa: PLR0917  click hands over options by name
     elif len(words) < 2:
         raise click.UsageError("compare needs at least two evaluations, as RUN:STAGE each")
     else:
-        found = _compared(words, named, where)
+        found = _compared(words, named, where, model)
         _echo(found, flips, replies=replies)
         _write(found, html, out)
 
 
-def _compared(sides: tuple[str, ...], metrics: Mapping[str, str], where: tuple[str, ...]) -> Comparison:
+def _compared(
+    sides: tuple[str, ...], metrics: Mapping[str, str], where: tuple[str, ...], model: str | None
+) -> Comparison:
     from aftertrain.api.comparing import compare as compare_sides
 
-    return compare_sides(*sides, metrics={ours: theirs or ours for ours, theirs in metrics.items()}, where=where)
+    named = {ours: theirs or ours for ours, theirs in metrics.items()}
+    return compare_sides(*sides, metrics=named, where=where, model=model)
 
 
 def _write(found: Comparison, html: Path | None, out: Path | None) -> None:
@@ -118,6 +121,7 @@ def _echo(found: Comparison, shown: int, *, replies: bool) -> None:
             echo_safely(f"note: {', '.join(unlike)} of A and {name} differ in data, prompts or rules, and are left out")
     echo_table(_rows(found), ("task", "metric", "temperature", *names, *_headers(names), "n"))
     echo_safely(LEGEND)
+    _echo_gaps(found, shown)
     for name, side in zip(names[1:], found.sides[1:], strict=True):
         flips = found.flips[side]
         if shown and flips:
@@ -128,6 +132,17 @@ def _echo(found: Comparison, shown: int, *, replies: bool) -> None:
                     echo_safely(f"    {letter}: {worded(reply, REPLY)}")
             if len(flips) > shown:
                 echo_safely(f"  … and {len(flips) - shown:,} more; --flips {len(flips)} lists them")
+
+
+def _echo_gaps(found: Comparison, shown: int) -> None:
+    """Replies of another evaluator that differ, where the two likeliest tokens are told."""
+    for side, gaps in found.reply_gaps.items():
+        if gaps:
+            click.secho(f"{side}: {len(gaps):,} greedy replies differ", bold=True)
+        for gap in gaps[:shown]:
+            echo_safely(f"  {gap}")
+        if len(gaps) > shown:
+            echo_safely(f"  … and {len(gaps) - shown:,} more; --flips {len(gaps)} lists them")
 
 
 def _headers(names: list[str]) -> list[str]:
