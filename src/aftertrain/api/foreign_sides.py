@@ -11,9 +11,10 @@ from aftertrain.api.file_pairing import matched
 from aftertrain.api.foreign import read_foreign
 from aftertrain.api.inspect_logs import LOG, read_log
 from aftertrain.api.layouts import Record
-from aftertrain.api.sides import Key, Place, Side
+from aftertrain.api.sides import Cell, Key, Place, Side
 from aftertrain.core.benchmark.rows import read_rows
 from aftertrain.core.errors import RunError
+from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.ground.wording import counted
 
 ENDS = (".jsonl", ".jsonl.gz", ".json", LOG)
@@ -40,6 +41,7 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
     values: dict[Key, dict[str, float]] = {}
     replies: dict[Place, str] = {}
     why: list[str] = []
+    scored: dict[Cell, dict[str, list[InstanceScore]]] = {}
     for file in _files(path):
         records = list(_records(file, where))
         found = matched(file, records, anchor, why)
@@ -47,6 +49,7 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
             continue
         (task, temperature), pairs, note = found
         there = list(dict.fromkeys(name for record in pairs.values() for name in record.metrics))
+        scored[task, temperature] = {id_: [_score(record, metrics)] for id_, record in pairs.items()}
         ours = [metric for name, metric, temp in anchor.values if (name, temp) == (task, temperature)]
         shared = {metric: metrics.get(metric, metric) for metric in ours if metrics.get(metric, metric) in there}
         if not shared:
@@ -67,7 +70,14 @@ def foreign_side(path: Path, anchor: Side, metrics: Mapping[str, str], where: Se
     notes += [f"left out: {reason}" for reason in why if values]
     if not values:
         raise RunError(f"{path} cannot be compared with {anchor.name}: {'; '.join(why)}")
-    return Side(str(path), values, replies, {})
+    return Side(str(path), values, replies, {}, scored=scored)
+
+
+def _score(record: Record, metrics: Mapping[str, str]) -> InstanceScore:
+    """What the file tells of a question, under our names."""
+    ours = {theirs: mine for mine, theirs in metrics.items()}
+    values = {ours.get(name, name): value for name, value in record.metrics.items()}
+    return InstanceScore(values, parts={ours.get(name, name): value for name, value in record.fields.items()})
 
 
 def _files(path: Path) -> list[Path]:

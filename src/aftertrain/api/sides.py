@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aftertrain.api.finished import FinishedEvaluation
+from aftertrain.api.side_figures import TaskFigures, is_mean, values_of
 from aftertrain.core.benchmark.rows import read_rows
 from aftertrain.core.errors import RunError, Unavailable
-from aftertrain.core.eval_task import Instance
+from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.records import UNJUDGED
 
 Key = tuple[str, str, float | None]
 Place = tuple[str, float | None, str]
 """Task, temperature and question."""
+Cell = tuple[str, float | None]
+"""Task and temperature."""
 UNKNOWN = ("",)
 """Choices of a task whose data are not here."""
 
@@ -28,6 +31,8 @@ class Side:
         prompts: as sent, likewise.
         choices: the continuations that were scored, likewise; empty where the model replied.
         chats: whether a prompt was rendered by the chat template.
+        scored: what the outputs of each question are worth, by task and temperature; of those that were judged.
+        tasks: the figures of each of our tasks.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Side:
     prompts: Mapping[Place, str]
     choices: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
     chats: Mapping[Place, bool] = field(default_factory=dict)
+    scored: Mapping[Cell, Mapping[str, Sequence[InstanceScore]]] = field(default_factory=dict)
+    tasks: Mapping[str, TaskFigures] = field(default_factory=dict)
 
 
 def own_side(run: FinishedEvaluation) -> Side:
@@ -45,7 +52,9 @@ def own_side(run: FinishedEvaluation) -> Side:
     prompts: dict[Place, str] = {}
     choices: dict[Place, tuple[str, ...]] = {}
     chats: dict[Place, bool] = {}
-    asked = _asked(run)
+    asked, tasks = _asked(run)
+    scored: dict[Cell, dict[str, list[InstanceScore]]] = {}
+    unjudged: set[Place] = set()
     for _, row in read_rows(run.folder / "samples" / "instances.jsonl"):
         place = (row["task"], row["temperature"], row["id"])
         replies.setdefault(place, str(row["output"]))
@@ -55,29 +64,43 @@ def own_side(run: FinishedEvaluation) -> Side:
         choices[place] = () if row["finish_reason"] else texts
         chats[place] = instance is not None and instance.chat
         if row["outcome"] in UNJUDGED:
+            unjudged.add(place)
             continue  # says nothing of the reply
+        score = InstanceScore(row["metrics"], row.get("extracted"), row["outcome"], parts=row.get("parts") or {})
+        scored.setdefault(place[:2], {}).setdefault(row["id"], []).append(score)
         for metric, value in row["metrics"].items():
             key = (row["task"], metric, row["temperature"])
             gathered.setdefault(key, {}).setdefault(row["id"], []).append(value)
     values = {key: {id_: sum(v) / len(v) for id_, v in by_id.items()} for key, by_id in gathered.items()}
-    return Side(run.name, values, replies, prompts, choices, chats)
+    whole = {
+        cell: {id_: scores for id_, scores in of_cell.items() if (*cell, id_) not in unjudged}
+        for cell, of_cell in scored.items()
+    }
+    for (task, temperature), of_cell in whole.items():
+        for figure in filter(is_mean, tasks.get(task, TaskFigures()).figures):
+            if of_figure := values_of(figure, of_cell):
+                values.setdefault((task, figure.name, temperature), of_figure)
+    return Side(run.name, values, replies, prompts, choices, chats, whole, tasks)
 
 
-def _asked(run: FinishedEvaluation) -> dict[tuple[str, str], Instance]:
-    """Each question, read from the tasks' data anew: a run keeps no choices, but their likelihoods alone."""
+def _asked(run: FinishedEvaluation) -> tuple[dict[tuple[str, str], Instance], dict[str, TaskFigures]]:
+    """Each question, read from the tasks' data anew as a run keeps no choices; and the figures of the tasks."""
     from aftertrain.core.benchmark.source import with_folder
     from aftertrain.core.benchmark.suite import named_tasks
 
     stage = run.built()
     found: dict[tuple[str, str], Instance] = {}
+    tasks: dict[str, TaskFigures] = {}
     for named in named_tasks(stage.settings.tasks):
         try:
-            instances = stage.builder.build(with_folder(named.use, stage.settings.data)).instances()
+            task = stage.builder.build(with_folder(named.use, stage.settings.data))
+            instances = task.instances()
         except Unavailable:
             continue
         for instance in instances:
             found[named.name, instance.id] = instance
-    return found
+        tasks[named.name] = TaskFigures(task.figures(), {instance.id: instance.group for instance in instances})
+    return found, tasks
 
 
 def like_side(base: FinishedEvaluation, run: FinishedEvaluation, notes: list[str]) -> Side:

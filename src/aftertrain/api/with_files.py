@@ -10,11 +10,13 @@ from aftertrain.api.comparison import Comparison
 from aftertrain.api.finished import finished_evaluation
 from aftertrain.api.foreign_sides import foreign_side, is_file
 from aftertrain.api.reply_gaps import reply_gaps
+from aftertrain.api.side_figures import TaskFigures, interval_of, is_mean, values_of, weights_of
 from aftertrain.api.sides import Key, Side, like_side, own_side
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.figures import Figure
 from aftertrain.core.stage import Flip
-from aftertrain.core.statistics import mean_interval, paired_difference, paired_p
+from aftertrain.core.statistics import Interval, Weights, mean_interval, paired_difference, paired_p
 
 
 def compare_with_files(
@@ -39,15 +41,24 @@ def compare_with_files(
         else like_side(runs[0], finished_evaluation(side), notes)
         for side in given
     ]
-    # By question there is the mean over questions alone, whatever the task puts first.
+    primary = {(row.task, row.metric) for run in runs for row in run.scores if row.primary}
+    by_question = frozenset((task, metric.removesuffix(" (macro)")) for task, metric in primary)
+    figures = _figures(anchor, sides)
+    # Where data or file do not make it, the mean over questions stands for what the task puts first.
+    made = {key[:2] for key in figures}
     headlines = frozenset(
-        (row.task, row.metric.removesuffix(" (macro)")) for run in runs for row in run.scores if row.primary
+        (task, metric if (task, metric) in made else metric.removesuffix(" (macro)")) for task, metric in primary
     )
     scores = {}
     for key in dict.fromkeys(key for side in sides for key in side.values):
         cells = tuple(_score(key, side, headlines) for side in sides)
         if sum(cell is not None for cell in cells) > 1:
             scores[key] = cells
+    for key, (figure, intervals) in figures.items():
+        scores[key] = tuple(
+            None if one is None else _row(key, one, headlines, share=figure.share and 0 <= one.mean <= 1)
+            for one in intervals
+        )
     base = sides[0]
     gaps = {}
     for side in (side for side, named in zip(sides, given, strict=True) if is_file(named)):
@@ -62,8 +73,8 @@ def compare_with_files(
     return Comparison(
         tuple(side.name for side in sides),
         scores,
-        {side.name: tuple(_differences(base, side)) for side in sides[1:]},
-        {side.name: tuple(_flips(base, side, headlines)) for side in sides[1:]},
+        {side.name: (*_differences(base, side), *_weighted(base, side, anchor, figures)) for side in sides[1:]},
+        {side.name: tuple(_flips(base, side, by_question)) for side in sides[1:]},
         headlines,
         notes=tuple(notes),
         reply_gaps=gaps,
@@ -74,10 +85,44 @@ def _score(key: Key, side: Side, headlines: frozenset[tuple[str, str]]) -> Score
     values = side.values.get(key)
     if not values:
         return None
-    interval = mean_interval(list(values.values()))
     share = all(0 <= value <= 1 for value in values.values())
+    return _row(key, mean_interval(list(values.values())), headlines, share=share)
+
+
+def _row(key: Key, interval: Interval, headlines: frozenset[tuple[str, str]], *, share: bool) -> ScoreRow:
     primary = key[:2] in headlines
     return ScoreRow(*key, interval.mean, interval.low, interval.high, interval.n, primary=primary, share=share)
+
+
+Figures = Mapping[Key, tuple[Figure, tuple[Interval | None, ...]]]
+
+
+def _figures(anchor: Side, sides: Sequence[Side]) -> Figures:
+    """Figures of our tasks that are no plain means, of each side that has what they are made of, if two have."""
+    found = {}
+    for task, temperature in anchor.scored:
+        of_task = anchor.tasks.get(task, TaskFigures())
+        for figure in of_task.figures:
+            if is_mean(figure):
+                continue
+            each = [side.scored.get((task, temperature)) for side in sides]
+            intervals = tuple(None if scored is None else interval_of(figure, of_task, scored) for scored in each)
+            if sum(interval is not None for interval in intervals) > 1:
+                found[task, figure.name, temperature] = figure, intervals
+    return found
+
+
+def _weighted(base: Side, side: Side, anchor: Side, figures: Figures) -> Iterator[Difference]:
+    """Differences of figures whose questions weigh unlike, and alike on both sides; of a whole corpus there is none."""
+    for key, (figure, _) in figures.items():
+        before, after = (of_side.scored.get((key[0], key[2]), {}) for of_side in (base, side))
+        old, new = values_of(figure, before), values_of(figure, after)
+        ids = [id_ for id_ in new if id_ in old]
+        if figure.corpus is not None or figure.shown is not None or not ids:
+            continue
+        weights = [weights_of(figure, anchor.tasks[key[0]], scored, ids) for scored in (before, after)]
+        if weights[0] == weights[1]:
+            yield _difference(key, base.name, [old[id_] for id_ in ids], [new[id_] for id_ in ids], weights[0])
 
 
 def _differences(base: Side, side: Side) -> Iterator[Difference]:
@@ -86,20 +131,24 @@ def _differences(base: Side, side: Side) -> Iterator[Difference]:
         ids = [id_ for id_ in values if id_ in there]
         if ids:
             old, new = [there[id_] for id_ in ids], [values[id_] for id_ in ids]
-            interval = paired_difference(old, new)
-            better = sum(b > a for a, b in zip(old, new, strict=True))
-            worse = sum(b < a for a, b in zip(old, new, strict=True))
-            yield Difference(
-                *key,
-                against=base.name,
-                mean=interval.mean,
-                low=interval.low,
-                high=interval.high,
-                n=interval.n,
-                better=better,
-                worse=worse,
-                p=paired_p(old, new),
-            )
+            yield _difference(key, base.name, old, new, None)
+
+
+def _difference(
+    key: Key, against: str, old: Sequence[float], new: Sequence[float], weights: Weights | None
+) -> Difference:
+    interval = paired_difference(old, new, weights)
+    return Difference(
+        *key,
+        against=against,
+        mean=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        better=sum(b > a for a, b in zip(old, new, strict=True)),
+        worse=sum(b < a for a, b in zip(old, new, strict=True)),
+        p=paired_p(old, new, weights),
+    )
 
 
 def _flips(base: Side, side: Side, headlines: frozenset[tuple[str, str]]) -> Iterator[Flip]:

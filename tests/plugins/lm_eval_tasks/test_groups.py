@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import aftertrain
+from aftertrain.api.comparing import compare
 from aftertrain.cli import main
 from aftertrain.plugins.lm_eval_tasks.catalogue import find
 from aftertrain.plugins.lm_eval_tasks.data import data_sets
@@ -83,3 +84,33 @@ def test_one_task_of_a_group_is_asked_alone(wide_model: Path, hub: Path, own_fil
     assert len(rows) == 4
     assert all(row["prompt"].count("\n\n") >= 1 for row in rows)
     assert first["question"]
+
+
+def test_a_figure_of_a_corpus_is_compared_with_lm_evals(
+    wide_model: Path, hub: Path, own_files: Path, tmp_path: Path
+) -> None:
+    """F1 of a file in which all are called yes: 2 hits / (2 hits + misses), from the pairs that lm-eval keeps."""
+    task = {"use": "lm_eval/corpus_boolq", "include_path": str(own_files)}
+    run = tmp_path / "run"
+    aftertrain.evaluate(wide_model, [task], data=str(hub), out=run)
+    (file,) = run.rglob("samples/instances.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = []
+    for place, row in enumerate(rows):
+        asked = {f"gen_args_{n}": {"arg_0": row["prompt"], "arg_1": f" {word}"} for n, word in enumerate(("no", "yes"))}
+        # Those of mutual information have nothing before them.
+        asked |= {f"gen_args_{n + 2}": {"arg_0": "", "arg_1": f" {word}"} for n, word in enumerate(("no", "yes"))}
+        gold = row["parts"]["f1"][0]
+        resps = [[["-2.0", "False"]], [["-1.0", "True"]]] * 2
+        lines.append({"doc_id": place, "doc": {}, "arguments": asked, "resps": resps, "acc": gold, "f1": [gold, 1]})
+    theirs = tmp_path / "samples_corpus.jsonl"
+    theirs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = compare(run, theirs)
+    hits = sum(line["acc"] for line in lines)
+    ours, other = found.scores["lm_eval/corpus_boolq", "f1", 0.0]
+    assert ours is not None
+    assert other is not None
+    assert other.mean == pytest.approx(2 * hits / (2 * hits + len(lines) - hits))
+    recorded = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[-1])
+    assert recorded["event"]
+    assert not [row for row in found.differences[str(theirs)] if row.metric == "f1"]
