@@ -60,7 +60,7 @@ def own_side(run: FinishedEvaluation) -> Side:
         replies.setdefault(place, str(row["output"]))
         prompts[place] = str(row["prompt"])
         instance = asked.get((row["task"], row["id"]))
-        texts = UNKNOWN if instance is None else tuple(choice.text for choice in instance.choices)
+        texts = UNKNOWN if instance is None else _continuations(instance)
         choices[place] = () if row["finish_reason"] else texts
         chats[place] = instance is not None and instance.chat
         if row["outcome"] in UNJUDGED:
@@ -81,6 +81,12 @@ def own_side(run: FinishedEvaluation) -> Side:
             if of_figure := values_of(figure, of_cell):
                 values.setdefault((task, figure.name, temperature), of_figure)
     return Side(run.name, values, replies, prompts, choices, chats, whole, tasks)
+
+
+def _continuations(instance: Instance) -> tuple[str, ...]:
+    """The choices that continue the prompt; those by mutual information, before which nothing stands, are no others."""
+    own = tuple(choice.text for choice in instance.choices if choice.context is None)
+    return own or tuple(choice.text for choice in instance.choices)
 
 
 def _asked(run: FinishedEvaluation) -> tuple[dict[tuple[str, str], Instance], dict[str, TaskFigures]]:
