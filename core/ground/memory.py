@@ -1,7 +1,8 @@
-"""How much memory is free, so that a check which wants a second copy of a model knows whether it may have it."""
+"""How much memory is free, so that who wants more knows whether it may be had, and how much processes hold."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from aftertrain.core.ground.foreign import message_of
@@ -23,6 +24,11 @@ def free_bytes(meminfo: Path = MEMINFO, group: Path = GROUP) -> int:
     return min(free, max(0, int(limit) - int(used) + _statistic(group / "memory.stat", "inactive_file")))
 
 
+def peak_bytes(pids: Iterable[int], proc: Path = Path("/proc")) -> int:
+    """The most main memory that processes have held so far, together; one that is gone, or not told of, holds none."""
+    return 1024 * sum(_statistic(proc / str(pid) / "status", "VmHWM:") for pid in pids)
+
+
 def memory_refusal(error: BaseException) -> str | None:
     """What could not be had, when an error says that memory is full; None for an error of another kind."""
     text = (message_of(error).strip().splitlines() or [""])[0]
@@ -41,4 +47,4 @@ def _text(path: Path) -> str:
 
 
 def _statistic(path: Path, name: str) -> int:
-    return next((int(line.split()[1]) for line in _text(path).splitlines() if line.startswith(f"{name} ")), 0)
+    return next((int(line.split()[1]) for line in _text(path).splitlines() if line.split()[:1] == [name]), 0)

@@ -53,34 +53,44 @@ class Asking:
     Args:
         order: the plan: shuffled epochs.
         wanted: groups that a step learns from.
+        varying: steps differ in size, so that which problems they have is not known beforehand.
 
     Attributes:
         taken: problems taken from the stream so far, which a checkpoint must hold, as it must `past`.
     """
 
     def __init__(
-        self, selection: Selection[Any], prompts: Sequence[Prompt], order: BatchPlan, wanted: int, seed: int
+        self,
+        selection: Selection[Any],
+        prompts: Sequence[Prompt],
+        order: BatchPlan,
+        wanted: int,
+        seed: int,
+        *,
+        varying: bool = False,
     ) -> None:
+        self.planned = selection.planned and not varying
+        """Whether the steps' problems are those of the plan, known beforehand."""
         self._selection, self._prompts, self._order = selection, prompts, order
         self._wanted, self._seed = wanted, seed
         self._ids = [prompt.problem.id for prompt in prompts]
         self.taken, self.past = 0, Past()
 
-    @property
-    def planned(self) -> bool:
-        """Whether the steps' problems are those of the plan, known beforehand."""
-        return self._selection.planned
+    def ask(self, step: int, judge: Judge, wanted: int | None = None) -> Asked:
+        """One step, counted from 1: at most `rounds` times, until `wanted` groups are kept.
 
-    def ask(self, step: int, judge: Judge) -> Asked:
-        """One step, counted from 1: at most `rounds` times, until `wanted` groups are kept."""
+        Args:
+            wanted: where steps vary, groups of this one.
+        """
+        wanted = self._wanted if wanted is None else wanted
         if self.planned:
             return Asked(judge([self._prompts[row] for row in self._order.rows(step - 1)], 0))
         kept: list[list[Judged]] = []
         constant: list[list[Judged]] = []
         asked = round_ = 0
         seen = set[int]()
-        while len(kept) < self._wanted and round_ < self._selection.rounds:
-            count = self._selection.asks(self._wanted - len(kept))
+        while len(kept) < wanted and round_ < self._selection.rounds:
+            count = self._selection.asks(wanted - len(kept))
             seed = sub_seed(self._seed, "selection", step, round_)
             drawn = self._selection.draw(count, self._stream(seen), self._ids, self.past, seed)
             rows = [row for row in dict.fromkeys(drawn) if row not in seen][:count]
@@ -92,7 +102,7 @@ class Asking:
                 self.past.add(facts)
                 (kept if self._selection.keep(facts) else constant).append(group)
             asked, round_ = asked + len(rows), round_ + 1
-        chosen = {*self._selection.choose([_facts(group) for group in kept], self._wanted)}
+        chosen = {*self._selection.choose([_facts(group) for group in kept], wanted)}
         learnt = [group for place, group in enumerate(kept) if place in chosen]
         aside = [group for place, group in enumerate(kept) if place not in chosen]
         metrics = {

@@ -39,6 +39,10 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]
     yield PlanItem("models", _models(settings))
     yield PlanItem("method", _method(settings))
     yield PlanItem("reward", _rewards(reward))
+    if beside := _beside(reward, settings.sampling.max_new_tokens):
+        yield PlanItem("reward, further", beside)
+    if batch.by_memory is not None:
+        yield PlanItem("batch.by_memory", "steps are smaller where verification needs more memory than is free (F40)")
     if n < batch.prompts:
         yield PlanItem("batch.prompts", f"{batch.prompts:,} are more than the problems there are", "warning")
     if longest > batch.micro_tokens:
@@ -51,6 +55,7 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]
         ("on_error", reward.on_error, "a failed verifier"),
         ("on_timeout", reward.on_timeout, "a verifier that ran out of time"),
         ("on_unparsable", reward.on_unparsable, "a reply without an answer"),
+        ("on_abstained", reward.on_abstained, "a reply that no check applies to"),
     ):
         if earned > reward.negative:
             yield PlanItem(f"reward.{name}", f"{what} is rewarded above a wrong reply", "warning")
@@ -143,6 +148,30 @@ def _rewards(reward: RewardSettings) -> str:
         ends = f"1 earns {reward.positive:g}, 0 earns {reward.negative:g}"
         values = f"{ends}, between them in proportion (0.5 earns {half:g})"
     return f"a verdict's value of {values}{weight}{cut}"
+
+
+def _beside(reward: RewardSettings, longest: int) -> str:
+    """How checks are combined, what is added for form and length, and how tasks are weighed, where not as Tülu 3 does.
+
+    >>> _beside(RewardSettings(combine="weighted_sum", weights={"f": 0.5}, overlong={"cache": 8}), 24)
+    'several checks by weighted_sum (f 0.5); up to 1 is taken away from 16 to 24 tokens'
+    >>> _beside(RewardSettings(), 24)
+    ''
+    """
+    told = []
+    if reward.combine != "min":
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in reward.weights.items())
+        told.append(f"several checks by {reward.combine}{f' ({weights})' if weights else ''}")
+    told += [
+        f"{name} ({part.verifier.name}) adds {part.weight:g} of its value" for name, part in reward.shaping.items()
+    ]
+    if (overlong := reward.overlong) is not None:
+        limit = overlong.limit or longest
+        told.append(f"up to {overlong.weight:g} is taken away from {limit - overlong.cache:,} to {limit:,} tokens")
+    if (tasks := reward.task_weights) is not None:
+        less = "less" if tasks.alpha > 0 else "more"
+        told.append(f"tasks by {tasks.by}, of which one that goes ill weighs {less} (α = {tasks.alpha:g})")
+    return "; ".join(told)
 
 
 def _models(settings: OnlineSettings) -> str:

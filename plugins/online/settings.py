@@ -20,6 +20,7 @@ from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.memory_settings import MemorySettings
 from aftertrain.plugins.online.method import as_the_method_sets_it
 from aftertrain.plugins.online.policy_settings import CorrectionSettings, KLSettings, ParitySettings
 from aftertrain.plugins.online.reward_settings import RewardSettings, reward_name
@@ -42,11 +43,21 @@ class RolloutBatch(Settings):
     minibatches: PositiveInt = Field(1, description="Optimizer steps in each pass.")
     micro_tokens: PositiveInt = Field(16_384, description="Packing budget of one forward and backward, in tokens.")
     max_prompt_tokens: PositiveInt = Field(2048, description="Problems with longer prompts are left out, and counted.")
+    by_memory: MemorySettings | None = Field(
+        None, description="Makes steps smaller where verification needs more memory than is free; null: all alike."
+    )
 
     @property
     def replies_per_update(self) -> float:
         """Replies that a full optimizer step sees, on average where the minibatches of a step differ in size."""
         return self.prompts * self.samples_per_prompt / self.minibatches
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further: what becomes of an epoch's end where steps go across it."""
+        if self.by_memory is None:
+            return super().without_use()
+        reason = "by_memory sizes every step, across the ends of epochs"
+        return {**super().without_use(), "incomplete": Unused(reason, ("by_memory",))}
 
     @model_validator(mode="after")
     def _minibatches_have_prompts(self) -> Self:

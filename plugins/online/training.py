@@ -22,11 +22,14 @@ from aftertrain.core.records import Artifact
 from aftertrain.core.settings import Builder
 from aftertrain.core.stage import StageContext
 from aftertrain.core.text.endings import name_ends
+from aftertrain.core.verification import shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.asking import Asking
 from aftertrain.plugins.online.learner import Learner
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics
+from aftertrain.plugins.online.memory import MemoryBatch
+from aftertrain.plugins.online.memory_settings import MemorySettings
 from aftertrain.plugins.online.models import STATE, load_models
 from aftertrain.plugins.online.problems import Prompt, Prompts
 from aftertrain.plugins.online.reward import Judged
@@ -77,8 +80,10 @@ class Training:
         compares = self.settings.method.samples > 1
         self.accounts = Accounts(context.book, batch.samples_per_prompt, compares=compares)
         selection = builder.build(self.settings.selection)
-        self.accounts.expect(self.prompts, self.order, self.steps if selection.planned else 0)
-        self.asking = Asking(selection, self.prompts.kept, self.order, batch.prompts, context.seed)
+        varying = batch.by_memory is not None
+        self.asking = Asking(selection, prompts.kept, self.order, batch.prompts, context.seed, varying=varying)
+        self.accounts.expect(self.prompts, self.order, self.steps if self.asking.planned else 0)
+        self.sizes = None if batch.by_memory is None else self._sizes(batch.by_memory)
         self.validation = None if held_out is None else self._validation(held_out.kept)
 
     def run(self) -> Artifact:
@@ -126,7 +131,8 @@ class Training:
             with watch.part("verify"):
                 return self.rewarding.judge(rollouts, self.verifiers, step)
 
-        asked = self.asking.ask(step, replies)
+        size = {} if self.sizes is None else self.sizes.measured(step)
+        asked = self.asking.ask(step, replies, int(size["prompts"]) if size else None)
         judged = asked.every
         with watch.part("verify"):
             probed = self.telling.probe(judged, self.verifiers, step)
@@ -139,6 +145,7 @@ class Training:
             **reply_metrics(judged),
             **self.rewarding.metrics(judged, step),
             **asked.metrics,
+            **{f"batch_{name}": figure for name, figure in size.items()},
             **learnt.metrics,
         }
         timing = watch.timing(len(judged), metrics["response_length"])
@@ -155,6 +162,13 @@ class Training:
             dropped=asked.left_out,
             metrics=Metrics(metrics, timing),
             probed=probed,
+        )
+
+    def _sizes(self, settings: MemorySettings) -> MemoryBatch:
+        batch, judging = self.settings.batch, shared_pool(self.settings.verification).pids
+        most = len(self.prompts.kept)
+        return MemoryBatch(
+            settings, batch.prompts, self.context.folder, judging, least=min(batch.minibatches, most), most=most
         )
 
     def _validation(self, held_out: Sequence[Prompt]) -> Validation:

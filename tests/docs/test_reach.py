@@ -209,6 +209,20 @@ def f35(page: Page) -> None:
     assert first["running_reward_mean"] == pytest.approx(sum(earned) / 8)
 
 
+def f36(page: Page) -> None:
+    """L_i of the only task is its failures' share in the step before; one task alone weighs 1."""
+    first, second = page.metrics("rlvr")
+    verified = [sample["verdicts"][0]["value"] == 1.0 for sample in page.samples(1)]
+    assert second["task_loss/gsm8k"] == pytest.approx(1 - sum(verified) / 8)
+    assert [step["task_weight/gsm8k"] for step in (first, second)] == [1.0, 1.0]
+
+
+def f40(page: Page) -> None:
+    """B₀ = 16 by √(1/16)."""
+    assert [step["batch_prompts"] for step in page.metrics("rlvr")] == [4.0, 4.0]
+    assert len(page.samples(1)) == 4 * 2
+
+
 def f38(page: Page) -> None:
     for step in page.metrics("rlvr"):
         spent = sum(step["timing"][part] for part in ("generate", "verify", "update"))
@@ -217,7 +231,8 @@ def f38(page: Page) -> None:
 
 VALUES: dict[str, Callable[[Page], None]] = {
     "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F22": f22, "F26": f26, "F27": f26,
-    "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F38": f38,
+    "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F36": f36, "F38": f38,
+    "F40": f40,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rewards combined, overlong replies, and the batch by memory: by hand, and as TRL has them."""
+"""Rewards combined, overlong replies, and the batch by memory (F40): by hand, and as TRL has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several checks of one problem, and what shapes a reward: each part by name, added as the settings say."""
+"""Several checks of one problem (F26, F27), what shapes a reward, and weights of tasks (F36): each part by name."""
 
 from __future__ import annotations
 

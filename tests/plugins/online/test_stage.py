@@ -77,7 +77,7 @@ SHAPED = {
 
 @pytest.mark.parametrize("loss", ["failure", "value"])
 def test_rates_of_tasks_go_on_with_the_same_bits_f36(bench: Make, loss: str) -> None:
-    """Killed after the checkpoint of step 2; with shaping and normalised rewards beside, of which each has its name."""
+    """F36. Killed after the checkpoint of step 2; shaping and normalised rewards beside, of which each has its name."""
     reward = {**SHAPED, "task_weights": {"alpha": 2.0, "loss": loss}}
     changes = {"data": {"use": "sums", "sources": 3}, "reward": reward}
     whole = bench("whole", changes)
