@@ -100,7 +100,7 @@ def _policy(values: Mapping[str, float]) -> list[str]:
             "entropy": ("entropy", figure),
             "sampled_entropy": ("sampled entropy", figure),
             "clip_fraction": ("clipped", _percent),
-            "logprob_difference": ("generator apart", figure),
+            "logprob_difference": ("parity", figure),
             "effective_samples": ("effective samples", _percent),
             "grad_norm": ("grad norm", figure),
             "learning_rate": ("learning rate", figure),

@@ -10,6 +10,7 @@ import click
 
 from aftertrain.cli.components import echo_component
 from aftertrain.cli.prompt import show_requests
+from aftertrain.cli.sample import show_sample
 from aftertrain.cli.suites import echo_suite_file
 from aftertrain.core.errors import RunError, nearest
 from aftertrain.core.kinds import KINDS
@@ -57,6 +58,7 @@ def show(  # noqa: PLR0917  click hands over options by name
     aftertrain show RECIPE [STAGE]       what it trains on, token by token; prompts, where it trains on no rows
     aftertrain show RECIPE STAGE --rows  rows of its data as they are read
     aftertrain show RUN [STAGE] --samples
+    aftertrain show sample RUN:STAGE ID  a reply's reward as a tree; ID of a problem: its replies over the steps
     aftertrain show prompt TASK [SETTING=VALUE]... [--data DIR] [--all --out FILE]   what a task asks
 
     RECIPE is a file or the name of a shipped recipe, RUN a run's folder, its name under runs/ or its recipe; STAGE is
@@ -66,6 +68,9 @@ def show(  # noqa: PLR0917  click hands over options by name
     if words[0] == "prompt":
         shown = OTHERS if number is None else number
         show_requests(words[1:], data=data, model=model, out=out, whole=whole, number=shown)
+        return
+    if words[0] == "sample" and len(words) > 1:
+        show_sample(words[1:], step)
         return
     if data or model or whole or out:
         raise click.UsageError("--data, --model, --all and --out belong to: aftertrain show prompt TASK")

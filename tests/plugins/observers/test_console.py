@@ -136,8 +136,8 @@ def test_a_step_of_online_learning_in_plain_lines(capsys: pytest.CaptureFixture[
     figures = [
         "    reward 4.27 (verification 4.5, length -0.23)  accuracy 45 %  held-out 61 %",
         "    accuracy by source: gsm8k 71 %, math ␛[2J 19 %",
-        "    KL 0.256  sampled entropy 0.41  clipped 3.1 %  generator apart 1.2e-06",
-        "    effective samples 100 %  grad norm 0.52  learning rate 3e-07",
+        "    KL 0.256  sampled entropy 0.41  clipped 3.1 %  parity 1.2e-06  effective samples 100 %",
+        "    grad norm 0.52  learning rate 3e-07",
         "    1,812 tokens a reply  2 % cut  groups of one reward 25 %  paid for one text 0 %",
         "    30 s a step: generate 19.5, verify 0.25, update 8, other 2.25  4,321 tokens/s",
     ]
