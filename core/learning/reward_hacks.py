@@ -28,8 +28,8 @@ _GAP = re.compile(r"(?<=\w) (?=\w)")
 
 
 def paid(sample: Sample) -> bool:
-    """Whether every verdict on a reply is scored, and none below half."""
-    values = [verdict.value for verdict in sample.verdicts]
+    """Whether every verdict on a reply is scored, and none below half; of those that abstained nothing is asked."""
+    values = [verdict.value for verdict in sample.verdicts if verdict.outcome != "abstained"]
     return bool(values) and all(value is not None and value >= PAID for value in values)
 
 
@@ -61,6 +61,7 @@ def verdict_counts(samples: Sequence[Sample]) -> dict[str, float]:
         f"verdicts/{verdict.verifier}/{sample.source.replace('/', ' ') or 'problems'}/{verdict.outcome}"
         for sample in samples
         for verdict in sample.verdicts
+        if verdict.outcome != "abstained"
     )
     return {name: float(count) for name, count in sorted(counts.items())}
 

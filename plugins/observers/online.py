@@ -71,8 +71,10 @@ def rows(cells: Iterable[str], width: int = WIDTH) -> list[str]:
 
 
 def _reward(values: Mapping[str, float]) -> list[str]:
-    parts = _named(values, "reward/", figure)
-    reward = f"reward {figure(values['reward'])}" + (f" ({', '.join(parts)})" if len(parts) > 1 else "")
+    # A part that is the whole says nothing.
+    told = {name: value for name, value in values.items() if value != values["reward"]}
+    parts = _named(told, "reward/", figure)
+    reward = f"reward {figure(values['reward'])}" + (f" ({', '.join(parts)})" if parts else "")
     return [reward, *_known(values, {"accuracy": ("accuracy", _percent), "verdict": ("mean verdict", figure)})]
 
 

@@ -13,7 +13,7 @@ from aftertrain.core.batch import PackedBatch
 from aftertrain.core.events import Metrics, Progress, Sample, VerdictCounts, Warned
 from aftertrain.core.learning.alarm_rules import ALARMS
 from aftertrain.core.learning.alarms import Watch
-from aftertrain.core.learning.reward_hacks import paid, reply_figures, respaced, verdict_counts
+from aftertrain.core.learning.reward_hacks import PAID, paid, reply_figures, respaced, verdict_counts
 from aftertrain.core.learning.rollouts import ReplyTokens, RolloutFile, Rollouts, code, columns_by_reply
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.stage import StageContext
@@ -46,11 +46,11 @@ class Telling:
         chosen = Random(seed).sample(able, min(self._settings.respaced, len(able)))
         again = verdicts_on([_respaced(rollout, seed) for rollout in chosen], verifiers)
         known = [
-            [verdict for _, verdict in on_reply]
+            [verdict for _, verdict in on_reply if verdict.outcome != "abstained"]
             for on_reply in again
             if not any(verdict.outcome in ("error", "timeout") for _, verdict in on_reply)
         ]
-        flipped = sum(any(verdict.value is None or verdict.value < 0.5 for verdict in verdicts) for verdicts in known)
+        flipped = sum(any(verdict.value is None or verdict.value < PAID for verdict in on_reply) for on_reply in known)
         return {"respaced/asked": float(len(known)), "respaced/flipped": float(flipped)}
 
     def step(

@@ -82,11 +82,12 @@ def test_a_reward_is_a_tree(run: tuple[Path, str], capsys: pytest.CaptureFixture
     (truth,) = re.findall(r"compared with '(-?\d+)'\n", page)
     for words in (
         "├─ earned 0",
-        "│  └─ gsm8k: unparsable",
-        "│     ├─ nothing extracted",
-        "│     ├─ rule: no answer by the strict rule",
-        f"│     ├─ read with extract=flexible: scored {int(last == truth)}, '{last}'   ← another verdict",
-        "│     └─ read with equality=string: unparsable\n",
+        "│  ├─ gsm8k: unparsable → 0",
+        "│  │  ├─ nothing extracted",
+        "│  │  ├─ rule: no answer by the strict rule",
+        f"│  │  ├─ read with extract=flexible: scored {int(last == truth)}, '{last}'   ← another verdict",
+        "│  │  └─ read with equality=string: unparsable\n",
+        "│  └─ verification 0\n",
         "made by the weights of version 1\n",
     ):
         assert words in page

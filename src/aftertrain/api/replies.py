@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from aftertrain.api.report import find_run
 from aftertrain.core.errors import AftertrainError, RunError, unknown
 
 if TYPE_CHECKING:
@@ -100,31 +99,23 @@ def passages(run: str | os.PathLike[str], problem: str) -> list[Passage]:
 
 
 def _stage(run: str | os.PathLike[str]) -> tuple[str, str, Path, Manifest]:
+    from aftertrain.api.finished import manifest_of, split_name
     from aftertrain.api.history import history
     from aftertrain.core.learning.rollouts import kept_steps
-    from aftertrain.core.run.folder import RunFolder, read_json
-    from aftertrain.core.run.manifest import Manifest
+    from aftertrain.core.run.folder import RunFolder
 
-    text = os.fspath(run)
-    name, _, wanted = (text, "", "") if Path(text).is_dir() else text.partition(":")
-    path = find_run(name)
+    path, wanted = split_name(run)
     folders = {stage.name: RunFolder(path).stage(stage.name, stage.hash) for stage in history(path)}
     kept = {stage: folder for stage, folder in folders.items() if kept_steps(folder)}
     if not kept:
-        raise RunError(
-            f"{path}: no stage has rollouts; aftertrain show {name} --samples shows what its stages recorded"
-        )
+        raise RunError(f"{path}: no stage has rollouts; aftertrain show {path} --samples shows what stages recorded")
     if wanted and wanted not in kept:
         raise RunError(f"{path}: {unknown('stage with rollouts', wanted, kept)}")
     if not wanted and len(kept) > 1:
-        raise RunError(
-            f"{path} has several stages with rollouts, {', '.join(kept)}: name one, as in {name}:{min(kept)}"
-        )
+        there = ", ".join(kept)
+        raise RunError(f"{path} has several stages with rollouts, {there}: name one, as in {path.name}:{min(kept)}")
     stage = wanted or next(iter(kept))
-    manifest = read_json(RunFolder(path).manifest, Manifest)
-    if manifest is None:
-        raise RunError(f"{path} is no run's folder: it has no manifest.json")
-    return f"{path.name}:{stage}", stage, kept[stage], manifest
+    return f"{path.name}:{stage}", stage, kept[stage], manifest_of(path)
 
 
 def _lines(folder: Path, id: str) -> Iterator[tuple[int, Sample]]:
@@ -158,7 +149,7 @@ def _near(folder: Path, id: str) -> str:
 
 def _read(reply: FoundReply, stage: str, folder: Path, manifest: Manifest) -> FoundReply:
     """With what the reply is compared with and what its verifiers' other settings make of it; or why there is none."""
-    from aftertrain.api.finished import _loaded
+    from aftertrain.api.finished import loaded_manifest
     from aftertrain.core.ground.cleaning import json_text
     from aftertrain.core.verification import isolate, shared_pool
     from aftertrain.core.verification.settings import PoolSettings
@@ -166,7 +157,7 @@ def _read(reply: FoundReply, stage: str, folder: Path, manifest: Manifest) -> Fo
     sample = reply.sample
     truths, readings = [], []
     try:
-        loaded = _loaded(manifest)
+        loaded = loaded_manifest(manifest)
         settings: Any = loaded.recipe.stages[stage].settings
         problem = _problem(loaded.builder.build(settings.data), sample.problem)
         uses = {use.name: use for use in settings.rewards}

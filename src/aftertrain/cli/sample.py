@@ -59,6 +59,7 @@ def tree(reply: FoundReply) -> Tree:
     checks: Tree = [_check(verdict, reply) for verdict in sample.verdicts]
     if reply.unread:
         checks.append((f"other readings cannot be had: {reply.unread}", []))
+    checks += [_check(verdict, reply) for verdict in sample.shaping]
     parts: Tree = [(f"{name} {_number(value)}", []) for name, value in sample.parts.items()]
     if sample.base is not None and not parts:
         parts.append((f"reward model {_number(sample.base)}", []))
