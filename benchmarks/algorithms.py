@@ -1,14 +1,14 @@
 """Online algorithms side by side on the quickstart's model: gain over DPO on held-out problems, on several seeds.
 
-    python benchmarks/algorithms.py [--seeds 0 1 2] [--only ppo grpo] [--steps 16] [--quick] [--json FILE]
+    python benchmarks/algorithms.py [--seeds 0 1 2] [--only ppo grpo] [--steps 12] [--quick] [--json FILE]
                                     [--picture FILE] [--runs DIR]
 
-Each seed is one run: the quickstart's chain up to DPO and its reward model, then one online stage for each algorithm,
-all from the same weights and over the same problems, with 128 replies and four optimizer steps in each step; and an
-evaluation of 600 held-out problems at temperature 1, compared with DPO's. What is not said here is what the algorithm's
-own defaults say (`aftertrain show NAME`). There is no peer to compare with.
+The quickstart's chain up to DPO and its reward model is run once, at seed 0. From its weights each algorithm learns in
+one online stage a seed, which decides the order of the problems and all replies, 128 and four optimizer steps in
+each step. Its replies to 600 held-out problems at temperature 1 are then compared with DPO's. What is not said here is
+what the algorithm's own defaults say (`aftertrain show NAME`). There is no peer to compare with.
 
-A run of a seed that stands in --runs goes on where it ended, so that a picture can be drawn anew without training.
+What stands in --runs is not done again: a stopped benchmark goes on, and a picture is drawn anew without training.
 """
 
 from __future__ import annotations
@@ -64,38 +64,38 @@ def slug(name: str) -> str:
     return name.lower().replace(".", "").replace(" ", "-")
 
 
-def recipe(chosen: Mapping[str, Mapping[str, Any]], seed: int, steps: int) -> dict[str, Any]:
-    """The quickstart's chain with these algorithms in place of its own online stage."""
+def recipe(chosen: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], steps: int) -> dict[str, Any]:
+    """The quickstart's chain with these algorithms, a stage a seed, in place of its own online stage."""
     whole = yaml.safe_load((Path(aftertrain.__file__).parent / "configs" / "quickstart.yaml").read_text("utf-8"))
     stages = whole["stages"]
-    kept = {name: stages[name] for name in ("sft", "dpo", "rm") if name != "rm" or _needs_critic(chosen)}
+    values = any("critic" in own for own in chosen.values())
+    kept = {name: stages[name] for name in ("sft", "dpo", "rm") if name != "rm" or values}
     scored = {"tasks": stages["dpo-eval"]["tasks"], "temperatures": [1.0]}
     kept["dpo-eval"] = {"use": "evaluate", "from": "dpo", **scored}
     shared = {key: stages["rlvr"][key] for key in ("data", "rewards", "reward", "sampling", "generator", "optimizer")}
-    for name, own in chosen.items():
-        kept[slug(name)] = {"use": "online", "from": "dpo", **shared, "steps": steps, **own}
-        kept[f"{slug(name)}-eval"] = {"use": "evaluate", "from": slug(name), "compare": "dpo-eval", **scored}
-    return {**{key: whole[key] for key in ("model", "threads")}, "name": "algorithms", "seed": seed, "stages": kept}
+    for seed in seeds:
+        for name, own in chosen.items():
+            stage = f"{slug(name)}-{seed}"
+            kept[stage] = {"use": "online", "from": "dpo", **shared, "steps": steps, "seed": seed, **own}
+            kept[f"{stage}-eval"] = {"use": "evaluate", "from": stage, "compare": "dpo-eval", **scored}
+    return {**{key: whole[key] for key in ("model", "threads")}, "name": "algorithms", "seed": 0, "stages": kept}
 
 
-def _needs_critic(chosen: Mapping[str, Mapping[str, Any]]) -> bool:
-    return any("critic" in own for own in chosen.values())
-
-
-def run(chosen: Mapping[str, Mapping[str, Any]], seed: int, steps: int, folder: Path) -> dict[str, Interval]:
-    """One seed's gains in points, by algorithm, with 95 % intervals of a paired bootstrap over the problems."""
+def run(
+    chosen: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], steps: int, folder: Path
+) -> dict[str, list[Interval]]:
+    """Gains in points by algorithm, one a seed, with 95 % intervals of a paired bootstrap over the problems."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe(chosen, seed, steps), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(recipe(chosen, seeds, steps), sort_keys=False), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("aftertrain")), "run", str(path), "--out", str(folder)]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    named = {f"{slug(name)}-eval": name for name in chosen}
-    found: dict[str, Interval] = {}
+    gains: dict[str, Interval] = {}
     for entry in read_events(folder / "algorithms" / "events.jsonl"):
-        if isinstance(entry.event, Scores) and entry.stage in named:
+        if isinstance(entry.event, Scores) and entry.event.differences:
             (row,) = [row for row in entry.event.differences if row.metric == "exact_match"]
-            found[named[entry.stage]] = Interval(100 * row.mean, 100 * row.low, 100 * row.high)
-    return found
+            gains[entry.stage] = Interval(100 * row.mean, 100 * row.low, 100 * row.high)
+    return {name: [gains[f"{slug(name)}-{seed}-eval"] for seed in seeds] for name in chosen}
 
 
 def mean_of(gains: Sequence[Interval]) -> Interval:
@@ -123,20 +123,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=[slug(name) for name in ALGORITHMS], metavar="NAME")
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the gains there, as an SVG")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="keep the runs in DIR/seed-S, and go on from there")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="keep the run there, and go on with it")
     add_options(parser, "one seed, two steps of two algorithms")
     arguments = parser.parse_args()
     chosen = {name: own for name, own in ALGORITHMS.items() if slug(name) in (arguments.only or slug(name))}
     seeds, steps = arguments.seeds, arguments.steps
     if arguments.quick:
         chosen, seeds, steps = {name: ALGORITHMS[name] for name in ("GRPO", "RLOO")}, seeds[:1], 2
-    found: dict[str, list[Interval]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as scratch:
-        for seed in seeds:
-            for name, gain in run(chosen, seed, steps, (arguments.runs or Path(scratch)) / f"seed-{seed}").items():
-                found[name].append(gain)
+        found = run(chosen, seeds, steps, arguments.runs or Path(scratch))
     sys.stdout.write(table(found) + "\n\n")
     if arguments.picture is not None:
         title = f"Gain over DPO in points, {steps} steps of 128 replies, 600 held-out problems, {len(seeds)} seeds"

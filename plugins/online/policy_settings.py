@@ -31,7 +31,12 @@ class KLSettings(Settings):
 
     @model_validator(mode="after")
     def _has_the_gradient_of_kl(self) -> Self:
-        if self.place == "reward" or self.beta == 0:
+        if self.beta == 0:
+            return self
+        if self.place == "reward":
+            if self.estimator != "k1":
+                fault = f"{self.estimator} in the reward is no leash: near the reference its pull is of second order."
+                raise refuse(self, "estimator", f"{fault} Set estimator: k1, or place: loss")
             return self
         if self.estimator == "k1" and not self.score_function:
             fault = "k1 in the loss without its score-function term is no leash: its gradient is 0 on average."

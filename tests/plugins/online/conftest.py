@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from pydantic import Field, TypeAdapter
@@ -82,6 +83,15 @@ class Spaced(Verifier[Settings]):
         return [Verdict.scored(float("  " not in c.response and not c.response.endswith("\n"))) for c in cases]
 
 
+class Mixed(Verifier[Settings]):
+    """0, ½ or 1 by the bytes of the reply: replies to one prompt fare differently, for no reason."""
+
+    isolated = False
+
+    def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+        return [Verdict.scored(crc32(case.response.encode()) % 3 / 2) for case in cases]
+
+
 class Failing(Verifier[Settings]):
     """An error on every reply."""
 
@@ -126,6 +136,7 @@ def components() -> dict[tuple[str, str], tuple[type, type]]:
     return Found(advantages, environments, losses, selection).table | {
         ("dataset", "sums"): (Sums, SumsSettings),
         ("verifier", "contains"): (Contains, Settings),
+        ("verifier", "mixed"): (Mixed, Settings),
         ("verifier", "failing"): (Failing, Settings),
         ("verifier", "picky"): (Picky, Settings),
         ("verifier", "spaced"): (Spaced, Settings),

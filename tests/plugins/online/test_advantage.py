@@ -215,13 +215,19 @@ def test_k3_without_it_pulls_as_the_other_kl_does_f28() -> None:
 @pytest.mark.parametrize("beta", [0.0, 1e-6, 0.05])
 @pytest.mark.parametrize("place", ["loss", "reward"])
 def test_only_leashes_that_pull_are_accepted_f28(estimator: str, score_function: bool, beta: float, place: str) -> None:
-    """The gradients above, as a table: in the loss k1 needs the term, k2 must be without it, k3 may have either."""
+    """The gradients above, as a table: in the loss k1 needs the term, k2 must be without it, k3 may have either; in the
+    reward k1 alone pulls (test_kl_gradient.py).
+    """
     given = {"beta": beta, "place": place, "estimator": estimator, "score_function": score_function}
     if place == "reward":
         with pytest.raises(ValidationError, match="it is for place: loss"):
             KLSettings.model_validate(given)
         del given["score_function"]
-        KLSettings.model_validate(given)
+        if beta > 0 and estimator != "k1":
+            with pytest.raises(ValidationError, match="Set estimator: k1, or place: loss"):
+                KLSettings.model_validate(given)
+        else:
+            KLSettings.model_validate(given)
     elif beta > 0 and (estimator, score_function) in {("k1", False), ("k2", True)}:
         with pytest.raises(ValidationError, match="Set score_function: "):
             KLSettings.model_validate(given)
