@@ -33,6 +33,9 @@ class Verifier(Component[S]):
     which then bounds its own time."""
     every_problem: ClassVar[bool] = False
     """Whether online learning asks it about every problem's replies, not about those with a check of its name."""
+    compares: ClassVar[bool] = False
+    """Whether it says which of two replies is better (`core.preference`): its ground truth is the other reply. As a
+    reward of an online stage it compares the replies to one prompt."""
     view: ClassVar[View] = "text"
     """What `verify` finds in a case's `response`: the reply without special tokens, or with them, for rules about marks
     (`<think>`) that are special tokens of some tokenizers."""

@@ -31,6 +31,7 @@ class Pairwise(AskingVerifier[PairwiseSettings]):
     """
 
     Config = PairwiseSettings
+    compares = True
 
     def __init__(self, settings: PairwiseSettings, builder: Builder) -> None:
         super().__init__(settings, builder, needs_template=True)

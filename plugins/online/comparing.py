@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from aftertrain.core.errors import RunError
 from aftertrain.core.preference import Preference, in_both_orders
-from aftertrain.core.records import Check, Verdict, VerificationCase
+from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.rollout import Rollout
 
 ALONE = "there is no other reply to the prompt to compare it with"
 
 
-def verdicts_by_comparison(verifier: Verifier[Any], asked: Sequence[tuple[Rollout, Check]]) -> list[Verdict]:
-    """For each reply the mean of what the judge prefers it by to every other reply to its prompt, in both orders.
+def verdicts_by_comparison(
+    judge: Verifier[Any], groups: Sequence[int], cases: Sequence[VerificationCase]
+) -> list[Verdict]:
+    """For each reply the mean of what the judge prefers it by to every other reply of its group, in both orders.
 
     1 is better than all others, 0 worse than all, ½ as good. Replies of one text are as good as each other, and the
     judge is not asked. A reply of which a comparison failed gets that verdict. All pairs are asked in one batch.
     """
-    groups: dict[int, list[int]] = {}
-    for place, (rollout, _) in enumerate(asked):
-        groups.setdefault(rollout.group, []).append(place)
-    pairs = [pair for places in groups.values() for pair in combinations(places, 2)]
-    unlike = [pair for pair in pairs if asked[pair[0]][0].completion.text != asked[pair[1]][0].completion.text]
+    members: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    pairs = [pair for places in members.values() for pair in combinations(places, 2)]
+    unlike = [(one, other) for one, other in pairs if cases[one].response != cases[other].response]
+    asked = [_against(cases[one], cases[other], f"{cases[one].id} {cases[other].id}") for one, other in unlike]
     found: dict[tuple[int, int], Preference | Verdict] = dict.fromkeys(pairs, Preference(0.5, 0.5))
-    found |= zip(unlike, in_both_orders(verifier, [_case(asked, *pair) for pair in unlike]), strict=True)
-    values: list[list[float]] = [[] for _ in asked]
+    found |= zip(unlike, in_both_orders(judge, asked), strict=True)
+    values: list[list[float]] = [[] for _ in cases]
     failed: dict[int, Verdict] = {}
-    for (first, second), preference in found.items():
+    for (one, other), preference in found.items():
         if isinstance(preference, Verdict):
-            failed |= {place: preference for place in (first, second) if place not in failed}
+            failed = {one: preference, other: preference} | failed
         else:
-            values[first].append(preference.value)
-            values[second].append(1 - preference.value)
+            values[one].append(preference.value)
+            values[other].append(1 - preference.value)
     return [failed[place] if place in failed else _mean(own) for place, own in enumerate(values)]
 
 
@@ -54,17 +57,7 @@ def _mean(values: Sequence[float]) -> Verdict:
     return Verdict.scored(sum(values) / len(values), detail=f"compared with {len(values)} in both orders")
 
 
-def _case(asked: Sequence[tuple[Rollout, Check]], first: int, second: int) -> VerificationCase:
-    (rollout, check), (other, _) = asked[first], asked[second]
-    problem, truth = rollout.prompt.problem, check.ground_truth
-    return VerificationCase(
-        id=f"{rollout.id} {other.id}",
-        prompt="\n".join(message.content for message in problem.prompt if message.role == "user"),
-        response=rollout.completion.text,
-        ground_truth={
-            "other": other.completion.text,
-            "reference": truth.get("reference") if isinstance(truth, Mapping) else None,
-        },
-        source=problem.source,
-        thoughts=rollout.prompt.thoughts,
-    )
+def _against(case: VerificationCase, other: VerificationCase, id: str) -> VerificationCase:
+    truth = case.ground_truth
+    reference = truth.get("reference") if isinstance(truth, Mapping) else None
+    return replace(case, id=id, ground_truth={"other": other.response, "reference": reference})

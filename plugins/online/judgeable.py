@@ -57,6 +57,8 @@ def _objections(
     """By problem, what the verifiers of its checks, and those of every reply, object to; one batch per verifier."""
     objections: dict[str, str] = {}
     for name, verifier in verifiers.items():
+        if verifier.compares:  # its ground truth is another reply
+            continue
         cases = [
             case_of(prompt, check, prompt.problem.id)
             for prompt in prompts

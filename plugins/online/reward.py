@@ -13,6 +13,7 @@ from aftertrain.core.learning.rewards import total_reward, verification_reward, 
 from aftertrain.core.learning.shaping import product_reward, weighted_reward
 from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
 from aftertrain.core.verifier import Verifier, verdicts_of
+from aftertrain.plugins.online.comparing import verdicts_by_comparison
 from aftertrain.plugins.online.problems import Prompt, checks_of
 from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
@@ -94,12 +95,12 @@ def verdicts_on(
     """
     if not verifiers:
         return [() if rollout.failure is None else ((ENVIRONMENT, rollout.failure),) for rollout in rollouts]
-    cases: dict[str, list[VerificationCase]] = {name: [] for name in verifiers}
+    asked: dict[str, list[tuple[Rollout, Check]]] = {name: [] for name in verifiers}
     whole = [rollout for rollout in rollouts if rollout.failure is None]
     for rollout in whole:
         for check in rollout.prompt.problem.checks:
-            cases[check.verifier].append(case_of(rollout.prompt, check, rollout.id, rollout.completion))
-    verdicts = {name: iter(verdicts_of(verifiers[name], batch)) for name, batch in cases.items() if batch}
+            asked[check.verifier].append((rollout, check))
+    verdicts = {name: iter(_verdicts(verifiers[name], batch)) for name, batch in asked.items() if batch}
     return [
         ((ENVIRONMENT, rollout.failure),)
         if rollout.failure is not None
@@ -108,16 +109,26 @@ def verdicts_on(
     ]
 
 
+def _verdicts(verifier: Verifier[Any], asked: Sequence[tuple[Rollout, Check]]) -> list[Verdict]:
+    """One for each reply and check, in order; of a judge of pairs by comparing the replies to each prompt."""
+    cases = [case_of(rollout.prompt, check, rollout.id, rollout.completion) for rollout, check in asked]
+    if verifier.compares:
+        return verdicts_by_comparison(verifier, [rollout.group for rollout, _ in asked], cases)
+    return verdicts_of(verifier, cases)
+
+
 def shaping_verdicts(
     rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], names: Sequence[str]
 ) -> list[Named]:
     """Each rollout's verdicts by the verifiers of these names, which are asked about every reply; one batch each."""
 
-    def case(name: str, rollout: Rollout) -> VerificationCase:
-        (check,) = checks_of(rollout.prompt.problem, name, everywhere=True)
-        return case_of(rollout.prompt, check, rollout.id, rollout.completion)
+    def check(name: str, rollout: Rollout) -> Check:
+        (found,) = checks_of(rollout.prompt.problem, name, everywhere=True)
+        return found
 
-    by_name = {name: verdicts_of(verifiers[name], [case(name, rollout) for rollout in rollouts]) for name in names}
+    by_name = {
+        name: _verdicts(verifiers[name], [(rollout, check(name, rollout)) for rollout in rollouts]) for name in names
+    }
     return [tuple((name, by_name[name][place]) for name in names) for place in range(len(rollouts))]
 
 

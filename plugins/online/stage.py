@@ -24,6 +24,7 @@ from aftertrain.core.text.chat import UnusableRow, load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
 from aftertrain.core.text.growing import check_growth
 from aftertrain.core.verifier import Verifier
+from aftertrain.plugins.online.comparing import refuse_single_replies
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.judges import any_pooled, contents, judges, ready
 from aftertrain.plugins.online.models import REWARD, build_loss
@@ -163,7 +164,9 @@ class Online(Stage[OnlineSettings]):
 
     def _verifiers(self) -> dict[str, Verifier[Any]]:
         """By name, isolated; each has what it needs."""
-        return ready(self._judges(), self.settings.verification)
+        built = self._judges()
+        refuse_single_replies(built, self.settings.batch.samples_per_prompt)
+        return ready(built, self.settings.verification)
 
     def _environment(self, tokenizer: PreTrainedTokenizerBase) -> Environment[Any]:
         """The environment, with what it needs, under a chat template that lets its conversations grow.

@@ -11,13 +11,11 @@ import pytest
 
 from aftertrain.cli import main
 from aftertrain.core.errors import RunError
-from aftertrain.core.records import Check, Completion, Message, Problem, Verdict, VerificationCase
+from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import stand_in
 from aftertrain.plugins.online.comparing import ALONE, refuse_single_replies, verdicts_by_comparison
-from aftertrain.plugins.online.problems import Prompt
-from aftertrain.plugins.online.rollout import Rollout
 
 
 class Judge(Verifier[Settings]):
@@ -39,23 +37,19 @@ class Judge(Verifier[Settings]):
         ]
 
 
-def asked(*replies: tuple[int, str]) -> list[tuple[Rollout, Check]]:
-    """Replies as (group, text)."""
-    found = []
-    for number, (group, text) in enumerate(replies):
-        problem = Problem(f"p{group}", (Message("system", "Hm."), Message("user", f"Q{group}")), (), "s")
-        reply = Completion(str(number), (1,), (2,), (-0.5,), (0,), "stop", text)
-        found.append((Rollout(f"p{group}/{number}", group, Prompt(problem, (1,)), reply), Check("judge", "7")))
-    return found
+def compared(judge: Judge, *replies: tuple[int, str]) -> list[Verdict]:
+    """Verdicts on replies given as (group, text)."""
+    cases = [VerificationCase(str(place), f"Q{group}", text, "7", "s") for place, (group, text) in enumerate(replies)]
+    return verdicts_by_comparison(judge, [group for group, _ in replies], cases)
 
 
 def test_each_reply_is_compared_with_the_others_to_its_prompt() -> None:
     """Three replies: the longest beats both (1), the middle one beats one (½), the shortest none (0).
 
-    Two of one length: each is preferred where it stands first, ½ over both orders. In another group nobody knows them.
+    Two of one length in another group: each is preferred where it stands first, ½ over both orders.
     """
     judge = Judge()
-    verdicts = verdicts_by_comparison(judge, asked((0, "bb"), (0, "a"), (1, "xx"), (0, "ccc"), (1, "yy")))
+    verdicts = compared(judge, (0, "bb"), (0, "a"), (1, "xx"), (0, "ccc"), (1, "yy"))
     assert [verdict.value for verdict in verdicts] == [0.5, 0.0, 0.5, 1.0, 0.5]
     assert len(judge.asked) == 2 * (3 + 1)
     first = judge.asked[0]
@@ -66,14 +60,13 @@ def test_each_reply_is_compared_with_the_others_to_its_prompt() -> None:
 
 def test_equal_replies_are_as_good_and_cost_nothing() -> None:
     judge = Judge()
-    verdicts = verdicts_by_comparison(judge, asked((0, "same"), (0, "same")))
-    assert [verdict.value for verdict in verdicts] == [0.5, 0.5]
+    assert [verdict.value for verdict in compared(judge, (0, "same"), (0, "same"))] == [0.5, 0.5]
     assert judge.asked == []
 
 
 def test_what_cannot_be_compared_is_an_error_and_no_value() -> None:
     """The judge fails on one of two: neither has a value. A third has nobody to be compared with."""
-    verdicts = verdicts_by_comparison(Judge(), asked((0, "aa"), (0, "?"), (1, "alone")))
+    verdicts = compared(Judge(), (0, "aa"), (0, "?"), (1, "alone"))
     assert [verdict.outcome for verdict in verdicts] == ["error"] * 3
     assert verdicts[0].detail == "no idea"
     assert verdicts[2].detail == ALONE
@@ -85,6 +78,8 @@ def test_one_reply_to_a_prompt_is_refused() -> None:
         refuse_single_replies({"judge": Judge()}, 1)
 
 
+SHOWN = "{{ fence }}\n{{ first }}\n{{ fence }}\n{{ fence }}\n{{ second }}\n{{ fence }}"
+"""What the stand-in must see, and no more: the model that it stands for has room for 256 tokens."""
 RECIPE = """
 name: oaif
 model: package:aftertrain.plugins.quickstart/model
@@ -98,6 +93,8 @@ stages:
       - use: pairwise
         model: package:aftertrain.plugins.quickstart/model
         generator: {{use: "{generator}:StandIn"}}
+        template: {template}
+        parse: {{pattern: "Better: (tie|A|B)", labels: {{A: 1, B: 0, tie: 0.5}}}}
     checks: {{gsm8k: pairwise}}
     sampling: {{max_new_tokens: 12}}
     batch: {{prompts: 4{samples}}}
@@ -108,7 +105,9 @@ stages:
 
 def recipe(tmp_path: Path, samples: str = "") -> str:
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.format(generator=stand_in.__file__, samples=samples), encoding="utf-8")
+    path.write_text(
+        RECIPE.format(generator=stand_in.__file__, template=json.dumps(SHOWN), samples=samples), encoding="utf-8"
+    )
     return str(path)
 
 
@@ -136,4 +135,5 @@ def test_a_judge_of_pairs_with_one_sample_stops_the_plan(tmp_path: Path, capsys:
         path.read_text().replace("advantages: pairs", "advantages: gae").replace("use: dpo, beta: 0.1", "use: ppo")
     )
     assert main(["plan", str(path)]) != 0
-    assert "compares replies to one prompt" in capsys.readouterr().out + capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "compares replies to one prompt" in told.out + told.err
