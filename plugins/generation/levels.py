@@ -94,6 +94,9 @@ class Level:
         nodes, kv_heads = len(keys), keys.shape[1]
         width = len(query) // nodes if self._place is None else self._width
         heads, dim = query.shape[1:]
+        if self._place is None and width == 1:
+            out, lse = attention(query.reshape(nodes, kv_heads, -1, dim), keys, values, self._mask(query.dtype), scale)
+            return out.reshape(nodes, heads, -1), lse.reshape(nodes, heads)
         slots = query
         if self._place is not None:
             slots = query.new_zeros(nodes * width, heads, dim).index_copy_(0, self._place, query)
@@ -135,8 +138,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 def joined(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Attention over all parts' keys from that over each part's: `Σ out_i · exp(lse_i - lse)`."""
     out, lse = parts[0]
-    for other, other_lse in parts[1:]:
+    for number, (other, other_lse) in enumerate(parts[1:], start=2):
         share = torch.sigmoid(other_lse - lse).unsqueeze(-1)
         out = out + (other - out) * share
-        lse = torch.logaddexp(lse, other_lse)
+        if number < len(parts):
+            lse = torch.logaddexp(lse, other_lse)
     return out.to(parts[0][0].dtype)

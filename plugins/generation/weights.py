@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aftertrain.core.errors import ModelError
+from aftertrain.core.packed.heap import give_back
 from aftertrain.plugins.generation.products import WORTH_PACKING, DecodingLinear, packs
 
 
@@ -40,25 +41,34 @@ class Weights:
         if self._lent:
             for _ in self._checked(self._lent.items()):
                 pass
+        linear = [name for name, module in network.named_modules() if type(module) is nn.Linear]
+        may_pack = packs(device, dtype)
+        # One after the other: each plain weight is let go of before the next is packed.
+        for name in linear:
+            if may_pack and self._shapes[f"{name}.weight"].numel() >= WORTH_PACKING:
+                exchanged = self._packed[f"{name}.weight"] = DecodingLinear(network.get_submodule(name))
+                network.set_submodule(name, exchanged)
+                exchanged.pack(self._tensors.pop(f"{name}.weight"))
+                give_back()
+        self._take_place()
+        for name in linear:
+            if f"{name}.weight" not in self._packed:
+                network.set_submodule(name, DecodingLinear(network.get_submodule(name)))
+        if self._lent:
+            self.release()
+
+    def _take_place(self) -> None:
+        """Put the lent tensors in place of the loaded ones, and a copy where there is none of the type."""
         for names in set(self._same.values()):
-            loaded = self._tensors[min(names)].detach()
+            places = [self._tensors[name] for name in names if name in self._tensors]
+            if not places:
+                continue
+            loaded = places[0].detach()
             given = next((self._lent[name].detach() for name in names if name in self._lent), None)
             # A loaded tensor may lie at any address of a mapped file, and its alignment changes the bits of sums.
             held = loaded.clone() if given is None or given.dtype != loaded.dtype else given
-            for name in names:
-                self._tensors[name].data = held
-        may_pack = packs(device, dtype)
-        for name, layer in list(network.named_modules()):
-            if type(layer) is not nn.Linear:
-                continue
-            exchanged = DecodingLinear(layer)
-            network.set_submodule(name, exchanged)
-            if may_pack and layer.weight.numel() >= WORTH_PACKING:
-                exchanged.pack(layer.weight)
-                self._packed[f"{name}.weight"] = exchanged
-                del self._tensors[f"{name}.weight"]
-        if self._lent:
-            self.release()
+            for place in places:
+                place.data = held
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copy weights in by name, in any order; of tied ones any may be given. Lent ones are read where they stand.
