@@ -103,8 +103,17 @@ def unnamed_ends(folder: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     Raises:
         ModelError: a file cannot be read.
     """
-    named = _ids(_own(Path(folder)).get("eos_token_id"))
+    named = named_ends(folder)
     return [number for number in _ordered(tokenizer) if number not in named]
+
+
+def named_ends(folder: str) -> list[int]:
+    """The end tokens that a folder's generation config names, or where there is none its configuration.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    return _ids(_own(Path(folder)).get("eos_token_id"))
 
 
 def _ordered(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aftertrain.core.text.endings import end_tokens
+from aftertrain.core.text.endings import end_tokens, named_ends
 
 MARGIN = 4
 """Tokens looked at beyond the stop string's length, because a cut character decodes to nothing that counts."""
@@ -20,6 +20,15 @@ def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = set(configured if isinstance(configured, list | tuple) else [configured])
     return frozenset(int(i) for i in ids if i is not None) | end_tokens(tokenizer)
+
+
+def folder_stop_ids(folder: str, tokenizer: Any) -> frozenset[int]:
+    """The same of a model that is not loaded, by its files.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    return frozenset(named_ends(folder)) | end_tokens(tokenizer)
 
 
 def special_token_ids(tokenizer: Any) -> frozenset[int]:

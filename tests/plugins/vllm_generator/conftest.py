@@ -1,0 +1,55 @@
+"""The generator `vllm` over a stand-in for the package vllm, run by an interpreter that is a script."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.plugins.vllm_generator.generator import Vllm
+from aftertrain.plugins.vllm_generator.settings import VllmSettings
+
+FAKE = Path(__file__).parent / "fake"
+
+
+@pytest.fixture
+def make_python(tmp_path: Path) -> Callable[..., str]:
+    """Writes an interpreter that has the stand-in: `version` is its package's, `fault` what goes wrong there."""
+
+    def make(version: str | None = "0.32.0", *, model: str = "toy", fault: str = "", package: str = "vllm") -> str:
+        site = tmp_path / f"site-{version}"
+        site.mkdir(exist_ok=True)
+        if version is not None:
+            (site / "vllm").symlink_to(FAKE / "vllm") if not (site / "vllm").exists() else None
+            information = site / f"{package.replace('-', '_')}-{version}.dist-info"
+            information.mkdir(exist_ok=True)
+            (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        script = tmp_path / f"python-{version}-{model}-{fault.replace(' ', '-')}"
+        script.write_text(
+            f"#!/bin/sh\nexport PYTHONPATH='{site}' FAKE_MODEL='{model}' FAKE_FAULT='{fault}'\n"
+            f"exec '{sys.executable}' \"$@\"\n"
+        )
+        script.chmod(0o755)
+        return str(script)
+
+    return make
+
+
+@pytest.fixture
+def make_generator(make_python: Callable[..., str], tiny_model: Path) -> Iterator[Callable[..., Vllm]]:
+    """Opens a generator over the stand-in; closed at the end."""
+    opened: list[Vllm] = []
+
+    def make(folder: Path = tiny_model, *, model: str = "toy", fault: str = "", **settings: Any) -> Vllm:
+        settings = {"python": make_python(model=model, fault=fault), "start_timeout": 60, **settings}
+        generator = Vllm(VllmSettings(**settings), builder=None)  # type: ignore[arg-type]  # it builds nothing
+        opened.append(generator)
+        generator.open(str(folder), version=3)
+        return generator
+
+    yield make
+    for generator in opened:
+        generator.close()

@@ -1,0 +1,168 @@
+"""Weights replaced in place: whole or not at all, in use from the next token on, with no trace of the old ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from aftertrain.core.errors import ModelError, RunError
+from aftertrain.core.generator import GenerationRequest, Sampling
+from aftertrain.core.learning.seeding import global_seed
+from aftertrain.core.records import Completion
+from aftertrain.plugins.vllm_generator.generator import Vllm
+from aftertrain.plugins.vllm_generator.weights import Expected
+
+Make = Callable[..., Vllm]
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def moved(tiny_model: Path) -> nn.Module:
+    """The tiny model, whose head is tied to its embedding, with other weights."""
+    network: nn.Module = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    with global_seed(1), torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter) * parameter.std())
+    return network
+
+
+def requests(n: int = 4, length: int = 6, **sampling: Any) -> list[GenerationRequest]:
+    drawn = Sampling(max_new_tokens=length, **sampling)
+    return [GenerationRequest(f"r{i}", (5 + i, 9, 12), drawn, 70 + i) for i in range(n)]
+
+
+def differences(replies: list[Completion], network: Any, since: int = 0) -> Tensor:
+    """How far log-probabilities of tokens of versions from `since` on are from those of one forward."""
+    apart = []
+    for reply in replies:
+        ids = torch.tensor([reply.prompt_ids + reply.token_ids])
+        with torch.no_grad():
+            table = torch.log_softmax(network(ids).logits[0, :-1], -1)
+        theirs = table.gather(1, ids[0, 1:, None]).squeeze(1)[len(reply.prompt_ids) - 1 :]
+        new = torch.tensor(reply.versions) >= since
+        apart.append((theirs - torch.tensor(reply.logprobs))[new].abs())
+    return torch.cat(apart)
+
+
+@pytest.mark.slow
+def test_new_weights_leave_nothing_of_the_old(make_generator: Make, tiny_model: Path, moved: Any) -> None:
+    """Log-probabilities are the new model's, at prompts that were asked before; so nothing of the prefix cache is left,
+    and the head that is tied follows its embedding. With the cache kept, they are not: the test can fail.
+    """
+    generator = make_generator(model="torch")
+    before = generator.generate(requests(), PATIENCE)
+    old = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    assert differences(before, old).max() < 1e-4
+    assert differences(before, moved).mean() > 0.1
+    generator.update_weights(moved.named_parameters(), 4)
+    after = generator.generate(requests(), PATIENCE)
+    assert {version for reply in after for version in reply.versions} == {4}
+    assert differences(after, moved).max() < 1e-4
+    keep_cache(generator)
+    generator.update_weights(old.named_parameters(), 5)
+    assert differences(generator.generate(requests(), PATIENCE), old).max() > 0.01
+
+
+@pytest.mark.slow
+def test_replies_under_way_go_on_with_new_weights(make_generator: Make, tiny_model: Path, moved: Any) -> None:
+    """Each token says whose it is, and its log-probability is that model's, given all tokens before it."""
+    generator = make_generator(model="torch", context=400)
+    generator.submit(requests(length=300, stop=("none of the tokens",)))
+    while not any(so_far for so_far in generator.replies_so_far().values()):
+        with pytest.raises(TimeoutError):
+            generator.collect(0.05)
+    generator.update_weights(moved.named_parameters(), 4)
+    replies = []
+    while generator.in_flight:
+        replies += generator.collect(PATIENCE)
+    long = [reply for reply in replies if set(reply.versions) == {3, 4}]
+    assert long, "no reply was under way: the test shows nothing"
+    assert all(list(reply.versions) == sorted(reply.versions) for reply in long)
+    assert differences(long, moved, since=4).max() < 1e-4
+    assert differences(long, moved).max() > 0.1, "the first tokens are the new model's too"
+
+
+def keep_cache(generator: Vllm) -> None:
+    """Let the next updates leave the prefix cache as it is."""
+    server = generator._opened().server
+    tell = server.tell
+
+    def keeping(message: dict[str, Any], payload: memoryview | None = None) -> None:
+        tell(message | ({"forget": False} if "forget" in message else {}), payload)
+
+    server.tell = keeping  # type: ignore[method-assign,assignment]
+
+
+def changed(network: Any, change: str) -> Iterator[tuple[str, Tensor]]:
+    for i, (name, weight) in enumerate(network.named_parameters()):
+        if change == "missing" and i == 3:
+            continue
+        yield (
+            (f"{name}s" if change == "unknown" and i == 3 else name),
+            (weight[:-1] if change == "shape" and i == 3 else weight),
+        )
+        if change == "twice" and i == 3:
+            yield name, weight
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("missing", r"weights are missing from the update: model.layers.0.self_attn.v_proj.weight \(1 in all\)"),
+        ("unknown", "no weight named 'model.layers.0.self_attn.v_proj.weights'. Did you mean"),
+        ("shape", r"'model.layers.0.self_attn.v_proj.weight' has shape \(15, 32\), the generator's \(16, 32\)"),
+        ("twice", "'model.layers.0.self_attn.v_proj.weight' is given twice"),
+    ],
+)
+def test_a_wrong_update_changes_nothing(make_generator: Make, moved: Any, change: str, why: str) -> None:
+    generator = make_generator()
+    first = generator.generate(requests(), PATIENCE)
+    with pytest.raises(ModelError, match=why):
+        generator.update_weights(changed(moved, change), 4)
+    assert generator.generate(requests(), PATIENCE) == first
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("update dies", r"is gone.*, with status 3"),
+        ("update raises", "failed to replace weights: RuntimeError: the cache is full"),
+        ("update hangs", "(has said|took) nothing for 3 s"),
+        ("remembers", "failed to replace weights: RuntimeError: vllm did not drop its prefix cache"),
+    ],
+)
+def test_a_server_that_fails_at_an_update(make_generator: Make, moved: Any, fault: str, said: str) -> None:
+    generator = make_generator(fault=fault, patience=3 if "hangs" in fault else 60)
+    with pytest.raises(RunError, match=f"the vLLM server {said}"):
+        generator.update_weights(moved.named_parameters(), 4)
+    with pytest.raises(RunError, match="the vLLM server"):
+        generator.submit(requests())
+
+
+def test_a_tied_head_may_be_given_or_left_out(tiny_model: Path, moved: Any) -> None:
+    expected = Expected(str(tiny_model))
+    names = [name for name, _ in moved.named_parameters()]
+    assert "lm_head.weight" not in names
+    assert [name for name, _ in expected.checked(moved.named_parameters())] == names
+    assert sorted(name for name, _ in expected.checked(moved.state_dict().items())) == sorted(names)
+
+
+def test_a_family_whose_files_have_other_names_is_refused(tiny_model: Path, moved: Any, tmp_path: Path) -> None:
+    """As transformers' mixtures of experts: fused in memory, one by one in the files that vLLM reads."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    held = load_file(folder / "model.safetensors")
+    save_file({name.replace("up_proj", "w3"): weight for name, weight in held.items()}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"do not hold model.layers.0.mlp.up_proj.weight .* generator: transformers"):
+        Expected(str(folder)).checked(moved.named_parameters())
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
