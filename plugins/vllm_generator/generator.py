@@ -40,6 +40,8 @@ VARIABLES = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
+RENEWED = ("heads", "cache")
+"""What the server makes anew once weights are replaced: tied heads that a CPU keeps a copy of, and the prefix cache."""
 
 
 class Opened:
@@ -58,7 +60,9 @@ class Opened:
         if not end_ids:
             raise ModelError(f"{model}: neither tokenizer nor generation_config.json names an end-of-sequence token")
         self.expected = Expected(model)
-        variables = VARIABLES | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+        # Said here as well: whatever its engine is told, vLLM's sampler would be compiled, for seconds, by a compiler.
+        compiles = {} if settings.compile else {"TORCHDYNAMO_DISABLE": "1"}
+        variables = {**VARIABLES, "OMP_NUM_THREADS": str(torch.get_num_threads()), **compiles}
         own = settings.python is None
         self.server = Server(place, own=own, variables=variables, patience=settings.patience)
         try:
@@ -185,7 +189,7 @@ class Vllm(Generator[VllmSettings]):
         opened = self._opened()
         dtype = self.settings.dtype
         checked = opened.expected.checked(weights)
-        opened.server.tell({"do": "update", "version": version, "weights": described(checked, dtype), "forget": True})
+        opened.server.tell({"do": "update", "version": version, "weights": described(checked, dtype), "renew": RENEWED})
         for name, data in raw(checked, dtype):
             opened.server.tell({"weight": name}, data)
         while not opened.hear(f"the weights of version {version}, replaced,"):
@@ -201,6 +205,14 @@ class Vllm(Generator[VllmSettings]):
     def in_flight(self) -> set[str]:
         """Ids of requests that were submitted and neither collected nor cancelled."""
         return self._opened().in_flight
+
+    def wait(self, timeout: float) -> None:
+        """Take the server's next word on replies.
+
+        Raises:
+            TimeoutError: it said none within `timeout` seconds. RunError: the server failed.
+        """
+        self._opened().hear("a word on replies", timeout)
 
     def replies_so_far(self) -> dict[str, tuple[int, ...]]:
         """Token ids of replies under way, as far as they were told: of those that may end by a stop string."""

@@ -133,16 +133,15 @@ class Engine:
     def cancel(self, ids: list[str]) -> None:
         self.engine.abort_request(ids)
 
-    def update(self, weights: Iterator[tuple[str, Any]]) -> None:
-        """Replace weights in place."""
+    def update(self, weights: Iterator[tuple[str, Any]], renew: list[str]) -> None:
+        """Replace weights in place, and make anew what was made of the old ones."""
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         # On CPU a head's product keeps a copy of the weights that it was made with, and a head that is tied to the
         # embedding has none of its own that would be loaded: it would go on with the old ones.
-        self.engine.apply_model(refresh_heads)
-
-    def forget(self) -> None:
-        """Drop the prefix cache, and compute anew what replies under way have computed."""
-        if not self.engine.reset_prefix_cache(reset_running_requests=True):
+        if "heads" in renew:
+            self.engine.apply_model(refresh_heads)
+        # Replies under way are put back, and begin by computing their prompts and all that they said.
+        if "cache" in renew and not self.engine.reset_prefix_cache(reset_running_requests=True):
             raise RuntimeError("vllm did not drop its prefix cache")
 
 
@@ -196,9 +195,7 @@ class Server:
             self.engine.cancel(ids)
         elif message["do"] == "update":
             self.at = "replace weights"
-            self.engine.update(self.weights(message["weights"]))
-            if message["forget"]:
-                self.engine.forget()
+            self.engine.update(self.weights(message["weights"]), message["renew"])
             self.version, self.at = message["version"], "generate"
             self.line.say("updated", version=self.version)
         else:

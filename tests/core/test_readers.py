@@ -44,6 +44,7 @@ ELSEWHERE = {
     "plugins/lm_eval_tasks/asking.py": "a conversation that it wrote itself in place of a chat template",
     "plugins/lm_eval_tasks/catalogue.py": "YAML of lm-eval's dialect, parsed by its own library",
     "plugins/report/page.py": OWN,
+    "plugins/vllm_generator": LINE,
     "registry/moved.py": OWN,
     "registry/provenance.py": "metadata of an installed package; its JSON is parsed by the one reader",
     "src/aftertrain/cli/components.py": OWN,

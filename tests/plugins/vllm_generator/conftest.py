@@ -15,19 +15,21 @@ from aftertrain.plugins.vllm_generator.settings import VllmSettings
 FAKE = Path(__file__).parent / "fake"
 
 
-@pytest.fixture
-def make_python(tmp_path: Path) -> Callable[..., str]:
+@pytest.fixture(scope="session")
+def make_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Writes an interpreter that has the stand-in: `version` is its package's, `fault` what goes wrong there."""
+    folder = tmp_path_factory.mktemp("interpreters")
 
     def make(version: str | None = "0.32.0", *, model: str = "toy", fault: str = "", package: str = "vllm") -> str:
-        site = tmp_path / f"site-{version}"
+        site = folder / f"site-{package}-{version}"
         site.mkdir(exist_ok=True)
         if version is not None:
-            (site / "vllm").symlink_to(FAKE / "vllm") if not (site / "vllm").exists() else None
+            if not (site / "vllm").exists():
+                (site / "vllm").symlink_to(FAKE / "vllm")
             information = site / f"{package.replace('-', '_')}-{version}.dist-info"
             information.mkdir(exist_ok=True)
             (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        script = tmp_path / f"python-{version}-{model}-{fault.replace(' ', '-')}"
+        script = folder / f"python-{package}-{version}-{model}-{fault.replace(' ', '-')}"
         script.write_text(
             f"#!/bin/sh\nexport PYTHONPATH='{site}' FAKE_MODEL='{model}' FAKE_FAULT='{fault}'\n"
             f"exec '{sys.executable}' \"$@\"\n"

@@ -16,7 +16,6 @@ from transformers import AutoModelForCausalLM
 from aftertrain.core.errors import ModelError, RunError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.learning.seeding import global_seed
-from aftertrain.core.records import Completion
 from aftertrain.plugins.vllm_generator.generator import Vllm
 from aftertrain.plugins.vllm_generator.weights import Expected
 
@@ -37,68 +36,6 @@ def moved(tiny_model: Path) -> nn.Module:
 def requests(n: int = 4, length: int = 6, **sampling: Any) -> list[GenerationRequest]:
     drawn = Sampling(max_new_tokens=length, **sampling)
     return [GenerationRequest(f"r{i}", (5 + i, 9, 12), drawn, 70 + i) for i in range(n)]
-
-
-def differences(replies: list[Completion], network: Any, since: int = 0) -> Tensor:
-    """How far log-probabilities of tokens of versions from `since` on are from those of one forward."""
-    apart = []
-    for reply in replies:
-        ids = torch.tensor([reply.prompt_ids + reply.token_ids])
-        with torch.no_grad():
-            table = torch.log_softmax(network(ids).logits[0, :-1], -1)
-        theirs = table.gather(1, ids[0, 1:, None]).squeeze(1)[len(reply.prompt_ids) - 1 :]
-        new = torch.tensor(reply.versions) >= since
-        apart.append((theirs - torch.tensor(reply.logprobs))[new].abs())
-    return torch.cat(apart)
-
-
-@pytest.mark.slow
-def test_new_weights_leave_nothing_of_the_old(make_generator: Make, tiny_model: Path, moved: Any) -> None:
-    """Log-probabilities are the new model's, at prompts that were asked before; so nothing of the prefix cache is left,
-    and the head that is tied follows its embedding. With the cache kept, they are not: the test can fail.
-    """
-    generator = make_generator(model="torch")
-    before = generator.generate(requests(), PATIENCE)
-    old = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
-    assert differences(before, old).max() < 1e-4
-    assert differences(before, moved).mean() > 0.1
-    generator.update_weights(moved.named_parameters(), 4)
-    after = generator.generate(requests(), PATIENCE)
-    assert {version for reply in after for version in reply.versions} == {4}
-    assert differences(after, moved).max() < 1e-4
-    keep_cache(generator)
-    generator.update_weights(old.named_parameters(), 5)
-    assert differences(generator.generate(requests(), PATIENCE), old).max() > 0.01
-
-
-@pytest.mark.slow
-def test_replies_under_way_go_on_with_new_weights(make_generator: Make, tiny_model: Path, moved: Any) -> None:
-    """Each token says whose it is, and its log-probability is that model's, given all tokens before it."""
-    generator = make_generator(model="torch", context=400)
-    generator.submit(requests(length=300, stop=("none of the tokens",)))
-    while not any(so_far for so_far in generator.replies_so_far().values()):
-        with pytest.raises(TimeoutError):
-            generator.collect(0.05)
-    generator.update_weights(moved.named_parameters(), 4)
-    replies = []
-    while generator.in_flight:
-        replies += generator.collect(PATIENCE)
-    long = [reply for reply in replies if set(reply.versions) == {3, 4}]
-    assert long, "no reply was under way: the test shows nothing"
-    assert all(list(reply.versions) == sorted(reply.versions) for reply in long)
-    assert differences(long, moved, since=4).max() < 1e-4
-    assert differences(long, moved).max() > 0.1, "the first tokens are the new model's too"
-
-
-def keep_cache(generator: Vllm) -> None:
-    """Let the next updates leave the prefix cache as it is."""
-    server = generator._opened().server
-    tell = server.tell
-
-    def keeping(message: dict[str, Any], payload: memoryview | None = None) -> None:
-        tell(message | ({"forget": False} if "forget" in message else {}), payload)
-
-    server.tell = keeping  # type: ignore[method-assign,assignment]
 
 
 def changed(network: Any, change: str) -> Iterator[tuple[str, Tensor]]:
