@@ -203,7 +203,7 @@ def roll_out(
         first: number of the first prompt's group, where the step has asked others before.
 
     Raises:
-        RunError: no reply was finished in time.
+        RunError: no reply was finished in time, or the generator does not tell log-probabilities.
     """
     places = [(group, number) for group in range(len(prompts)) for number in range(samples)]
     numbers = range(first * samples, first * samples + len(places))
@@ -283,12 +283,16 @@ def _requests(
 
 def _generate(generator: Generator[Any], requests: Sequence[GenerationRequest], timeout: float) -> Sequence[Completion]:
     try:
-        return generator.generate(requests, timeout)
+        completions = generator.generate(requests, timeout)
     except TimeoutError as error:
         raise RunError(
             f"the generator finished no reply in {timeout:g} s ({error}); raise the stage's timeout, "
             "or lower sampling.max_new_tokens"
         ) from error
+    if any(len(completion.logprobs) != len(completion.token_ids) for completion in completions):
+        below = " below sampling.top_p 1" if any(request.sampling.top_p < 1 for request in requests) else ""
+        raise RunError(f"the generator tells no log-probabilities of its replies{below}, and the stage learns from them")
+    return completions
 
 
 def _answer(plays: Mapping[int, _Play], going: Sequence[int], stand: Stand, most: int) -> list[int]:

@@ -87,6 +87,7 @@ class Online(Stage[OnlineSettings]):
         engine = self.builder.build(self.settings.engine)
         if misfits := engine.misfits(context.model):
             return [PlanItem("engine", misfit, "error") for misfit in misfits]
+        self.builder.build(self.settings.generator).preflight(context.model)
         items = [PlanItem("model", note, "warning") for note in untrained(read_config(context.model))]
         tokenizer = load_tokenizer(context.model, context.chat_template)
         unnamed_ends(context.model, tokenizer)
@@ -112,6 +113,7 @@ class Online(Stage[OnlineSettings]):
     def check_data(self, context: PlanContext, stopping: Callable[[], bool]) -> None:
         """The problems, what their verifiers need, and the engine's needs."""
         self.builder.build(self.settings.engine).preflight(context.model)
+        self.builder.build(self.settings.generator).preflight(context.model)
         tokenizer = load_tokenizer(context.model, context.chat_template)
         verifiers, environment = self._verifiers(), self._environment(tokenizer)
         prompts = self._prompts(context.model, tokenizer, verifiers, environment)

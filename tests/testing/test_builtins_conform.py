@@ -8,8 +8,17 @@ from aftertrain.registry.discovery import discover, installed
 from aftertrain.testing import Claim, claims
 
 MAY_BE_UNCHECKED = {"observer wandb: it takes every event", "observer wandb: it closes when a run fails"}
-WITHOUT = ("engine deepspeed: ", "head_kernel cut_cross_entropy: ", "head_kernel liger: ", "generator openai: ")
-"""They need packages that the base install has not, or a GPU; an endpoint tells nothing of ids and weights."""
+WITHOUT = (
+    "engine deepspeed: ",
+    "head_kernel cut_cross_entropy: ",
+    "head_kernel liger: ",
+    "generator openai: ",
+    "generator vllm: ",
+)
+"""They need packages that the base install has not, or a GPU; an endpoint tells nothing of ids and weights.
+
+`vllm` keeps its promises in tests/plugins/vllm_generator.
+"""
 
 
 def built_in() -> list[Claim]:

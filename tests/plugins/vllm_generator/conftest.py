@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,51 @@ def make_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         return str(script)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., str]:
+    """Writes a folder as `aftertrain.testing.model` does, its LM head tied, heads as wide as vLLM takes on a CPU."""
+    return _model
+
+
+def _model(folder: Path, *, seed: int = 0) -> str:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from aftertrain.core.learning.seeding import global_seed
+    from aftertrain.testing.model import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=512,
+        initializer_range=0.15,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with global_seed(seed):
+        network = LlamaForCausalLM(config)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session", params=["stand-in", "vllm"])
+def engine_python(request: pytest.FixtureRequest, make_python: Callable[..., str]) -> str:
+    """An interpreter with an engine that computes: the stand-in's, and vLLM's own where there is one."""
+    if request.param == "stand-in":
+        return make_python(model="torch")
+    if (python := os.environ.get("AFTERTRAIN_VLLM_PYTHON")) is None:
+        pytest.skip("AFTERTRAIN_VLLM_PYTHON names no interpreter with vllm: bash .ci/vllm DIR makes one")
+    return python
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ AFTERTRAIN_VLLM_PYTHON names an interpreter that has it; `bash .ci/vllm DIR` mak
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,16 +14,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from aftertrain.core.generator import GenerationRequest, Sampling
-from aftertrain.core.learning.seeding import global_seed
 from aftertrain.core.records import Completion
 from aftertrain.plugins.vllm_generator import generator
 from aftertrain.plugins.vllm_generator.generator import Vllm
 from aftertrain.plugins.vllm_generator.settings import VllmSettings
 from aftertrain.testing import generator as promises
-from aftertrain.testing.model import tiny_tokenizer
 from aftertrain.testing.promise import promises_in
 
 pytestmark = pytest.mark.slow
@@ -33,48 +30,21 @@ SHOTS = tuple(5 + i % 80 for i in range(300))
 """A beginning of prompts, longer than a block of vLLM's cache (128 tokens on a CPU)."""
 
 
-def model(folder: Path, *, seed: int = 0) -> str:
-    """Write a folder as `aftertrain.testing.model` does, its LM head tied, heads as wide as vLLM takes on a CPU."""
-    tokenizer = tiny_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=32,
-        max_position_embeddings=512,
-        initializer_range=0.15,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with global_seed(seed):
-        network = LlamaForCausalLM(config)
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 def network(folder: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def folders(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., str]) -> list[str]:
     """Two models of one shape."""
-    return [model(tmp_path_factory.mktemp("models") / str(seed), seed=seed) for seed in range(2)]
+    return [make_model(tmp_path_factory.mktemp("models") / str(seed), seed=seed) for seed in range(2)]
 
 
-@pytest.fixture(scope="module", params=["stand-in", "vllm"])
-def served(request: pytest.FixtureRequest, make_python: Callable[..., str], folders: list[str]) -> Iterator[Vllm]:
+@pytest.fixture(scope="module")
+def served(engine_python: str, folders: list[str]) -> Iterator[Vllm]:
     """A server of either."""
-    python = os.environ.get("AFTERTRAIN_VLLM_PYTHON") if request.param == "vllm" else make_python(model="torch")
-    if python is None:
-        pytest.skip("AFTERTRAIN_VLLM_PYTHON names no interpreter with vllm: bash .ci/vllm DIR makes one")
-    opened = Vllm(VllmSettings(python=python, cache_gib=0.25, step_tokens=1024), builder=None)  # type: ignore[arg-type]
+    settings = VllmSettings(python=engine_python, cache_gib=0.25, step_tokens=1024)
+    opened = Vllm(settings, builder=None)  # type: ignore[arg-type]  # it builds nothing
     opened.preflight(folders[0])
     opened.open(folders[0])
     yield opened
@@ -98,8 +68,14 @@ class Reopened:
 
 
 @pytest.mark.parametrize("promise", promises_in(promises), ids=lambda promise: promise.__name__)
-def test_promise(served: Vllm, promise: Callable[[Any], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promises, "tiny_model", model)
+def test_promise(
+    served: Vllm,
+    promise: Callable[[Any], None],
+    make_model: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(promises, "tiny_model", make_model)
     promise(SimpleNamespace(component=lambda: Reopened(served), folder=tmp_path))
 
 

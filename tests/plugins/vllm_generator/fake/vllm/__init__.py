@@ -168,7 +168,7 @@ class Network:
         if sampling.temperature == 0:
             token = int(logits.argmax())
         else:
-            draw = torch.Generator().manual_seed(sampling.seed * 4096 + len(request.ids))
+            draw = torch.Generator().manual_seed((sampling.seed + 4096 * len(request.ids)) % 2**63)
             token = int(torch.multinomial(table.exp(), 1, generator=draw))
         return token, float(table[token])
 
