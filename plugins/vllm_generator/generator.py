@@ -1,4 +1,4 @@
-"""The generator `vllm`: a server of ours in an environment that has vLLM, token ids in and token ids out.
+"""The generator `vllm`: a server of ours in an environment that has vLLM, token ids in and token ids out (F42).
 
 Replies are drawn by vLLM from each request's seed; what ends them, what their text is and whether they are what was
 asked for is decided here, as by the generator `transformers`. Weights are replaced in place over the server's line,

@@ -1,4 +1,4 @@
-"""What every generator promises, and what a server adds to it, over the stand-in and over vLLM itself.
+"""What every generator promises, and what a server adds to it, over the stand-in and over vLLM itself (F42).
 
 One server serves all of it: a model that a promise opens becomes an update of weights. vLLM is run where
 AFTERTRAIN_VLLM_PYTHON names an interpreter that has it; `bash .ci/vllm DIR` makes one.
