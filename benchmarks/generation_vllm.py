@@ -3,8 +3,8 @@
     AFTERTRAIN_VLLM_PYTHON=… AFTERTRAIN_SMOLLM2=… python benchmarks/generation_vllm.py [--quick] [--json]
 
 `reference vllm N`: N prompts of 20 to 100 tokens, every reply of 64 tokens at temperature 1, as the model's end of
-sequence is replaced by a token that it does not draw. Rates are of CPU seconds, vLLM's of its server's; sides are warmed
-up and take turns, and rows hold medians of three.
+sequence is replaced by a token that it does not draw. Rates are of CPU seconds, vLLM's of its server's; sides are
+warmed up and take turns, and rows hold medians of three.
 """
 
 from __future__ import annotations

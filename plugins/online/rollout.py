@@ -291,7 +291,7 @@ def _generate(generator: Generator[Any], requests: Sequence[GenerationRequest], 
         ) from error
     if any(len(completion.logprobs) != len(completion.token_ids) for completion in completions):
         below = " below sampling.top_p 1" if any(request.sampling.top_p < 1 for request in requests) else ""
-        raise RunError(f"the generator tells no log-probabilities of its replies{below}, and the stage learns from them")
+        raise RunError(f"the generator tells no log-probabilities of replies{below}, and the stage learns from them")
     return completions
 
 

@@ -20,8 +20,8 @@ from aftertrain.core.generator import GenerationRequest, Generator
 from aftertrain.core.ground.model_folder import check_weights, read_config
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder
-from aftertrain.core.text.chat import read_tokenizer
 from aftertrain.core.text.stopping import folder_stop_ids
+from aftertrain.core.text.tokenizer_files import read_tokenizer
 from aftertrain.plugins.vllm_generator.environment import find
 from aftertrain.plugins.vllm_generator.replies import Replies
 from aftertrain.plugins.vllm_generator.server import Server

@@ -81,4 +81,5 @@ def raw(weights: Iterable[tuple[str, Tensor]], dtype: str) -> Iterator[tuple[str
     """Names and bytes, converted one after the other, so that no second model is held."""
     for name, weight in weights:
         flat = weight.detach().to("cpu", getattr(torch, dtype)).contiguous().reshape(-1)
-        yield name, memoryview(flat.view(torch.uint8).numpy())
+        data: Any = flat.view(torch.uint8).numpy()
+        yield name, memoryview(data)
