@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,37 @@ STAGES = {
     optimizer: {lr: 1.0e-4}
     checkpoint_every: 2""",
 }
+METHODS = {
+    "group": "advantages: group\n    selection: {use: informative, rounds: 3}",
+    "group-mean": "advantages: group_mean\n    loss: dr_grpo\n    selection: curriculum",
+    "rloo": "advantages: rloo\n    loss: reinforce\n    selection: oversample",
+    "reinforce-plus-plus": "advantages: reinforce_plus_plus\n    loss: dapo",
+    "baseline": "advantages: reinforce_plus_plus_baseline\n    loss: cispo",
+    "pass-at-k": "advantages: pass_at_k\n    loss: gspo",
+    "process": "advantages: process\n    reward: {normalize: {}, missing_eos: -1.0}",
+    "actor-critic": "advantages: actor_critic",
+    "pairs": "advantages: pairs",
+    "gae": "advantages: gae",
+}
+"""Every method of online learning, with selections and losses among them."""
+ONLINE = {
+    name: f"""
+    use: online
+    data: {{use: jsonl, path: ./sft.jsonl, format: gsm8k, as: problem}}
+    rewards: [gsm8k]
+    {text}
+    sampling: {{max_new_tokens: 8}}
+    batch: {{prompts: 3, samples_per_prompt: 3, micro_tokens: 2048}}
+    steps: 4
+    optimizer: {{lr: 1.0e-4}}
+    checkpoint_every: 2"""
+    for name, text in METHODS.items()
+}
+CHAINS = {"chain": STAGES, "online": ONLINE}
 
 
-def write_recipe(folder: Path) -> Path:
-    """The recipe and its data."""
+def write_recipe(folder: Path, stages: Mapping[str, str]) -> Path:
+    """The recipe of these stages and its data."""
     rng = random.Random(0)
     rows, pairs = [], []
     for number in range(40):
@@ -73,7 +101,7 @@ def write_recipe(folder: Path) -> Path:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data))
     head = f"name: {NAME}\nmodel: package:aftertrain.plugins.quickstart/model\nthreads: 1\nstages:\n"
     recipe = folder / "killed.yaml"
-    recipe.write_text(head + "".join(f"  {name}:{text}\n" for name, text in STAGES.items()))
+    recipe.write_text(head + "".join(f"  {name}:{text}\n" for name, text in stages.items()))
     return recipe
 
 
@@ -104,9 +132,11 @@ class Outcome:
 
 
 def outcome(run: Path) -> Outcome:
-    """Digests of the files of every model and of all samples, and all events inside steps."""
+    """Digests of the files of every model, of all samples and rollouts, and all events inside steps."""
     files = {}
-    for path in sorted([*run.glob("stages/*/model/*"), *run.glob("stages/*/samples/[!.]*")]):
+    for path in sorted(
+        [*run.glob("stages/*/model/*"), *run.glob("stages/*/samples/[!.]*"), *run.glob("stages/*/rollouts/[!.]*")]
+    ):
         files[path.relative_to(run).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     events: dict[str, list[str]] = {}
     for event in read_events(run / "events.jsonl"):
@@ -183,7 +213,7 @@ class Whole:
 
         Nothing is killed once all is done.
         """
-        pending = [name for name in STAGES if name not in done]
+        pending = [name for name in self.seconds if name not in done and name != START]
         if not pending:
             return {}
         part = rng.choices([*pending, START], [4.0 / 2**place for place in range(len(pending))] + [0.3])[0]
@@ -212,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Kill and compare until there are enough kills."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="kills wanted inside stages")
+    parser.add_argument("--recipe", choices=CHAINS, default="chain", help="SFT, DPO and PPO, or every online method")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of death")
     parser.add_argument("--quick", action="store_true", help="a dozen kills")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -220,16 +251,16 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         work = options.folder or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        tally = kill_many(work, 12 if options.quick else options.kills, options.seed)
+        tally = kill_many(work, 12 if options.quick else options.kills, options.seed, CHAINS[options.recipe])
     report(tally)
     if options.json:
         options.json.write_text(json.dumps(rows(tally), indent=1) + "\n", encoding="utf-8")
     return 1 if tally.differing or not tally.killed else 0
 
 
-def kill_many(work: Path, wanted: int, seed: int) -> Tally:
+def kill_many(work: Path, wanted: int, seed: int, stages: Mapping[str, str]) -> Tally:
     """Whole runs with kills, each compared with the one left alone."""
-    recipe, rng, tally, child = str(write_recipe(work)), random.Random(seed), Tally(), Child(work)
+    recipe, rng, tally, child = str(write_recipe(work, stages)), random.Random(seed), Tally(), Child(work)
     whole = leave_alone(child, recipe, work / "whole")
     told = ", ".join(f"{name} {whole.seconds[name]:.1f} s and {whole.calls[name]} calls" for name in whole.seconds)
     sys.stderr.write(f"left alone: {told}\n")
