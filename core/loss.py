@@ -77,6 +77,9 @@ class Loss(Component[S]):
     """A loss. Subclasses are stateless: the same batch and scores give the same output."""
 
     kind: ClassVar[str] = "loss"
+    weighs_by_constants: ClassVar[bool] = False
+    """Whether scores that it detaches weigh its terms (an importance ratio), by design and not by mistake: only then
+    does the conformance kit compare its gradient with that of the term under constant weights."""
 
     @property
     @abstractmethod

@@ -15,6 +15,7 @@ class CISPO(PolicyLoss[CISPOSettings]):
     """
 
     Config = CISPOSettings
+    weighs_by_constants = True
 
     def objective(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor | None]:
         """The weighted policy gradient."""

@@ -17,6 +17,7 @@ class GSPO(PolicyLoss[GSPOSettings]):
     """
 
     Config = GSPOSettings
+    weighs_by_constants = True
 
     @property
     def reduction(self) -> PolicyReduction:

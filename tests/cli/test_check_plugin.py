@@ -77,7 +77,7 @@ def test_a_mean_in_place_of_a_sum_is_named(
     """It trains, and is wrong by the size of the micro-batch."""
     assert check_file(tmp_path, monkeypatch, HINGE.replace(".sum()", ".mean()"), "my_mean.py:Hinge") == 1
     shown = capsys.readouterr().out
-    assert "BROKEN: packing changes nothing\n    term 'policy' is an average, it must be a sum: 6 pairs" in shown
+    assert "BROKEN: packing changes nothing\n    term 'policy' is an average, it must be a sum: 8 pairs" in shown
     assert "A loss returns .sum(), not .mean(): aftertrain divides by the count of the whole step" in shown
 
 

@@ -14,13 +14,14 @@ from pydantic import ConfigDict, Field
 
 from aftertrain.core.batch import PackedBatch, TokenScores
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.environment import Environment, EnvironmentSettings, Episode, Observation, Reply
 from aftertrain.core.errors import ModelError
 from aftertrain.core.eval_task import Instance, InstanceScore, ReplyTask
 from aftertrain.core.events import Entry, Metrics
 from aftertrain.core.head_kernel import HeadKernel, LMHead
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.observer import Observer
-from aftertrain.core.records import Completion, Conversation, Message, Verdict, VerificationCase
+from aftertrain.core.records import Completion, Conversation, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
 
@@ -355,3 +356,83 @@ class DistantKernel(GoodKernel):
 
     def check(self, head: LMHead, device: torch.device, dtype: torch.dtype) -> None:
         raise ModelError("it needs a device that nobody has")
+
+
+class Playful(EnvironmentSettings):
+    """Settings of environments."""
+
+
+class GoodEnvironment(Environment[Playful]):
+    """Keeps every promise: repeats what it has heard, three times at most."""
+
+    Config = Playful
+    isolated = False
+
+    @property
+    def max_turns(self) -> int:
+        return 3
+
+    def episode(self) -> Episode:
+        return Echo()
+
+
+class Echo(Episode):
+    def reset(self, problem: Problem, seed: int) -> Sequence[Message]:
+        self.heard = [str(seed)]
+        return problem.prompt
+
+    def step(self, reply: Reply) -> Observation:
+        self.heard.append(reply.text[:10])
+        return Observation((Message("user", " ".join(self.heard)),), reward=1.0)
+
+
+class ChattyEnvironment(GoodEnvironment):
+    """Its episodes hear one another."""
+
+    def episode(self) -> Episode:
+        episode = Echo()
+        episode.reset = lambda problem, seed: problem.prompt  # type: ignore[method-assign]
+        episode.heard = _everything
+        return episode
+
+
+_everything: list[str] = []
+
+
+class TouchyEnvironment(GoodEnvironment):
+    """Takes no reply that is empty."""
+
+    def episode(self) -> Episode:
+        episode = Echo()
+        inner = episode.step
+
+        def step(reply: Reply) -> Observation:
+            if not reply.text:
+                raise ValueError("say something")
+            return inner(reply)
+
+        episode.step = step  # type: ignore[method-assign]
+        return episode
+
+
+class ToolishEnvironment(GoodEnvironment):
+    """Says that tools answer, and lets users do so."""
+
+    answers = "tool"
+
+
+class NamelessEnvironment(GoodEnvironment):
+    """A tool without a description."""
+
+    @property
+    def tools(self) -> Sequence[Any]:
+        return ({"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}},)
+
+
+class HastyEnvironment(GoodEnvironment):
+    """Opens with the assistant's turn."""
+
+    def episode(self) -> Episode:
+        episode = Echo()
+        episode.reset = lambda problem, seed: (*problem.prompt, Message("assistant", "I know."))  # type: ignore[method-assign]
+        return episode

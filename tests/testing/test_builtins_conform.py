@@ -14,6 +14,8 @@ WITHOUT = (
     "head_kernel liger: ",
     "generator openai: ",
     "generator vllm: ",
+    "environment verifiers: ",
+    "dataset verifiers: ",
 )
 """They need packages that the base install has not, or a GPU; an endpoint tells nothing of ids and weights.
 

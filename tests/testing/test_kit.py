@@ -10,6 +10,7 @@ from aftertrain.core.errors import PluginError, UnknownName
 from aftertrain.registry.tables import Origin, Plugin, Registration, Registry
 from aftertrain.testing import BrokenPromise, Claim, Subject, Unchecked, claims
 from aftertrain.testing import dataset as dataset_promises
+from aftertrain.testing import environment as environment_promises
 from aftertrain.testing import eval_task as task_promises
 from aftertrain.testing import head_kernel as kernel_promises
 from aftertrain.testing import loss as loss_promises
@@ -23,6 +24,7 @@ from aftertrain.testing.promise import Promise, promises_in
 from tests.testing import offenders
 
 HERE = offenders.__name__
+SETTINGS = {"environment": "Playful"}
 CASES = [("so", "so", 1.0), ("no", "so", 0.0), ("x", None, "error")]
 
 
@@ -50,17 +52,18 @@ def subject(kind: str, component: str, folder: Path, settings: str = "Nothing") 
         ("eval_task", "GoodTask"),
         ("observer", "GoodObserver"),
         ("head_kernel", "GoodKernel"),
+        ("environment", "GoodEnvironment"),
     ],
 )
 def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_path: Path) -> None:
     for promise in promises(kind, packaged=False):
-        promise(subject(kind, component, tmp_path))
+        promise(subject(kind, component, tmp_path, SETTINGS.get(kind, "Nothing")))
 
 
 @pytest.mark.parametrize(
     ("promise", "component", "said"),
     [
-        (loss_promises.packing_changes_nothing, "MeanLoss", "an average, it must be a sum: 6 segments"),
+        (loss_promises.packing_changes_nothing, "MeanLoss", "an average, it must be a sum: 8 segments"),
         (loss_promises.packing_changes_nothing, "OrderLoss", "in one micro-batch and in one for each atom"),
         (loss_promises.filler_counts_for_nothing, "FillerLoss", "without and with filler"),
         (loss_promises.it_is_differentiable, "DetachedLoss", "its gradient says"),
@@ -95,13 +98,26 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
             "MeanKernel",
             "a plain head in .*: gradient of states by logprobs differs by",
         ),
+        (
+            environment_promises.an_opening_is_a_prompt,
+            "HastyEnvironment",
+            "reset must return messages, the last of them",
+        ),
+        (environment_promises.the_replies_decide, "ChattyEnvironment", "two episodes at a time are answered otherwise"),
+        (environment_promises.any_reply_is_answered, "TouchyEnvironment", "the reply '' gives .*say something"),
+        (
+            environment_promises.answers_have_the_role_that_it_names,
+            "ToolishEnvironment",
+            r"turns of the roles \['user'\], it names tool",
+        ),
+        (environment_promises.tools_are_schemas, "NamelessEnvironment", "tool 'add' has no description"),
         (observer_promises.it_takes_every_event, "MeddlingObserver", "it changes the event 'metrics'"),
     ],
 )
 def test_an_offender_is_caught(promise: Promise, component: str, said: str, tmp_path: Path) -> None:
     kind = promise.__module__.rpartition(".")[2]
     with pytest.raises(BrokenPromise, match=said):
-        promise(subject(kind, component, tmp_path))
+        promise(subject(kind, component, tmp_path, SETTINGS.get(kind, "Nothing")))
 
 
 @pytest.mark.parametrize(

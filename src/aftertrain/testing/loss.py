@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +56,10 @@ def terms_are_finite_scalars(subject: Subject) -> None:
 
 
 def it_is_differentiable(subject: Subject) -> None:
-    """Each term has a finite gradient that agrees with finite differences of the term."""
+    """Each term has a finite gradient that agrees with finite differences of the term.
+
+    A loss that `weighs_by_constants` is held to its term with these constant.
+    """
     loss: Loss[Any] = subject.component()
     atoms = make_atoms(loss.needs)
     (outcome,) = apply(loss, [atoms])
@@ -190,7 +194,7 @@ class _Held(TorchFunctionMode):
 def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[float, float]:
     """Rise of a term per unit along the sign of its gradient: by central differences, and by the gradient.
 
-    Statistics are held, and what the loss detaches (an importance weight): a gradient does not see these move.
+    Statistics are held, and what the loss detaches where that is its design: a gradient does not see these move.
     """
     batch, scores = lay(atoms, loss.needs)
     sums = statistics(loss, [atoms])
@@ -205,7 +209,7 @@ def _slopes(loss: Loss[Any], atoms: Any, term: str, outcome: Outcome) -> tuple[f
         moved = {
             name: getattr(scores, name).detach() + sign * STEP * gradient.sign() for name, gradient in gradients.items()
         }
-        with _Held(detached):
+        with _Held(detached) if loss.weighs_by_constants else nullcontext():
             return float(loss(batch.with_statistics(sums), TokenScores(**moved)).terms[term])
 
     value(0)

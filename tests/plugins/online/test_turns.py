@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aftertrain.cli import main
+from aftertrain.core.errors import Interrupted
 from aftertrain.core.text.chat import TULU_TEMPLATE
 
 TOOLS = "{% if tools %}{{ '<|system|>\n' + (tools | tojson) + '\n' }}{% endif %}" + TULU_TEMPLATE
@@ -189,3 +190,67 @@ def test_a_template_without_tools_is_refused_before_anything_is_made(
 def test_plan_says_what_answers(recipe: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(recipe(GAME))]) == 0
     assert "guess_number: at most 3 turns" in capsys.readouterr().out
+
+
+FLAKY = '''
+from aftertrain.core.environment import Environment, Episode, Observation, TurnSettings
+
+
+class Settings(TurnSettings):
+    """Goes down where a reply says 0."""
+
+
+class Flaky(Environment[Settings]):
+    Config = Settings
+
+    def episode(self):
+        return Down()
+
+
+class Down(Episode):
+    def reset(self, problem, seed):
+        return problem.prompt
+
+    def step(self, reply):
+        if reply.text == "It is 0":
+            raise ConnectionError("the server is down")
+        return Observation(done=True)
+'''
+
+
+def test_what_the_environment_fails_is_an_error_and_no_reward(recipe: Callable[[str], Path], tmp_path: Path) -> None:
+    """Not what the verifier would say, nor the missing end: `on_error`, and the state `error` in the ledger."""
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    more = CALCULATOR.replace("{use: calculator, max_turns: 4}", '{use: "./flaky.py:Flaky"}')
+    more = more.replace("{missing_eos: null}", "{on_error: -3.0, negative: 1.0, missing_eos: -9.0}")
+    assert main(["run", str(recipe(more))]) == 0
+    samples, _, books = told(tmp_path)
+    failed = [sample for sample in samples if sample["response"] == "It is 0"]
+    assert 0 < len(failed) < len(samples)
+    for sample in failed:
+        assert sample["reward"] == -3.0
+        assert [(verdict["verifier"], verdict["outcome"]) for verdict in sample["verdicts"]] == [
+            ("environment", "error")
+        ]
+        assert "the server is down" in sample["verdicts"][0]["detail"]
+    assert books["ticket"]["states"]["error"] == len(failed)
+
+
+def test_a_stage_that_was_stopped_goes_on_to_the_same_bits(bench: Callable[..., Any]) -> None:
+    """Nothing of an environment is kept between steps: problem, seed and replies make an episode."""
+    changes = {
+        "environment": {"use": "guess_number", "max_turns": 3, "miss": 0.25},
+        "sampling": {"max_new_tokens": 100, "stop": ("e", "1", " ")},
+        "reward": {"missing_eos": None},
+        "batch": {"micro_tokens": 2048},
+    }
+    whole = bench("whole", changes)
+    whole.run()
+    parted = bench("parted", changes, stop_after=2)
+    with pytest.raises(Interrupted):
+        parted.run()
+    parted.stop_after = None
+    parted.run()
+    assert parted.outcome() == whole.outcome()
+    assert any(values["turns"] > 1 for values in whole.of("metrics"))
+    assert all(values["turn_reward"] > 0 for values in whole.of("metrics"))
