@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from aftertrain.cli import main
+from aftertrain.core.learning.rollouts import RolloutFile
 from tests.docs.test_examples import blocks
 from tests.docs.test_formulas import TABLE, rows, targets
 
@@ -66,8 +67,12 @@ class Page:
     def metrics(self, stage: str) -> list[dict[str, Any]]:
         return [event["data"] for event in self.events if (event["stage"], event["name"]) == (stage, "metrics")]
 
-    def samples(self, step: int) -> list[dict[str, Any]]:
-        (path,) = self.folder.glob(f"runs/formulas/stages/rlvr-*/samples/step-{step:05d}.jsonl")
+    def stage(self, name: str) -> Path:
+        (folder,) = self.folder.glob(f"runs/formulas/stages/{name}-*")
+        return folder
+
+    def samples(self, step: int, stage: str = "rlvr") -> list[dict[str, Any]]:
+        path = self.stage(stage) / "samples" / f"step-{step:05d}.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def command(self, words: str) -> str:
@@ -111,9 +116,9 @@ def test_it_is_reached_and_shown(page: Page, id: str) -> None:
             assert [text for text in shown if text not in output] == []
 
 
-def one_pair_loss(page: Page, stage: str, gamma: float = 0.0) -> None:
-    """−log σ(margin − γ) of each step's one pair."""
-    for step in page.metrics(stage):
+def one_pair_loss(page: Page, stage: str, gamma: float = 0.0, *, first_step_alone: bool = False) -> None:
+    """−log σ(margin − γ) of each step's one pair, or of pairs that all have the margin 0 at the first."""
+    for step in page.metrics(stage)[: 1 if first_step_alone else None]:
         assert step["loss"] == pytest.approx(math.log1p(math.exp(gamma - step["margin"])), abs=1e-6)
         assert step["margin"] == pytest.approx(step["reward_chosen"] - step["reward_rejected"], abs=1e-6)
 
@@ -164,6 +169,19 @@ def f22(page: Page) -> None:
 def weight(step: int) -> float:
     """λ₀ = 1, T_warm = 4, T_decay = 10."""
     return math.sqrt(step / 4) * math.exp(-step / 10)
+
+
+def f25(page: Page) -> None:
+    """The longer reply of two is preferred; log 2 at the first step, where policy and reference are one."""
+    one_pair_loss(page, "oaif", first_step_alone=True)
+    assert page.metrics("oaif")[0]["loss"] == pytest.approx(math.log(2))
+    for step in (1, 2):
+        samples = page.samples(step, "oaif")
+        for one, other in zip(samples[::2], samples[1::2], strict=True):
+            lengths = [len(reply["response"].strip()) for reply in (one, other)]
+            values = [reply["verdicts"][0]["value"] for reply in (one, other)]
+            longer = 0.5 if lengths[0] == lengths[1] else float(lengths[0] > lengths[1])
+            assert values == [longer, 1 - longer]
 
 
 def f26(page: Page) -> None:
@@ -223,6 +241,19 @@ def f40(page: Page) -> None:
     assert len(page.samples(1)) == 4 * 2
 
 
+def f37(page: Page) -> None:
+    """R_t + γV_{t+1} with γ = 1 and no KL yet: the value after a token, and the reward at the last one."""
+    rollouts = RolloutFile(page.stage("actor-critic"), 1).read()
+    errors = []
+    for sample, reply in zip(rollouts.samples, rollouts.replies, strict=True):
+        returns, values, pushes = (reply.columns[name] for name in ("returns", "values", "advantages"))
+        assert returns[:-1] == pytest.approx(values[:-1], abs=1e-6)
+        assert returns[-1] == pytest.approx(sample.reward, abs=1e-6)
+        assert (returns - pushes)[1:] == pytest.approx(values[:-1], abs=1e-5)
+        errors += (0.5 * pushes**2).tolist()
+    assert page.metrics("actor-critic")[0]["value_loss"] == pytest.approx(sum(errors) / len(errors), rel=1e-4)
+
+
 def f38(page: Page) -> None:
     for step in page.metrics("rlvr"):
         spent = sum(step["timing"][part] for part in ("generate", "verify", "update"))
@@ -230,8 +261,8 @@ def f38(page: Page) -> None:
 
 
 VALUES: dict[str, Callable[[Page], None]] = {
-    "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F22": f22, "F26": f26, "F27": f26,
-    "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F36": f36, "F38": f38,
+    "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F22": f22, "F25": f25, "F26": f26, "F27": f26,
+    "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F36": f36, "F37": f37, "F38": f38,
     "F40": f40,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Advantage estimators by hand, and against plain loops that share nothing with them."""
+"""Advantage estimators by hand, and against plain loops that share nothing with them (F37: the actor-critic)."""
 
 from __future__ import annotations
 
