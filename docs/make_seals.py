@@ -1,7 +1,9 @@
 """Writes core/benchmark/seals.json from the benchmarks' own questions: `python docs/make_seals.py DATA`.
 
 DATA is a folder with agieval_en, dm_math, ifbench, mmlu_pro (sealed) and the data sets of development. Of each question
-ten words become a digest; words that stand in several questions, or in a data set of development, are no mark of one.
+ten words become a digest, or all of it if it has fewer; words that stand in several questions, or in a data set of
+development, are no mark of one. A question of MMLU-Pro without a mark (most of these are MMLU's) is marked by the first
+of its choices that can be one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from aftertrain.core.benchmark.seal import WORDS, digest_of, packed, span_digests, words
+from aftertrain.core.benchmark.seal import (
+    FEWEST_WORDS,
+    WORDS,
+    digest_of,
+    line_digest,
+    line_digests,
+    packed,
+    span_digests,
+    words,
+)
 
 DEVELOPMENT = (
     "mmlu",
@@ -63,28 +74,33 @@ def _leaves(value: object) -> Iterator[str]:
             yield from _leaves(part)
 
 
-def questions(data: Path) -> Iterator[tuple[str, str]]:
-    """Benchmark, and the text whose last words are its mark."""
+def questions(data: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Benchmark, and texts of a question: its own, then others that may be its mark if that is none."""
     for line in lines(data / "mmlu_pro/test.jsonl.gz"):
-        yield "mmlu_pro", json.loads(line)["question"]
+        row = json.loads(line)
+        yield "mmlu_pro", (row["question"], *row["options"])
     for name in SETS:
         path = next(data.glob(f"agieval_en/{name}.jsonl*"))
         for line in lines(path):
             row = json.loads(line)
-            yield "agieval_english", row["passage"] or row["question"]
+            yield "agieval_english", (row["question"],)
+            if row["passage"]:
+                yield "agieval_english", (row["passage"],)
     for line in lines(data / "dm_math/dm_math_sample100.jsonl.gz"):
-        yield "deepmind_math", ast.literal_eval(json.loads(line)["question"]).decode()
+        yield "deepmind_math", (ast.literal_eval(json.loads(line)["question"]).decode(),)
     for line in lines(data / "ifbench/IFBench_test.jsonl"):
-        yield "ifeval_ood", json.loads(line)["prompt"]
+        yield "ifeval_ood", (json.loads(line)["prompt"],)
+
+
+def mark_of(text: str) -> bytes | None:
+    """Of the last ten words, or of a short line; None of what is shorter."""
+    found = words(text)
+    if len(found) >= WORDS:
+        return digest_of(found[-WORDS:])
+    return line_digest(text) if len(found) >= FEWEST_WORDS and "\n" not in text.strip() else None
 
 
 def main(data: Path) -> None:
-    marks: dict[str, Counter[bytes]] = {name: Counter() for name in HUB}
-    # A passage of several questions is one text; words that stand in several texts are no mark of any.
-    for name, text in dict.fromkeys(questions(data)):
-        found = words(text)
-        if len(found) >= WORDS:
-            marks[name][digest_of(found[-WORDS:])] += 1
     elsewhere: set[bytes] = set()
     for folder in DEVELOPMENT:
         for path in sorted((data / folder).rglob("*")):
@@ -92,18 +108,21 @@ def main(data: Path) -> None:
                 for line in lines(path):
                     for text in texts(line):
                         elsewhere.update(span_digests(text))
-    seals = {
-        name: {
-            "hub": HUB[name],
-            "digests": packed(span for span, n in marks[name].items() if n == 1 and span not in elsewhere),
-        }
-        for name in HUB
-    }
+                        elsewhere.update(line_digests(text))
+    # A passage of several questions is one text; words that stand in several texts are no mark of any.
+    every = list(dict.fromkeys(questions(data)))
+    counts = Counter(mark for _, parts in every for text in dict.fromkeys(parts) if (mark := mark_of(text)))
+    marks: dict[str, set[bytes]] = {name: set() for name in HUB}
+    for name, (question, *choices) in every:
+        # A choice of few words (`none of the above`) is anyone's.
+        candidates = [question, *(choice for choice in choices if len(words(choice)) >= WORDS)]
+        fit = (mark for text in candidates if (mark := mark_of(text)) and counts[mark] == 1 and mark not in elsewhere)
+        marks[name].update([first] if (first := next(fit, None)) else [])
+    seals = {name: {"hub": HUB[name], "digests": packed(marks[name])} for name in HUB}
     text = json.dumps(seals, indent=1) + "\n"
     (Path(__file__).parent.parent / "core/benchmark/seals.json").write_text(text, encoding="utf-8")
-    for name, counts in marks.items():
-        kept = sum(n == 1 and span not in elsewhere for span, n in counts.items())
-        sys.stdout.write(f"{name}: {sum(counts.values())} questions of ten words, {kept} marks\n")
+    for name, kept in marks.items():
+        sys.stdout.write(f"{name}: {sum(name == of for of, _ in every)} texts, {len(kept)} marks\n")
 
 
 if __name__ == "__main__":

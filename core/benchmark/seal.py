@@ -1,8 +1,9 @@
 """Seals: benchmarks that are kept for the end are known by their questions, whatever name, file or wording brings them.
 
-`seals.json` holds, for each, short digests of ten words of every question (the last ten, of its passage where it has
-one), without words that a benchmark of development has, too. A task whose questions hold these words is sealed.
-Benchmarks whose questions may not be had are known by their names on the hub alone.
+`seals.json` holds, for each, short digests of ten words of every question (the last ten), of its passage where it has
+one, and of one of its choices where a benchmark of development has the question, too; questions of fewer words are
+known where a line holds nothing else. No mark is one that a benchmark of development holds. A task whose questions hold
+these words is sealed. Benchmarks whose questions may not be had are known by their names on the hub alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from aftertrain.core.eval_task import EvalTask, Instance
 from aftertrain.core.ground.reading import read_json
 
 WORDS = 10
+FEWEST_WORDS = 3
+"""Of a question that is known as a line."""
 DIGEST = 6
 """Bytes of a digest: of four million spans none is taken for one of twenty thousand by chance (3e-4)."""
 LOOKED_AT = 200
@@ -55,6 +58,26 @@ def span_digests(text: str) -> Iterator[bytes]:
         yield digest_of(found[start : start + WORDS])
 
 
+def line_digests(text: str) -> Iterator[bytes]:
+    """Digest of each line of three to nine words, and of what follows a label (`Question: Is 7 prime?`) on it."""
+    for line in text.splitlines():
+        parts = line.split(":")
+        for start in range(len(parts)):
+            rest = ":".join(parts[start:])
+            if FEWEST_WORDS <= len(words(rest)) < WORDS:
+                yield line_digest(rest)
+
+
+def line_digest(line: str) -> bytes:
+    """Short digest of a line's characters but spaces: its signs count, as `Divide 8 by -2.` has few words.
+
+    >>> line_digest("Is 7 prime?") == line_digest(" is 7  Prime?"), line_digest("What is 3-1?") == line_digest("What is 3+1?")
+    (True, False)
+    """
+    text = "".join(unicodedata.normalize("NFKC", line).casefold().split())
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST, person=b"line").digest()
+
+
 def digest_of(span: Sequence[str]) -> bytes:
     """Short digest of words."""
     return hashlib.blake2b(" ".join(span).encode(), digest_size=DIGEST).digest()
@@ -82,9 +105,10 @@ def sealed_as(task: EvalTask, instances: Sequence[Instance]) -> str | None:  # t
 
 def _asked(instance: Instance) -> str | None:
     texts = [message.content for message in instance.messages]
-    texts += [choice.context for choice in instance.choices if choice.context is not None]
+    texts += [text for choice in instance.choices for text in (choice.context, choice.text) if text is not None]
     known = _known()
-    return next((known[span] for text in texts for span in span_digests(text) if span in known), None)
+    marks = (mark for text in texts for digests in (span_digests, line_digests) for mark in digests(text))
+    return next((known[mark] for mark in marks if mark in known), None)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import os
@@ -76,6 +77,55 @@ def test_one_stray_question_seals_no_task(monkeypatch: pytest.MonkeyPatch) -> No
     assert ask(secret) == "secret"
     assert ask(secret, secret.title(), other) == "secret"
     assert ask(secret, *[other] * 60) is None
+
+
+def groups(file: str, group: str, *columns: str) -> dict[str, list[str]]:
+    """Of each group of a file of ours its questions as a stranger's task may word them: these columns, a line each."""
+    path = Path(DATA or "") / file
+    found: dict[str, list[str]] = {}
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as opened:
+        for row in map(json.loads, opened):
+            said = [row[column] for column in columns if row[column]]
+            lines = [line for text in said for line in (text if isinstance(text, list) else [_undone(text)])]
+            found.setdefault(str(row.get(group)), []).append("Solve this. " + "\n".join(lines))
+    return found
+
+
+def _undone(text: str) -> str:
+    """DeepMind Mathematics has its texts as the text of Python bytes."""
+    return "\nProblem: " + (ast.literal_eval(text).decode() if text[:2] in ("b'", 'b"') else text)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("file", "group", "columns", "sealed", "count"),
+    [
+        ("dm_math/dm_math_sample100.jsonl.gz", "category", ("question",), "deepmind_math", 56),
+        ("mmlu_pro/test.jsonl.gz", "category", ("question", "options"), "mmlu_pro", 14),
+        *(
+            (f"agieval_en/{name}", "", ("passage", "question"), "agieval_english", 1)
+            for name in (
+                "aqua-rat.jsonl gaokao-english.jsonl.gz logiqa-en.jsonl.gz lsat-ar.jsonl lsat-lr.jsonl.gz lsat-rc.jsonl.gz "
+                "sat-en.jsonl.gz sat-en-without-passage.jsonl sat-math.jsonl"
+            ).split()
+        ),
+    ],
+)
+def test_a_part_alone_is_known(file: str, group: str, columns: tuple[str, ...], sealed: str, count: int) -> None:
+    """Each category, short questions (`Is 7 prime?`) and those that MMLU-Pro took from MMLU with new choices too."""
+    parts = groups(file, group, *columns)
+    assert len(parts) == count
+    assert {name: known for name, texts in parts.items() if (known := ask(*texts)) != sealed} == {}
+
+
+@needs_data
+@pytest.mark.parametrize("file", ["gsm8k/test.jsonl", "bbh/bbh.jsonl.gz", "math/math500.jsonl", "mmlu/validation.jsonl.gz"])
+def test_no_benchmark_of_development_holds_a_mark(file: str) -> None:
+    """With all that a row says, its choices too: not one text, of whatever part."""
+    path = Path(DATA or "") / file
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as opened:
+        texts = [json.dumps(list(json.loads(line).values()), ensure_ascii=False) for line in opened]
+    assert [text for text in texts if ask(text) is not None] == []
 
 
 @needs_data
