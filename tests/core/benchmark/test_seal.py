@@ -104,10 +104,17 @@ def _undone(text: str) -> str:
         ("mmlu_pro/test.jsonl.gz", "category", ("question", "options"), "mmlu_pro", 14),
         *(
             (f"agieval_en/{name}", "", ("passage", "question"), "agieval_english", 1)
-            for name in (
-                "aqua-rat.jsonl gaokao-english.jsonl.gz logiqa-en.jsonl.gz lsat-ar.jsonl lsat-lr.jsonl.gz lsat-rc.jsonl.gz "
-                "sat-en.jsonl.gz sat-en-without-passage.jsonl sat-math.jsonl"
-            ).split()
+            for name in [
+                "aqua-rat.jsonl",
+                "gaokao-english.jsonl.gz",
+                "logiqa-en.jsonl.gz",
+                "lsat-ar.jsonl",
+                "lsat-lr.jsonl.gz",
+                "lsat-rc.jsonl.gz",
+                "sat-en.jsonl.gz",
+                "sat-en-without-passage.jsonl",
+                "sat-math.jsonl",
+            ]
         ),
     ],
 )
@@ -119,7 +126,9 @@ def test_a_part_alone_is_known(file: str, group: str, columns: tuple[str, ...], 
 
 
 @needs_data
-@pytest.mark.parametrize("file", ["gsm8k/test.jsonl", "bbh/bbh.jsonl.gz", "math/math500.jsonl", "mmlu/validation.jsonl.gz"])
+@pytest.mark.parametrize(
+    "file", ["gsm8k/test.jsonl", "bbh/bbh.jsonl.gz", "math/math500.jsonl", "mmlu/validation.jsonl.gz"]
+)
 def test_no_benchmark_of_development_holds_a_mark(file: str) -> None:
     """With all that a row says, its choices too: not one text, of whatever part."""
     path = Path(DATA or "") / file
