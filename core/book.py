@@ -50,6 +50,7 @@ UNITS: Mapping[str, Unit] = {
             "skipped": "it was read, and the update of its step was left out because it was not finite",
             "unreached": "training ended before it, by max_steps or with the steps that an epoch does not fill",
             "kept": "it was handed on: to be asked online, or to the stage that follows",
+            "replaced": "rows that were made of it took its place",
         },
     ),
     "ticket": Unit(

@@ -24,6 +24,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("dataset", "aftertrain.core.dataset:Dataset", "yields typed records with a stable id, source and licence"),
+        Kind("operator", "aftertrain.core.operator:Operator", "rows -> rows: filters, scores, rewrites, makes them"),
         Kind("loss", "aftertrain.core.loss:Loss", "packed tokens + per-token scores -> sums of loss terms and metrics"),
         Kind("verifier", "aftertrain.core.verifier:Verifier", "batch of responses + ground truths -> verdicts"),
         Kind(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from aftertrain.core.errors import RunError
 from aftertrain.core.observer import Observer
 from aftertrain.core.settings import Settings, Use, unhashed
 from aftertrain.core.stage import Stage
@@ -28,10 +29,11 @@ class Recipe(Settings):
     description: str = unhashed(
         "", description="What the recipe is for, one or two sentences; shown by plan and report."
     )
-    model: str = Field(
+    model: str | None = Field(
+        None,
         description="Base model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER' for one "
         "shipped inside an installed package, or a hub name. For stages that only ask it, an endpoint: "
-        "http://HOST/v1#NAME."
+        "http://HOST/v1#NAME. Null for stages that use none, as those of rows.",
     )
     chat_template: str | None = Field(None, description="Named chat template to use instead of the tokenizer's own.")
     seed: int = Field(0, ge=0, description="Seed of everything random, where a stage has none of its own.")
@@ -43,6 +45,17 @@ class Recipe(Settings):
         (), description="Observers beside the console and events.jsonl."
     )
     plugins: PluginPolicy = unhashed(PluginPolicy(), description="Which plugins to load.")
+
+    @property
+    def base_model(self) -> str:
+        """The model.
+
+        Raises:
+            RunError: the recipe has none.
+        """
+        if self.model is None:
+            raise RunError(f"recipe {self.name!r} has no model, and one is needed here; give it one: model: FOLDER")
+        return self.model
 
     def seed_of(self, stage: str) -> int:
         """The seed that a stage runs with: its own, or the recipe's."""

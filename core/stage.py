@@ -25,19 +25,24 @@ BASE = "base"
 """The name under which a stage refers to the recipe's own model."""
 
 
-class StageSettings(Settings):
+class SeededSettings(Settings):
     """Settings that every stage has."""
 
-    from_: str = Field(
-        BASE, alias="from", description="Stage whose model this one starts from; 'base' is the recipe's."
-    )
     # The seed that a stage runs with is in its hash by itself, whoever sets it.
     seed: Annotated[int, Field(ge=0)] | None = unhashed(
         None, description="Seed of everything random in this stage; null: the recipe's."
     )
 
 
-S = TypeVar("S", bound=StageSettings)
+class StageSettings(SeededSettings):
+    """Settings of a stage that goes on from a model."""
+
+    from_: str = Field(
+        BASE, alias="from", description="Stage whose model this one starts from; 'base' is the recipe's."
+    )
+
+
+S = TypeVar("S", bound=SeededSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class PlanContext:
 
     Attributes:
         model: folder of the model the stage would start from, if it exists already (else the recipe's base model), or
-            an endpoint's address.
+            an endpoint's address; "" where the recipe has no model.
         chat_template: named template that replaces the tokenizer's own.
         told: told how far a long look has come, in a few words.
         found: what took long to find and another stage of the same plan may use, by a key that says what it is of.

@@ -22,8 +22,10 @@ DESCRIPTION_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 """What a hub model's folder holds beside weights: all that `plan` looks at."""
 
 
-def base_type(model: str) -> ArtifactType:
-    """What a recipe's `model` is: a folder, or an endpoint, which stages can only ask."""
+def base_type(model: str | None) -> ArtifactType | None:
+    """What a recipe's `model` is: a folder, an endpoint, which stages can only ask, or none."""
+    if model is None:
+        return None
     return "endpoint" if is_endpoint(model) else "model"
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from aftertrain.core.errors import AftertrainError, Issue, RecipeError, unknown
 from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.ground.usage import Unused, is_set
-from aftertrain.core.records import ArtifactType
+from aftertrain.core.records import Artifact, ArtifactType
+from aftertrain.core.rows.made import find_rows, row_inputs
 from aftertrain.core.settings import Builder, Use
 from aftertrain.core.stage import BASE, HasIdleSettings, Stage, StageInput
 
@@ -33,6 +34,14 @@ class Node:
         """Names of the stages this one waits for, the base model left out."""
         return tuple(dict.fromkeys(parent.stage for parent in self.inputs if parent.stage != BASE))
 
+    def awaited(self, artifacts: Mapping[str, Artifact]) -> list[str]:
+        """The stages whose rows it reads and that are not done; it is told where those of the others are.
+
+        Args:
+            artifacts: by the name of the stage.
+        """
+        return find_rows(self.use.settings, artifacts.get)
+
     def at_work(self) -> AbstractContextManager[None]:
         """Around code of the stage: what it bends of the process is put back, and told where it is a stranger's."""
         ours = type(self.stage).__module__.startswith("aftertrain.")
@@ -44,12 +53,12 @@ def build_graph(
     stages: Mapping[str, Use[Stage[Any]]],
     builder: Builder,
     locate: Locate = lambda path: "recipe",
-    base: ArtifactType = "model",
+    base: ArtifactType | None = "model",
 ) -> tuple[Node, ...]:
     """The stages in the order they run: parents first, otherwise as the recipe lists them.
 
     Args:
-        base: what the recipe's own model is.
+        base: what the recipe's own model is; None where it has none.
 
     Raises:
         RecipeError: unknown parents, parents of a type that does not fit, settings that are set and not used, cycles;
@@ -58,7 +67,7 @@ def build_graph(
     nodes = {}
     for name, use in stages.items():
         stage = builder.build(use)
-        nodes[name] = Node(name, use, stage, tuple(stage.inputs()))
+        nodes[name] = Node(name, use, stage, (*stage.inputs(), *row_inputs(use.settings)))
     faults = [fault for node in nodes.values() for fault in _faults(node, nodes, base)]
     issues = [Issue(locate(path), path, message) for path, message in faults]
     if not nodes:
@@ -68,7 +77,7 @@ def build_graph(
     return _ordered(nodes, locate)
 
 
-def _faults(node: Node, nodes: Mapping[str, Node], base: ArtifactType) -> Iterator[tuple[str, str]]:
+def _faults(node: Node, nodes: Mapping[str, Node], base: ArtifactType | None) -> Iterator[tuple[str, str]]:
     """Dotted path and message of each mistake in a stage."""
     own = f"stages.{node.name}"
     if node.name == BASE:
@@ -81,11 +90,13 @@ def _faults(node: Node, nodes: Mapping[str, Node], base: ArtifactType) -> Iterat
         if is_set(node.use.settings, path):
             yield f"{own}.{path}", unused.message
     others = {name: other.stage.output for name, other in nodes.items() if name != node.name}
-    outputs = {node.name: node.stage.output, **others, BASE: base}
+    outputs = {node.name: node.stage.output, **others} | ({} if base is None else {BASE: base})
     for parent in node.inputs:
         path = f"{own}.{'from' if parent.role == 'model' else parent.role.partition(':')[0]}"
         output = outputs.get(parent.stage)
-        if output is None:
+        if output is None and parent.stage == BASE:
+            yield path, "the recipe has no model to go on from; give it one: model: FOLDER"
+        elif output is None:
             yield path, unknown("stage", parent.stage, [*others, BASE])
         elif output not in parent.types:
             wanted = " or ".join(sorted(parent.types))

@@ -121,7 +121,7 @@ def nameless(settings: dict[str, Any], parents: Mapping[str, str]) -> dict[str, 
         *owners, name = _setting(role).split(".")
         there: Any = settings
         for owner in owners:
-            there = there.get(owner) if isinstance(there, dict) else None
+            there = there[int(owner)] if isinstance(there, list) else there.get(owner)
         if isinstance(there, dict) and there.get(name) == parent:
             del there[name]
     return settings

@@ -9,6 +9,7 @@ from aftertrain.core.learning.deadline import on_deadline
 from aftertrain.core.learning.processes import Processes, joined
 from aftertrain.core.learning.seeding import use_determinism
 from aftertrain.core.ranks import Ranks
+from aftertrain.core.rows.made import find_rows
 from aftertrain.core.run.base_model import base_type
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.failure import write_failure
@@ -86,6 +87,8 @@ def _follow(job: Job, nodes: tuple[Node, ...], ranks: Processes) -> RunResult:
                 ranks=ranks,
                 cache=job.folder.absolute() / "cache",
             )
+            by_stage = {parent.stage: order.inputs[parent.role] for parent in node.inputs}
+            find_rows(node.use.settings, by_stage.get)
             with node.at_work():
                 node.stage.run(context)
             ledger.close(node.name)

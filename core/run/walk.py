@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted, RunError
@@ -51,7 +51,7 @@ class Walk:
         started, session = time.monotonic(), self.session
         try:
             here = self._start()
-            self._check()
+            self._check([node for node in self.nodes if not node.awaited(self.artifacts)])
             for node in self.nodes:
                 self.current = node.name
                 session.stop_if_asked()
@@ -70,7 +70,9 @@ class Walk:
         """Find the base model and write down what is run; returns what of this machine decides bits."""
         session, job, recipe = self.session, self.session.job, self.session.job.recipe
         threads = use_determinism(recipe.threads)
-        base = self.artifacts[BASE] = base_artifact(recipe.model, job.base_folder)
+        base = None
+        if recipe.model is not None:
+            base = self.artifacts[BASE] = base_artifact(recipe.model, job.base_folder)
         manifest = Manifest(
             name=recipe.name,
             source=job.source,
@@ -78,7 +80,7 @@ class Walk:
             seed=recipe.seed,
             threads=threads,
             ranks=session.ranks.size,
-            base=Base(base.path, base.digest),
+            base=Base() if base is None else Base(base.path, base.digest),
             python=platform.python_version(),
             packages=packages(),
             plugins=tuple(job.plugins),
@@ -102,10 +104,13 @@ class Walk:
             session.log.emit(Warned(damage))
         return machine(threads, session.ranks.size)
 
-    def _check(self) -> None:
-        """Look at every stage before the first one runs: what the last one cannot use is told today."""
+    def _check(self, nodes: Sequence[Node]) -> None:
+        """Look at stages before they run, at most of them before the first: what the last one cannot use is told today.
+
+        Those whose rows an earlier stage makes are looked at as soon as it has made them.
+        """
         problems: dict[str, AftertrainError] = {}
-        for node in self.nodes:
+        for node in nodes:
             self.session.stop_if_asked()
             try:
                 with node.at_work():
@@ -127,7 +132,8 @@ class Walk:
         was_done = any((folder / "done.json").exists() for folder in session.folder.versions(node.name))
         if was_done and not job.restart:
             return
-        base, seed, template = self.artifacts[BASE].path, job.recipe.seed_of(node.name), job.recipe.chat_template
+        base = self.artifacts[BASE].path if BASE in self.artifacts else ""
+        seed, template = job.recipe.seed_of(node.name), job.recipe.chat_template
         context = PlanContext(node.name, base, seed, job.builder, template, figures=False)
         if isinstance(stage, ReadsAhead):
             session.log.emit(DataCheck(node.name))
@@ -151,4 +157,6 @@ class Walk:
         else:
             inputs = {parent.role: self.artifacts[parent.stage] for parent in node.inputs}
             artifact = StageRun(session, node, lineage, folder, here).run(inputs, damage)
+        awaiting = [later for later in self.nodes if node.name in later.awaited(self.artifacts)]
         self.artifacts[node.name] = artifact
+        self._check([later for later in awaiting if not later.awaited(self.artifacts)])

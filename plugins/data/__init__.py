@@ -20,3 +20,5 @@ def aftertrain_register(registry: Registrar) -> None:
     for name, (component, summary) in DATASETS.items():
         settings = f"{HERE}.settings:{name.capitalize()}Settings"
         registry.add("dataset", name, f"{HERE}.{component}", settings, summary)
+    rows = "aftertrain.core.rows.made:StageRowsSettings"
+    registry.add("dataset", "stage", f"{HERE}.made:StageRows", rows, "rows that an earlier stage of the recipe makes")

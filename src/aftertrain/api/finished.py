@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class FinishedEvaluation:
         Raises:
             RecipeError: the settings do not fit what is installed, or an override is none.
         """
-        loaded = loaded_manifest(self.manifest, overrides)
+        loaded = loaded_manifest(self.manifest, overrides, run=self.folder.parents[2])
         return loaded.builder.build(loaded.recipe.stages[self.stage])
 
 
@@ -80,7 +80,7 @@ def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation
     path, wanted = split_name(run)
     stages = {stage.name: RunFolder(path).stage(stage.name, stage.hash) for stage in history(path)}
     manifest = manifest_of(path)
-    loaded = loaded_manifest(manifest)
+    loaded = loaded_manifest(manifest, run=path)
     evaluations = {}
     for stage, use in manifest.recipe["stages"].items():
         done = _done(stages[stage]) if stage in stages else None
@@ -129,8 +129,11 @@ def manifest_of(path: Path) -> Manifest:
     return manifest
 
 
-def loaded_manifest(manifest: Manifest, overrides: Iterable[str] = ()) -> LoadedRecipe:
+def loaded_manifest(manifest: Manifest, overrides: Iterable[str] = (), *, run: Path | None = None) -> LoadedRecipe:
     """The recipe that a run last had, with `path=value` overrides.
+
+    Args:
+        run: its folder, where the rows are wanted that its stages made.
 
     Raises:
         RecipeError: the settings do not fit what is installed, or an override is none.
@@ -139,7 +142,27 @@ def loaded_manifest(manifest: Manifest, overrides: Iterable[str] = ()) -> Loaded
 
     source = Path(manifest.source)
     folder = source.resolve().parent if source.is_file() else None
-    return loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
+    loaded = loads(json.dumps(manifest.recipe), overrides, source="the run's recipe", folder=folder)
+    if run is not None:
+        _find_rows(loaded, run)
+    return loaded
+
+
+def _find_rows(loaded: LoadedRecipe, run: Path) -> None:
+    from aftertrain.api.history import history
+    from aftertrain.core.records import Artifact
+    from aftertrain.core.rows.made import find_rows
+    from aftertrain.core.run.done import DONE, Done
+    from aftertrain.core.run.folder import RunFolder, read_json
+
+    folders = {stage.name: RunFolder(run).stage(stage.name, stage.hash) for stage in history(run)}
+
+    def artifact(name: str) -> Artifact | None:
+        done = read_json(folders[name] / DONE, Done) if name in folders else None
+        return None if done is None else replace(done.artifact, path=str(folders[name] / done.artifact.path))
+
+    for use in loaded.recipe.stages.values():
+        find_rows(use.settings, artifact)
 
 
 def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...], tuple[Health, ...]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from aftertrain.core.errors import AftertrainError, ModelError, RunError, Unreac
 from aftertrain.core.ground.endpoint import endpoint_of, is_endpoint
 from aftertrain.core.ground.foreign import foreign
 from aftertrain.core.records import Artifact, PlanItem
-from aftertrain.core.run.base_model import base_type, find_model, model_digest
+from aftertrain.core.run.base_model import base_artifact, base_type, find_model, model_digest
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import read_done
 from aftertrain.core.run.folder import RunFolder
@@ -99,13 +99,15 @@ def _planned(job: Job, told: Callable[[str, str], None]) -> PlanReport:
     digests: dict[str, str] = {}
     base: str | None = None
     try:
-        if is_endpoint(recipe.model):
+        if recipe.model is None:
+            base, items = "", []
+        elif is_endpoint(recipe.model):
             endpoint, base = endpoint_of(recipe.model), recipe.model
             digests[BASE] = endpoint.digest
             items = [PlanItem("model", f"{endpoint.model} at {endpoint.address}: not asked before the run")]
         else:
             folder = find_model(recipe.model, job.base_folder, weights=False)
-            trained = any(node.stage.output != "scores" for node in nodes)
+            trained = any(node.stage.output not in ("scores", "data") for node in nodes)
             base, items = str(folder), model_items(folder, recipe.chat_template, trained=trained)
             if any(folder.glob("*.safetensors")):
                 digests[BASE] = model_digest(folder)
@@ -116,6 +118,19 @@ def _planned(job: Job, told: Callable[[str, str], None]) -> PlanReport:
     planner = _Planner(job, base, digests, told)
     stages = tuple(planner.stage(node) for node in nodes)
     return PlanReport(recipe.name, job.folder, recipe.seed, recipe.threads, tuple(items), stages)
+
+
+def find_made_rows(job: Job, nodes: Sequence[Node]) -> None:
+    """Tell stages where the rows are that earlier stages of the job made, as they are set now; those not done stay."""
+    if not any(node.awaited({}) for node in nodes):
+        return
+    digests = {}
+    if job.recipe.model is not None:
+        digests[BASE] = base_artifact(job.recipe.model, job.base_folder).digest
+    planner = _Planner(job, None, digests, lambda stage, words: None)
+    for node in nodes:
+        planner.stage(node)
+        node.awaited(planner.artifacts)
 
 
 @dataclass
@@ -137,6 +152,8 @@ class _Planner:
         return StagePlan(node.name, node.use.name, inputs, node.stage.output, state, tuple(why), hash_, tuple(items))
 
     def _state(self, node: Node) -> tuple[State, list[str], str | None, list[PlanItem]]:
+        if awaited := node.awaited(self.artifacts):
+            return "unknown", [f"{', '.join(awaited)}: rows not made yet"], None, []
         missing = [parent.stage for parent in node.inputs if parent.stage not in self.digests]
         try:
             stand_in = {**dict.fromkeys(missing, ""), **self.digests}
@@ -164,7 +181,7 @@ class _Planner:
         return "run", reasons(earlier, lineage), lineage.hash, []
 
     def _items(self, node: Node) -> list[PlanItem]:
-        if self.base is None:
+        if self.base is None or node.awaited(self.artifacts):
             return []
         parent = next((parent.stage for parent in node.inputs if parent.role == "model"), BASE)
         artifact = self.artifacts.get(parent)

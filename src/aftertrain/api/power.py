@@ -141,7 +141,7 @@ def plan_evaluation(
         "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **(settings or {})}},
     }
     loaded = load_one_stage(recipe, overrides)
-    folder = find_model(loaded.recipe.model, Path.cwd(), weights=False)
+    folder = find_model(loaded.recipe.base_model, Path.cwd(), weights=False)
     stage: Any = loaded.recipe.stages[STAGE].settings
     rate = rate or (measured_rate(earlier[-1]) if earlier else None)
     known = _earlier(*earlier) if earlier else {}

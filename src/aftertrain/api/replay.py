@@ -57,7 +57,7 @@ def replay(run: str | os.PathLike[str], step: int, overrides: Iterable[str] = ()
 
     path, wanted = split_name(run)
     folder, manifest = RunFolder(path), manifest_of(path)
-    loaded = loaded_manifest(manifest)
+    loaded = loaded_manifest(manifest, run=path)
     hashes = {stage.name: stage.hash for stage in history(path)}
     there = {
         name: stage
@@ -69,7 +69,7 @@ def replay(run: str | os.PathLike[str], step: int, overrides: Iterable[str] = ()
     for text in changed:
         if not text.startswith(f"stages.{name}."):
             raise RunError(f"{text!r}: settings to replay by are of stage {name!r}: stages.{name}.SETTING=VALUE")
-    other = loaded_manifest(manifest, changed) if changed else None
+    other = loaded_manifest(manifest, changed, run=path) if changed else None
     own = folder.stage(name, hashes[name])
     use_determinism(manifest.threads)
     context = StageContext(
@@ -116,7 +116,7 @@ def _inputs(folder: RunFolder, loaded: LoadedRecipe, hashes: Mapping[str, str], 
     found = {}
     for parent in loaded.builder.build(loaded.recipe.stages[name]).inputs():
         if parent.stage == BASE:
-            model = find_model(loaded.recipe.model, loaded.folder, weights=True)
+            model = find_model(loaded.recipe.base_model, loaded.folder, weights=True)
             found[parent.role] = Artifact("model", str(model), BASE, digest="")
             continue
         own = folder.stage(parent.stage, hashes.get(parent.stage, ""))

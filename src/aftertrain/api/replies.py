@@ -157,7 +157,7 @@ def _read(reply: FoundReply, stage: str, folder: Path, manifest: Manifest) -> Fo
     sample = reply.sample
     truths, readings = [], []
     try:
-        loaded = loaded_manifest(manifest)
+        loaded = loaded_manifest(manifest, run=folder.parents[1])
         settings: Any = loaded.recipe.stages[stage].settings
         problem = _problem(loaded.builder.build(settings.data), sample.problem)
         uses = {use.name: use for use in settings.rewards}

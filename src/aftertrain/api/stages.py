@@ -58,6 +58,7 @@ def ready_stages(
     Raises:
         AftertrainError: the recipe or its model cannot be used.
     """
+    from aftertrain.api.plan import find_made_rows
     from aftertrain.api.runs import make_job
     from aftertrain.core.ground.endpoint import is_endpoint
     from aftertrain.core.learning.seeding import use_determinism
@@ -67,7 +68,8 @@ def ready_stages(
 
     job = make_job(recipe, overrides)
     nodes = build_graph(job.recipe.stages, job.builder, job.locate, base_type(job.recipe.model))
-    model = job.recipe.model
+    find_made_rows(job, nodes)
+    model = job.recipe.base_model
     if not is_endpoint(model):
         model = str(find_model(model, job.base_folder, weights=weights))
     if weights:

@@ -1,0 +1,87 @@
+"""The rows of the source, written into shards of the same number of rows: where the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from aftertrain.core.dataset import BadRow, Dataset
+from aftertrain.core.errors import DataError
+from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.ground.reading import read_json
+from aftertrain.core.operator import Row
+from aftertrain.core.rows.files import DRAFT, write_lines, write_rows
+from aftertrain.plugins.curation.work import ACCOUNT, Account, part, write_account
+
+SOURCE = "source"
+"""In place of an operator's name: what was left out because it makes no record."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of the source.
+
+    Attributes:
+        record: name of the record type.
+        shards: rows of each shard.
+        bad: rows that make no record, by reason.
+    """
+
+    record: str
+    shards: tuple[int, ...]
+    bad: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """That make a record."""
+        return sum(self.shards)
+
+
+def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callable[[], None]) -> Read:
+    """Write the rows into `folder/0`, or find that this is done.
+
+    Args:
+        stop: called before each shard; raises to end it.
+
+    Raises:
+        DataError: the data cannot be read, or hold no row that makes a record.
+    """
+    place = folder / "0"
+    mark = place / "source.json"
+    if mark.exists():
+        return read_json(mark, Read, limit=ACCOUNT, error=DataError)
+    place.mkdir(parents=True, exist_ok=True)
+    record, shards, bad = data.record_type.__name__, list[int](), dict[str, int]()
+    for number, entries in enumerate(_parts(data.entries(), shard_rows)):
+        stop()
+        broken = [entry for entry in entries if isinstance(entry, BadRow)]
+        for row in broken:
+            bad[row.reason] = bad.get(row.reason, 0) + 1
+        rows = [Row(entry) for entry in entries if not isinstance(entry, BadRow)]
+        shards.append(write_rows(place / f"{part(number)}.jsonl", rows))
+        write_lines(place / f"{part(number)}.dropped.jsonl", map(_broken, broken))
+        account = Account(
+            record=record if rows else "",
+            kept=tuple(row.id for row in rows),
+            dropped=tuple((row.id, SOURCE, row.reason) for row in broken),
+        )
+        write_account(place / f"{part(number)}.json", account)
+    if not sum(shards):
+        raise DataError(f"no row of the data makes a record: {bad or 'there are none'}")
+    read = Read(record, tuple(shards), bad)
+    draft = mark.with_name(f"{DRAFT}{mark.name}")
+    draft.write_text(json_text(asdict(read)), encoding="utf-8")
+    draft.rename(mark)
+    return read
+
+
+def _parts(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while some := list(islice(entries, size)):
+        yield some
+
+
+def _broken(row: BadRow) -> dict[str, Any]:
+    return {"operator": SOURCE, "reason": row.reason, "evidence": json_text({"message": row.message}), "id": row.id}
