@@ -217,6 +217,24 @@ class RolloutFile:
             raise RunError(f"{self.tokens}: its replies are not those of {self.samples.name}; {CURE}")
         return Rollouts(self.step, samples, _parted(head, tensors), head["facts"])
 
+    def ids(self) -> list[str]:
+        """Ids of the replies, by the head of the tokens' file alone: quick, and not checked against what follows it.
+
+        Raises:
+            RunError: the file is missing, or has no such head.
+        """
+        where = str(self.tokens)
+        try:
+            with self.tokens.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                content = file.read(min(size, SIZE))
+            head = reading.parse_json(reading.decode(content, where), where)["__metadata__"]["rollouts"]
+            return reading.typed(reading.parse_json(head, where)["ids"], list[str], where, cure=CURE)
+        except OSError as error:
+            raise RunError(f"{where}: cannot be read: {error.strerror or error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{where}: is no file of rollouts, or damaged: {error}; {CURE}") from error
+
     def _tensors(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         from safetensors import SafetensorError
         from safetensors.numpy import load

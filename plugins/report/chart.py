@@ -27,12 +27,14 @@ class Series:
 
     Attributes:
         not_finite: how many values were NaN or infinite and are left out.
+        interval: (low, high) around each value; empty where there is none.
     """
 
     label: str
     steps: tuple[int, ...]
     values: tuple[float, ...]
     not_finite: int = 0
+    interval: tuple[tuple[float, float], ...] = ()
 
     @property
     def recent(self) -> float:
@@ -175,7 +177,8 @@ def _buckets(series: Series) -> list[_Bucket]:
     for start in range(0, len(series.steps), size):
         steps, values = series.steps[start : start + size], series.values[start : start + size]
         mean = sum(values) / len(values)
-        result.append(_Bucket(sum(steps) / len(steps), steps[0], steps[-1], mean, min(values), max(values)))
+        ends = [*values, *(end for ends in series.interval[start : start + size] for end in ends)]
+        result.append(_Bucket(sum(steps) / len(steps), steps[0], steps[-1], mean, min(ends), max(ends)))
     return result
 
 
@@ -256,6 +259,8 @@ def _note(series: Sequence[Series]) -> str:
     size = max(math.ceil(len(curve.steps) / MOST_POINTS) for curve in series)
     if size > 1:
         notes.append(f"Each point is the mean of {size} values; the band runs from least to greatest.")
+    elif any(curve.interval for curve in series):
+        notes.append("The band is the 95 % interval.")
     lost = sum(curve.not_finite for curve in series)
     if lost:
         notes.append(f"Not drawn, because not finite: {counted(lost, 'value')}.")

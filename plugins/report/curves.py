@@ -12,10 +12,12 @@ from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.plugins.report.chart import LineChart, Series, line_chart, stacked_chart
 from aftertrain.plugins.report.facts import Stage
 
-PARTS = ("generate", "verify", "score", "update", "sync")
+PARTS = ("generate", "verify", "score", "update", "publish", "sync")
 """Activities that a step's time is split into, in the order in which they are stacked."""
 
 MOST_CHARTS = 24
+LINES = 6
+"""Lines of one chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class _Look:
 _LOOKS = (
     _Look(r"(reward|reward_mean|rewards?/mean)", "Reward", "", "course"),
     _Look(r"(accuracy|verified|verified_accuracy|correct|solved)", "Accuracy", "%", "course", True),
+    _Look(r"validation_accuracy", "Verified as right, held out", "%", "course", True),
     _Look(r"nll_per_token", "Loss per token", "nats", "course"),
     _Look(r"loss", "Loss", "", "course"),
     _Look(r"(kl|kl[/_]mean|mean_kl|reference_kl)", "KL from the reference model", "nats", "course"),
@@ -39,7 +42,15 @@ _LOOKS = (
     _Look(r"(rewards?[/_])?margins?", "", "", "course"),
     _Look(r"((policy|sampled)[/_])?entropy", "Entropy", "nats", "course", True),
     _Look(r"(clip_fraction|clipfrac)", "Clip fraction", "%", "course", True),
+    _Look(r"logprob_difference", "Generator and trainer apart", "nats a token", "course", True),
+    _Look(r"effective_samples", "Effective samples", "%", "course", True),
     _Look(r"((response_)?lengths?(/mean)?|completion_length)", "Length of a reply", "tokens", "course", True),
+    _Look(r"finished_rate", "Replies that ended by themselves", "%", "course", True),
+    _Look(r"constant_groups", "Groups of one reward", "%", "course", True),
+    _Look(r"reward/.+", "Reward by part", "", "course"),
+    _Look(r"accuracy/.+", "Verified as right, by source", "%", "course", True),
+    _Look(r"source_reward/.+", "Reward by source", "", "course"),
+    _Look(r"logprob_difference_max", "Generator and trainer apart at one token", "nats", "other", True),
     _Look(r"(.*[/_])?grad_norm_per_token", "", "", "optimizer", True),
     _Look(r"(.*[/_])?grad_norm", "", "", "optimizer", True),
     _Look(r"(.*[/_])?learning_rate|lr", "", "", "optimizer", True),
@@ -50,6 +61,9 @@ _LOOKS = (
     _Look(r"(.*[/_])?\w*tokens", "", "tokens", "other", True),
 )
 """Tried in this order, which is also that of the charts. What nothing matches is drawn among the others."""
+
+
+_FAMILY = re.compile(r"^(reward|accuracy|source_reward)/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,7 @@ class Curves:
 def curves(stage: Stage) -> Curves:
     """All charts of a stage; at most MOST_CHARTS, the rest are only in the table."""
     families: dict[str, list[tuple[int, LineChart]]] = {"course": [], "optimizer": [], "other": []}
-    for names in _together(stage.metrics):
+    for names in _together(name for name in stage.metrics if not _an_end(name, stage)):
         drawn = [series for name in names if (series := stage.series(name, label=_label(name, names)))]
         if not drawn:
             continue
@@ -85,6 +99,12 @@ def curves(stage: Stage) -> Curves:
     rest = other[: room - len(shown)]
     every = [series for name in stage.metrics if (series := stage.series(name))]
     return Curves(shown, speed, optimizer, rest, every, len(course) - len(shown) + len(other) - len(rest))
+
+
+def _an_end(name: str, stage: Stage) -> bool:
+    """Whether a metric is the end of another's interval, which is drawn around that."""
+    whole, _, end = name.rpartition("_")
+    return end in ("low", "high") and (series := stage.series(whole)) is not None and bool(series.interval)
 
 
 def _same(first: Series, second: Series | None) -> bool:
@@ -122,14 +142,16 @@ def _titles(stage: Stage) -> dict[str, str]:
 
 
 def _together(names: Iterable[str]) -> list[list[str]]:
-    """Metric names grouped: those that differ only in `chosen` and `rejected` share a chart."""
+    """Metric names grouped: those that differ only in `chosen` and `rejected`, or in a part or source, share a chart."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(re.sub(r"chosen|rejected", "*", name), []).append(name)
-    return list(groups.values())
+        groups.setdefault(re.sub(r"chosen|rejected", "*", _FAMILY.sub(r"\1/*", name)), []).append(name)
+    return [group[start : start + LINES] for group in groups.values() for start in range(0, len(group), LINES)]
 
 
 def _label(name: str, together: list[str]) -> str:
+    if _FAMILY.match(name):
+        return name.partition("/")[2]
     side = re.search(r"chosen|rejected", name)
     return side[0] if len(together) > 1 and side else _words(name)
 

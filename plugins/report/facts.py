@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core import events
-from aftertrain.core.events import Balance, Entry, Health, Missing, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.events import Alarm, Balance, Entry, Health, Missing, RowsTrained, RunStarted, Sample, ScoreRow
 from aftertrain.core.ground.openings import Opening
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.manifest import Manifest
@@ -62,6 +62,7 @@ class Stage:
         books: what was owed and what became of it, by unit.
         rows: what it trained on.
         samples: (step, reply).
+        alarms: (step, alarm), those that are over and the events that say so among them.
         why: why it ran instead of being reused.
         data: content digests of its data by name.
     """
@@ -88,6 +89,7 @@ class Stage:
     rows: RowsTrained | None = None
     warnings: list[str] = field(default_factory=list)
     samples: list[tuple[int | None, Sample]] = field(default_factory=list)
+    alarms: list[tuple[int | None, Alarm]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
@@ -108,7 +110,10 @@ class Stage:
         if not values:
             return None
         steps = tuple(sorted(values))
-        return Series(label or name, steps, tuple(values[step] for step in steps), self.not_finite[name])
+        low, high = (self.metrics.get(f"{name}_{end}", {}) for end in ("low", "high"))
+        known = not timing and all(step in low and step in high for step in steps)
+        interval = tuple((low[step], high[step]) for step in steps) if known else ()
+        return Series(label or name, steps, tuple(values[step] for step in steps), self.not_finite[name], interval)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Instances:
             return None
         keys = [key for key in tables[0] if all(key in t and metric in t[key].metrics for t in tables)]
         groups: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS.values()}
-        for key in sorted(keys, key=_order):
+        for key in sorted(keys, key=blind):
             before, after = (table[key].metrics[metric] > _RIGHT for table in (tables[0], tables[-1]))
             groups[GROUPS[before, after]].append(key)
         picked = _deal(groups, number)
@@ -154,7 +154,7 @@ class Instances:
     def browse(self, stages: Sequence[str], task: str, temperature: float | None, number: int) -> list[Browsed]:
         """Questions of a task in the order of a hash of their ids, each with what every model made of it."""
         tables = [{(r.id, r.repeat): r for r in self.of(stage, task, temperature)} for stage in stages]
-        keys = sorted({key for table in tables for key in table}, key=_order)[:number]
+        keys = sorted({key for table in tables for key in table}, key=blind)[:number]
         return [
             Browsed(
                 task, tuple((stage, table[key]) for stage, table in zip(stages, tables, strict=True) if key in table)
@@ -175,7 +175,8 @@ def _deal(groups: Mapping[str, Sequence[tuple[str, int]]], number: int) -> dict[
     return picked
 
 
-def _order(key: tuple[str, int]) -> str:
+def blind(key: tuple[str, int]) -> str:
+    """By what ids are put in an order that nobody chose."""
     return hashlib.sha256(f"{key[0]}\0{key[1]}".encode(errors="surrogatepass")).hexdigest()
 
 

@@ -32,6 +32,8 @@ def note_event(stage: Stage, entry: events.Entry) -> None:  # noqa: PLR0912  a c
             _note_values(stage, stage.timing, entry.step, timing)
         case events.Sample() as sample:
             stage.samples.append((entry.step, sample))
+        case events.Alarm() as alarm:
+            stage.alarms.append((entry.step, alarm))
         case events.VerdictCounts(counts=counts):
             for verifier, outcomes in counts.items():
                 stage.verdicts.setdefault(verifier, Counter()).update(outcomes)

@@ -17,7 +17,8 @@ import jinja2
 
 from aftertrain.core.events import Sample
 from aftertrain.core.ground.cleaning import visible
-from aftertrain.plugins.report import numbers, provenance
+from aftertrain.plugins.report import numbers, provenance, rollouts
+from aftertrain.plugins.report.alarms import Told, alarms
 from aftertrain.plugins.report.chart import BOX
 from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
@@ -57,11 +58,12 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training stage: its rows, curves and a few sampled replies."""
+    """One training stage: its rows, curves, alarms and a few sampled replies."""
 
     stage: Stage
     lengths: Lengths | None
     curves: Curves
+    alarms: tuple[Told, ...]
     samples: tuple[tuple[int | None, Sample], ...]
 
 
@@ -98,6 +100,14 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         trainings=[
             _training(stage) for stage in run.stages if (stage.metrics or stage.rows) and not is_evaluation(stage)
         ],
+        rollouts=[
+            browsed
+            for stage in run.stages
+            if (
+                browsed := rollouts.browse(stage, run.manifest.base.path, settings.rollouts, settings.characters)
+            )
+        ],
+        standing=[(stage.name, told) for stage in run.stages for told in alarms(stage) if told.until is None],
         health=[(stage.name, place(row.task, row.temperature), row) for stage in run.stages for row in stage.health],
         outcomes=outcome_rows(run.stages, instances),
         graph=graph(run),
@@ -232,7 +242,8 @@ def _training(stage: Stage) -> Training:
     """Samples evenly spaced over the recorded ones, the first and the last among them."""
     total, wanted = len(stage.samples), min(TRAINING_SAMPLES, len(stage.samples))
     places = {round(index * (total - 1) / max(1, wanted - 1)) for index in range(wanted)}
-    return Training(stage, lengths(stage.rows), curves(stage), tuple(stage.samples[place] for place in sorted(places)))
+    shown = tuple(stage.samples[place] for place in sorted(places))
+    return Training(stage, lengths(stage.rows), curves(stage), alarms(stage), shown)
 
 
 def _trouble(run: Run) -> str:

@@ -19,6 +19,9 @@ class HtmlSettings(Settings):
     questions: int = unhashed(
         20, ge=0, le=1000, description="Questions of each task that can be looked through, with the prompt as sent."
     )
+    rollouts: int = unhashed(
+        10, ge=0, le=200, description="Problems of each online stage whose replies can be looked through, step by step."
+    )
     characters: int = unhashed(
         1200, ge=100, le=20_000, description="Characters shown of one prompt or reply; the rest is counted."
     )

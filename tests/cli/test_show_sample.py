@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
         os.chdir(before)
 
 
-def _samples(folder: Path, step: int) -> list[dict[str, object]]:
+def _samples(folder: Path, step: int) -> list[dict[str, Any]]:
     (path,) = folder.glob(f"runs/rl/stages/rlvr-*/samples/step-{step:05d}.jsonl")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -107,6 +108,27 @@ def test_a_problem_shows_its_replies_over_the_steps(run: tuple[Path, str], capsy
     ]
     assert main(["show", "sample", "rl", problem, "--step", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_the_report_shows_replies_by_token_over_the_steps(run: tuple[Path, str]) -> None:
+    """A problem whose replies fared differently: each step that asked it, its rewards, and its tokens in colour."""
+    folder, _ = run
+    page = (folder / "runs" / "rl" / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="rollouts"') :]
+    samples = _samples(folder, 1)
+    for problem in {str(sample["problem"]) for sample in samples}:
+        shown = section[section.index(f"<code>{problem}</code>") :].partition("</details>")[0]
+        assert [f"Step {step}</p>" in shown for step in (1, 2, 3)] == [True] * 3
+        for step in (1, 2, 3):
+            rewards = sorted((s["reward"] for s in _samples(folder, step) if s["problem"] == problem), reverse=True)
+            told = ", ".join(f"{reward:g}" for reward in rewards)
+            assert f'<td class="num">{step}</td><td class="num">' in shown
+            assert f"<td>{told}</td>" in shown
+    paid = next(sample for sample in samples if sample["reward"] == 10 and sample["advantage"])
+    (verdict,) = paid["verdicts"]
+    assert re.search(rf'<mark><span class="adv up l\d" title="advantage \+[\d.]+">{verdict["extracted"]}</span></mark>', section)
+    assert "Generator and trainer apart" in page
+    assert "Verified as right, held out" in page
 
 
 @pytest.mark.parametrize(

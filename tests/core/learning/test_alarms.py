@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -247,3 +249,9 @@ def test_other_white_space_is_seeded_and_changes_no_word_and_no_code() -> None:
         assert [line.split() for line in other.splitlines()] == [line.split() for line in text.splitlines()]
         assert other.endswith("\n")
     assert respaced("word", 0) == "word\n"
+
+
+def test_the_documentation_has_each_alarm_and_no_other() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "online.md").read_text(encoding="utf-8")
+    section = text.partition("## Alarms\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [rule.name for rule in ALARMS]

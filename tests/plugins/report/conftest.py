@@ -71,6 +71,12 @@ def training(
             diary.emit("verdicts", stage, step, gsm8k={"scored": 250, "unparsable": 5, "timeout": 1, "error": 0})
         if stage == "dpo":
             values |= {"reward_chosen": 2 * done, "reward_rejected": -3 * done, "accuracy": min(1.0, 0.5 + done / 2)}
+        if use == "online" and step in (3, 9):
+            over = {"cleared": True} if step == 9 else {"advice": "the policy leaves its reference: raise kl.beta"}
+            diary.emit("alarm", stage, step, name="kl_blow_up", message=f"told in step {step}", **over)
+        if use == "online" and step == 7:
+            advice = "take <harder> problems"
+            diary.emit("alarm", stage, step, name="constant_groups", message="95 % of the groups", advice=advice)
         diary.emit("progress", stage, step, done=step, total=steps, unit="steps")
         diary.emit("metrics", stage, step, **values, timing=timing)
         if use == "online" and step % 5 == 0:

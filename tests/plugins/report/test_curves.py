@@ -41,6 +41,30 @@ def test_an_accuracy_above_one_is_no_share() -> None:
     assert [chart.unit for chart in (*found.course, *found.other)] == [""]
 
 
+def test_what_a_reward_is_made_of_shares_a_chart_and_so_do_sources() -> None:
+    metrics = {"reward": [3.0], "reward/gsm8k": [2.0], "reward/format": [1.0], "accuracy/math": [0.5, 0.6]}
+    found = curves(stage(**metrics, **{f"source_reward/{n}": [1.0] for n in range(8)})).course
+    assert [(chart.title, [line.label for line in chart.lines]) for chart in found] == [
+        ("Reward", ["Reward"]),
+        ("Reward by part", ["gsm8k", "format"]),
+        ("Verified as right, by source", ["math"]),
+        ("Reward by source", ["0", "1", "2", "3", "4", "5"]),
+        ("Reward by source", ["6", "7"]),
+    ]
+
+
+def test_parity_is_in_the_course_and_held_out_accuracy_has_its_interval() -> None:
+    ends = {"validation_accuracy_low": [0.2, 0.3], "validation_accuracy_high": [0.6, 0.7]}
+    found = curves(stage(validation_accuracy=[0.4, 0.5], **ends, logprob_difference=[1e-7, 2e-7], effective_samples=[1]))
+    assert found.other == []
+    held_out, parity, samples = found.course
+    assert (held_out.title, held_out.note) == ("Verified as right, held out", "The band is the 95 % interval.")
+    assert (parity.title, parity.unit) == ("Generator and trainer apart", "nats a token")
+    assert samples.title == "Effective samples"
+    # the axis runs to 0.7 and 6 % of that beyond: 0.742 stands at 10, 0 at 164; 0.6 → 39.5, 0.7 → 18.7, 0.2, 0.3 below
+    assert held_out.lines[0].band == "M50 39.5L348 18.7L348 101.7L50 122.5Z"
+
+
 def test_chosen_and_rejected_share_a_chart() -> None:
     found = curves(stage(accuracy=[0.5], reward_chosen=[1.0, 2.0], reward_rejected=[0.0, -1.0]))
     assert [(chart.title, len(chart.lines)) for chart in found.course] == [
