@@ -142,7 +142,7 @@ def _titles(stage: Stage) -> dict[str, str]:
 
 
 def _together(names: Iterable[str]) -> list[list[str]]:
-    """Metric names grouped: those that differ only in `chosen` and `rejected`, or in a part or source, share a chart."""
+    """Names grouped: those that differ only in `chosen` and `rejected`, or in a part or source, share a chart."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(re.sub(r"chosen|rejected", "*", _FAMILY.sub(r"\1/*", name)), []).append(name)

@@ -103,9 +103,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         rollouts=[
             browsed
             for stage in run.stages
-            if (
-                browsed := rollouts.browse(stage, run.manifest.base.path, settings.rollouts, settings.characters)
-            )
+            if (browsed := rollouts.browse(stage, run.manifest.base.path, settings.rollouts, settings.characters))
         ],
         standing=[(stage.name, told) for stage in run.stages for told in alarms(stage) if told.until is None],
         health=[(stage.name, place(row.task, row.temperature), row) for stage in run.stages for row in stage.health],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,7 +182,7 @@ class _Drawing:
         mask = tokens.sampled
         first = int(mask.argmax()) if mask.any() else len(mask)
         edges = [first, *(np.flatnonzero(np.diff(mask[first:])) + first + 1).tolist(), len(mask)]
-        spans = [(low, high) for low, high in zip(edges, edges[1:], strict=False) if low < high]
+        spans = [(low, high) for low, high in pairwise(edges) if low < high]
         none = np.full(len(tokens.logprobs), np.nan, np.float32)
         columns = {name: tokens.columns.get(name, none) for name in ("advantages", "turn_rewards")}
         rewards = np.nan_to_num(columns["turn_rewards"])

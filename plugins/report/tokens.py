@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def load_tokenizer(folders: Sequence[Path]) -> Tokenizer | None:
         if path.is_file():
             try:
                 return Tokenizer.from_file(str(path))
-            except Exception:  # noqa: BLE001, S112 - what the library raises for a file that it cannot read
+            except Exception:  # noqa: BLE001 - what the library raises for a file that it cannot read
                 continue
     return None
 
@@ -66,7 +66,7 @@ def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     start = done = 0
     for place in range(len(ids)):
         before, now = decoded(start, done), decoded(start, place + 1)
-        if now.endswith(UNKNOWN) and place + 1 < len(ids) or len(now) <= len(before):
+        if (now.endswith(UNKNOWN) and place + 1 < len(ids)) or len(now) <= len(before):
             texts.append("")
             continue
         texts.append(now[len(before) :])
@@ -103,7 +103,7 @@ def runs(
         looks = _looks(advantages[place], scale, out=bool(out) and out[place])
         first = end - len(text)
         cuts = sorted({0, len(text), *(cut - first for cut in (start, stop) if first < cut < end)})
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             run = replace(looks, text=text[low:high], marked=start <= first + low < stop)
             if found and replace(found[-1], text="") == replace(run, text=""):
                 found[-1] = replace(run, text=found[-1].text + run.text)

@@ -126,7 +126,9 @@ def test_the_report_shows_replies_by_token_over_the_steps(run: tuple[Path, str])
             assert f"<td>{told}</td>" in shown
     paid = next(sample for sample in samples if sample["reward"] == 10 and sample["advantage"])
     (verdict,) = paid["verdicts"]
-    assert re.search(rf'<mark><span class="adv up l\d" title="advantage \+[\d.]+">{verdict["extracted"]}</span></mark>', section)
+    assert re.search(
+        rf'<mark><span class="adv up l\d" title="advantage \+[\d.]+">{verdict["extracted"]}</span></mark>', section
+    )
     assert "Generator and trainer apart" in page
     assert "Verified as right, held out" in page
 

@@ -55,7 +55,9 @@ def test_what_a_reward_is_made_of_shares_a_chart_and_so_do_sources() -> None:
 
 def test_parity_is_in_the_course_and_held_out_accuracy_has_its_interval() -> None:
     ends = {"validation_accuracy_low": [0.2, 0.3], "validation_accuracy_high": [0.6, 0.7]}
-    found = curves(stage(validation_accuracy=[0.4, 0.5], **ends, logprob_difference=[1e-7, 2e-7], effective_samples=[1]))
+    found = curves(
+        stage(validation_accuracy=[0.4, 0.5], **ends, logprob_difference=[1e-7, 2e-7], effective_samples=[1])
+    )
     assert found.other == []
     held_out, parity, samples = found.course
     assert (held_out.title, held_out.note) == ("Verified as right, held out", "The band is the 95 % interval.")

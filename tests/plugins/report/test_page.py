@@ -284,7 +284,11 @@ def test_what_could_not_be_judged_stands_beside_the_score(tmp_path: Path) -> Non
 
 
 def test_alarms_stand_with_their_advice_and_those_that_stand_at_the_end_in_front(page: Document) -> None:
-    stands = "Alarms that stand at the end: rlvr, constant_groups ( 95 % of the groups ). What to do stands with the stage ."
+    stands = (
+        "Alarms that stand at the end: rlvr, constant_groups ( 95 % of the groups ). What to do stands with the stage ."
+    )
     assert stands.replace("( ", "(").replace(" )", ")").replace(" .", ".") in page.text.replace(" .", ".")
-    assert "kl_blow_up from step 3 to step 9: told in step 3. the policy leaves its reference: raise kl.beta" in page.text
+    assert (
+        "kl_blow_up from step 3 to step 9: told in step 3. the policy leaves its reference: raise kl.beta" in page.text
+    )
     assert "constant_groups from step 7 to the end: 95 % of the groups. take <harder> problems" in page.text

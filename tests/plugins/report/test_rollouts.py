@@ -22,7 +22,9 @@ def words(text: str) -> list[int]:
     return ids
 
 
-def reply(problem: str, number: int, text: str, reward: float, advantages: Sequence[float]) -> tuple[Sample, ReplyTokens]:
+def reply(
+    problem: str, number: int, text: str, reward: float, advantages: Sequence[float]
+) -> tuple[Sample, ReplyTokens]:
     ids = words(text)
     n = len(ids)
     columns = {"advantages": np.array(advantages, np.float32)} if advantages else {}
@@ -146,7 +148,10 @@ def test_a_character_of_several_tokens_is_shown_with_the_last_of_them() -> None:
     assert pieces(tokenizer, ids) == ["", "", "€", "a"]
     # a reply that was cut inside a character shows that there was one
     assert pieces(tokenizer, ids[:2]) == ["", "\ufffd"]
-    assert [(run.text, run.tone) for run in runs(["", "", "€", "a"], [9, 9, 1, -1], 1.0)] == [("€", "up"), ("a", "down")]
+    assert [(run.text, run.tone) for run in runs(["", "", "€", "a"], [9, 9, 1, -1], 1.0)] == [
+        ("€", "up"),
+        ("a", "down"),
+    ]
 
 
 def test_an_alarm_stands_from_its_step_until_it_is_over() -> None:
