@@ -22,6 +22,15 @@ LINE = 256 << 20
 """Bytes of a row's line: a row as it is read has at most 4 MiB, and what operators add is small beside it."""
 
 
+def part(shard: int) -> str:
+    """A shard's name.
+
+    >>> part(7)
+    'part-00007'
+    """
+    return f"part-{shard:05d}"
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write a shard, by its suffix as JSON lines or parquet; returns the number of rows.
 

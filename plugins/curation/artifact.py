@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
-from aftertrain.core.operator import Row
 from aftertrain.core.records import Artifact
-from aftertrain.core.rows.files import Format, read_objects, read_shard, write_lines, write_rows
-from aftertrain.core.rows.folder import ROWS, Contents, Shard, shard_of, write_contents
+from aftertrain.core.rows.files import Format, part, read_objects, read_shard, write_lines
+from aftertrain.core.rows.shelf import Shelf
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import StageContext
-from aftertrain.plugins.curation.card import card
+from aftertrain.plugins.curation.card import left_out
 from aftertrain.plugins.curation.funnel import Funnel, funnel_of
 from aftertrain.plugins.curation.source import Read
-from aftertrain.plugins.curation.work import Account, Group, part
+from aftertrain.plugins.curation.work import Account, Group
 
 DROPPED = "dropped"
 FUNNEL = "funnel.json"
@@ -32,31 +30,24 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
     """
     folder, shards = context.folder / "data", range(len(read.shards))
     remove(folder)
-    (folder / ROWS).mkdir(parents=True)
+    shelf = Shelf(folder, format)
     (folder / DROPPED).mkdir()
     all_groups = (Group(0, (), context.folder / "work"), *groups)
     funnel = Funnel()
-    written: list[Shard] = []
-    sources, licenses, record = Counter[str](), Counter[str](), ""
     for shard in shards:
         accounts = [_account(group, shard) for group in all_groups]
         _enter(context, accounts)
         funnel.add(funnel_of(accounts))
         write_lines(folder / DROPPED / f"{part(shard)}.jsonl", _left_out(all_groups, shard))
-        last = accounts[-1]
-        if not last.record:
-            continue
-        record = last.record
-        path = folder / ROWS / f"{part(shard)}.{format}"
-        rows = read_shard(all_groups[-1].place / f"{part(shard)}.jsonl", record)
-        written.append(shard_of(path, write_rows(path, _counted(rows, sources, licenses, funnel))))
-    if not written:
+        if record := accounts[-1].record:
+            shelf.put(shard, record, read_shard(all_groups[-1].place / f"{part(shard)}.jsonl", record))
+    funnel.rows, funnel.characters, funnel.words = shelf.rows, shelf.characters, shelf.words
+    if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
-    contents = Contents(record, tuple(written), dict(sorted(sources.items())), dict(sorted(licenses.items())))
-    write_contents(folder, contents)
+    contents = shelf.close()
     (folder / FUNNEL).write_text(f"{json_text(asdict(funnel), indent=1)}\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(context.name, contents, funnel, folder), encoding="utf-8")
-    details = {"rows": contents.rows, "record": record, "funnel": asdict(funnel)}
+    shelf.card(context.name, "curate", contents, left_out(funnel, folder))
+    details = {"rows": contents.rows, "record": contents.record, "funnel": asdict(funnel)}
     return Artifact("data", str(folder), context.name, digest="", details=details)
 
 
@@ -82,14 +73,6 @@ def _enter(context: StageContext, accounts: Sequence[Account]) -> None:
 def _left_out(groups: Sequence[Group], shard: int) -> Iterator[dict[str, object]]:
     for group in groups:
         yield from read_objects(group.place / f"{part(shard)}.dropped.jsonl")
-
-
-def _counted(rows: Iterator[Row], sources: Counter[str], licenses: Counter[str], funnel: Funnel) -> Iterator[Row]:
-    for row in rows:
-        sources[row.source] += 1
-        licenses[row.record.license or ""] += 1
-        funnel.measure(row)
-        yield row
 
 
 def dropped_rows(folder: Path) -> Iterator[dict[str, object]]:

@@ -1,50 +1,23 @@
-"""The data card beside the shards: what is in them, what was left out, and where `datasets` finds the rows."""
+"""What the data card beside the shards says of the rows that were left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aftertrain.core.rows.files import read_objects
-from aftertrain.core.rows.folder import ROWS, Contents
+from aftertrain.core.rows.shelf import cell
 from aftertrain.plugins.curation.funnel import Funnel
 
 EXAMPLES = 2
 """Rows shown of what an operator left out for one reason."""
-SHOWN = 160
 
 
-def card(name: str, contents: Contents, funnel: Funnel, folder: Path) -> str:
-    """Markdown with the header that `datasets.load_dataset` reads."""
-    return "\n".join(
-        [
-            "---",
-            "configs:",
-            "- config_name: default",
-            "  data_files:",
-            "  - split: train",
-            f"    path: {ROWS}/*",
-            "---",
-            f"# {name}",
-            "",
-            f"{contents.rows:,} rows of the type {contents.record}, made by aftertrain's stage `curate`.",
-            "",
-            f"Characters {funnel.characters:,}, words {funnel.words:,}"
-            f" ({funnel.words / max(1, contents.rows):,.1f} a row). SHA-256 of the shards: `{contents.digest}`.",
-            "",
-            *_table("Source", contents.sources),
-            *_table("Licence", {key or "not stated": count for key, count in contents.licenses.items()}),
-            *_funnel(funnel),
-            *_examples(folder),
-        ]
-    )
-
-
-def _table(head: str, counts: Mapping[str, int]) -> list[str]:
-    total = sum(counts.values())
-    rows = [f"| {_cell(name)} | {count:,} | {100 * count / total:.1f} % |" for name, count in counts.items()]
-    return [f"| {head} | rows | share |", "|---|---|---|", *rows, ""]
+def left_out(funnel: Funnel, folder: Path) -> Iterator[str]:
+    """Lines of Markdown: the funnel, and examples."""
+    yield from _funnel(funnel)
+    yield from _examples(folder)
 
 
 def _funnel(funnel: Funnel) -> Iterator[str]:
@@ -72,10 +45,5 @@ def _examples(folder: Path) -> Iterator[str]:
         yield f"### {operator}: {reason}"
         yield ""
         for line in lines:
-            yield f"- `{line['id']}` {_cell(line['evidence'])}"
+            yield f"- `{line['id']}` {cell(line['evidence'])}"
         yield ""
-
-
-def _cell(text: str) -> str:
-    short = " ".join(text.split())
-    return (short if len(short) <= SHOWN else f"{short[:SHOWN]}…").replace("|", "\\|")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aftertrain.core.operator import Row
 from aftertrain.plugins.curation.work import Account
 
 TAB = "\t"
@@ -68,13 +67,6 @@ class Funnel:
                 _add(getattr(own, part), getattr(passage, part))
             for reason, by_source in passage.dropped.items():
                 _add(own.dropped.setdefault(reason, {}), by_source)
-
-    def measure(self, row: Row) -> None:
-        """Count a row that is left."""
-        texts = row.texts
-        self.rows += 1
-        self.characters += sum(map(len, texts))
-        self.words += sum(len(text.split()) for text in texts)
 
     def told(self) -> str:
         """In one line: what each operator left out."""

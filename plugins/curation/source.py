@@ -13,8 +13,8 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Row
-from aftertrain.core.rows.files import DRAFT, write_lines, write_rows
-from aftertrain.plugins.curation.work import ACCOUNT, Account, part, write_account
+from aftertrain.core.rows.files import DRAFT, part, write_lines, write_rows
+from aftertrain.plugins.curation.work import ACCOUNT, Account, write_account
 
 SOURCE = "source"
 """In place of an operator's name: what was left out because it makes no record."""

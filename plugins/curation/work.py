@@ -24,7 +24,7 @@ from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.rows.columns import to_columns
-from aftertrain.core.rows.files import DRAFT, read_objects, read_shard, write_lines, write_rows
+from aftertrain.core.rows.files import DRAFT, part, read_objects, read_shard, write_lines, write_rows
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.core.verification.worker import Files
 from aftertrain.plugins.curation.chain import Count, Outcome, Step, through
@@ -82,15 +82,6 @@ class Group:
         """Of a shard that is done, else None."""
         path = self.place / f"{part(shard)}.json"
         return read_json(path, Account, limit=ACCOUNT, error=DataError) if path.exists() else None
-
-
-def part(shard: int) -> str:
-    """A shard's name.
-
-    >>> part(7)
-    'part-00007'
-    """
-    return f"part-{shard:05d}"
 
 
 @dataclass(frozen=True)
