@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from string import ascii_uppercase
 from typing import Any
 
 from aftertrain.core.benchmark.rows import digest
@@ -81,6 +82,7 @@ def row_of(
         asked=asked(instance, sampling),
         other_rule=None if score.other_rule is None else float(score.other_rule),
         parts=dict(score.parts),
+        expected=_right_choice(instance),
         **_kept(output, score),
     )
 
@@ -97,6 +99,15 @@ def asked(instance: Instance, sampling: Sampling | None = None) -> str:
         more = sampling.deciding
         drawn = [[more.pop("max_new_tokens"), more.pop("top_p"), more.pop("stop"), *([more] if more else [])]]
     return digest([messages, choices, instance.chat, instance.baseline, *drawn])[:16]
+
+
+def _right_choice(instance: Instance) -> str:
+    """The text of the choice that is a task's target, where that is the place of one; of equal texts its letter."""
+    texts = [choice.text.strip() for choice in instance.choices]
+    place = instance.target
+    if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(texts):
+        return ""
+    return texts[place] if len(set(texts)) > 1 else ascii_uppercase[place]
 
 
 def _kept(output: Output, score: InstanceScore) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class ScoredInstance:
         baseline: as `logprobs`, after the context without the question.
         thoughts: how the model's template marks thoughts in a reply, None where it does not say.
         asked: digest of what was asked, before any template.
+        expected: the right choice, as `output` names the preferred one; "" of replies, whose target says it.
     """
 
     id: str
@@ -64,6 +65,7 @@ class ScoredInstance:
     group: str = ""
     other_rule: float | None = None
     parts: Mapping[str, JSON] = field(default_factory=dict)
+    expected: str = ""
 
 
 def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:

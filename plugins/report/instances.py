@@ -25,6 +25,8 @@ GROUPS = {
     (True, True): "right before and after",
 }
 """By whether the first and the last model were right, in the order they are shown."""
+ALONE = {(False, False): "wrong", (True, True): "right"}
+"""The same of one model."""
 _RIGHT = 0.5
 
 
@@ -68,11 +70,12 @@ class SideBySide:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Problems to show, and how many there are of each group."""
+    """Problems to show, and how many there are of each group; `alone` where one model answered."""
 
     problems: tuple[SideBySide, ...]
     counts: Mapping[str, int]
     total: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +129,18 @@ class Instances:
     ) -> Chosen | None:
         """Problems that all `stages` answered: changed ones and failures first, `number` in all.
 
-        Half of them became right, the others are dealt in turn to the remaining groups; a group that has too few
-        leaves its places to the rest. None when no problem was answered by every stage.
+        Half of them became right (of one model: are wrong), the others are dealt in turn to the remaining groups; a
+        group that has too few leaves its places to the rest. None when no problem was answered by every stage.
         """
         tables = [{(r.id, r.repeat): r for r in self.of(stage, task, temperature)} for stage in stages]
         if not tables or metric == "":
             return None
         keys = [key for key in tables[0] if all(key in t and metric in t[key].metrics for t in tables)]
-        groups: dict[str, list[tuple[str, int]]] = {group: [] for group in GROUPS.values()}
+        names = GROUPS if len(tables) > 1 else ALONE
+        groups: dict[str, list[tuple[str, int]]] = {group: [] for group in names.values()}
         for key in sorted(keys, key=blind):
             before, after = (table[key].metrics[metric] > _RIGHT for table in (tables[0], tables[-1]))
-            groups[GROUPS[before, after]].append(key)
+            groups[names[before, after]].append(key)
         picked = _deal(groups, number)
         problems = tuple(
             SideBySide(
@@ -149,7 +153,8 @@ class Instances:
             for group, picks in picked.items()
             for key in picks
         )
-        return Chosen(problems, {group: len(members) for group, members in groups.items()}, len(keys)) if keys else None
+        counts = {group: len(members) for group, members in groups.items()}
+        return Chosen(problems, counts, len(keys), alone=len(tables) == 1) if keys else None
 
     def browse(self, stages: Sequence[str], task: str, temperature: float | None, number: int) -> list[Browsed]:
         """Questions of a task in the order of a hash of their ids, each with what every model made of it."""
@@ -215,7 +220,7 @@ def _reply(row: Mapping[str, Any], seen: Counter[tuple[str, str, float | None]])
         extracted=None if extracted is None else str(extracted),
         outcome=str(row.get("outcome", "")),
         metrics={str(k): float(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)},
-        target=_target(row.get("target")),
+        target=_text(row.get("expected")) or _target(row.get("target")),
         cut=row.get("finish_reason") == "length",
         likelihood=bool(row.get("logprobs")),
         repeat=repeat,

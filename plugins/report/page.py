@@ -26,6 +26,7 @@ from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.graph import graph, is_evaluation, tones
 from aftertrain.plugins.report.instances import Browsed, Chosen, Instances
 from aftertrain.plugins.report.lengths import Lengths, lengths
+from aftertrain.plugins.report.marking import marked
 from aftertrain.plugins.report.outcome import (
     Comparison,
     ScoreSeries,
@@ -40,7 +41,7 @@ from aftertrain.plugins.report.outcome import (
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
-from aftertrain.plugins.report.suites import HEIGHT, WIDTH, heat_maps, suite_tables
+from aftertrain.plugins.report.suites import HEIGHT, WIDTH, heat_maps, suite_sentence, suite_tables
 from aftertrain.plugins.report.verdicts import outcome_rows, place
 
 TRAINING_SAMPLES = 6
@@ -77,6 +78,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
     instances = Instances({stage.name: stage.folder for stage in run.stages if is_evaluation(stage)})
     series = score_series(run.scores, instances)
     shown = main_series(series)
+    suites = suite_tables(run)
     compared = all_comparisons(run, shown, instances)
     templates = environment(settings)
     script, style = asset("script.js"), asset("style.css")
@@ -86,13 +88,13 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
         script=script,
         style=style,
-        sentence=sentence(run, shown, compared),
+        sentence=suite_sentence(run, suites) or sentence(run, shown, compared),
         steps=steps(run, shown, compared),
         trouble=_trouble(run),
         panels=[_panel(run, curve, compared[curve]) for curve in shown],
         computed=any(c.computed for group in compared.values() for c in group),
         more=[curve for curve in series if curve not in shown],
-        suites=suite_tables(run),
+        suites=suites,
         heat_maps=heat_maps(run, instances),
         openings=list(dict.fromkeys(opening for stage in run.stages for opening in stage.openings)),
         browsed=_browsed(series, instances, settings.questions),
@@ -106,7 +108,12 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
             if (browsed := rollouts.browse(stage, run.manifest.base.path, settings.rollouts, settings.characters))
         ],
         standing=[(stage.name, told) for stage in run.stages for told in alarms(stage) if told.until is None],
-        health=[(stage.name, place(row.task, row.temperature), row) for stage in run.stages for row in stage.health],
+        health=[
+            (stage.name, place(row.task, row.temperature), row)
+            for stage in run.stages
+            for row in stage.health
+            if not instances.likelihood(stage.name, row.task)
+        ],
         outcomes=outcome_rows(run.stages, instances),
         graph=graph(run),
         tones=tones(run),
@@ -138,6 +145,7 @@ def environment(settings: HtmlSettings) -> jinja2.Environment:
         "duration": numbers.duration,
         "visible": visible,
         "excerpt": lambda text: visible(str(text)[: settings.characters]),
+        "marked": lambda text, answer: marked(visible(str(text)[: settings.characters]), visible(str(answer or ""))),
         "hidden": lambda text: max(0, len(str(text)) - settings.characters),
         "outline": outline,
         "when": provenance.when,

@@ -13,7 +13,10 @@ from aftertrain.core.ground.reading import typed
 from aftertrain.plugins.report.facts import Run, Score, Stage
 from aftertrain.plugins.report.instances import Instances
 from aftertrain.plugins.report.numbers import count, number, percent
+from aftertrain.plugins.report.outcome import model_of
 
+MISSING, NONE = "missing", "–"
+NO_SCORE = (MISSING, NONE)
 FEWEST_GROUPS, MOST_GROUPS = 2, 80
 HEATS = 10
 WIDTH, HEIGHT, MARGIN = 120.0, 26.0, 4.0
@@ -96,6 +99,21 @@ def suite_tables(run: Run) -> list[SuiteTable]:
     return [_table(name, columns) for name, columns in found.items()]
 
 
+def suite_sentence(run: Run, tables: Sequence[SuiteTable]) -> str:
+    """What the first suite's own number is for each model, over how many of its rows; "" without a suite."""
+    if not tables or not tables[0].rows:
+        return ""
+    row, stages = tables[0].rows[0], tables[0].stages
+    scores = [
+        f"{model_of(run, stage)} has {cell.text}" + (f" ({cell.interval})" if cell.interval else "")
+        if cell.text not in NO_SCORE
+        else f"{model_of(run, stage)} has no score"
+        for stage, cell in zip(stages, row.cells, strict=True)
+    ]
+    of = f" ({row.of})" if row.of else ""
+    return f"On the suite {tables[0].name}{of}: {', '.join(scores)}."
+
+
 def _suites(stage: Stage) -> list[tuple[str, SuiteOutline, str | None]]:
     tasks = stage.settings.get("tasks")
     entries = [task for task in tasks if isinstance(task, Mapping)] if isinstance(tasks, Sequence) else []
@@ -131,9 +149,9 @@ def _row(key: tuple[str, int], lines: Sequence[Line | None]) -> SuiteRowCells:
 
 def _cell(line: Line | None) -> Cell:
     if line is None:
-        return Cell("–")
+        return Cell(NONE)
     if line.value is None:
-        return Cell("missing", note=line.missing)
+        return Cell(MISSING, note=line.missing)
     interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
     note = ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     return Cell(_write(line, line.value), interval, note, line.standing or "")

@@ -157,6 +157,15 @@ def test_problems_are_grouped_by_first_and_last_model(full_run: Path) -> None:
     assert {problem.group for problem in chosen.problems} == {g for g, n in chosen.counts.items() if n}
 
 
+def test_problems_of_one_model_are_right_or_wrong(full_run: Path) -> None:
+    chosen = instances_of(full_run).choose(["base-eval"], "problems", "accuracy", 1.0, 8)
+    assert chosen is not None
+    scores = list(rows(full_run, "base-eval", 1.0).values())
+    assert chosen.alone
+    assert chosen.counts == {"wrong": scores.count(0.0), "right": scores.count(1.0)}
+    assert len(chosen.problems) == 8
+
+
 def test_the_choice_does_not_depend_on_the_order_of_the_file(make_run: Callable[..., Path]) -> None:
     folder = make_run()
     stages = ["base-eval", "rlvr-eval"]

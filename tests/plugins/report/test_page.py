@@ -215,6 +215,8 @@ def test_one_evaluation_alone_is_not_called_a_change(make_run: Callable[..., Pat
     text = Document(render(make_run(until="base-eval"))).text
     assert "There is no second evaluation to compare it with." in text
     assert "Paired differences compare" in text
+    assert "Problems and replies" in text
+    assert "before and after" not in text
 
 
 def test_a_run_that_only_started_renders(tmp_path: Path) -> None:

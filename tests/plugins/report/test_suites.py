@@ -51,7 +51,10 @@ def instance(stage: int, number: int) -> dict[str, Any]:
         "task": "arc:rc",
         "temperature": 0.0,
         "prompt": f"<b>Question {number}</b>",
-        "output": "yes",
+        "output": "it is yes, <i>yes</i> indeed",
+        "extracted": "yes",
+        "target": 1,
+        "expected": "no",
         "metrics": {"acc": right},
         "group": "biology" if number % 2 else "physics",
     }
@@ -102,6 +105,14 @@ def test_questions_can_be_looked_through_as_they_were_sent(page: str) -> None:
     questions = page.partition('id="questions"')[2].partition("</section>")[0]
     assert questions.count('<details class="question">') == 4
     assert "&lt;b&gt;Question 3&lt;/b&gt;" in questions
+    assert questions.count("expected: <bdi>no</bdi>") == 4  # the right choice, not its place among them
+    assert questions.count("it is yes, &lt;i&gt;<mark>yes</mark>&lt;/i&gt; indeed") == 8
+
+
+def test_the_suites_own_number_comes_first(page: str) -> None:
+    lead = page.partition('class="lead">')[2].partition("</p>")[0]
+    said = "On the suite mini (1 of 2 rows): base has 50.0% (45.0% to 55.0%), base has 75.0% (70.0% to 80.0%)."
+    assert lead.replace("\u202f", "") == said
 
 
 def test_an_opened_seal_stands_in_the_report(page: str) -> None:
