@@ -82,7 +82,14 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
     assert here.named("scores") == [artifact.details]
     assert len(here.named("sample")) == 4
     assert here.named("sample")[3]["verdicts"] == [
-        {"verifier": "problems", "outcome": "scored", "value": 0.0, "extracted": "3", "detail": "last number"} | {"reward": None}
+        {
+            "verifier": "problems",
+            "outcome": "scored",
+            "value": 0.0,
+            "extracted": "3",
+            "detail": "last number",
+            "reward": None,
+        }
     ]
     assert here.named("verdicts")[0] == {"problems": {"scored": 5}}
     assert here.named("warning") == []
