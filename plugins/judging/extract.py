@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+from aftertrain.core.asking.exchange import Answer, Question
+from aftertrain.core.asking.prompting import clean
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, answer_of
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.judging.exchange import Answer, Question
-from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import ExtractSettings
 from aftertrain.plugins.judging.verifier import SHOWN, AskingVerifier
 

@@ -13,13 +13,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aftertrain.core.asking.exchange import Answer, Question
+from aftertrain.core.asking.prompting import clean
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.plugins.judging import templates
-from aftertrain.plugins.judging.exchange import Answer, Question
 from aftertrain.plugins.judging.parsing import find, value_of
-from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import JudgeSettings, ParseSettings
 from aftertrain.plugins.judging.verifier import SHOWN, AskingVerifier
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
+from aftertrain.core.asking.exchange import Answer
 from aftertrain.core.records import Verdict
-from aftertrain.plugins.judging.exchange import Answer
 
 LIKELIEST = 5
 """Tokens that AlpacaEval asks for."""

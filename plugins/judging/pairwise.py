@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from aftertrain.core.asking.exchange import Answer, Question
+from aftertrain.core.asking.prompting import clean
 from aftertrain.core.engine import Continuation, Engine
 from aftertrain.core.packed.likelihoods import likelihoods
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.plugins.judging import comparisons, likelihood, templates
-from aftertrain.plugins.judging.exchange import Answer, Question
 from aftertrain.plugins.judging.parsing import LOOKED_AT, find, value_of
-from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import PairwiseSettings
 from aftertrain.plugins.judging.verifier import SHOWN, AskingVerifier
 

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from aftertrain.core.asking.settings import AskedSampling, AskingSettings, ModelName
 from aftertrain.core.engine import Engine
 from aftertrain.core.errors import unknown
-from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.ground.usage import Unused, UsedIf
-from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
+from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use
 from aftertrain.core.text.answer import AnswerSettings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import comparisons, parsing, templates
 
 
-def _beside_recipe(value: str, info: ValidationInfo) -> str:
-    """A folder beside the recipe by its whole path; a hub name or a package's model as it is."""
-    base = (info.context or {}).get("base_folder")
-    folder = Path(base or ".") / Path(value).expanduser()
-    return str(folder) if base is not None and folder.is_dir() else value
-
-
 def _yes_or_no(value: Any) -> Any:
     """YAML 1.1 tools write `no` as false."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-
-
-class AskedSampling(Sampling):
-    """How the model's reply is drawn; greedy unless said otherwise."""
-
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="Softmax temperature; 0 takes the argmax.")
 
 
 class ExtractSampling(AskedSampling):
@@ -42,64 +28,8 @@ class ExtractSampling(AskedSampling):
     max_new_tokens: PositiveInt = Field(64, description="Tokens after which a completion is cut.")
 
 
-class Budget(Settings):
-    """The most that one verifier object asks for; past it a case is an error, 'budget spent'."""
-
-    calls: PositiveInt | None = Field(None, description="Most replies asked for, retries included; null: no limit.")
-    tokens: PositiveInt | None = Field(
-        None, description="Most tokens of prompts and replies together, never exceeded; null: no limit."
-    )
-
-
-class Prices(Settings):
-    """What a million tokens cost, in any one currency."""
-
-    prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="A million prompt tokens.")
-    reply: Annotated[float, Field(ge=0)] = Field(0.0, description="A million reply tokens.")
-
-
-class AskingSettings(AnswerSettings):
-    """The model that is asked, and what asking may cost."""
-
-    model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(
-        description="The model: a Hugging Face folder (relative to the recipe), 'package:MODULE/FOLDER', or a hub "
-        "name; with the generator openai an endpoint, http://HOST/v1#NAME."
-    )
-    generator: Use[Generator[Any]] = Field(cast("Any", "transformers"), description="Runs it.")
-    sampling: AskedSampling = Field(AskedSampling(), description="How its replies are drawn.")
-    chat_template: str | None = Field(None, description="Named chat template in place of the model's own (tulu).")
-    max_prompt_tokens: PositiveInt = Field(
-        4096,
-        description="Longest prompt; a longer one is an error verdict, never cut. The model's context limits it too.",
-    )
-    retries: Annotated[int, Field(ge=0, le=10)] = Field(
-        0, description="How often it is asked again, with another seed, when its reply says nothing that can be used."
-    )
-    retry_temperature: Annotated[float, Field(gt=0), UsedIf("retries")] = Field(
-        0.7, description="Temperature of retries where sampling is greedy: asked the same way, it would say the same."
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of drawn replies, together with case and prompt.")
-    budget: Budget = Field(Budget(), description="Limits.")
-    prices: Prices = Field(Prices(), description="From tokens to cost.")
-    store: LocalPath | None = unhashed(
-        None, description="File in which replies are kept for later runs; null: the evaluation's, where there is one."
-    )
-    transcript: LocalPath | None = unhashed(
-        None, description="File to which every prompt, reply, its tokens, cost and verdict are added, as JSON lines."
-    )
-    timeout: Annotated[float, Field(gt=0)] = Field(
-        600.0, description="Seconds without any finished reply after which all cases that wait are time-outs."
-    )
-
-    def without_use(self) -> dict[str, Unused]:
-        """What is for drawn replies, where all are greedy; what is for greedy ones, where they are drawn."""
-        idle = super().without_use()
-        if self.sampling.temperature > 0:
-            reason = "it is for greedy sampling, and sampling has a temperature"
-            idle["retry_temperature"] = Unused(reason, ("sampling",))
-        elif self.retries == 0:
-            idle["seed"] = Unused("all replies are greedy", ("sampling", "retries"))
-        return idle
+class JudgingSettings(AskingSettings, AnswerSettings):
+    """The model that is asked for a judgement."""
 
 
 class ParseSettings(Settings):
@@ -131,7 +61,7 @@ class ParseSettings(Settings):
         return self
 
 
-class JudgeSettings(AskingSettings):
+class JudgeSettings(JudgingSettings):
     """What the judge is asked, and how its reply is read."""
 
     template: Annotated[str, Field(min_length=1)] = Field(
@@ -198,16 +128,16 @@ class WildGuardSampling(AskedSampling):
     max_new_tokens: PositiveInt = Field(32, description="Tokens after which its reply is cut.")
 
 
-class WildGuardSettings(AskingSettings):
+class WildGuardSettings(JudgingSettings):
     """WildGuard, and what asking it may cost."""
 
-    model: Annotated[str, Field(min_length=1), AfterValidator(_beside_recipe)] = Field(
+    model: ModelName = Field(
         "allenai/wildguard", description="WildGuard: a folder, or its hub name (its terms must be accepted there)."
     )
     sampling: WildGuardSampling = Field(WildGuardSampling(), description="How its replies are drawn.")
 
 
-class PairwiseSettings(AskingSettings):
+class PairwiseSettings(JudgingSettings):
     """Who compares two replies, by which prompt, and how its answer is read."""
 
     template: Annotated[str, Field(min_length=1)] = Field(
@@ -260,7 +190,7 @@ class PairwiseSettings(AskingSettings):
         return self
 
 
-class ExtractSettings(AskingSettings):
+class ExtractSettings(JudgingSettings):
     """What is completed, and who compares the answer."""
 
     verifier: Use[Verifier[Any]] = Field(description="Compares the extracted answer with the ground truth.")

@@ -6,16 +6,16 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
+from aftertrain.core.asking.asker import Asker
+from aftertrain.core.asking.exchange import Answer, Question, Spent
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.judging.asking import Asker
-from aftertrain.plugins.judging.exchange import Answer, Question, Spent
-from aftertrain.plugins.judging.settings import AskingSettings
+from aftertrain.plugins.judging.settings import JudgingSettings
 
 SHOWN = 200
 """Characters of what a model wrote that a verdict keeps; the transcript has all of it."""
-A = TypeVar("A", bound=AskingSettings)
+A = TypeVar("A", bound=JudgingSettings)
 
 
 class AskingVerifier(Verifier[A]):

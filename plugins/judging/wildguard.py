@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from aftertrain.core.asking.exchange import Answer, Question
+from aftertrain.core.asking.prompting import clean
 from aftertrain.core.errors import unknown
 from aftertrain.core.moderation import QUESTIONS
 from aftertrain.core.records import JSON, Verdict, VerificationCase
 from aftertrain.core.settings import Builder
 from aftertrain.core.text.answer import ENDLESS, WHOLE, answer_of
 from aftertrain.plugins.judging import templates
-from aftertrain.plugins.judging.exchange import Answer, Question
 from aftertrain.plugins.judging.parsing import LOOKED_AT
-from aftertrain.plugins.judging.prompting import clean
 from aftertrain.plugins.judging.settings import WildGuardSettings
 from aftertrain.plugins.judging.verifier import SHOWN, AskingVerifier
 

@@ -265,7 +265,7 @@ def test_what_a_stage_executes_is_in_its_hash_or_only_tells(ran: Ran, folder: Pa
     assert "margin.py" in ran.files("theirs", folder)
     assert "aftertrain.plugins.training.tokenising" in ran.files("sft", folder)
     assert {"aftertrain.plugins.losses.kto", "aftertrain.plugins.torch_engine.lora"} <= ran.files("kto", folder)
-    assert {"echo.py", "aftertrain.plugins.judging.asking"} <= ran.files("judge-eval", folder)
+    assert {"echo.py", "aftertrain.core.asking.asker"} <= ran.files("judge-eval", folder)
     assert {"aftertrain.plugins.code.fence", "aftertrain.core.sandbox.worker"} <= ran.files("code-eval", folder)
 
 

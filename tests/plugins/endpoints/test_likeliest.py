@@ -13,12 +13,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from aftertrain.cli import main
+from aftertrain.core.asking.asker import ONE_TOKEN
 from aftertrain.core.completions.store import CompletionStore
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.plugins.endpoints.openai import OpenAI
 from aftertrain.plugins.endpoints.settings import OpenAISettings
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances
-from aftertrain.plugins.judging.asking import ONE_TOKEN
 
 from .conftest import answer  # the same folder
 

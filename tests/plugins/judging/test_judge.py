@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from aftertrain.core.asking import prompting
 from aftertrain.core.errors import ModelError, NumericsError, RunError
 from aftertrain.core.generator import GenerationRequest
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
-from aftertrain.plugins.judging import parsing, prompting
+from aftertrain.plugins.judging import parsing
 from aftertrain.plugins.judging.judge import Judge
 from aftertrain.plugins.judging.settings import JudgeSettings
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aftertrain.core.asking.settings import Prices
     from aftertrain.core.records import Completion, Message
-    from aftertrain.plugins.judging.settings import Prices
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.errors import RunError
 
 if TYPE_CHECKING:
+    from aftertrain.core.asking.exchange import Answer, Question
     from aftertrain.core.records import Verdict
-    from aftertrain.plugins.judging.exchange import Answer, Question
 
 
 def add_lines(path: str, lines: Sequence[Mapping[str, Any]]) -> None:

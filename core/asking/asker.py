@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from aftertrain.core.asking.exchange import Answer, Question, Spent
+from aftertrain.core.asking.prompting import Prompting, clean
+from aftertrain.core.asking.settings import AskingSettings
+from aftertrain.core.asking.transcript import add_lines, line
 from aftertrain.core.completions.keeping import Keeping, shared_store
 from aftertrain.core.completions.store import CompletionStore
 from aftertrain.core.errors import AftertrainError, ModelError
@@ -22,10 +26,6 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.records import Completion, Verdict
 from aftertrain.core.run.base_model import find_model, model_digest
 from aftertrain.core.settings import Builder
-from aftertrain.plugins.judging.exchange import Answer, Question, Spent
-from aftertrain.plugins.judging.prompting import Prompting, clean
-from aftertrain.plugins.judging.settings import AskingSettings
-from aftertrain.plugins.judging.transcript import add_lines, line
 
 KEPT = 65_536
 """Replies kept; the oldest is dropped, and asked for again when its question comes back."""

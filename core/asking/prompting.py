@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.asking.exchange import Question
+from aftertrain.core.asking.settings import AskingSettings
 from aftertrain.core.errors import ModelError
 from aftertrain.core.generator import Generator
 from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.records import Message, Verdict
 from aftertrain.core.run.base_model import find_model
 from aftertrain.core.text.chat import load_tokenizer, render_text
-from aftertrain.plugins.judging.exchange import Question
-from aftertrain.plugins.judging.settings import AskingSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,0 +1,1 @@
+"""Asking a model in words: prompts rendered, replies kept and never paid twice, budgets, prices and a transcript."""
