@@ -94,6 +94,7 @@ class Replies:
         token_rewards: float32 `[N]`, what stands at each action: the reply's reward at its last one (F34), rewards of
             turns at theirs, and −β·KL where the penalty is in the reward (F28).
         generator_logprobs: float32 `[N]`, of each action, as its sampler had it.
+        versions: int64 `[N]`, of the weights that made each action: the step of their last update, 0 before the first.
         old_logprobs: float32 `[N]`, by the policy before the update; None unless it is asked for or known.
         reference_logprobs: float32 `[N]`; None without a reference.
         values: float32 `[N]`, the critic's head *at* each token: V before token i is `values[i-1]`; None without one.
@@ -110,6 +111,7 @@ class Replies:
     sizes: tuple[int, ...]
     token_rewards: Tensor
     generator_logprobs: Tensor
+    versions: Tensor
     old_logprobs: Tensor | None = None
     reference_logprobs: Tensor | None = None
     values: Tensor | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from aftertrain.core.component import Component
-from aftertrain.core.errors import ModelError
+from aftertrain.core.errors import ModelError, RunError
 from aftertrain.core.ground.endpoint import FORM, is_endpoint
 from aftertrain.core.ground.usage import used_unless
 from aftertrain.core.records import Completion, Message
@@ -115,7 +115,7 @@ class Generator(Component[S]):
 
     @property
     def context_size(self) -> int | None:
-        """Most tokens of prompt and reply together where the model is no folder; None where that is not known."""
+        """Most tokens of prompt and reply together, where it knows of a limit beside that of a model folder."""
         return None
 
     def preflight(self, model: str) -> None:
@@ -187,9 +187,15 @@ class Generator(Component[S]):
         """Free the model."""
 
     def generate(self, requests: Sequence[GenerationRequest], timeout: float | None = None) -> list[Completion]:
-        """Submit, wait for all, return in the order of `requests`."""
+        """Submit, wait for all, return in the order of `requests`.
+
+        Raises:
+            TimeoutError: nothing finished within `timeout` seconds. RunError: a request was lost.
+        """
         self.submit(requests)
         completions: dict[str, Completion] = {}
-        while len(completions) < len(requests):
-            completions.update((completion.id, completion) for completion in self.collect(timeout))
+        while missing := [request.id for request in requests if request.id not in completions]:
+            if not (finished := self.collect(timeout)):
+                raise RunError(f"the generator lost the request {missing[0]!r}: it has nothing more in flight")
+            completions.update((completion.id, completion) for completion in finished)
         return [completions[request.id] for request in requests]

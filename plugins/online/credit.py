@@ -48,6 +48,7 @@ def replies_of(batches: Sequence[PackedBatch], judged: Mapping[str, Judged], kl:
         sizes=sizes,
         token_rewards=earned,
         generator_logprobs=columns["generator_logprobs"],
+        versions=columns["versions"].long(),
         old_logprobs=old,
         reference_logprobs=columns.get("reference_logprobs"),
         values=columns.get("values"),

@@ -34,18 +34,21 @@ class Learnt:
         experience: what was learnt from.
         batches: its micro-batches, with the log-probabilities of before the update too.
         results: of each optimizer step.
+        newest: version of the weights that the replies were to be made with.
         tasks: figures of the tasks' weights, before the step.
     """
 
     experience: Experience
     batches: Sequence[PackedBatch]
     results: Sequence[StepResult]
+    newest: int
     tasks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
         """Figures of the tasks, the method, the policy and the updates."""
-        return {**self.tasks, **self.experience.metrics, **policy_metrics(self.batches), **update_metrics(self.results)}
+        policy = policy_metrics(self.batches, self.newest)
+        return {**self.tasks, **self.experience.metrics, **policy, **update_metrics(self.results)}
 
 
 class Learner:
@@ -88,7 +91,7 @@ class Learner:
         figures = {} if self.tasks is None else self.tasks.metrics(judged)
         if self.tasks is not None:
             self.tasks.learn(judged if every is None else every, experience.batches)
-        return Learnt(experience, batches, results, figures)
+        return Learnt(experience, batches, results, step - 1, figures)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the models, as plain data."""

@@ -21,7 +21,7 @@ STATE = "online.json"
 REWARD = "reward.base"
 """Role of the reward model among the stage's inputs."""
 
-ALWAYS = frozenset({"generator_logprobs", "old_logprobs", "reference_logprobs", "rewards"})
+ALWAYS = frozenset({"generator_logprobs", "old_logprobs", "reference_logprobs", "rewards", "versions"})
 """Token columns that this stage gives to every loss, beside those of the method."""
 
 

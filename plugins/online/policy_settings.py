@@ -75,3 +75,6 @@ class ParitySettings(Settings):
     most: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest at any one token; null: any, for a rounded tail may be far off."
     )
+    staleness: Annotated[int, Field(ge=0)] = Field(
+        0, description="Most updates that the weights which made a token may be behind; 0: on policy."
+    )

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.completions.delivered import deliver
 from aftertrain.core.environment import Environment, Observation, Reply
 from aftertrain.core.errors import RunError
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.ground.model_folder import context_window
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.packed.packing import Segment
 from aftertrain.core.playing import Table
@@ -113,15 +115,17 @@ class Rollout:
     def segment(self) -> Segment:
         """All of it as one segment whose targets are the sampled ids.
 
-        Columns: `generator_logprobs` of the sampled ids, and `turn_rewards`, each on the last token of its turn.
+        Columns: `generator_logprobs` and `versions` of the sampled ids, 0 at others, and `turn_rewards`, each on the
+        last token of its turn.
         """
         ids, mask = list(self.prompt.token_ids), [False] * len(self.prompt.token_ids)
-        logprobs, rewards = [0.0] * len(ids), [0.0] * len(ids)
+        logprobs, versions, rewards = [0.0] * len(ids), [0.0] * len(ids), [0.0] * len(ids)
         for (reply, observed), reward in zip(self.pieces, self.turn_rewards, strict=True):
             made, seen = len(reply.token_ids), len(observed)
             ids += [*reply.token_ids, *observed]
             mask += [True] * made + [False] * seen
             logprobs += [*reply.logprobs, *[0.0] * seen]
+            versions += [*map(float, reply.versions), *[0.0] * seen]
             rewards += [0.0] * (made - 1) + [reward] * min(made, 1) + [0.0] * seen
         return Segment(
             sample_id=self.id,
@@ -129,7 +133,11 @@ class Rollout:
             loss_mask=tuple(mask),
             source=self.prompt.problem.source,
             group=self.group,
-            columns={"generator_logprobs": tuple(logprobs), "turn_rewards": tuple(rewards)},
+            columns={
+                "generator_logprobs": tuple(logprobs),
+                "versions": tuple(versions),
+                "turn_rewards": tuple(rewards),
+            },
         )
 
 
@@ -139,12 +147,16 @@ class Stand:
 
     Attributes:
         most: token ids that an opening may have.
+        generator: what replies are made by, for messages.
+        context: most tokens of prompt and reply that the model takes; None: any.
     """
 
     environment: Environment[Any]
     table: Table
     tokenizer: PreTrainedTokenizerBase
     most: int
+    generator: str = "of the stage"
+    context: int | None = None
 
     def close(self) -> None:
         """End the episodes that are going, and what the environment holds."""
@@ -152,13 +164,22 @@ class Stand:
         self.environment.close()
 
 
-def make_stand(environment: Environment[Any], tokenizer: PreTrainedTokenizerBase, limits: Mapping[str, int]) -> Stand:
+def make_stand(
+    environment: Environment[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    limits: Mapping[str, int],
+    *,
+    generator: str,
+    model: str,
+) -> Stand:
     """With a table of its own.
 
     Args:
         limits: most prompt tokens, by reason.
+        generator: its name.
+        model: folder of the policy.
     """
-    return Stand(environment, Table(environment), tokenizer, min(limits.values()))
+    return Stand(environment, Table(environment), tokenizer, min(limits.values()), generator, context_window(model))
 
 
 @dataclass
@@ -203,7 +224,7 @@ def roll_out(
         first: number of the first prompt's group, where the step has asked others before.
 
     Raises:
-        RunError: no reply was finished in time, or the generator does not tell log-probabilities.
+        RunError: no reply was finished in time, or one is not what was asked for (`deliver`).
     """
     places = [(group, number) for group in range(len(prompts)) for number in range(samples)]
     numbers = range(first * samples, first * samples + len(places))
@@ -221,7 +242,8 @@ def roll_out(
             GenerationRequest(str(i), ids, room, sub_seed(seed, "reply", step, i, *[turn][: turn > 0]))
             for i, ids, room in _requests(plays, going, sampling)
         ]
-        for i, completion in zip(going, _generate(generator, requests, timeout), strict=True):
+        replies = _generate(generator, requests, timeout, stand.generator, stand.context)
+        for i, completion in zip(going, replies, strict=True):
             plays[i].last = completion
         going = _answer(plays, going, stand, sampling.max_new_tokens)
         turn += 1
@@ -281,18 +303,16 @@ def _requests(
         yield i, ids, sampling.model_copy(update={"max_new_tokens": left}) if play.before else sampling
 
 
-def _generate(generator: Generator[Any], requests: Sequence[GenerationRequest], timeout: float) -> Sequence[Completion]:
+def _generate(
+    generator: Generator[Any], requests: Sequence[GenerationRequest], timeout: float, name: str, context: int | None
+) -> Sequence[Completion]:
     try:
-        completions = generator.generate(requests, timeout)
+        return deliver(generator, name, requests, timeout, context=context)
     except TimeoutError as error:
         raise RunError(
             f"the generator finished no reply in {timeout:g} s ({error}); raise the stage's timeout, "
             "or lower sampling.max_new_tokens"
         ) from error
-    if any(len(completion.logprobs) != len(completion.token_ids) for completion in completions):
-        below = " below sampling.top_p 1" if any(request.sampling.top_p < 1 for request in requests) else ""
-        raise RunError(f"the generator tells no log-probabilities of replies{below}, and the stage learns from them")
-    return completions
 
 
 def _answer(plays: Mapping[int, _Play], going: Sequence[int], stand: Stand, most: int) -> list[int]:

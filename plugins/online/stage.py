@@ -30,7 +30,7 @@ from aftertrain.plugins.online.judges import any_pooled, contents, judges, ready
 from aftertrain.plugins.online.models import REWARD, build_loss
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
 from aftertrain.plugins.online.reward_settings import reward_name
-from aftertrain.plugins.online.rollout import make_stand, try_opening
+from aftertrain.plugins.online.rollout import Stand, make_stand, try_opening
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.training import Training
 
@@ -118,7 +118,7 @@ class Online(Stage[OnlineSettings]):
         verifiers, environment = self._verifiers(), self._environment(tokenizer)
         prompts = self._prompts(context.model, tokenizer, verifiers, environment)
         self._held_out(context.model, tokenizer, verifiers, environment)
-        stand = make_stand(environment, tokenizer, prompt_limits(self.settings, context.model))
+        stand = self._stand(environment, tokenizer, context.model)
         try:
             try_opening(stand, prompts.kept[0])
         finally:
@@ -145,7 +145,7 @@ class Online(Stage[OnlineSettings]):
             context,
             tokenizer=tokenizer,
             verifiers=verifiers,
-            stand=make_stand(environment, tokenizer, prompt_limits(self.settings, base)),
+            stand=self._stand(environment, tokenizer, base),
             prompts=prompts,
             held_out=self._held_out(base, tokenizer, verifiers, environment),
         )
@@ -184,6 +184,10 @@ class Online(Stage[OnlineSettings]):
             except UnusableRow as error:
                 raise ModelError(f"environment {self.settings.environment.name!r}: {error}") from error
         return environment
+
+    def _stand(self, environment: Environment[Any], tokenizer: PreTrainedTokenizerBase, model: str) -> Stand:
+        limits = prompt_limits(self.settings, model)
+        return make_stand(environment, tokenizer, limits, generator=self.settings.generator.name, model=model)
 
     def _held_out(
         self,

@@ -24,6 +24,10 @@ from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import OnlineSettings
 
 
+SAMPLED = ("generator_logprobs", "versions")
+"""Columns that came with the replies, which have them anyhow."""
+
+
 class Telling:
     """Tells of one attempt at a stage, step by step.
 
@@ -123,7 +127,7 @@ def _tokens(rollout: Rollout, columns: Mapping[str, Any] | None, states: Mapping
         [(turn.token_ids, turn.logprobs, turn.versions, observed) for turn, observed in rollout.pieces],
         group=rollout.group,
         reason=reason,
-        columns={name: column for name, column in (columns or {}).items() if name != "generator_logprobs"},
+        columns={name: column for name, column in (columns or {}).items() if name not in SAMPLED},
     )
     if reason != "learnt" or "correction" not in reply.columns:
         return reply

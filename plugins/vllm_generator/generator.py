@@ -105,6 +105,11 @@ class Vllm(Generator[VllmSettings]):
         super().__init__(settings, builder)
         self._open: Opened | None = None
 
+    @property
+    def context_size(self) -> int | None:
+        """Of the opened model, as vLLM runs it (`context`)."""
+        return None if self._open is None else self._open.context
+
     def preflight(self, model: str) -> None:
         """See that the model is no endpoint, and that vLLM of a tested version is where the settings say.
 

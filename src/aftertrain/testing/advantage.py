@@ -115,6 +115,7 @@ def _made(shapes: Any, rewards: Any, seeds: Any, *, alike: bool = False) -> Repl
         sizes=sizes,
         token_rewards=token_rewards(torch.zeros(len(mask)), earned.float(), mask, owners, 0.0),
         generator_logprobs=numbers("generator"),
+        versions=torch.zeros(len(mask), dtype=torch.int64),
         old_logprobs=numbers("old"),
         reference_logprobs=numbers("reference"),
         values=numbers("values"),

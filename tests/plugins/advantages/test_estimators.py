@@ -40,6 +40,7 @@ def replies(*given: tuple[int, Sequence[float | None]], values: Sequence[float] 
         sizes=sizes,
         token_rewards=torch.tensor(earned),
         generator_logprobs=torch.zeros(n),
+        versions=torch.zeros(n, dtype=torch.int64),
         values=None if values is None else torch.tensor(values),
     )
 

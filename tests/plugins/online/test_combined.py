@@ -43,6 +43,8 @@ V = Use[Any]("verifier", "v", Settings())
 class Says:
     """Gives the verdict that its own word of the reply names."""
 
+    compares = False
+
     view = "text"
     wants_turns = False
 

@@ -108,7 +108,7 @@ def test_what_a_method_sets_for_another_place_is_left_out(tmp_path: Path) -> Non
         ("    advantages: group\n    critic: rm\n", "it is for a method with a critic"),
         ("    advantages: {use: gae, lam: 0.9}\n", "Did you mean"),
         ("    gae_lambda: 0.9\n", "'advantages.lambda'"),
-        ("    advantages: group\n    kl: {place: reward, beta: 0.1}\n", "Set kl.place: loss"),
+        ("    advantages: group\n    kl: {place: reward, estimator: k1, beta: 0.1}\n", "Set kl.place: loss"),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path: Path, more: str, said: str) -> None:

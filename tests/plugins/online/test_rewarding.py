@@ -27,6 +27,8 @@ Make = Callable[..., Any]
 class Right:
     """Right where the reply is 'right'."""
 
+    compares = False
+
     view = "text"
     wants_turns = False
 

@@ -319,8 +319,12 @@ def test_a_loss_that_asks_for_what_there_is_not_is_refused(bench: Make, changes:
         ({"sampling": {"top_k": 20, "repetition_penalty": 1.2}}, "leave top_k, repetition_penalty out"),
         ({"rewards": [{"use": "contains"}] * 2}, "contains stands there more than once"),
         ({"advantages": "group", "kl": {"place": "loss"}, "batch": {"samples_per_prompt": 1}}, "2 or more"),
-        ({"advantages": "group", "kl": {"place": "reward"}}, "or divides it by what it is itself"),
-        ({"advantages": "group_mean", "kl": {"place": "reward", "beta": 0.1}}, "Set kl.place: loss, or kl.beta: 0"),
+        ({"advantages": "group", "kl": {"place": "reward", "estimator": "k1"}}, "or divides it by what it is itself"),
+        (
+            {"advantages": "group_mean", "kl": {"place": "reward", "estimator": "k1", "beta": 0.1}},
+            "Set kl.place: loss, or kl.beta: 0",
+        ),
+        ({"advantages": "group", "kl": {"place": "reward"}}, "k3 in the reward is no leash"),
         ({"advantages": "pairs", "kl": {"beta": 0.1}}, "the leash is the loss.s own"),
         ({"advantages": "pairs", "correction": {}}, "it weighs advantages, of which pairs have none"),
         ({**GROUP, "critic": "rm"}, "it is for a method with a critic"),
@@ -369,7 +373,11 @@ def test_the_plan_says_what_a_step_is(bench: Make) -> None:
 def test_the_plan_warns_where_no_answer_earns_more_than_a_wrong_one(bench: Make) -> None:
     """With negative: -1 and the other defaults, a policy learns not to answer; only on_error was warned of."""
     items = bench(changes={"reward": {"negative": -1.0, "on_timeout": -1.0}}).plan()
-    assert [item.label for item in items if item.status == "warning"] == ["reward.on_error", "reward.on_unparsable"]
+    assert [item.label for item in items if item.status == "warning"] == [
+        "reward.on_error",
+        "reward.on_unparsable",
+        "reward.on_abstained",
+    ]
 
 
 def test_the_plan_warns_of_two_stages_that_draw_alike(bench: Make) -> None:

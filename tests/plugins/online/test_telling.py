@@ -74,7 +74,7 @@ def test_tokens_that_a_correction_left_out_say_so(bench: Make, monkeypatch: pyte
         segment = whole(self)
         logprobs = segment.columns["generator_logprobs"]
         changed = tuple(value - 3.0 * (place % 4 == 0 and value != 0.0) for place, value in enumerate(logprobs))
-        return replace(segment, columns={"generator_logprobs": changed})
+        return replace(segment, columns={**segment.columns, "generator_logprobs": changed})
 
     monkeypatch.setattr(rollout.Rollout, "segment", lying)
     run = bench(changes={"steps": 1, "parity": None, "correction": {"rule": "mask", "low": 0.5, "high": 5.0}})
