@@ -23,7 +23,6 @@ from aftertrain.plugins.online.reward import Judged, failures, outcome_counts, v
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import OnlineSettings
 
-
 SAMPLED = ("generator_logprobs", "versions")
 """Columns that came with the replies, which have them anyhow."""
 

@@ -1,4 +1,4 @@
-"""A generator that breaks its word in the middle of a run: named, nothing learnt of it, and the run goes on to the bits."""
+"""A generator that breaks its word in mid-run: named, nothing learnt of it, and the run goes on to the same bits."""
 
 from __future__ import annotations
 
