@@ -10,16 +10,18 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from aftertrain.core.errors import CheckpointError, RunError
 from aftertrain.core.ground.memory import free_bytes, peak_bytes
+from aftertrain.core.ground.reading import parse_json, read_text, typed
 from aftertrain.core.learning.shaping import batch_by_memory
 from aftertrain.plugins.online.memory_settings import MemorySettings
 
 GIB = 2**30
 FILE = "batches.jsonl"
 """In the stage's folder: a line for each step that was begun."""
+FIGURES = ("prompts", "free_gib", "need_gib")
+CURE = "without this file no step can be repeated; start the stage anew with --restart"
 
 
 class MemoryBatch:
@@ -83,17 +85,15 @@ def _read(path: Path) -> dict[int, dict[str, float]]:
     """What is written, by step. A last line that is torn was of a step that was not begun."""
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, error=CheckpointError, cure=CURE)
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="utf-8")
     known: dict[int, dict[str, float]] = {}
-    try:
-        for line in whole.splitlines():
-            record: dict[str, Any] = json.loads(line)
-            known[int(record["step"])] = {name: float(record[name]) for name in ("prompts", "free_gib", "need_gib")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: is not what was written ({error}); without it no step can be repeated"
-        ) from error
+    for number, line in enumerate(whole.splitlines(), 1):
+        value = parse_json(line, str(path), line=number, error=CheckpointError, cure=CURE)
+        record = typed(value, dict[str, float], f"{path}:{number}", error=CheckpointError, cure=CURE)
+        if record.keys() != {"step", *FIGURES}:
+            raise CheckpointError(f"{path}:{number}: it has {', '.join(record)}, and no line was written so; {CURE}")
+        known[int(record["step"])] = {name: record[name] for name in FIGURES}
     return known

@@ -65,7 +65,7 @@ def test_a_script_catches_the_errors_without_knowing_their_module(tmp_path: Path
     recipe.write_text("name: x\n")
     with pytest.raises(aftertrain.RecipeError) as caught:
         aftertrain.load_recipe(recipe)
-    assert [issue.path for issue in caught.value.issues] == ["model", "stages"]
+    assert [issue.path for issue in caught.value.issues] == ["stages"]
     assert issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.table import echo_table
-from aftertrain.core.benchmark.outline import RULES
 from aftertrain.registry.discovery import installed
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ def _row(row: RowOutline) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _tree(node: Node, depth: int) -> Iterator[tuple[int, str]]:
+    from aftertrain.core.benchmark.outline import RULES
+
     rule = next(rule for rule in RULES if getattr(node, rule))
     words = WORDS[rule]
     leaves = [f"{node.sum[part]:g} · {part}" if node.sum else part for part in node.parts if isinstance(part, str)]

@@ -57,7 +57,7 @@ def test_verification_that_has_not_begun_needs_nothing(tmp_path: Path, monkeypat
 
 def test_a_changed_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / memory.FILE).write_text('{"step": 1}\n')
-    with pytest.raises(CheckpointError, match="is not what was written"):
+    with pytest.raises(CheckpointError, match="without this file no step can be repeated"):
         sizes(tmp_path)
 
 

@@ -60,6 +60,13 @@ LOSSES: dict[str, dict[str, Any]] = {
     "ppo": {"use": "ppo", "entropy_coefficient": 0.01},
     "grpo": {"use": "grpo", "clip_high": 0.28},
     "grpo sequence_mean": {"use": "grpo", "reduction": "sequence_mean"},
+    "dr_grpo": {"use": "dr_grpo", "length": 30},
+    "dapo": {"use": "dapo"},
+    "gspo": {"use": "gspo"},
+    "gspo by token": {"use": "gspo", "credit": "token"},
+    "cispo": {"use": "cispo"},
+    "reinforce": {"use": "reinforce"},
+    "actor_critic": {"use": "actor_critic"},
 }
 """Every loss, and each setting that makes it count or divide otherwise; sft's micro_batch_mean promises no equality."""
 REGISTRY = installed(frozenset({"*"}))
