@@ -84,6 +84,10 @@ class DataError(AftertrainError):
     """A row or file that cannot be used; the message names file, line and field."""
 
 
+class NotMade(DataError):
+    """Rows of a stage that is not done."""
+
+
 class Unavailable(DataError):
     """Something that a task needs is not here: rows, a judge. In a suite its row is missing, and said to be."""
 

@@ -26,6 +26,7 @@ SAID = {
     "playing": "episodes, turn by turn",
     "verification": "judging in processes",
     "sandbox": "programs behind walls",
+    "rows": "rows at rest, through operators",
     "interfaces": "what a plugin implements",
     "benchmark": "rows and shots of tasks",
     "text": "conversations to token ids",

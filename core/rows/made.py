@@ -12,14 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from aftertrain.core.errors import DataError
+from aftertrain.core.errors import NotMade
 from aftertrain.core.records import Artifact
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import StageInput
-
-
-class NotMade(DataError):
-    """Rows of a stage that is not done."""
 
 
 class StageRowsSettings(Settings):

@@ -12,11 +12,11 @@ from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Progress
 from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.records import Artifact, ArtifactType, PlanItem
+from aftertrain.core.rows.chain import Step, named
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.plugins.curation.artifact import publish
-from aftertrain.plugins.curation.chain import Step, named
 from aftertrain.plugins.curation.executor import executor
 from aftertrain.plugins.curation.settings import CurateSettings
 from aftertrain.plugins.curation.source import read_source

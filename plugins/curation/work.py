@@ -23,11 +23,11 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.rows.chain import Count, Outcome, Step, through
 from aftertrain.core.rows.columns import to_columns
 from aftertrain.core.rows.files import DRAFT, part, read_objects, read_shard, write_lines, write_rows
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.core.verification.worker import Files
-from aftertrain.plugins.curation.chain import Count, Outcome, Step, through
 
 ACCOUNT = 1 << 30
 """Bytes of an account that are read: it holds the ids of a shard's rows."""

@@ -72,4 +72,5 @@ EXAMPLES = {
     ("dataset", "json"): json_array,
     ("dataset", "hub"): hub,
     ("dataset", "mixture"): mixture,
+    ("dataset", "stage"): {"from": "curate"},
 }

@@ -155,7 +155,7 @@ def test_list_shows_built_ins_of_each_kind(capsys: pytest.CaptureFixture[str]) -
     assert main(["list", "los"]) == 2
     assert capsys.readouterr().err == (
         "error: no kind named 'los'. Did you mean 'loss'? There are: advantage, dataset, engine, environment, "
-        "eval_task, generator, head_kernel, loss, observer, selection, stage, verifier.\n"
+        "eval_task, generator, head_kernel, loss, observer, operator, selection, stage, verifier.\n"
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ from aftertrain.core.events import Entry, Metrics
 from aftertrain.core.head_kernel import HeadKernel, LMHead
 from aftertrain.core.loss import Loss, LossOutput, Needs, Ratio, Score
 from aftertrain.core.observer import Observer
-from aftertrain.core.records import Completion, Conversation, Message, Problem, Verdict, VerificationCase
+from aftertrain.core.operator import Change, Dropped, Filter, Operator, Row, Scorer
+from aftertrain.core.records import (
+    Completion,
+    Conversation,
+    Document,
+    Message,
+    Problem,
+    Record,
+    Verdict,
+    VerificationCase,
+)
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
 
@@ -436,3 +447,100 @@ class HastyEnvironment(GoodEnvironment):
         episode = Echo()
         episode.reset = lambda problem, seed: (*problem.prompt, Message("assistant", "I know."))  # type: ignore[method-assign]
         return episode
+
+
+class GoodOperator(Operator[Settings]):
+    """Keeps every promise: knows all rows first, drops, scores, changes, makes."""
+
+    Config = Nothing
+    learns = True
+
+    def learn(self, rows: Iterable[Row], state: Path, seed: int) -> None:
+        (state / "seen").write_text(str(sum(1 for _ in rows)))
+
+    def recall(self, state: Path) -> None:
+        self.seen = int((state / "seen").read_text())
+
+    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
+        for row in rows:
+            if not row.text.strip():
+                yield row.drop("empty", characters=len(row.text))
+            elif row.random(seed).random() < 0.5:
+                yield replace(row, record=replace(row.record, id=f"{row.id}/1"), origin=(row.id,))
+            else:
+                yield row.with_record(replace(row.record, source="else")).with_facts({"seen": self.seen})
+
+
+class LosingOperator(GoodOperator):
+    """Skips what is empty."""
+
+    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
+        yield from (row for row in rows if row.text.strip())
+
+
+class CountingOperator(Scorer[Settings]):
+    """Its facts depend on what came before."""
+
+    Config = Nothing
+    count = 0
+
+    def facts(self, row: Row) -> Mapping[str, int]:
+        self.count += 1
+        return {"place": self.count}
+
+
+class MarkingOperator(Scorer[Settings]):
+    """Writes into the row that it was given."""
+
+    Config = Nothing
+
+    def facts(self, row: Row) -> Mapping[str, int]:
+        assert isinstance(row.facts, dict)
+        row.facts["seen"] = 1
+        return {}
+
+
+class HashingOperator(Scorer[Settings]):
+    """Its facts depend on Python's hash seed."""
+
+    Config = Nothing
+
+    def facts(self, row: Row) -> Mapping[str, int]:
+        return {"hash": hash(row.text)}
+
+
+class NamelessMaker(GoodOperator):
+    """Makes rows without saying of which."""
+
+    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
+        for row in rows:
+            yield replace(row, record=replace(row.record, id=f"{row.id}/1"))
+
+
+class TypingOperator(Change[Settings]):
+    """Makes documents, and does not say so."""
+
+    Config = Nothing
+
+    def changed(self, row: Row) -> Record:
+        return Document(row.id, row.text, row.source)
+
+
+class TouchyOperator(Filter[Settings]):
+    """Takes no text with a null character."""
+
+    Config = Nothing
+
+    def dropped(self, row: Row) -> Dropped | None:
+        if "\x00" in row.text:
+            raise ValueError("a null character")
+        return None
+
+
+class ObjectOperator(Scorer[Settings]):
+    """Finds what is no JSON."""
+
+    Config = Nothing
+
+    def facts(self, row: Row) -> Mapping[str, Any]:
+        return {"words": (len(row.text.split()),)}

@@ -16,10 +16,12 @@ WITHOUT = (
     "generator vllm: ",
     "environment verifiers: ",
     "dataset verifiers: ",
+    "dataset stage: ",
 )
-"""They need packages that the base install has not, or a GPU; an endpoint tells nothing of ids and weights.
+"""They need packages that the base install has not, or a GPU, or a stage that is done; an endpoint tells nothing of ids
+and weights.
 
-`vllm` keeps its promises in tests/plugins/vllm_generator.
+`vllm` keeps its promises in tests/plugins/vllm_generator, `stage` in tests/plugins/data.
 """
 
 

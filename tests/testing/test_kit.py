@@ -15,6 +15,7 @@ from aftertrain.testing import eval_task as task_promises
 from aftertrain.testing import head_kernel as kernel_promises
 from aftertrain.testing import loss as loss_promises
 from aftertrain.testing import observer as observer_promises
+from aftertrain.testing import operator as operator_promises
 from aftertrain.testing import plugin as plugin_promises
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing import verifier as verifier_promises
@@ -53,6 +54,7 @@ def subject(kind: str, component: str, folder: Path, settings: str = "Nothing") 
         ("observer", "GoodObserver"),
         ("head_kernel", "GoodKernel"),
         ("environment", "GoodEnvironment"),
+        ("operator", "GoodOperator"),
     ],
 )
 def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_path: Path) -> None:
@@ -111,6 +113,18 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
             r"turns of the roles \['user'\], it names tool",
         ),
         (environment_promises.tools_are_schemas, "NamelessEnvironment", "tool 'add' has no description"),
+        (operator_promises.no_row_is_lost, "LosingOperator", "it lost 1 of 13 rows, the first 'kit-"),
+        (operator_promises.no_row_is_lost, "NamelessMaker", "it lost 13 of 13 rows"),
+        (operator_promises.no_row_is_lost, "ObjectOperator", "row 'kit-0' is read as"),
+        (operator_promises.neighbours_change_nothing, "CountingOperator", "row 'kit-0' ends otherwise done again"),
+        (operator_promises.rows_are_left_as_they_are, "MarkingOperator", "it changes the rows that it is given"),
+        (operator_promises.it_is_the_same_in_another_process, "HashingOperator", "in a new process as"),
+        (
+            operator_promises.it_gives_the_records_that_it_says,
+            "TypingOperator",
+            "of Conversation it says that it makes Conversation, and makes Document",
+        ),
+        (operator_promises.hostile_rows_are_taken_in_time, "TouchyOperator", "raised ValueError: a null character"),
         (observer_promises.it_takes_every_event, "MeddlingObserver", "it changes the event 'metrics'"),
     ],
 )

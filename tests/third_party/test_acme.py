@@ -191,6 +191,23 @@ def test_its_stage_keeps_books(aftertrain: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_its_operator_curates(aftertrain: Shell, tmp_path: Path) -> None:
+    """In two processes, which find it by its name; of five rows two are shouted."""
+    texts = ["Yes!!", "No.", "Yes!", "Oh!!!", "So."]
+    rows = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": t}]} for t in texts]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stage = "{use: curate, data: {use: jsonl, path: talks.jsonl}, operators: [acme/sober], shard_rows: 2, workers: 2}"
+    (tmp_path / "recipe.yaml").write_text(f"name: sober\nstages: {{curate: {stage}}}\n")
+    done = aftertrain("run", "recipe.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    balance = "curate: books balance: 5 rows: 3 kept, 2 dropped: acme/sober: shouted"
+    assert balance in done.stdout.splitlines()
+    shards = sorted(tmp_path.rglob("rows/part-*.jsonl"))
+    kept = [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
+    assert [row["messages"][1]["content"] for row in kept] == ["No.", "Yes!", "So."]
+
+
+@pytest.mark.slow
 def test_its_mistakes_are_told_with_its_package(aftertrain: Shell, recipe: Path) -> None:
     told = aftertrain("plan", str(recipe), "stages.pairs.loss.marign=1", "stages.scores.tasks.0.use=acme/capitols")
     assert told.returncode == 2

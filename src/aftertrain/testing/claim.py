@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aftertrain.core.errors import MissingExtra, PluginError, UnknownName
+from aftertrain.core.errors import MissingExtra, NotMade, PluginError, UnknownName
 from aftertrain.core.ground.foreign import foreign, message_of
 from aftertrain.registry.discovery import installed
 from aftertrain.registry.tables import Plugin, Registration, Registry
@@ -76,7 +76,7 @@ class Claim:
             known = tuple(cases(self.entry.origin, name))
             try:
                 self.promise(Subject(self.entry, self.registry, folder, settings, known))
-            except MissingExtra as error:
+            except (MissingExtra, NotMade) as error:
                 raise Unchecked(str(error)) from error
 
     def finding(self) -> Finding:

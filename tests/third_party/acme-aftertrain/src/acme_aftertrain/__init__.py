@@ -9,7 +9,7 @@ AFTERTRAIN_API = 2
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
-    """Add a loss, a verifier, a judge, two evaluation tasks, a suite of them, and a stage."""
+    """Add a loss, a verifier, a judge, two evaluation tasks, a suite of them, a stage, and an operator."""
     registry.add(
         "loss",
         "acme/margin",
@@ -52,6 +52,13 @@ def aftertrain_register(registry: Registrar) -> None:
         "acme_aftertrain.short:Short",
         "acme_aftertrain.settings:ShortSettings",
         "keeps the conversations of a data set whose replies are short",
+    )
+    registry.add(
+        "operator",
+        "acme/sober",
+        "acme_aftertrain.sober:Sober",
+        "acme_aftertrain.settings:SoberSettings",
+        "leaves out what is shouted",
     )
 
 

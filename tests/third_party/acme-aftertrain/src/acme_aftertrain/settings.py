@@ -50,3 +50,9 @@ class ShortSettings(StageSettings):
 
     data: Use[Dataset[Any]] = Field(description="Conversations.")
     most: PositiveInt = Field(20, description="Characters of the longest last reply that is kept.")
+
+
+class SoberSettings(Settings):
+    """Settings of the operator `acme/sober`."""
+
+    most: Annotated[int, Field(ge=0)] = Field(1, description="Exclamation marks that are borne with.")
