@@ -19,7 +19,6 @@ ELSEWHERE = {
     "src/aftertrain/testing/environment.py": OWN,
     "src/aftertrain/testing/operator.py": "rows that the kit itself wrote",
     "plugins/online/memory.py": "files of this run that the stage itself wrote",
-    "plugins/verifiers/function_process.py": LINE,
     "core/ground/reading.py": "the one place",
     "core/text/fingerprint.py": "what the tokenizer's own library just wrote",
     "src/aftertrain/invariants/resume.py": "two files that the check itself wrote, compared by their bytes",
