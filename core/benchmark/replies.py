@@ -146,6 +146,11 @@ class ReplyBenchmark(ReplyTask[R]):
     def _reply(self, example: Question) -> str:
         return f"{self.prefill} {example.answer}" if self.prefill else example.answer
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times."""
+        self.instances()
+        return self._ids.notes()
+
     def reads(self) -> Sequence[str]:
         """Those of its sources."""
         return sorted({source.hub for source in self.sources})
@@ -198,8 +203,12 @@ class ReplyBenchmark(ReplyTask[R]):
         return digest([(i.id, [asdict(message) for message in i.messages], i.target, i.group) for i in self._instances])
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _instances(self) -> list[Instance]:
-        questions, unused = list(self._questions()), Ids().unused
+        questions, unused = list(self._questions()), self._ids.unused
         shots = self.worked()
         return [
             Instance(

@@ -16,6 +16,7 @@ from typing import Any
 from aftertrain.core.errors import DataError, nearest
 from aftertrain.core.ground.cleaning import clean
 from aftertrain.core.ground.reading import decode, parse_json, read_bytes
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import JSON
 
 LARGEST = 4 << 30
@@ -235,6 +236,7 @@ class Ids:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._repeats: list[str] = []
 
     def of(self, row: Mapping[str, Any], text: str) -> str:
         """An id that no earlier row has."""
@@ -247,4 +249,19 @@ class Ids:
             count += 1
             id_ = f"{name}-{count}"
         self._seen.add(id_)
+        if count > 1:
+            self._repeats.append(id_)
         return id_
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of repeats: each is asked and counted, under an id of its own.
+
+        >>> ids = Ids()
+        >>> ids.notes(), [ids.unused(name) for name in ("a", "b", "a")], *ids.notes()
+        ((), ['a', 'b', 'a-2'], "1 row has the id of an earlier one: each is scored, under an id with a number ('a-2')")
+        """
+        if not (count := len(self._repeats)):
+            return ()
+        have = "has" if count == 1 else "have"
+        told = f"{counted(count, 'row')} {have} the id of an earlier one: each is scored, under an id with a number"
+        return (f"{told} ({self._repeats[0]!r})",)

@@ -122,15 +122,19 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         return () if self.settings.hub is None else (self.settings.hub,)
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _questions(self) -> list[Question]:
-        return self._read(rows_of(self.settings, NAME))
+        return self._read(rows_of(self.settings, NAME), self._ids)
 
     @cached_property
     def _examples(self) -> list[Question]:
         path, split = self.settings.shots_path, self.settings.shots_split
         if path is not None:
-            return self._read(read_file(Path(path)))
-        return [] if split is None else self._read(split_of(self.settings, split, NAME))
+            return self._read(read_file(Path(path)), Ids())
+        return [] if split is None else self._read(split_of(self.settings, split, NAME), Ids())
 
     @cached_property
     def _by_subject(self) -> Mapping[str, list[Question]]:
@@ -150,14 +154,16 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         return [example for example in pool if (example.question, example.choices) != asked][:wanted]
 
     def notes(self) -> Sequence[str]:
-        """Questions that stand among their own examples, of which there are no others."""
+        """Ids that stood several times, and questions among their own examples, of which there are no others."""
         short = sum(len(self._shots(question)) < self.settings.shots for question in self._questions)
         if not short:
-            return ()
-        return (f"{short:,} of {len(self._questions):,} questions stand among their examples and are shown fewer",)
+            return self._ids.notes()
+        return (
+            *self._ids.notes(),
+            f"{short:,} of {len(self._questions):,} questions stand among their examples and are shown fewer",
+        )
 
-    def _read(self, rows: Sequence[Row]) -> list[Question]:
-        ids = Ids()
+    def _read(self, rows: Sequence[Row], ids: Ids) -> list[Question]:
         return [self._question(row, ids) for row in rows]
 
     def _question(self, row: Row, ids: Ids) -> Question:

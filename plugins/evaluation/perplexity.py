@@ -54,6 +54,11 @@ class Perplexity(TextTask[PerplexitySettings]):
         sizes = {"bytes": len(text.encode()), "words": len(_SPACE.split(text)), "tokens": scores.n_tokens}
         return InstanceScore({"nats": nats, "bits": nats / math.log(2), **{k: float(v) for k, v in sizes.items()}})
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times."""
+        self.instances()
+        return self._ids.notes()
+
     def reads(self) -> Sequence[str]:
         """The data set, where one is named."""
         return () if self.settings.hub is None else (self.settings.hub,)
@@ -63,8 +68,12 @@ class Perplexity(TextTask[PerplexitySettings]):
         return digest(["perplexity", self._texts])
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _texts(self) -> list[tuple[str, str]]:
-        ids, texts, field = Ids(), [], self.settings.field
+        ids, texts, field = self._ids, [], self.settings.field
         for row in rows_of(self.settings, "perplexity"):
             text = row.text(field)
             if not text:

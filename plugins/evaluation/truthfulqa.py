@@ -64,14 +64,23 @@ class TruthfulQA(ChoiceTask[TruthfulQASettings]):
         metrics = {"mc1": float(best == target["best"]), "mc2": math.exp(_log_sum_exp(true) - _log_sum_exp(every))}
         return InstanceScore(metrics, extracted=instance.choices[best].text.strip())
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times."""
+        self.instances()
+        return self._ids.notes()
+
     def fingerprint(self) -> str:
         """Questions, answers and prompt form."""
         rows = [(i.id, i.messages[0].content, [c.text for c in i.choices], i.target) for i in self._instances]
         return digest(["truthfulqa", rows, self.settings.chat])
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _instances(self) -> list[Instance]:
-        ids, instances = Ids(), []
+        ids, instances = self._ids, []
         space = "" if self.settings.chat else " "
         for row in self._rows():
             question = row.text("question")

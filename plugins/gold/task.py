@@ -67,6 +67,11 @@ class GoldBits(ChoiceTask[GoldSettings]):
         }
         return InstanceScore(metrics)
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times."""
+        self.instances()
+        return self._ids.notes()
+
     def reads(self) -> Sequence[str]:
         """The benchmark's data set."""
         return [source.hub for source in self._wording.sources]
@@ -81,8 +86,12 @@ class GoldBits(ChoiceTask[GoldSettings]):
         return BENCHMARKS[self.settings.benchmark]
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _instances(self) -> list[Instance]:
-        unused, several = Ids().unused, len(self._wording.sources) > 1
+        unused, several = self._ids.unused, len(self._wording.sources) > 1
         found = []
         for source in self._wording.sources:
             split = self.settings.split or source.split

@@ -23,6 +23,17 @@ class OlmesSettings(EvalTaskSettings, BenchmarkSettings):
     subset: bool = Field(
         True, description="Of a split of more than 1,500 rows, take only the 1,000 that OLMES draws; false takes all."
     )
+    chat: bool = Field(
+        False,
+        description="Ask for letters as a conversation, worked examples as turns (OLMES mmlu:mc::tulu), by the model's "
+        "chat template; false, the standard, is plain text. Needs formulation mc.",
+    )
+
+    @model_validator(mode="after")
+    def _chat_is_of_letters(self) -> Self:
+        if self.chat and self.formulation != "mc":
+            raise ValueError("chat asks for letters: it needs formulation mc")
+        return self
 
 
 class MMLUSettings(OlmesSettings):
@@ -32,14 +43,3 @@ class MMLUSettings(OlmesSettings):
         5, description="Worked examples before each question, the first of its subject's split `dev`."
     )
     subset: bool = Field(False, description="Take only 1,000 questions, drawn as for other tasks; OLMES takes all.")
-    chat: bool = Field(
-        False,
-        description="Ask for letters as a conversation, worked examples as turns (OLMES mmlu:mc::tulu); false, the "
-        "standard, is plain text. Needs formulation mc.",
-    )
-
-    @model_validator(mode="after")
-    def _chat_is_of_letters(self) -> Self:
-        if self.chat and self.formulation != "mc":
-            raise ValueError("chat asks for letters: it needs formulation mc")
-        return self

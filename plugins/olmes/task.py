@@ -58,6 +58,7 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         shots: name of its list of worked examples in `shots.json`.
         compared: by which of the four ways its cloze formulation is scored.
         unconditional: whether its choices are scored after `Answer:` alone as well.
+        repeats: whether the hub's own ids repeat.
         id_column: the hub's column of ids; where it has none, ids are places in the split, from 0.
     """
 
@@ -67,6 +68,7 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
     shots: ClassVar[str] = ""
     compared: ClassVar[str] = "per_char"
     unconditional: ClassVar[bool] = True
+    repeats: ClassVar[bool] = False
     id_column: ClassVar[str] = "id"
 
     @abstractmethod
@@ -127,6 +129,11 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         """Means over the questions; bits are no share."""
         return [mean(metric, share=metric != BITS) for metric in self.metrics]
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times, where the data set's own are not known to."""
+        self.instances()
+        return () if self.repeats else self._ids.notes()
+
     def reads(self) -> Sequence[str]:
         """That of its source."""
         return (self.source.hub,)
@@ -161,9 +168,13 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         return digest([type(self).__name__, self.metrics, rows])
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _instances(self) -> list[Instance]:
         source = replace(self.source, split=self.settings.split or self.source.split)
-        rows, unused = source.rows(self.task, self.settings.data), Ids().unused
+        rows, unused = source.rows(self.task, self.settings.data), self._ids.unused
         questions = [(unused(id_), row) for id_, row in zip(self.ids(rows), rows, strict=True)]
         if self.settings.subset and len(rows) > MOST:
             questions = [questions[place] for place in random.Random(SEED).sample(range(len(rows)), DRAWN)]
@@ -179,6 +190,8 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         return [self._instance(id_, question, map(worded, shots.before(question))) for id_, question in asked]
 
     def _instance(self, id_: str, question: Question, examples: Iterable[str]) -> Instance:
+        if self.settings.chat:
+            return self._in_chat(id_, question, examples)
         before = self.header(question) + "".join(f"{example}\n\n" for example in examples)
         return Instance(
             id_,
@@ -189,6 +202,17 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
             baseline=ANSWER if self.unconditional and not self.letters else None,
             group=question.subject,
         )
+
+    def _in_chat(self, id_: str, question: Question, examples: Iterable[str]) -> Instance:
+        """Each example is two turns, and a letter is the reply: no space stands before it."""
+        turns: list[Message] = []
+        for example in examples:
+            asked, _, letter = example.rpartition(" ")
+            turns += (Message("user", asked), Message("assistant", letter))
+        first, *later = (*turns, Message("user", self.ask(question)))
+        begun = replace(first, content=self.header(question) + first.content)
+        letters = tuple(Choice(letter) for letter in self.answers(question))
+        return Instance(id_, (begun, *later), question.answer, choices=letters, chat=True, group=question.subject)
 
 
 def listed(text: str, choices: Sequence[str]) -> str:

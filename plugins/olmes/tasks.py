@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from aftertrain.core.benchmark import Row, Source
 from aftertrain.core.benchmark.rows import need
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import Choice, Instance
+from aftertrain.core.eval_task import Choice
 from aftertrain.core.figures import Figure, grouped
-from aftertrain.core.records import Message
 from aftertrain.plugins.olmes.settings import MMLUSettings
 from aftertrain.plugins.olmes.task import ANSWER, OlmesTask, Question, listed
 
@@ -77,6 +75,7 @@ class HellaSwag(OlmesTask):
     source = Source("Rowan/hellaswag", "default", "validation")
     shots = "OLMES:hellaswag"
     id_column = "ind"
+    repeats = True  # 433 of the 10,042 of validation
 
     def question(self, row: Row) -> Question:
         """Texts as they are; both formulations clean them."""
@@ -196,20 +195,6 @@ class MMLU(OlmesTask):
         """The subject, in both formulations."""
         subject = question.subject.replace("_", " ")
         return f"The following are multiple choice questions (with answers) about {subject}.\n\n"
-
-    def _instance(self, id_: str, question: Question, examples: Iterable[str]) -> Instance:
-        """In chat each example is two turns, and a letter is the reply: no space stands before it."""
-        plain = super()._instance(id_, question, examples := list(examples))
-        assert isinstance(self.settings, MMLUSettings)
-        if not self.settings.chat:
-            return plain
-        turns = [Message("user", self.ask(question))]
-        for example in reversed(examples):
-            asked, _, letter = example.rpartition(" ")
-            turns[:0] = (Message("user", asked), Message("assistant", letter))
-        turns[0] = Message("user", self.header(question) + turns[0].content)
-        letters = tuple(Choice(letter) for letter in self.answers(question))
-        return replace(plain, messages=tuple(turns), choices=letters, chat=True)
 
     def ids(self, rows: Sequence[Row]) -> list[str]:
         """Subject, and place in it."""

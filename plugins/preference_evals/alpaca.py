@@ -45,9 +45,12 @@ class AlpacaEval(PreferenceTask[AlpacaSettings]):
         """Who judges, how it is read, and what of the published rate is missing."""
         judge = self.settings.judge
         if judge is None:
-            return ()
+            return super().notes()
         model, read = (getattr(judge.settings, name, None) for name in ("model", "read"))
-        told = [f"the judge is {model or judge.name}; published rates are by gpt-4-1106-preview, and no others compare"]
+        told = [
+            *super().notes(),
+            f"the judge is {model or judge.name}; published rates are by gpt-4-1106-preview, and no others compare",
+        ]
         if read == "text":
             told.append(
                 "the judge's text is read, so that a preference is 0 or 1; the published ones are probabilities"

@@ -77,9 +77,12 @@ class Href(PreferenceTask[HrefSettings]):
         """Who judges, and by what likeness where no judge is asked."""
         judge = self.settings.judge
         if judge is None:
-            return ()
+            return super().notes()
         model = getattr(judge.settings, "model", None)
-        told = [f"the judge is {model or judge.name}; published rates are by Llama-3.1-70B-Instruct, on hidden prompts"]
+        told = [
+            *super().notes(),
+            f"the judge is {model or judge.name}; published rates are by Llama-3.1-70B-Instruct, on hidden prompts",
+        ]
         if self.settings.encoder is None:
             told.append(f"without 'encoder' {' and '.join(BY_LIKENESS)} go by ROUGE-L, where BERTScore is published")
         return told

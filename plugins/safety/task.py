@@ -45,9 +45,12 @@ class SafetyTask(JudgedBenchmark[SafetySettings]):
         """Who judges: any model may be behind the published judge's name."""
         judge = self.settings.judge
         if judge is None:
-            return ()
+            return super().notes()
         model = getattr(judge.settings, "model", None)
-        return (f"the judge is {model or judge.name}; published rates are by allenai/wildguard, and no others compare",)
+        return (
+            *super().notes(),
+            f"the judge is {model or judge.name}; published rates are by allenai/wildguard, and no others compare",
+        )
 
     def truth(self, instance: Instance) -> JSON:
         """The question."""

@@ -12,6 +12,7 @@ from aftertrain.core.benchmark import Question, ReplyBenchmark, Row, Source
 from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped
+from aftertrain.core.records import JSON
 from aftertrain.plugins.tulu.settings import MMLUCoTSettings
 
 HEADER = (
@@ -27,6 +28,14 @@ _STATED = (
 )
 """Where a letter is looked for, one after the other; of each the first place in the text."""
 _ALONE = re.compile(r"\b[A-D]\b")
+_STRICT = (
+    re.compile(r"(?i:therefore,?\s*the\s*answer\s*is):?\s*\(?([A-D])\b"),
+    re.compile(r"(?i:answer\s*is):?\s*\(?([A-D])\b"),
+    re.compile(r"\b([A-D])\)?\s+(?i:is\s+correct)"),
+    _STATED[3],
+)
+_STRICT_ALONE = re.compile(r"\b[A-D]\b(?!['’])(?!(?<=A)\s+[a-z])")
+"""The same without the known faults of the reference: a letter is upper case, whole, and no article."""
 
 
 class MMLUCoT(ReplyBenchmark[MMLUCoTSettings]):
@@ -68,30 +77,36 @@ class MMLUCoT(ReplyBenchmark[MMLUCoTSettings]):
         letter = ascii_uppercase[row.index("answer", CHOICES)]
         return Question("", f"Question: {row.text('question')}\n{listed}", letter, group=row.text("subject"))
 
+    def rules(self) -> JSON:
+        """Without the faults a letter is another one; with them, as published, nothing is said."""
+        return None if self.settings.compat else "compat: false"
+
     def header(self, question: Question) -> str:
         """What is asked for."""
         return HEADER.format(question.group.replace("_", " "))
 
     def judge(self, instance: Instance, text: str) -> InstanceScore:
         """The letter by the first of five ways that finds one."""
-        letter, stated = letter_of(text)
+        letter, stated = letter_of(text, compat=self.settings.compat)
         metrics = {"exact_match": float(letter == instance.target), "format": float(stated)}
         return InstanceScore(metrics, extracted=letter, outcome="scored" if letter else "unparsable")
 
 
-def letter_of(text: str) -> tuple[str | None, bool]:
+def letter_of(text: str, *, compat: bool = True) -> tuple[str | None, bool]:
     """The letter that a reply chooses, and whether it says so in the words that were asked for.
 
-    The last way takes the last lone letter of the first line that has one, so that "A is …" may be an article's.
+    The last way takes the last lone letter of the first line that has one, so that with `compat` "A is …" may be an
+    article's.
 
     >>> letter_of("Therefore, the answer is: B"), letter_of("(C) it is, not D"), letter_of("A or B\\nC"), letter_of("")
     (('B', True), ('C', False), ('B', False), (None, False))
     """
-    for way, pattern in enumerate(_STATED):
+    stated, alone = (_STATED, _ALONE) if compat else (_STRICT, _STRICT_ALONE)
+    for way, pattern in enumerate(stated):
         if found := pattern.search(text):
             return found[1].upper(), way == 0
-    if first := _ALONE.search(text):
+    if first := alone.search(text):
         end = text.find("\n", first.start())
-        *_, last = _ALONE.finditer(text, first.start(), len(text) if end < 0 else end)
+        *_, last = alone.finditer(text, first.start(), len(text) if end < 0 else end)
         return last[0], False
     return None, False

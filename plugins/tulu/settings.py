@@ -18,6 +18,12 @@ class MMLUCoTSettings(ReplyBenchmarkSettings):
 
     subjects: tuple[str, ...] = Field((), description="Score only these subjects (`world_religions`); () takes all.")
     shots: Annotated[int, Field(ge=0, le=0)] = Field(0, description="None: MMLU has no reasoning to show.")
+    compat: bool = Field(
+        True,
+        description="Read letters with the reference's known faults: 'that idea is correct' and 'the answer is a word' "
+        "choose A, and so does a last lone A that is an article. false passes these over; the numbers are then not "
+        "the published.",
+    )
 
 
 class PopQASettings(ReplyBenchmarkSettings):

@@ -16,8 +16,9 @@ from aftertrain.core.benchmark import Question, ReplyBenchmark, Row, Source
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import Instance, InstanceScore
 from aftertrain.core.figures import Figure, grouped
+from aftertrain.core.records import JSON
 from aftertrain.plugins.unseen.reading import Cascade, read
-from aftertrain.plugins.unseen.settings import UnseenSettings
+from aftertrain.plugins.unseen.settings import LetterSettings
 
 MATCH, FORM = "exact_match", "answer_format_correct"
 
@@ -39,7 +40,7 @@ class Item:
     group: str
 
 
-class LetterTask(ReplyBenchmark[UnseenSettings]):
+class LetterTask(ReplyBenchmark[LetterSettings]):
     """`exact_match`: the letter that the reply chooses is right. `answer_format_correct`: it was given as asked (1),
     in another sentence (0.5), or had to be guessed at (0), as OLMES grades it.
 
@@ -48,14 +49,16 @@ class LetterTask(ReplyBenchmark[UnseenSettings]):
         most: choices that a question may have.
         gap: between the last choice and the closing sentence.
         cascade: how a reply is read.
+        strict: the same without the known faults of the reference (`compat: false`).
         macro: whether the mean of the groups' means is the number that is published.
     """
 
-    Config = UnseenSettings
+    Config = LetterSettings
     letters: ClassVar[str] = "(A), (B), (C), (D), (E), etc."
     most: ClassVar[int]
     gap: ClassVar[str]
     cascade: ClassVar[Cascade]
+    strict: ClassVar[Cascade]
     macro: ClassVar[bool] = True
 
     @property
@@ -72,11 +75,15 @@ class LetterTask(ReplyBenchmark[UnseenSettings]):
 
     def judge(self, instance: Instance, text: str) -> InstanceScore:
         """The step that found the letter is the detail."""
-        found = read(self.cascade, text)
+        found = read(self.cascade if self.settings.compat else self.strict, text)
         if found is None:
             return InstanceScore({MATCH: 0.0, FORM: 0.0}, None, "unparsable", "no letter")
         right = float(found.letter == instance.target)
         return InstanceScore({MATCH: right, FORM: found.form}, found.letter, detail=found.step)
+
+    def rules(self) -> JSON:
+        """Without the faults a letter is another one; with them, as published, nothing is said."""
+        return None if self.settings.compat else "compat: false"
 
     @abstractmethod
     def item(self, row: Row, source: Source) -> Item:

@@ -61,6 +61,11 @@ class MMLUProDirect(ChoiceTask[DirectSettings]):
         bits = bits_per_byte(instance.choices[right].text, scores.logprobs[right])
         return InstanceScore({"acc_raw": float(chosen == right), "bits_per_byte": bits}, ascii_uppercase[chosen])
 
+    def notes(self) -> Sequence[str]:
+        """Ids that stood several times."""
+        self.instances()
+        return self._ids.notes()
+
     def reads(self) -> Sequence[str]:
         """That of its source."""
         return (self.source.hub,)
@@ -73,8 +78,12 @@ class MMLUProDirect(ChoiceTask[DirectSettings]):
         return digest(["mmlu_pro_direct", rows])
 
     @cached_property
+    def _ids(self) -> Ids:
+        return Ids()
+
+    @cached_property
     def _instances(self) -> list[Instance]:
-        unused = Ids().unused
+        unused = self._ids.unused
         scored = self._rows(self.settings.split or self.source.split)
         shots = Shots(
             self._rows("validation") if self.settings.shots else [],

@@ -29,6 +29,10 @@ class Step:
     find: Callable[[str], str | None]
 
 
+WHOLE = r"\b(?!['’])(?!(?<=I)\s+[a-z])"
+"""Behind a letter, without the reference's faults: no more of a word, and I is not who speaks ("I think", "I'm")."""
+NO_WORD = r"(?!(?<=A)\s+[a-z])"
+"""And A, where no sentence announced a letter, no article ("A word")."""
 Cascade = tuple[Step, ...]
 """Steps in the order in which they are tried."""
 
@@ -41,23 +45,29 @@ def read(cascade: Cascade, text: str) -> Found | None:
     return None
 
 
-def stated(letters: str) -> Cascade:
-    """MMLU-Pro's cascade for the letters of a class such as `A-J`; "answer is a" names the letter A, as in OLMES."""
+def stated(letters: str, *, compat: bool = True) -> Cascade:
+    """MMLU-Pro's cascade for the letters of a class such as `A-J`.
+
+    With `compat` letters are also those with which a word begins, as in OLMES: "answer is dear" names D.
+    """
+    end = "" if compat else WHOLE
+    begin = rf"(?i)answer is:?\s*\(?([{letters}])" if compat else rf"(?i:answer is):?\s*\(?([{letters}]){end}"
     return (
         _asked_for(letters),
-        Step("answer is", 0.5, _first(rf"(?i)answer is:?\s*\(?([{letters}])\)?")),
-        Step("answer:", 0.5, _last_of_first_line(rf"[aA](?=nswer:\s*([{letters}]))")),
-        _alone(letters),
+        Step("answer is", 0.5, _first(begin)),
+        Step("answer:", 0.5, _last_of_first_line(rf"[aA](?=nswer:\s*([{letters}]){end})")),
+        _alone(letters, compat=compat),
     )
 
 
-def parenthesised(letters: str) -> Cascade:
+def parenthesised(letters: str, *, compat: bool = True) -> Cascade:
     """GPQA's cascade: any letter in parentheses comes before a sentence that states one."""
+    end = "" if compat else WHOLE
     return (
         _asked_for(letters),
         Step("in parentheses", 0.5, _last(rf"\(([{letters}])\)")),
-        Step("correct answer is", 0.5, _first(rf"The correct answer is: ([{letters}])")),
-        _alone(letters),
+        Step("correct answer is", 0.5, _first(rf"The correct answer is: ([{letters}]){end}")),
+        _alone(letters, compat=compat),
     )
 
 
@@ -65,8 +75,8 @@ def _asked_for(letters: str) -> Step:
     return Step("as asked", 1.0, _last(rf"Therefore, the answer is \(([{letters}])\)"))
 
 
-def _alone(letters: str) -> Step:
-    return Step("last letter", 0.0, _last(rf"\b([{letters}])\b"))
+def _alone(letters: str, *, compat: bool) -> Step:
+    return Step("last letter", 0.0, _last(rf"\b([{letters}])" + (r"\b" if compat else WHOLE + NO_WORD)))
 
 
 def _first(pattern: str) -> Callable[[str], str | None]:

@@ -20,6 +20,16 @@ class UnseenSettings(ReplyBenchmarkSettings):
     max_new_tokens: PositiveInt = Field(2048, description="Tokens after which a reply is cut.")
 
 
+class LetterSettings(UnseenSettings):
+    """Settings of a task whose reply chooses a letter."""
+
+    compat: bool = Field(
+        True,
+        description="Read letters with the reference's known faults: 'the answer is dear' chooses D, and a last lone "
+        "A or I may be a word. false passes these over; the numbers are then not the published.",
+    )
+
+
 class DeepMindSettings(UnseenSettings):
     """Settings of the task `deepmind_math`."""
 

@@ -30,6 +30,7 @@ class AGIEvalEnglish(LetterTask):
     most = 6
     gap = "\n\n"
     cascade = stated("A-F")
+    strict = stated("A-F", compat=False)
 
     def item(self, row: Row, source: Source) -> Item:
         """The passage on a line of its own, where there is one."""
@@ -60,6 +61,7 @@ class MMLUPro(LetterTask):
     most = 10
     gap = "\n\n"
     cascade = stated("A-J")
+    strict = stated("A-J", compat=False)
 
     def item(self, row: Row, source: Source) -> Item:
         """The answer is a place from 0."""
@@ -78,6 +80,7 @@ class GPQA(LetterTask):
     most = 4
     gap = "\n\n\n"  # OLMES ends each choice with a line break, and begins the closing sentence with two
     cascade = parenthesised("A-D")
+    strict = parenthesised("A-D", compat=False)
     macro = False
 
     def item(self, row: Row, source: Source) -> Item:

@@ -48,6 +48,15 @@ def test_what_is_missing_is_told_for_each_task(tiny_model: Path, sums: Path, tmp
     assert call(tiny_model, "piqa", "--data", tmp_path).exit_code == 1
 
 
+def test_repeated_ids_are_told(tiny_model: Path, tmp_path: Path) -> None:
+    rows = [{"id": id_, "question": "Sky?", "choices": ["blue", "red"], "answer": 0} for id_ in "abab"]
+    path = tmp_path / "sky.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    result = call(tiny_model, "multiple_choice", f"path={path}")
+    assert result.exit_code == 0, result.output
+    assert "2 rows have the id of an earlier one: each is scored, under an id with a number ('a-2')" in result.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

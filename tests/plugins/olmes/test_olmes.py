@@ -177,6 +177,8 @@ def test_rows_that_do_not_fit_are_told_by_place_and_column(make: Make, task: str
 def test_repeated_ids_are_numbered_and_questions_decide_the_fingerprint(make: Make) -> None:
     task = make("arc_easy", ARC, ARC, shots=0)
     assert [instance.id for instance in task.instances()] == ["a", "a-2"]
+    assert task.notes() == ("1 row has the id of an earlier one: each is scored, under an id with a number ('a-2')",)
+    assert make("arc_easy", ARC, shots=0).notes() == ()
     prints = {
         task.fingerprint(),
         make("arc_easy", ARC, ARC, shots=1).fingerprint(),
@@ -196,6 +198,31 @@ def test_a_worked_example_is_never_the_question_itself(make: Make) -> None:
     with pytest.raises(DataError, match="task 'arc_easy': 8 examples are asked for, there are 7"):
         make("arc_easy", first, shots=8).instances()
     assert json.dumps(first)
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "asked"),
+    [
+        ("arc_easy", ARC, None),
+        (
+            "winogrande",
+            {"sentence": "Ann saw Eve as _ slept.", "option1": "Ann", "option2": "Eve", "answer": "2"},
+            "Fill in the blank: Ann saw Eve as ___ slept.\n A. Ann\n B. Eve\nAnswer:",
+        ),
+    ],
+)
+def test_any_task_of_letters_may_be_asked_in_chat(
+    make: Make, task: str, row: dict[str, Any], asked: str | None
+) -> None:
+    (plain,) = make(task, row, formulation="mc", shots=2).instances()
+    (chat,) = make(task, row, formulation="mc", shots=2, chat=True).instances()
+    first, one, second, two, last = chat.messages
+    assert [message.role for message in chat.messages] == ["user", "assistant"] * 2 + ["user"]
+    shown = [f"{question.content} {letter.content}" for question, letter in ((first, one), (second, two))]
+    assert "\n\n".join([*shown, last.content]) == plain.messages[0].content
+    assert asked in (None, last.content)
+    assert [f" {choice.text}" for choice in chat.choices] == [choice.text for choice in plain.choices]
+    assert (chat.target, chat.chat, chat.baseline) == (plain.target, True, None)
 
 
 def test_mmlu_in_chat_shows_examples_as_turns_and_scores_bare_letters(make: Make) -> None:

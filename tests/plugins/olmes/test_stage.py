@@ -51,15 +51,15 @@ def test_a_model_is_scored_on_all_from_one_folder(tmp_path: Path, tiny_model: Pa
     for make in EXAMPLES.values():
         make(tmp_path / "hub")
     tasks = [
-        {"use": name, "name": f"{name}-{formulation}", "shots": 0, "formulation": formulation}
+        {"use": name, "name": f"{name}-{form}", "shots": 0, "formulation": form[:2], "chat": form == "mc-chat"}
         for name in names
-        for formulation in ("mc", "rc")
+        for form in ("mc", "rc", "mc-chat")
     ]
     scores = aftertrain.evaluate(tiny_model, tasks, data=str(tmp_path / "hub"), out=tmp_path / "run")
     first = {score["task"]: score["metric"] for score in scores if score["primary"]}
-    assert len(first) == 20
+    assert len(first) == 30
     assert (first["mmlu-rc"], first["csqa-rc"], first["csqa-mc"]) == ("acc_per_char (macro)", "acc_uncond", "acc_raw")
     assert all(score["n"] == 2 for score in scores)
     cost = {score["task"]: score["mean"] for score in scores if score["metric"] == "bits_per_byte"}
-    assert len(cost) == 20
+    assert len(cost) == 30
     assert all(bits > 0 for bits in cost.values())

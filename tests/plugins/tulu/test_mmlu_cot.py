@@ -66,6 +66,28 @@ def test_the_letter_is_that_of_the_patterns(text: str) -> None:
     assert letter_of(text)[0] == reference(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "faulty", "sound"),
+    [
+        ("That idea is correct, so B.", "A", "B"),
+        ("The answer is a matter of taste: (C)", "A", "C"),
+        ("B, as a rule. A rule says so", "A", "B"),
+        ("A rule says so", "A", None),
+        ("Therefore, the answer is: d", "D", None),
+        ("Therefore, the answer is: A because", "A", "A"),
+        ("(C) it is, not D", "C", "C"),
+    ],
+)
+def test_known_faults_of_the_reference_can_be_left_out(
+    make: Make, text: str, faulty: str | None, sound: str | None
+) -> None:
+    assert reference(text) == faulty
+    tasks = [make("mmlu_cot", ROW, compat=compat) for compat in (True, False)]
+    (instance,) = tasks[0].instances()
+    assert [judged(task, instance, text).extracted for task in tasks] == [faulty, sound]
+    assert tasks[0].fingerprint() != tasks[1].fingerprint()
+
+
 def test_a_letter_is_compared_and_its_announcement_told(make: Make) -> None:
     task = make("mmlu_cot", ROW)
     (instance,) = task.instances()

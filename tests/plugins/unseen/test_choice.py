@@ -109,6 +109,14 @@ def test_a_reply_is_graded_by_how_its_letter_was_found(make: Make) -> None:
         assert set(score.metrics) == set(task.metrics)
 
 
+def test_known_faults_of_the_reference_can_be_left_out(make: Make) -> None:
+    tasks = [make("mmlu_pro", {PLACE: [PRO]}, compat=compat) for compat in (True, False)]
+    (instance,) = tasks[0].instances()
+    text = "The answer is beyond doubt: A"
+    assert [task.score(instance, reply(text)).extracted for task in tasks] == ["B", "A"]
+    assert tasks[0].fingerprint() != tasks[1].fingerprint()
+
+
 def test_what_the_other_rule_reads_is_kept(make: Make) -> None:
     task = make("mmlu_pro", {PLACE: [PRO]}, answer="after_thoughts")
     score = task.score(task.instances()[0], reply("<think>Therefore, the answer is (A)</think>"))

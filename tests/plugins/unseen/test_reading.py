@@ -63,10 +63,34 @@ def test_the_step_is_named(text: str, step: str) -> None:
     assert read(stated("A-J"), text) == Found("B", step, {"as asked": 1.0, "last letter": 0.0}.get(step, 0.5))
 
 
+@pytest.mark.parametrize(
+    ("text", "faulty", "sound"),
+    [
+        ("The answer is dear to me: C", "D", "C"),
+        ("the answer is a guess. Answer: B", "A", "B"),
+        ("Answer: Banal. I take C", "B", "C"),
+        ("It is E, I think", "I", "E"),
+        ("It is E, I'm sure", "I", "E"),
+        ("E. A last word", "A", "E"),
+        ("the answer is (A) because", "A", "A"),
+        ("the answer is I think, unclear", "I", ""),
+        ("Therefore, the answer is (I)", "I", "I"),
+    ],
+)
+def test_known_faults_of_the_reference_can_be_left_out(text: str, faulty: str, sound: str) -> None:
+    looser = ((r"(?i)answer is:?\s*\(?([A-J])\)?", False), (r".*[aA]nswer:\s*([A-J])", False))
+    assert olmes(text, "A-J", looser)[0].upper() == faulty
+    assert [answer(stated("A-J", compat=compat), text)[0] for compat in (True, False)] == [faulty, sound]
+
+
+def test_gpqas_lone_letter_may_be_no_article() -> None:
+    assert [answer(parenthesised("A-D", compat=compat), "D. A word")[0] for compat in (True, False)] == ["A", "D"]
+
+
 @pytest.mark.parametrize("piece", ["Answer: ", "answer is ", "x", "Therefore, the answer is (", " ", "\n", "(A", "𝒜"])
 def test_any_text_is_read_in_linear_time(piece: str) -> None:
     """OLMES's `.*answer:` tries each place of a long line anew: quadratic, and such a text takes minutes."""
     text, begun = piece * (300_000 // len(piece)), time.perf_counter()
-    for cascade in (stated("A-J"), parenthesised("A-D")):
+    for cascade in (form("A-J", compat=compat) for form in (stated, parenthesised) for compat in (True, False)):
         read(cascade, text)
     assert time.perf_counter() - begun < 5
