@@ -144,7 +144,7 @@ class Operator(Component[S]):
     """
 
     kind: ClassVar[str] = "operator"
-    learns: ClassVar[bool] = False
+    learns: bool = False
     takes: ClassVar[frozenset[str]] = frozenset(RECORDS)
     """Names of the record types that it can be given."""
 
@@ -176,6 +176,13 @@ class Operator(Component[S]):
 
     def recall(self, state: Path) -> None:
         """Take up what `learn` wrote, in each process that works on rows; asked where it `learns`."""
+
+    def figures(self) -> Mapping[str, JSON]:
+        """What it found of the rows as a whole, by name, for the data card and the report; asked after `recall`, once.
+
+        By default nothing.
+        """
+        return {}
 
     @abstractmethod
     def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:

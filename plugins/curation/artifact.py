@@ -42,6 +42,11 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
         if record := accounts[-1].record:
             shelf.put(shard, record, read_shard(all_groups[-1].place / f"{part(shard)}.jsonl", record))
     funnel.rows, funnel.characters, funnel.words = shelf.rows, shelf.characters, shelf.words
+    for group in groups:
+        name, operator = group.steps[0]
+        if operator.learns:
+            operator.recall(group.learnt)
+        funnel.passages[name].figures = dict(operator.figures())
     if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
     contents = shelf.close()

@@ -17,6 +17,7 @@ EXAMPLES = 2
 def left_out(funnel: Funnel, folder: Path) -> Iterator[str]:
     """Lines of Markdown: the funnel, and examples."""
     yield from _funnel(funnel)
+    yield from _figures(funnel)
     yield from _examples(folder)
 
 
@@ -31,6 +32,20 @@ def _funnel(funnel: Funnel) -> Iterator[str]:
         reasons = ", ".join(f"{reason} {sum(counts.values()):,}" for reason, counts in passage.dropped.items())
         came, changed, made = (sum(counts.values()) for counts in (passage.came, passage.changed, passage.made))
         yield f"| {name} | {came:,} | {passage.left_out:,} | {changed:,} | {made:,} | {reasons} |"
+    yield ""
+
+
+def _figures(funnel: Funnel) -> Iterator[str]:
+    found = {name: passage.figures for name, passage in funnel.passages.items() if passage.figures}
+    if not found:
+        return
+    yield "## What was found of all rows"
+    yield ""
+    yield "| operator | figure | value |"
+    yield "|---|---|---|"
+    for name, figures in found.items():
+        for figure, value in figures.items():
+            yield f"| {name} | {figure} | {_cell(f'{value:.6g}' if isinstance(value, float) else str(value))} |"
     yield ""
 
 

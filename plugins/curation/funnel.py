@@ -24,6 +24,7 @@ class Passage:
         made: new rows, by source.
         replaced: rows in whose place others were made, by source.
         dropped: rows left out, by reason and then by source.
+        figures: what the operator found of all rows that came.
     """
 
     came: dict[str, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Passage:
     made: dict[str, int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def left_out(self) -> int:

@@ -1,0 +1,39 @@
+"""Operators that find facts about rows, and leave rows out by them."""
+
+from aftertrain.core.plugin import Registrar, hookimpl
+
+AFTERTRAIN_API = 2
+HERE = "aftertrain.plugins.quality"
+ROWS = (
+    ("length", "length:Length", "settings:LengthSettings", "counts characters, words, turns and tokens"),
+    (
+        "repetition",
+        "repetition:Repetition",
+        "settings:RepetitionSettings",
+        "how much a text repeats lines, paragraphs and n-grams (Gopher's rules)",
+    ),
+    ("language", "language:Language", "settings:LanguageSettings", "which language a text is in (lingua)"),
+    ("markup", "markup:Markup", "settings:MarkupSettings", "what a text is made of: letters, tags, broken characters"),
+    (
+        "special_tokens",
+        "special_tokens:SpecialTokens",
+        "settings:SpecialTokensSettings",
+        "special tokens of a tokenizer and its template that stand in texts",
+    ),
+    ("turns", "turns:Turns", "settings:TurnsSettings", "empty, cut-off or misplaced turns"),
+    ("refusals", "refusals:Refusals", "settings:RefusalsSettings", "words of refusal, and names of other assistants"),
+    ("overlap", "overlap:Overlap", "settings:OverlapSettings", "how much of a reply is a copy of its prompt"),
+    ("quality", "quality:Quality", "settings:QualitySettings", "a weighted score of facts (F1)"),
+    (
+        "threshold",
+        "threshold:Threshold",
+        "settings:ThresholdSettings",
+        "leaves rows out by a fact: by value or by quantile",
+    ),
+)
+
+
+@hookimpl
+def aftertrain_register(registry: Registrar) -> None:
+    for name, component, settings, summary in ROWS:
+        registry.add("operator", name, f"{HERE}.{component}", f"{HERE}.{settings}", summary)
