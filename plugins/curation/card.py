@@ -45,7 +45,7 @@ def _figures(funnel: Funnel) -> Iterator[str]:
     yield "|---|---|---|"
     for name, figures in found.items():
         for figure, value in figures.items():
-            yield f"| {name} | {figure} | {_cell(f'{value:.6g}' if isinstance(value, float) else str(value))} |"
+            yield f"| {name} | {figure} | {cell(f'{value:.6g}' if isinstance(value, float) else str(value))} |"
     yield ""
 
 
