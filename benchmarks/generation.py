@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,23 +131,17 @@ def measured(folder: str, data: Path, *, quick: bool, threads: int = 1) -> list[
             other = medians["continuous"]
             rows.append(Row(f"generation {count}: continuous batching", unit, own, other, own / other))
         del mine, batched, continuous
-    if not quick:
-        mine, (batched, _) = ours(folder), peers(folder)
-        own = rate(mine, prompts, 128, clock)
-        best = max(rate(side, prompts, 128, clock) for side in batched.values())
-        rows.append(Row("generation 64: to the end", unit, own, best, own / best))
+    mine, (batched, _) = ours(folder), peers(folder)
+    longest, sizes = (16, BATCHES[-1:]) if quick else (128, BATCHES)
+    own = rate(mine, prompts, longest, clock)
+    best = max(rate(batched[size], prompts, longest, clock) for size in sizes)
+    rows.append(Row("generation 64: to the end", unit, own, best, own / best))
     return rows
-
-
-def rows(quick: bool) -> list[dict[str, Any]]:
-    """The rows as plain data, for a benchmark that shows them beside its own."""
-    found = measured(os.environ["AFTERTRAIN_SMOLLM2"], Path(os.environ["AFTERTRAIN_DATA"]), quick=quick)
-    return [asdict(row) for row in found]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser, "12 tokens a reply, one round, generate at its largest batch, and no replies to the end")
+    add_options(parser, "12 tokens a reply (16 of those to the end), one round, generate at its largest batch")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     missing = [name for name in ("AFTERTRAIN_DATA", "AFTERTRAIN_SMOLLM2") if name not in os.environ]

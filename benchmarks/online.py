@@ -9,9 +9,11 @@ reply of both has the same number of tokens. The first step of each is a warm-up
 
 Seconds are of the CPU where one thread is used, as other programs do not change those, and of the wall otherwise; what
 judging costs in other processes is in the rows `wall`. `memory` is the peak (VmHWM) above the imports and 16 bytes a
-weight for float32 weights, gradients and AdamW's moments. `PPO update alone` is one update of policy and critic on
-fixed rollouts beside a plain torch loop, which `online_update_child.py` has; the rows `generation N` are those of
-`generation.py`.
+weight for float32 weights, gradients and AdamW's moments. The rows `generation N` are those of `generation.py`.
+
+Two rows are references, of which no trainer is the peer: `reference PPO update` is one update of policy and critic on
+fixed rollouts beside a plain torch loop, which `online_update_child.py` has; `reference vllm N` are the rows of
+`generation_vllm.py`, where AFTERTRAIN_VLLM_PYTHON names an interpreter with vLLM.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from children import HERE, Child
 from online_child import Spec, write_questions
 from table import Row, add_options, show
 
-CASES = ("step", "tiny", "generation", "update", "large")
+CASES = ("step", "tiny", "generation", "large", "update", "vllm")
 NEVER_DRAWN = "<jupyter_script>"
 """A token of SmolLM2 that no text of its later training has."""
 GIB = 2**30
@@ -149,9 +151,9 @@ def tiny_endless(folder: Path) -> str:
     return str(folder)
 
 
-def generation(arguments: argparse.Namespace, file: Path) -> list[Row]:
-    """The rows of `generation.py`, run by itself."""
-    command = [sys.executable, str(HERE / "generation.py"), "--threads", str(arguments.threads), "--json", str(file)]
+def alone(script: str, arguments: argparse.Namespace, file: Path, *options: str) -> list[Row]:
+    """The rows of another benchmark, run by itself."""
+    command = [sys.executable, str(HERE / script), *options, "--json", str(file)]
     places = {"AFTERTRAIN_SMOLLM2": arguments.model, "AFTERTRAIN_DATA": arguments.data}
     done = subprocess.run(
         [*command, *["--quick"] * arguments.quick],
@@ -161,7 +163,7 @@ def generation(arguments: argparse.Namespace, file: Path) -> list[Row]:
         text=True,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"generation.py ended:\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"{script} ended:\n{done.stderr[-3000:]}")
     return [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
 
 
@@ -189,15 +191,7 @@ def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[list[Row]]:
         told = steps(replace(small, steps=2 if quick else 1 + 3 * arguments.steps))
         yield [*compared("tiny step", told, threads), *parts("tiny step", told)]
     if "generation" in arguments.only:
-        yield generation(arguments, folder / "generation.json")
-    if "update" in arguments.only:
-        told = updates(spec)
-        policy = [side[0]["losses"]["policy"] for side in told]
-        yield [
-            *compared("PPO update alone", told, threads),
-            Row("PPO update alone: policy's loss", "", *policy),
-            *memory("PPO update alone: memory", told),
-        ]
+        yield alone("generation.py", arguments, folder / "generation.json", "--threads", str(threads))
     if "large" in arguments.only:
         large = (
             replace(spec, prompts=4, tokens=48) if quick else replace(spec, prompts=16, samples=8, tokens=128, steps=2)
@@ -208,6 +202,18 @@ def rows(arguments: argparse.Namespace, folder: Path) -> Iterator[list[Row]]:
             *parts("step 16x8x128", told),
             *memory("memory 16x8x128", told),
         ]
+    if "update" in arguments.only:
+        told = updates(spec)
+        policy = [side[0]["losses"]["policy"] for side in told]
+        yield [
+            *compared("reference PPO update", told, threads),
+            Row("reference PPO update: policy's loss", "", *policy),
+            *memory("reference PPO update: memory", told),
+        ]
+    if "vllm" in arguments.only and "AFTERTRAIN_VLLM_PYTHON" not in os.environ:
+        print("reference vllm: left out, AFTERTRAIN_VLLM_PYTHON names no interpreter")
+    elif "vllm" in arguments.only:
+        yield alone("generation_vllm.py", arguments, folder / "vllm.json")
 
 
 def main() -> None:

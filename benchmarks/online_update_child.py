@@ -1,4 +1,4 @@
-"""One side of `online.py`'s `PPO update alone`: ours, or a plain torch loop, on the same fixed rollouts."""
+"""One side of `online.py`'s `reference PPO update`: ours, or a plain torch loop, on the same fixed rollouts."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from aftertrain.core.ground.cleaning import plain
@@ -33,9 +34,9 @@ class Event:
 
         An entry of a flat mapping that is called like another field gets ` (2)` behind its name.
         """
-        own = {part.name: part for part in fields(self) if not part.metadata.get(FLAT)}
-        among: Mapping[str, Any] = next((getattr(self, part.name) for part in fields(self) if part.name not in own), {})
-        entries = {name if name not in own else f"{name} (2)": value for name, value in _plain(among).items()}
+        own, among = _parts(type(self))
+        flat_values = {} if among is None else _plain(getattr(self, among))
+        entries = {name if name not in own else f"{name} (2)": value for name, value in flat_values.items()}
         values = {name: getattr(self, name) for name in own}
         return {**entries, **_plain({name: value for name, value in values.items() if not _spare(own[name], value)})}
 
@@ -85,6 +86,13 @@ class Entry:
     def data(self) -> dict[str, JSON]:
         """The event's facts, as in the line."""
         return self.event.facts()
+
+
+@cache
+def _parts(kind: type[Event]) -> tuple[dict[str, Field[Any]], str | None]:
+    """A class's fields by name, and the name of its flat one."""
+    own = {part.name: part for part in fields(kind) if not part.metadata.get(FLAT)}
+    return own, next((part.name for part in fields(kind) if part.name not in own), None)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, JSON]:

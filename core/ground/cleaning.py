@@ -109,14 +109,27 @@ def json_text(value: Any, *, indent: int | None = None, verbatim: bool = False) 
     >>> json_text({"a": float("inf"), "b": chr(0x9B) + "é"})
     '{"a": "inf", "b": "\\\\u009bé"}'
     """
-    return unobeyed(
-        json.dumps(finite(plain(value, verbatim=verbatim)), ensure_ascii=False, allow_nan=False, indent=indent)
-    )
+    return json_written(plain(value, verbatim=verbatim), indent=indent)
 
 
-def unobeyed(json_written: str) -> str:
+def json_written(data: Any, *, indent: int | None = None) -> str:
+    """Data that are `plain` already, as `json_text` writes them.
+
+    >>> json_written({"a": [1.5, float("nan")]})
+    '{"a": [1.5, "nan"]}'
+    """
+    try:
+        written = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+    except ValueError:  # a float that JSON cannot say; most data have none
+        written = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, indent=indent)
+    return unobeyed(written)
+
+
+def unobeyed(written: str) -> str:
     """JSON with escapes for the characters that terminals obey, or that some tools take for the end of a line."""
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", json_written)
+    if written.isascii() and "\x7f" not in written:
+        return written
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", written)
 
 
 def visible(text: str) -> str:

@@ -24,7 +24,7 @@ from aftertrain.core.errors import RunError, unknown
 from aftertrain.core.events import Sample
 from aftertrain.core.events.lines import event_of
 from aftertrain.core.ground import reading
-from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.ground.cleaning import json_text, json_written
 from aftertrain.core.records import JSON
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def columns_by_reply(batches: Iterable[PackedBatch]) -> dict[str, dict[str, NDAr
 
 
 def _lines(samples: Iterable[Sample]) -> bytes:
-    return "".join(f"{json_text(sample.facts(), verbatim=True)}\n" for sample in samples).encode()
+    return "".join(f"{json_written(sample.facts())}\n" for sample in samples).encode()
 
 
 def _flat(rollouts: Rollouts) -> dict[str, NDArray[Any]]:

@@ -146,13 +146,12 @@ def _check_known(
 
 
 def register() -> str:
-    """Make the attention known to transformers and return its name, for `set_attn_implementation`."""
-    from transformers import AttentionInterface, AttentionMaskInterface
+    """Make the attention known to transformers and return its name, for `set_attn_implementation`.
+
+    Levels replace the mask: where an attention has none of its own by that name, transformers looks for none, and does
+    not look through the positions for packed sequences first, in each step.
+    """
+    from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, _no_mask)
     return NAME
-
-
-def _no_mask(*args: Any, **others: Any) -> None:
-    """Levels replace the mask."""

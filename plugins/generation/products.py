@@ -64,6 +64,8 @@ class DecodingLinear(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """The product with every row."""
+        if self.plain is not None and states.is_contiguous():
+            return nn.functional.linear(states, self.plain, self.bias)
         rows = states.reshape(-1, self.in_features)
         if self.packed is None:
             assert self.plain is not None, "the weight was released"

@@ -88,6 +88,10 @@ class Sampler:
 
 def pick(weights: Tensor, uniforms: Tensor) -> Tensor:
     """Inverse CDF over integer `weights` `[rows, n]`: the first index whose cumulated weight exceeds u·total."""
+    if weights.shape[1] <= _BLOCK:
+        cdf = weights.cumsum(-1)
+        target = (uniforms * cdf[:, -1]).long().clamp(max=cdf[:, -1] - 1).unsqueeze(1)
+        return torch.searchsorted(cdf, target, right=True).squeeze(1).clamp(max=weights.shape[1] - 1)
     blocks = pad(weights, (0, -weights.shape[1] % _BLOCK)).view(len(weights), -1, _BLOCK)
     cdf = blocks.sum(-1).cumsum(-1)
     target = (uniforms * cdf[:, -1]).long().clamp(max=cdf[:, -1] - 1).unsqueeze(1)
