@@ -34,7 +34,7 @@ class Event:
 
         An entry of a flat mapping that is called like another field gets ` (2)` behind its name.
         """
-        own, among = _parts(type(self))
+        own, among = _parts(type(self))  # type: ignore[arg-type]  # a class with slots is hashable
         flat_values = {} if among is None else _plain(getattr(self, among))
         entries = {name if name not in own else f"{name} (2)": value for name, value in flat_values.items()}
         values = {name: getattr(self, name) for name in own}
