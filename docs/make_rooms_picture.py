@@ -19,6 +19,7 @@ SAID = {
     "roof": "command line, Python calls, kit",
     "plugins": "what does the work",
     "registry": "finding and choosing",
+    "asking": "a model asked in words",
     "completions": "replies made once, kept",
     "run": "recipes walked, remembered",
     "learning": "a step, its plan, its ranks",

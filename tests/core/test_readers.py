@@ -18,7 +18,6 @@ ELSEWHERE = {
     "src/aftertrain/testing/endpoint.py": LINE,
     "src/aftertrain/testing/environment.py": OWN,
     "src/aftertrain/testing/operator.py": "rows that the kit itself wrote",
-    "plugins/online/memory.py": "files of this run that the stage itself wrote",
     "core/ground/reading.py": "the one place",
     "core/text/fingerprint.py": "what the tokenizer's own library just wrote",
     "src/aftertrain/invariants/resume.py": "two files that the check itself wrote, compared by their bytes",
