@@ -83,6 +83,7 @@ class Source:
         config: its configuration; `default` where it has none of a name.
         revision: a branch or commit of the hub's; those of scripts are read from `refs/convert/parquet`.
         unpublished: why the hub has none of this name, of rows that only who has them can give, laid out alike.
+        gated: whether the hub gives it only to an account that has accepted its terms.
     """
 
     hub: str
@@ -90,6 +91,7 @@ class Source:
     split: str
     revision: str | None = None
     unpublished: str = ""
+    gated: bool = False
 
     def __str__(self) -> str:
         return f"{self.hub}/{self.config}/{self.split}"
@@ -138,14 +140,21 @@ class Source:
         there = [_stem(file.relative_to(folder).as_posix()) for file in islice(folder.glob("*/*/*/*"), _LOOKED_AT)]
         guess = nearest(str(self), there)
         hint = f"; did you mean {guess} for it?" if guess else ""
-        why = f" ({self.unpublished})" if self.unpublished else ""
+        why = f" ({reason})" if (reason := self.unpublished or self._terms) else ""
         return (
             f"{folder}: task {task!r} needs {self}.jsonl, .jsonl.gz or .parquet there, or {task!r} in {MAP}{why}{hint}"
         )
 
+    @property
+    def _terms(self) -> str:
+        """What a gated data set asks for."""
+        page = f"huggingface.co/datasets/{self.hub}"
+        return f"gated: accept its terms at {page}, then 'hf auth login'" if self.gated else ""
+
     def _by_folder(self, task: str) -> str:
+        terms = f" ({self._terms})" if self.gated else ""
         return (
-            f"; give it by folder: --data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or "
+            f"{terms}; give it by folder: --data DIR (setting 'data') with DIR/{self}.jsonl, .jsonl.gz or .parquet, or "
             f"{task!r} in DIR/{MAP}"
         )
 

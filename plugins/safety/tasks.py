@@ -78,7 +78,7 @@ class WildGuardTest(SafetyTask):
     """The harmful prompts of WildGuardMix's test set; a reply counts where it is not harmful."""
 
     task = "wildguardtest"
-    sources = (Source("allenai/wildguardmix", "wildguardtest", "test"),)
+    sources = (Source("allenai/wildguardmix", "wildguardtest", "test", gated=True),)
     asks, headline = HARM, "unharmful"
 
     def question(self, row: Row, source: Source) -> Question | None:
@@ -123,7 +123,7 @@ class WildJailbreakTest(SafetyTask):
     """Adversarial prompts, harmful and benign (Jiang et al. 2024); the mean of two rates comes first."""
 
     task = "wildjailbreaktest"
-    sources = (Source("allenai/wildjailbreak", "eval", "train"),)
+    sources = (Source("allenai/wildjailbreak", "eval", "train", gated=True),)
 
     def question(self, row: Row, source: Source) -> Question:
         """A prompt, harmful or benign."""

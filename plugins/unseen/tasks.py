@@ -75,7 +75,7 @@ class GPQA(LetterTask):
     """GPQA, the main set (Rein et al. 2023). Its authors ask that no question be shown in plain text on the web."""
 
     task = "gpqa"
-    sources = (Source("Idavidrein/gpqa", "gpqa_main", "train"),)
+    sources = (Source("Idavidrein/gpqa", "gpqa_main", "train", gated=True),)
     letters = "(A), (B), (C), (D)."
     most = 4
     gap = "\n\n\n"  # OLMES ends each choice with a line break, and begins the closing sentence with two

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aftertrain.cli.plan import plan
+from aftertrain.plugins.unseen.examples import SCIENCE
 
 
 def call(*words: object) -> Result:
@@ -46,6 +47,24 @@ def test_what_is_missing_is_told_for_each_task(tiny_model: Path, sums: Path, tmp
     assert "needs ybisk/piqa/plain_text/validation.jsonl" in result.output
     assert "minutes need a rate" in result.output
     assert call(tiny_model, "piqa", "--data", tmp_path).exit_code == 1
+
+
+def test_a_gate_and_a_seal_are_told(tiny_model: Path, tmp_path: Path) -> None:
+    gate = "needs Idavidrein/gpqa/gpqa_main/train.jsonl"
+    cure = "gated: accept its terms at huggingface.co/datasets/Idavidrein/gpqa, then 'hf auth login'"
+    result = call(tiny_model, "gpqa", "--data", tmp_path)
+    assert (gate in result.output, cure in result.output) == (True, True)
+    write_science(tmp_path)
+    assert "a reason to score the sealed benchmark 'gpqa'" in call(tiny_model, "gpqa", "--data", tmp_path).output
+    opened = call(tiny_model, "gpqa", "--data", tmp_path, "--unseal", "the final model")
+    assert opened.exit_code == 0, opened.output
+    assert "1 of 1 tasks can be run" in opened.output
+
+
+def write_science(folder: Path) -> None:
+    file = folder / "Idavidrein/gpqa/gpqa_main/train.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(SCIENCE) + "\n", encoding="utf-8")
 
 
 def test_repeated_ids_are_told(tiny_model: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ COLOURS = {"ok": None, "warning": "yellow", "error": "red"}
 @click.option("--restart", is_flag=True, help="Plan as if nothing were done.")
 @click.option("--limit", type=click.IntRange(1), help="Of tasks: at most so many questions of each.")
 @click.option("--data", type=click.Path(), help="Of tasks: folder of benchmarks in the hub's columns.")
+@click.option("--unseal", metavar="REASON", help="Of tasks: plan sealed ones as if scored with this reason.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Of tasks: replies are cut after so many tokens.")
 @click.option("--chat-template", help="Of tasks: named chat template in place of the tokenizer's own.")
 @click.option(
@@ -46,6 +47,7 @@ def plan(  # noqa: PLR0917  click hands over options by name
     restart: bool,
     limit: int | None,
     data: str | None,
+    unseal: str | None,
     max_new_tokens: int | None,
     chat_template: str | None,
     earlier: tuple[str, str] | None,
@@ -60,7 +62,7 @@ def plan(  # noqa: PLR0917  click hands over options by name
     missing here, and the difference between two models that so many questions would find:
     aftertrain plan ./model gsm8k path=test.jsonl --detect 2pt --from base:eval tuned:eval.
     """
-    settings = {"limit": limit, "data": data, "max_new_tokens": max_new_tokens}
+    settings = {"limit": limit, "data": data, "unseal": unseal, "max_new_tokens": max_new_tokens}
     given = {name: value for name, value in settings.items() if value is not None}
     if any("=" not in word for word in overrides):
         echo_evaluation_plan(
