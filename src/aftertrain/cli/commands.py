@@ -42,6 +42,7 @@ COMMANDS = {
         Command("replay", "Runs", "Make a recorded step of online learning again."),
         Command("evaluate", "Models", "Evaluate a model, or a run's, on tasks."),
         Command("verify", "Models", "Judge responses with a verifier."),
+        Command("contamination", "Data", "Look for evaluation items in training data."),
         Command("list", "Components", "List installed components.", "components:list_components"),
         Command("plugins", "Components", "List plugins with state, version and import time."),
         Command("doctor", "Components", "Check the installation and show what is broken."),

@@ -1,0 +1,148 @@
+"""What a scan found, per evaluation and source (F3, F5, F6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aftertrain.core.overlap.index import EvaluationIndex
+from aftertrain.core.overlap.scan import Scan
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFinding:
+    """One evaluation in one source of training rows.
+
+    Attributes:
+        rows: rows of the source.
+        found: items that one of its rows covers above the threshold.
+        whole: of the items that are not testable, those that stand in one of its rows as a whole.
+        share: `found` over the testable items; None where there are none.
+        contaminated: whether the share is above the rule's (F6: 2 %).
+    """
+
+    source: str
+    rows: int
+    found: int
+    whole: int
+    share: float | None
+    contaminated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFinding:
+    """One evaluation in all training rows.
+
+    Attributes:
+        items: of the evaluation.
+        testable: those that can be found by n-grams: of the rest nothing is said, unless one was found as a whole.
+        found: testable items that one row covers above the threshold.
+        whole: items of the rest that stand in a row as a whole.
+        covered: C(D) by n: the share of the evaluation's tokens that n-grams of the corpus cover (F5 before the
+            maximum).
+        samples: by n, the mean over its items of the share that the corpus covers (F3 before the maximum).
+        sources: only those that have an item of it.
+    """
+
+    name: str
+    items: int
+    testable: int
+    found: int
+    whole: int
+    covered: Mapping[int, float]
+    samples: Mapping[int, float]
+    sources: tuple[SourceFinding, ...]
+
+    @property
+    def contamination(self) -> float:
+        """C(D), the largest over n (F5)."""
+        return max(self.covered.values())
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether a source is contaminated by it."""
+        return any(source.contaminated for source in self.sources)
+
+    @property
+    def untestable(self) -> float:
+        """The share of its items of which n-grams say nothing."""
+        return 1 - self.testable / self.items if self.items else 0.0
+
+
+def findings(scan: Scan) -> tuple[EvaluationFinding, ...]:
+    """What was found, in the order of the evaluations."""
+    index, tally = scan.index, scan.tally
+    covered = {n: covered_tokens(scan, n) for n in index.sizes}
+    samples = {n: _samples(index, tokens) for n, tokens in covered.items()}
+    return tuple(_finding(scan, number, covered, samples, tally.rows) for number in range(len(index.evaluations)))
+
+
+def _finding(
+    scan: Scan,
+    number: int,
+    covered: Mapping[int, NDArray[np.bool_]],
+    samples: Mapping[int, NDArray[np.float64]],
+    rows: Mapping[str, int],
+) -> EvaluationFinding:
+    index, tally = scan.index, scan.tally
+    mine = index.numbers == number
+    testable = int(index.testable[mine].sum())
+    of_tokens = mine[index.owner_of_tokens()]
+    sources = []
+    for source in sorted(tally.found.keys() | tally.whole.keys()):
+        found = sum(1 for item in tally.found.get(source, ()) if mine[item])
+        whole = sum(1 for item in tally.whole.get(source, ()) if mine[item])
+        if found or whole:
+            share = found / testable if testable else None
+            above = share is not None and share > index.rule.source_threshold
+            sources.append(SourceFinding(source, rows[source], found, whole, share, above))
+    return EvaluationFinding(
+        index.evaluations[number].name,
+        int(mine.sum()),
+        testable,
+        len({item for items in tally.found.values() for item in items if mine[item]}),
+        len({item for items in tally.whole.values() for item in items if mine[item]}),
+        {n: _mean(tokens[of_tokens]) for n, tokens in covered.items()},
+        {n: _mean(shares[mine]) for n, shares in samples.items()},
+        tuple(sources),
+    )
+
+
+def covered_tokens(scan: Scan, n: int) -> NDArray[np.bool_]:
+    """Which tokens of the evaluation side stand in an n-gram that the corpus has."""
+    index = scan.index
+    places, _ = index.tables[n].places(np.flatnonzero(scan.tally.seen[n]))
+    edges = np.zeros(index.n_tokens + 1, dtype=np.int64)
+    edges[places] += 1
+    edges[places + n] -= 1
+    result: NDArray[np.bool_] = np.cumsum(edges[:-1]) > 0
+    return result
+
+
+def sample_contamination(scan: Scan) -> NDArray[np.float64]:
+    """C(s) of each item: the largest share over n that n-grams of the corpus cover (F3, ConTAM)."""
+    result: NDArray[np.float64] = np.max([_samples(scan.index, covered_tokens(scan, n)) for n in scan.index.sizes], 0)
+    return result
+
+
+def _samples(index: EvaluationIndex, covered: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The share of each item's tokens; an item of no tokens has 0."""
+    owners = index.owner_of_tokens()
+    lengths = np.bincount(owners, minlength=len(index.items))
+    result: NDArray[np.float64] = np.bincount(owners, covered, len(index.items)) / np.maximum(lengths, 1)
+    return result
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def contaminated_sources(found: tuple[EvaluationFinding, ...]) -> Iterator[tuple[str, SourceFinding]]:
+    """Evaluations with the sources that they contaminate."""
+    for evaluation in found:
+        for source in evaluation.sources:
+            if source.contaminated:
+                yield evaluation.name, source

@@ -1,0 +1,146 @@
+"""`aftertrain contamination`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aftertrain.cli.table import echo_safely, echo_table
+from aftertrain.core.ground.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aftertrain.api.contamination import Contamination
+    from aftertrain.core.overlap.findings import EvaluationFinding
+
+SHOWN = 5
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("train", metavar="TRAIN...", nargs=-1, required=True, type=FILE)
+@click.option("--against", multiple=True, required=True, metavar="SUITE|TASK|FILE", help="Evaluation set; repeatable.")
+@click.option("--out", type=FILE, metavar="FLAGGED", help="Write a JSON line per flagged training row.")
+@click.option("--html", type=FILE, metavar="FILE", help="Write each hit side by side as a page.")
+@click.option("--certificate", type=FILE, metavar="FILE", help="Write hashes and results as JSON.")
+@click.option("--rule", default="tulu3", show_default=True, help="tulu3, as published, or robust.")
+@click.option("--n", type=click.IntRange(1, 64), help="Tokens of an n-gram; the rules have 8.")
+@click.option("--threshold", type=click.FloatRange(0, 1, max_open=True), help="Share of an item; the rules have 0.5.")
+@click.option("--sizes", metavar="N,N...", default="", help="Further lengths of n-grams for ConTAM's C(s) and C(D).")
+@click.option("--data", type=click.Path(), help="Of a task or suite: folder of benchmarks in the hub's columns.")
+@click.option("--column", "columns", multiple=True, help="Of a FILE: column that asks; several are texts of one item.")
+@click.option("--planted", type=click.IntRange(0), default=50, show_default=True, help="Copies planted by each edit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is planted.")
+def contamination(  # noqa: PLR0917  click hands over options by name
+    train: tuple[Path, ...],
+    against: tuple[str, ...],
+    out: Path | None,
+    html: Path | None,
+    certificate: Path | None,
+    rule: str,
+    n: int | None,
+    threshold: float | None,
+    sizes: str,
+    data: str | None,
+    columns: tuple[str, ...],
+    planted: int,
+    seed: int,
+) -> None:
+    """Look for evaluation items in training files.
+
+    \b
+    aftertrain contamination train.jsonl --against gsm8k --data DIR --out flagged.jsonl
+    aftertrain contamination *.parquet --against tulu3-dev --rule robust --certificate certificate.json
+    aftertrain contamination train.jsonl.gz --against eval_prompts.jsonl --out flagged.jsonl --html hits.html
+
+    TRAIN is JSON lines, a JSON list, parquet or a folder of it, CSV (user turns are compared, or a column such as
+    prompt or text), or a .txt with a row a line. FILE is the same with an evaluation item a row.
+
+    An item is found where more than half of its tokens stand in 8-grams that one training row has, too; a source is
+    contaminated where more than 2 % of an evaluation's items are found in it, and then the exit status is 1. Items of
+    fewer tokens than an 8-gram are not testable: their share is told, and those that stand in a row as a whole.
+
+    Copies of items are planted in a scratch copy, edited as people edit them, and the share of them that was found is
+    told: what the rule would miss in these data.
+    """
+    from aftertrain.api.contamination import check_contamination
+    from aftertrain.core.ground.cleaning import json_text
+
+    found = check_contamination(
+        train,
+        against,
+        rule=rule,
+        n=n,
+        threshold=threshold,
+        sizes=_numbers(sizes),
+        data=data,
+        columns=columns,
+        out=out,
+        html=html,
+        planted=planted,
+        seed=seed,
+    )
+    _echo(found)
+    if certificate is not None:
+        certificate.parent.mkdir(parents=True, exist_ok=True)
+        certificate.write_text(json_text(found.certificate, indent=1) + "\n", encoding="utf-8")
+    if found.contaminated:
+        raise click.exceptions.Exit(1)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and 0 < int(part) <= 64 for part in numbers):
+        raise click.UsageError(f"--sizes: numbers from 1 to 64 with commas between them are needed, found {text!r}")
+    return tuple(map(int, numbers))
+
+
+def _echo(found: Contamination) -> None:
+    rule = found.rule
+    rows, flagged = sum(found.rows.values()), sum(found.flagged.values())
+    letters = sum(found.letters.values())
+    echo_safely(
+        f"{counted(rows, 'training row')}, {letters / 1e6:,.1f} million characters; rule {rule.name}: {rule.n}-grams, "
+        f"an item is found above {rule.threshold:.0%}, a source contaminated above {rule.source_threshold:.0%}"
+    )
+    echo_safely(f"flagged: {counted(flagged, 'row')}")
+    sizes = sorted({n for finding in found.evaluations for n in finding.covered})
+    contam = [f"C(D) {n}-grams" for n in sizes]
+    header = ("evaluation", "source", "items", "not testable", "found", "share", "as a whole", *contam, "")
+    echo_table([line for finding in found.evaluations for line in _lines(finding, found, sizes)], header)
+    for task, reason in found.missing.items():
+        echo_safely(f"not looked for: {task}: {reason}")
+    if found.n_broken:
+        echo_safely(f"{counted(found.n_broken, 'row')} could not be read, and nothing is known of them:")
+        for where, reason in found.broken[:SHOWN]:
+            echo_safely(f"  {where}: {reason}")
+    if found.recall:
+        click.secho("recall of planted copies", bold=True)
+        echo_table(
+            [
+                [
+                    edit.edit,
+                    f"{edit.found} of {edit.planted}",
+                    f"{edit.interval.mean:.1%}",
+                    f"{edit.interval.low:.1%} to {edit.interval.high:.1%}",
+                ]
+                for edit in found.recall
+            ],
+            ("edit", "found", "recall", "95 %"),
+        )
+
+
+def _lines(finding: EvaluationFinding, found: Contamination, sizes: list[int]) -> Iterator[list[str]]:
+    """The evaluation in all rows, then in each source where there are several."""
+    verdict = "contaminated" if finding.contaminated else ""
+    covered = [f"{finding.covered[n]:.1%}" for n in sizes]
+    share = f"{finding.found / finding.testable:.1%}" if finding.testable else "not testable"
+    items = [f"{finding.items:,}", f"{finding.untestable:.1%}"]
+    yield [finding.name, "all", *items, f"{finding.found:,}", share, f"{finding.whole:,}", *covered, verdict]
+    for source in finding.sources if len(found.rows) > 1 else ():
+        of = "not testable" if source.share is None else f"{source.share:.1%}"
+        word = "contaminated" if source.contaminated else ""
+        yield ["", source.source, "", "", f"{source.found:,}", of, f"{source.whole:,}", *([""] * len(sizes)), word]
