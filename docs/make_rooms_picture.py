@@ -24,6 +24,7 @@ SAID = {
     "run": "recipes walked, remembered",
     "learning": "a step, its plan, its ranks",
     "packed": "token ids to scores",
+    "overlap": "evaluation items in training data",
     "playing": "episodes, turn by turn",
     "verification": "judging in processes",
     "sandbox": "programs behind walls",

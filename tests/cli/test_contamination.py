@@ -134,9 +134,7 @@ def test_every_layout_and_kind_of_file_is_read(name: str, row: dict[str, Any], t
     assert [found["item"] for found in read(out)] == ["q1"]
 
 
-def test_a_task_is_asked_without_its_examples_and_wording(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_task_is_asked_without_its_examples_and_wording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Eight worked examples stand before each question of GSM8K; a row that has them has no question."""
     questions = lines(tmp_path / "gsm8k.jsonl", [{"question": q, "answer": "#### 11"} for q in (ASKED, OTHER)])
     (tmp_path / "data.yaml").write_text(f"gsm8k: {{file: {questions}}}", encoding="utf-8")
@@ -164,9 +162,7 @@ def test_short_items_are_told_and_never_clean(tmp_path: Path, capsys: pytest.Cap
     assert cells["as a whole"] == "1"
 
 
-def test_rows_that_cannot_be_read_are_counted(
-    tmp_path: Path, asked: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_that_cannot_be_read_are_counted(tmp_path: Path, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = tmp_path / "train.jsonl"
     good = json.dumps({"prompt": "fine"})
     train.write_bytes(f"{good}\n{{broken\n{json.dumps({'x': 1})}\n".encode() + b'{"prompt": "\xff"}\n')
@@ -192,9 +188,7 @@ def test_rows_that_cannot_be_read_are_counted(
         (["{t}", "--against", "{t}", "--against", "{u}"], "evaluation sets need different names"),
     ],
 )
-def test_what_is_wrong_is_said(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_wrong_is_said(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = lines(tmp_path / "t.jsonl", [{"prompt": ASKED}])
     (tmp_path / "u").mkdir()
     files = {
