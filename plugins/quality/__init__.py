@@ -30,6 +30,12 @@ ROWS = (
         "settings:ThresholdSettings",
         "leaves rows out by a fact: by value or by quantile",
     ),
+    (
+        "deduplicate",
+        "deduplicate:Deduplicate",
+        "deduplicate_settings:DeduplicateSettings",
+        "keeps one of rows that are alike: exact, or near by MinHash",
+    ),
 )
 
 
