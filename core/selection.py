@@ -41,7 +41,7 @@ class Group:
 
     Attributes:
         problem: its id.
-        rewards: of each reply, in order.
+        rewards: of each reply, in order, but of those that nobody could judge (`reward.on_environment`).
         verified: how many were verified.
     """
 
@@ -52,7 +52,7 @@ class Group:
     @property
     def constant(self) -> bool:
         """Whether all replies earned the same: of a method that compares them, nothing is learnt."""
-        return len(set(self.rewards)) == 1
+        return len(set(self.rewards)) <= 1
 
 
 @dataclass

@@ -114,8 +114,8 @@ class Accounts:
         """Groups whose replies all earned the same, where only differences count."""
         rewards: dict[int, set[float]] = {}
         for reply in judged:
-            rewards.setdefault(reply.rollout.group, set()).add(reply.total)
-        return {group for group, values in rewards.items() if len(values) == 1} if self._compares else set()
+            rewards.setdefault(reply.rollout.group, set()).update([] if reply.left_out else [reply.total])
+        return {group for group, values in rewards.items() if len(values) <= 1} if self._compares else set()
 
 
 def state_of(judged: Judged, *, silent: bool) -> str:

@@ -152,6 +152,6 @@ def _groups(judged: Sequence[Judged]) -> list[list[Judged]]:
 def _facts(group: Sequence[Judged]) -> Group:
     return Group(
         group[0].rollout.prompt.problem.id,
-        tuple(reply.total for reply in group),
-        sum(reply.verified for reply in group),
+        tuple(reply.total for reply in group if not reply.left_out),
+        sum(reply.verified for reply in group if not reply.left_out),
     )

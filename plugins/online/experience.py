@@ -37,7 +37,7 @@ class Experience:
     Attributes:
         minibatches: micro-batches of each optimizer step; none where nothing can be learnt.
         metrics: figures of the advantage estimator and the correction, over the whole step.
-        left_out: ids of the replies that a method of pairs put into no pair, and of rollouts without any.
+        left_out: ids of the replies that a method of pairs put into no pair, that judging left out, or that are none.
     """
 
     minibatches: Sequence[Sequence[PackedBatch]]
@@ -103,8 +103,8 @@ def make_experience(
         NumericsError: a score or an advantage is not finite; names the step and the samples.
     """
     pairs = estimator.pairs if settings.method.pairs else None
-    # An episode that could not be begun has no reply.
-    silent = frozenset(reply.rollout.id for reply in judged if reply.rollout.sampled == 0)
+    # An episode that could not be begun has no reply; of others nobody could say what they are worth.
+    silent = frozenset(reply.rollout.id for reply in judged if reply.left_out or reply.rollout.sampled == 0)
     judged = [reply for reply in judged if reply.rollout.id not in silent]
     batch = settings.batch
     minibatches = pack_minibatches(

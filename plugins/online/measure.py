@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from aftertrain.core.learning.step import StepResult
-from aftertrain.plugins.online.reward import Judged
+from aftertrain.plugins.online.reward import Judged, counted
 
 
 class Stopwatch:
@@ -49,10 +49,12 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     judged; absent where none was. It differs from `accuracy` where verifiers give values between 0 and 1. `turns` is
     the mean number of replies of a rollout, `turn_reward` what they earned beside the reward of the whole.
 
+    Replies that are left out, for judging them failed, count for lengths alone, and are `left_out`.
+
     Of problems from several data sets further `accuracy/SOURCE` and `source_reward/SOURCE`.
     """
-    n = len(judged)
-    lengths = [reply.rollout.sampled for reply in judged]
+    every, judged = judged, counted(judged)
+    n, lengths = len(judged), [reply.rollout.sampled for reply in every]
     mean = sum(reply.total for reply in judged) / n
     values = [reply.value for reply in judged if reply.value is not None]
     return {
@@ -63,11 +65,12 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
             {"accuracy": sum(reply.verified for reply in judged) / n} if any(reply.verdicts for reply in judged) else {}
         ),
         **({"verdict": sum(values) / len(values)} if values else {}),
-        "response_length": sum(lengths) / n,
-        "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
+        "response_length": sum(lengths) / len(every),
+        "finished_rate": sum(reply.rollout.ended for reply in every) / len(every),
         "response_tokens": float(sum(lengths)),
+        **({"left_out": float(len(every) - len(judged))} if any(reply.left_out for reply in every) else {}),
         **_by_source(judged),
-        **_turns(judged),
+        **_turns(every),
     }
 
 

@@ -54,10 +54,11 @@ def plan_items(settings: OnlineSettings, prompts: Prompts) -> Iterator[PlanItem]
     for name, earned, what in (
         ("on_error", reward.on_error, "a failed verifier"),
         ("on_timeout", reward.on_timeout, "a verifier that ran out of time"),
+        ("on_environment", reward.on_environment, "an environment that failed"),
         ("on_unparsable", reward.on_unparsable, "a reply without an answer"),
         ("on_abstained", reward.on_abstained, "a reply that no check applies to"),
     ):
-        if earned > reward.negative:
+        if earned is not None and earned > reward.negative:
             yield PlanItem(f"reward.{name}", f"{what} is rewarded above a wrong reply", "warning")
 
 

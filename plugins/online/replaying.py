@@ -109,7 +109,7 @@ class Replay:
 
     def _judged(self, step: int) -> tuple[list[Judged], list[Judged]]:
         """The replies of a step that were learnt from, and all of them."""
-        return as_judged(RolloutFile(self._context.folder, step).read(), self._settings.reward.threshold)
+        return as_judged(RolloutFile(self._context.folder, step).read(), self._settings.reward)
 
     def _learner(self, settings: OnlineSettings, state: Path | None, tasks: Mapping[str, Any] | None = None) -> Learner:
         """With the models' state in a folder, and how the tasks went: as given, else as a checkpoint's says."""

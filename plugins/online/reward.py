@@ -37,6 +37,7 @@ class Judged:
             abstained gave nothing.
         added: what makes up `earned`: λ·R_verify of all checks together as `verification`, and the others of `parts`.
         shaping: verdicts of the verifiers that shape the reward.
+        left_out: nothing is learnt of it, for nobody could judge it (`leaves_out`); its reward is 0 and means nothing.
     """
 
     rollout: Rollout
@@ -48,6 +49,7 @@ class Judged:
     parts: Mapping[str, float] = field(default_factory=dict)
     added: Mapping[str, float] = field(default_factory=dict)
     shaping: Named = ()
+    left_out: bool = False
 
     @property
     def total(self) -> float:
@@ -165,10 +167,35 @@ def check_parts(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSetting
     """
     names = distinct([name for name, _ in verdicts])
     return {
-        name: _earned(verdict, settings)
-        for name, (_, verdict) in zip(names, verdicts, strict=True)
+        name: _earned(verifier, verdict, settings)
+        for name, (verifier, verdict) in zip(names, verdicts, strict=True)
         if verdict.outcome != "abstained"
     }
+
+
+def leaves_out(verdicts: Named, settings: RewardSettings) -> bool:
+    """Whether nothing is to be learnt of a reply, as the settings have no reward for how judging it failed.
+
+    >>> failed, slow = ("v", Verdict.error("?")), ("environment", Verdict.timeout())
+    >>> rules = RewardSettings(on_error=None)
+    >>> [leaves_out((verdict,), rules) for verdict in (failed, slow)], leaves_out((failed,), RewardSettings())
+    ([True, True], False)
+    """
+    return any(_failed_reward(name, verdict, settings) is None for name, verdict in verdicts)
+
+
+def counted(judged: Sequence[Judged]) -> Sequence[Judged]:
+    """Those whose rewards mean something; all where there are none."""
+    return [reply for reply in judged if not reply.left_out] or judged
+
+
+def _failed_reward(name: str, verdict: Verdict, settings: RewardSettings) -> float | None:
+    """What a verdict that failed earns; 0 where it did not."""
+    if verdict.outcome not in ("error", "timeout"):
+        return 0.0
+    if name == ENVIRONMENT:
+        return settings.on_environment
+    return settings.on_error if verdict.outcome == "error" else settings.on_timeout
 
 
 def _combined(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings) -> float:
@@ -178,7 +205,7 @@ def _combined(verdicts: Sequence[tuple[str, Verdict]], settings: RewardSettings)
     applied = [(name, verdict) for name, verdict in verdicts if verdict.outcome != "abstained"]
     if not applied:
         return settings.on_abstained
-    rewards = [_earned(verdict, settings) for _, verdict in applied]
+    rewards = [_earned(name, verdict, settings) for name, verdict in applied]
     if settings.combine == "weighted_sum":
         return weighted_reward(rewards, [settings.weights.get(name, 1.0) for name, _ in applied])
     unjudged = [reward for reward, (_, verdict) in zip(rewards, applied, strict=True) if verdict.value is None]
@@ -213,18 +240,14 @@ def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) 
     return messages
 
 
-def _earned(verdict: Verdict, settings: RewardSettings) -> float:
+def _earned(name: str, verdict: Verdict, settings: RewardSettings) -> float:
     if verdict.reward is not None:
         return verdict.reward
     if verdict.value is not None:
         return verification_reward(verdict.value, settings.positive, settings.negative, settings.threshold)
-    by_outcome = {
-        "timeout": settings.on_timeout,
-        "error": settings.on_error,
-        "unparsable": settings.on_unparsable,
-        "abstained": settings.on_abstained,
-    }
-    return by_outcome[verdict.outcome]
+    if verdict.outcome in ("error", "timeout"):
+        return _failed_reward(name, verdict, settings) or 0.0
+    return settings.on_unparsable if verdict.outcome == "unparsable" else settings.on_abstained
 
 
 def _told(verdicts: Named, worth: Mapping[str, float]) -> tuple[SampleVerdict, ...]:

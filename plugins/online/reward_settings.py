@@ -119,8 +119,17 @@ class RewardSettings(Settings):
         description="Reward of a reply that was cut at max_new_tokens, *instead of* what it earned, even when correct; "
         "null has no such rule.",
     )
-    on_timeout: float = Field(0.0, description="Reward where the verifier ran out of time.")
-    on_error: float = Field(0.0, description="Reward where the verifier failed.")
+    on_timeout: float | None = Field(
+        0.0,
+        description="Reward where the verifier ran out of time; null leaves the reply out: nothing is learnt of it, "
+        "and the others to its prompt are compared without it.",
+    )
+    on_error: float | None = Field(0.0, description="Reward where the verifier failed; null leaves the reply out.")
+    on_environment: float | None = Field(
+        None,
+        description="Reward where the environment failed, or took too long over an answer; null leaves the rollout "
+        "out, since it is the machine's fault and not the policy's.",
+    )
     on_unparsable: float = Field(0.0, description="Reward where the reply holds no answer.")
     on_abstained: float = Field(
         0.0, description="Reward where no check applies to the reply; one check of several that abstains is left out."

@@ -18,7 +18,16 @@ from aftertrain.core.learning.rewards import Running, ended_reward, normalised_r
 from aftertrain.core.learning.shaping import overlong_penalty
 from aftertrain.core.packed.packing import pack
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.reward import Judged, Named, check_parts, earned_reward, shaping_verdicts, verdicts_on
+from aftertrain.plugins.online.reward import (
+    Judged,
+    Named,
+    check_parts,
+    counted,
+    earned_reward,
+    leaves_out,
+    shaping_verdicts,
+    verdicts_on,
+)
 from aftertrain.plugins.online.reward_settings import BASE, OVERLONG, VERIFICATION, RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
 
@@ -67,25 +76,29 @@ class Rewarding:
         parts = [
             {**check_parts(on_reply, settings), **others} for on_reply, others in zip(verdicts, beside, strict=True)
         ]
-        scaled = earned
+        scaled, void = earned, [leaves_out(on_reply, settings) for on_reply in verdicts]
         if (rule := settings.normalize) is not None:
-            counted = [settings.missing_eos is None or rollout.ended for rollout in rollouts]
-            self.running = self.running.add(compress(earned, counted))
+            ended = [settings.missing_eos is None or rollout.ended for rollout in rollouts]
+            taken = [one and not out for one, out in zip(ended, void, strict=True)]
+            self.running = self.running.add(compress(earned, taken))
             scaled = [normalised_reward(raw, self.running, scale=rule.scale, target=rule.target) for raw in earned]
+        whole = [rollout.ended or rollout.failure is not None for rollout in rollouts]
+        paid = [ended_reward(reward, end, settings.missing_eos) for reward, end in zip(scaled, whole, strict=True)]
         return [
             Judged(
                 rollout,
                 on_reply,
-                ended_reward(reward, rollout.ended or rollout.failure is not None, settings.missing_eos),
-                raw,
+                0.0 if out else reward,
+                0.0 if out else raw,
                 base,
                 settings.threshold,
                 given,
-                counted_in,
+                {} if out else counted_in,
                 shapes,
+                out,
             )
-            for rollout, on_reply, reward, raw, base, given, counted_in, shapes in zip(
-                rollouts, verdicts, scaled, earned, bases, parts, added, shaping, strict=True
+            for rollout, on_reply, reward, raw, base, given, counted_in, shapes, out in zip(
+                rollouts, verdicts, paid, earned, bases, parts, added, shaping, void, strict=True
             )
         ]
 
@@ -100,6 +113,7 @@ class Rewarding:
         """Means of parts as `reward/PART`: what makes up the reward over all replies, a check's own over those that it
         has judged. Further figures of what is in use.
         """
+        judged = counted(judged)
         names = dict.fromkeys(name for reply in judged for name in reply.added)
         given = {name: [reply.added.get(name, 0.0) for reply in judged] for name in names}
         for reply in judged:

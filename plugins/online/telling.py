@@ -18,7 +18,7 @@ from aftertrain.core.learning.rollouts import ReplyTokens, RolloutFile, Rollouts
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.stage import StageContext
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.recording import DROPPED
+from aftertrain.plugins.online.recording import DROPPED, exact_rewards
 from aftertrain.plugins.online.reward import Judged, failures, outcome_counts, verdicts_on
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import OnlineSettings
@@ -78,7 +78,7 @@ class Telling:
         """
         emit, counts = self._context.emit, outcome_counts(judged)
         rollouts = self._rollouts(step, judged, columns_by_reply(batches), states)
-        rollouts = replace(rollouts, facts={**rollouts.facts, DROPPED: [*dropped]})
+        rollouts = replace(rollouts, facts={**rollouts.facts, **exact_rewards(judged), DROPPED: [*dropped]})
         RolloutFile(self._context.folder, step).write(rollouts)
         samples = rollouts.samples
         metrics = replace(metrics, values={**metrics.values, **reply_figures(samples)})
@@ -118,6 +118,8 @@ class Telling:
 def _tokens(rollout: Rollout, columns: Mapping[str, Any] | None, states: Mapping[str, str]) -> ReplyTokens:
     """A reply's tokens: of one that was learnt from, those that a correction left out are told apart."""
     reason = "filtered" if columns is None else "learnt"
+    if columns is None and states[rollout.id] in ("error", "timeout"):
+        reason = "unjudged"
     advantages = (columns or {}).get("advantages")
     if states[rollout.id] == "no_signal" or (advantages is not None and not advantages.any()):
         reason = "no_signal"

@@ -77,5 +77,7 @@ class Curriculum(Selection[CurriculumSettings]):
 
 
 def _variance(rewards: Sequence[float]) -> float:
+    if not rewards:
+        return 0.0
     mean = sum(rewards) / len(rewards)
     return sum((reward - mean) ** 2 for reward in rewards) / len(rewards)

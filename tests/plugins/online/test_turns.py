@@ -219,10 +219,11 @@ class Down(Episode):
 
 
 def test_what_the_environment_fails_is_an_error_and_no_reward(recipe: Callable[[str], Path], tmp_path: Path) -> None:
-    """Not what the verifier would say, nor the missing end: `on_error`, and the state `error` in the ledger."""
+    """Not what the verifier would say, nor the missing end: `on_environment`, and the state `error` in the ledger."""
     (tmp_path / "flaky.py").write_text(FLAKY)
     more = CALCULATOR.replace("{use: calculator, max_turns: 4}", '{use: "./flaky.py:Flaky"}')
-    more = more.replace("{missing_eos: null}", "{on_error: -3.0, negative: 1.0, missing_eos: -9.0}")
+    rules = "{on_environment: -3.0, on_error: -5.0, negative: 1.0, missing_eos: -9.0}"
+    more = more.replace("{missing_eos: null}", rules)
     assert main(["run", str(recipe(more))]) == 0
     samples, _, books = told(tmp_path)
     failed = [sample for sample in samples if sample["response"] == "It is 0"]
@@ -234,6 +235,98 @@ def test_what_the_environment_fails_is_an_error_and_no_reward(recipe: Callable[[
         ]
         assert "the server is down" in sample["verdicts"][0]["detail"]
     assert books["ticket"]["states"]["error"] == len(failed)
+
+
+FICKLE = '''
+from zlib import crc32
+
+from aftertrain.core.environment import Environment, Episode, Observation, TurnSettings
+from aftertrain.core.records import Message
+
+
+class Settings(TurnSettings):
+    """Rewards each turn by its letters, and ends by them."""
+
+    rewards_turns = True
+
+
+class Fickle(Environment[Settings]):
+    Config = Settings
+
+    def episode(self):
+        return Draw()
+
+
+class Draw(Episode):
+    def reset(self, problem, seed):
+        return problem.prompt
+
+    def step(self, reply):
+        number = crc32(reply.text.encode())
+        if number % 5 == 0:
+            return Observation(reward=number % 7 / 10, done=True)
+        return Observation((Message("user", "Go on."),), reward=number % 7 / 10)
+'''
+
+
+def test_a_rollout_that_the_environment_failed_is_left_out(
+    recipe: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By default: no reward, no target, and nothing for the other reply to its prompt to be compared with (RLOO, two
+    replies a prompt). A replay leaves the same out."""
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    more = CALCULATOR.replace("{use: calculator, max_turns: 4}", '{use: "./flaky.py:Flaky"}')
+    more = more.replace("{missing_eos: null}", "{on_unparsable: -1.0, normalize: {}}")
+    assert main(["run", str(recipe(more)), "stages.rlvr.advantages=rloo", "stages.rlvr.loss=reinforce"]) == 0
+    samples, metrics, books = told(tmp_path)
+    failed = [sample for sample in samples if sample["response"] == "It is 0"]
+    assert 0 < len(failed) < len(samples)
+    assert all((sample["reward"], sample["state"], sample.get("parts")) == (0.0, "error", None) for sample in failed)
+    assert all(sample.get("advantage") is None for sample in failed)
+    for one, other in zip(samples[::2], samples[1::2], strict=True):
+        if (one in failed) != (other in failed):
+            left = other if one in failed else one
+            assert (left["state"], left["advantage"]) == ("no_signal", 0.0)
+    lost = sum(sample["tokens"] for sample in failed)
+    assert books["ticket"]["states"]["error"] == len(failed)
+    assert books["ticket"]["tokens"]["masked"] >= lost
+    assert sum(step.get("left_out", 0) for step in metrics) == len(failed)
+    from aftertrain.core.learning.rollouts import REASONS, RolloutFile
+
+    (stage,) = tmp_path.glob("runs/turns/stages/rlvr-*")
+    for step in (1, 2):
+        rollouts = RolloutFile(stage, step).read()
+        for sample, reply in zip(rollouts.samples, rollouts.replies, strict=True):
+            reasons = {REASONS[place] for place, drawn in zip(reply.reasons, reply.sampled, strict=True) if drawn}
+            assert (reasons == {"unjudged"}) == (sample.state == "error")
+    capsys.readouterr()
+    assert main(["replay", "runs/turns", "--step", "2"]) == 0
+    assert "bit for bit: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("advantages", ["group", "rloo", "process", "reinforce_plus_plus", "gae"])
+def test_a_step_of_several_turns_is_replayed_bit_for_bit(
+    recipe: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], advantages: str
+) -> None:
+    """Rewards of turns that no float holds exactly, and a KL penalty; step 2 through the rollouts of step 1."""
+    (tmp_path / "fickle.py").write_text(FICKLE)
+    more = GAME.replace("use: guess_number", 'use: "./fickle.py:Fickle"')
+    more = more.replace("{missing_eos: null}", "{missing_eos: -0.3}")
+    loss = {"gae": "ppo", "rloo": "reinforce"}.get(advantages, "grpo")
+    changes = [f"stages.rlvr.advantages={advantages}", f"stages.rlvr.loss={loss}", "stages.rlvr.kl.beta=0.1"]
+    assert main(["run", str(recipe(more)), *changes]) == 0
+    samples, metrics, _ = told(tmp_path)
+    assert metrics[1]["turns"] > 1.0
+    assert len({sample["reward"] for sample in samples}) > 2
+    capsys.readouterr()
+    assert main(["replay", "runs/turns", "--step", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "bit for bit: advantages, " in said
+    assert "turn_rewards" in said
+    other = "rloo" if advantages != "rloo" else "group"
+    change = [f"stages.rlvr.advantages={other}", "stages.rlvr.loss=reinforce", "stages.rlvr.kl.beta=0"]
+    assert main(["replay", "runs/turns", "--step", "2", *change]) == 0
+    assert "by these settings" in capsys.readouterr().out
 
 
 def test_a_stage_that_was_stopped_goes_on_to_the_same_bits(bench: Callable[..., Any]) -> None:
