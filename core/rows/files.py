@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,13 +49,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     kept = list(rows)
     kind = type(kept[0].record).__name__ if kept else "Conversation"
     table = pa.Table.from_pylist([to_columns(row) for row in kept], schema=_schema(kind))
-    draft = path.with_name(f"{DRAFT}{path.name}")
-    try:
+    with _whole(path) as draft:
         pq.write_table(table, draft)
-        draft.rename(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
     return len(kept)
 
 
@@ -63,16 +60,35 @@ def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> int:
     Raises:
         RunError: the disk is full or the folder unwritable.
     """
-    draft, count = path.with_name(f"{DRAFT}{path.name}"), 0
+    count = 0
+    with _whole(path) as draft, draft.open("w", encoding="utf-8") as file:
+        for count, line in enumerate(lines, 1):  # noqa: B007
+            file.write(f"{json_text(line, verbatim=True)}\n")
+    return count
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        RunError: the disk is full or the folder unwritable.
+    """
+    with _whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A draft that takes the file's place, on the disk, when all is written."""
+    draft = path.with_name(f"{DRAFT}{path.name}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            for count, line in enumerate(lines, 1):  # noqa: B007
-                file.write(f"{json_text(line, verbatim=True)}\n")
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
         draft.rename(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
-    return count
 
 
 def read_shard(path: Path, kind: str) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import RECORDS, Row
 from aftertrain.core.records import Record
-from aftertrain.core.rows.files import read_shard
+from aftertrain.core.rows.files import read_shard, write_text
 
 NAME = "data.json"
 ROWS = "rows"
@@ -76,7 +76,7 @@ def shard_of(path: Path, rows: int) -> Shard:
 
 def write_contents(folder: Path, contents: Contents) -> None:
     """Write `data.json`."""
-    (folder / NAME).write_text(f"{json_text(asdict(contents), indent=1)}\n", encoding="utf-8")
+    write_text(folder / NAME, f"{json_text(asdict(contents), indent=1)}\n")
 
 
 def read_contents(folder: Path) -> Contents:

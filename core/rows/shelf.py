@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from aftertrain.core.operator import Row
-from aftertrain.core.rows.files import Format, part, write_rows
+from aftertrain.core.rows.files import Format, part, write_rows, write_text
 from aftertrain.core.rows.folder import ROWS, Contents, Shard, shard_of, write_contents
 
 CARD = "README.md"
@@ -83,7 +83,7 @@ class Shelf:
             *table("Licence", {key or "not stated": count for key, count in contents.licenses.items()}),
             *more,
         ]
-        (self.folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+        write_text(self.folder / CARD, "\n".join(lines))
 
     def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
         for row in rows:

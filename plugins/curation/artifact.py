@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Artifact
 from aftertrain.core.rows.files import Format, part, read_objects, read_shard, write_lines
+from aftertrain.core.rows.funnel import PARTS, Funnel, Passage, write_funnel
+from aftertrain.core.rows.left_out import FOLDER as DROPPED
+from aftertrain.core.rows.left_out import left_out
 from aftertrain.core.rows.shelf import Shelf
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import StageContext
-from aftertrain.plugins.curation.card import left_out
-from aftertrain.plugins.curation.funnel import Funnel, funnel_of
+from aftertrain.plugins.curation.card import told
 from aftertrain.plugins.curation.source import Read
 from aftertrain.plugins.curation.work import Account, Group
-
-DROPPED = "dropped"
-FUNNEL = "funnel.json"
 
 
 def publish(context: StageContext, read: Read, groups: Sequence[Group], format: Format) -> Artifact:
@@ -37,10 +35,11 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
     for shard in shards:
         accounts = [_account(group, shard) for group in all_groups]
         _enter(context, accounts)
-        funnel.add(funnel_of(accounts))
-        write_lines(folder / DROPPED / f"{part(shard)}.jsonl", _left_out(all_groups, shard))
+        funnel.add(_funnel_of(accounts))
+        write_lines(folder / DROPPED / f"{part(shard)}.jsonl", _missed(_left_out(all_groups, shard), funnel))
         if record := accounts[-1].record:
-            shelf.put(shard, record, read_shard(all_groups[-1].place / f"{part(shard)}.jsonl", record))
+            rows = read_shard(all_groups[-1].place / f"{part(shard)}.jsonl", record)
+            shelf.put(shard, record, _seen(rows, funnel))
     funnel.rows, funnel.characters, funnel.words = shelf.rows, shelf.characters, shelf.words
     for group in groups:
         name, operator = group.steps[0]
@@ -50,9 +49,9 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
     if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
     contents = shelf.close()
-    (folder / FUNNEL).write_text(f"{json_text(asdict(funnel), indent=1)}\n", encoding="utf-8")
-    shelf.card(context.name, "curate", contents, left_out(funnel, folder))
-    details = {"rows": contents.rows, "record": contents.record, "funnel": asdict(funnel)}
+    write_funnel(folder, funnel)
+    shelf.card(context.name, "curate", contents, told(funnel, folder))
+    details = {"rows": contents.rows, "record": contents.record}
     return Artifact("data", str(folder), context.name, digest="", details=details)
 
 
@@ -80,7 +79,29 @@ def _left_out(groups: Sequence[Group], shard: int) -> Iterator[dict[str, object]
         yield from read_objects(group.place / f"{part(shard)}.dropped.jsonl")
 
 
-def dropped_rows(folder: Path) -> Iterator[dict[str, object]]:
-    """What a stage's artifact says of the rows that it left out, in order."""
-    for path in sorted((folder / DROPPED).glob("*.jsonl")):
-        yield from read_objects(path)
+def _seen(rows: Iterable[Row], funnel: Funnel) -> Iterator[Row]:
+    for row in rows:
+        funnel.see(row)
+        yield row
+
+
+def _missed(lines: Iterable[dict[str, object]], funnel: Funnel) -> Iterator[dict[str, object]]:
+    for line in lines:
+        funnel.miss(left_out(line, "a row that was left out"))
+        yield line
+
+
+def _funnel_of(accounts: Sequence[Account]) -> Funnel:
+    """Of one shard, from its accounts as it was read and in each group of operators."""
+    source = accounts[0]
+    bad: Counter[str] = Counter(reason for _, _, reason in source.dropped)
+    found = Funnel(read=len(source.kept), bad=dict(bad))
+    for account in accounts[1:]:
+        for name, counts in account.counts.items():
+            passage = found.passages[name] = Passage()
+            for field in PARTS:
+                setattr(passage, field, counts[field])
+            for key, count in counts["dropped"].items():
+                source_name, _, reason = key.partition("\t")
+                passage.dropped.setdefault(reason, {})[source_name] = count
+    return found

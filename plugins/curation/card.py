@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from aftertrain.core.rows.files import read_objects
+from aftertrain.core.ground.cleaning import json_text
+from aftertrain.core.rows.funnel import Funnel
+from aftertrain.core.rows.left_out import LeftOut, read_left_out
 from aftertrain.core.rows.shelf import cell
-from aftertrain.plugins.curation.funnel import Funnel
 
 EXAMPLES = 2
 """Rows shown of what an operator left out for one reason."""
 
 
-def left_out(funnel: Funnel, folder: Path) -> Iterator[str]:
+def told(funnel: Funnel, folder: Path) -> Iterator[str]:
     """Lines of Markdown: the funnel, and examples."""
     yield from _funnel(funnel)
     yield from _figures(funnel)
@@ -50,15 +50,14 @@ def _figures(funnel: Funnel) -> Iterator[str]:
 
 
 def _examples(folder: Path) -> Iterator[str]:
-    shown: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in sorted((folder / "dropped").glob("*.jsonl")):
-        for line in read_objects(path):
-            some = shown.setdefault((line["operator"], line["reason"]), [])
-            if len(some) < EXAMPLES:
-                some.append(line)
-    for (operator, reason), lines in shown.items():
+    shown: dict[tuple[str, str], list[LeftOut]] = {}
+    for left in read_left_out(folder):
+        some = shown.setdefault((left.operator, left.reason), [])
+        if len(some) < EXAMPLES:
+            some.append(left)
+    for (operator, reason), some in shown.items():
         yield f"### {operator}: {reason}"
         yield ""
-        for line in lines:
-            yield f"- `{line['id']}` {cell(line['evidence'])}"
+        for left in some:
+            yield f"- `{left.id}` {cell(json_text(dict(left.evidence)))}"
         yield ""

@@ -22,7 +22,9 @@ class CurateSettings(SeededSettings):
     )
     format: Format = Field("jsonl", description="Of the shards: jsonl, or parquet; datasets.load_dataset reads both.")
     shard_rows: PositiveInt = Field(
-        10_000, description="Rows of the source in a shard: what one process works on, and what is redone after a kill."
+        10_000,
+        description="Rows of the source in a shard, fewer where texts are long (64 Mi characters): what one process "
+        "works on, and what is redone after a kill.",
     )
     workers: PositiveInt | None = unhashed(
         None, description="Processes that work on shards; null is one for each core. It changes no byte."

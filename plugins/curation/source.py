@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Row
-from aftertrain.core.rows.files import DRAFT, part, write_lines, write_rows
+from aftertrain.core.rows.files import part, write_lines, write_rows, write_text
+from aftertrain.core.rows.left_out import SOURCE, bad_row_line
 from aftertrain.plugins.curation.work import ACCOUNT, Account, write_account
 
-SOURCE = "source"
-"""In place of an operator's name: what was left out because it makes no record."""
+CHARACTERS = 64 << 20
+"""Of the texts of a shard, from which on it takes no further row."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
             bad[row.reason] = bad.get(row.reason, 0) + 1
         rows = [Row(entry) for entry in entries if not isinstance(entry, BadRow)]
         shards.append(write_rows(place / f"{part(number)}.jsonl", rows))
-        write_lines(place / f"{part(number)}.dropped.jsonl", map(_broken, broken))
+        write_lines(
+            place / f"{part(number)}.dropped.jsonl", (bad_row_line(row.id, row.reason, row.message) for row in broken)
+        )
         account = Account(
             record=record if rows else "",
             kept=tuple(row.id for row in rows),
@@ -72,16 +74,19 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
     if not sum(shards):
         raise DataError(f"no row of the data makes a record: {bad or 'there are none'}")
     read = Read(record, tuple(shards), bad)
-    draft = mark.with_name(f"{DRAFT}{mark.name}")
-    draft.write_text(json_text(asdict(read)), encoding="utf-8")
-    draft.rename(mark)
+    write_text(mark, json_text(asdict(read)))
     return read
 
 
 def _parts(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while some := list(islice(entries, size)):
+    """Cut where there are so many rows, or so much text that a process should not hold more."""
+    some: list[Any] = []
+    characters = 0
+    for entry in entries:
+        some.append(entry)
+        characters += 0 if isinstance(entry, BadRow) else sum(map(len, Row(entry).texts))
+        if len(some) == size or characters >= CHARACTERS:
+            yield some
+            some, characters = [], 0
+    if some:
         yield some
-
-
-def _broken(row: BadRow) -> dict[str, Any]:
-    return {"operator": SOURCE, "reason": row.reason, "evidence": json_text({"message": row.message}), "id": row.id}

@@ -22,10 +22,10 @@ from typing import Any
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
-from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.operator import Operator, Row
 from aftertrain.core.rows.chain import Count, Outcome, Step, through
-from aftertrain.core.rows.columns import to_columns
-from aftertrain.core.rows.files import DRAFT, part, read_objects, read_shard, write_lines, write_rows
+from aftertrain.core.rows.files import part, read_shard, write_lines, write_rows, write_text
+from aftertrain.core.rows.left_out import left_out_line
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.core.verification.worker import Files
 
@@ -109,17 +109,21 @@ def work(task: Task) -> int:
     before = group.folder / str(group.number - 1) / f"{part(shard)}.jsonl"
     outcome = through(read_shard(before, task.record) if task.record else (), steps, task.seed)
     write_rows(group.place / f"{part(shard)}.jsonl", outcome.rows)
-    write_lines(group.place / f"{part(shard)}.dropped.jsonl", (_left_out(*entry) for entry in outcome.dropped))
+    write_lines(group.place / f"{part(shard)}.dropped.jsonl", (left_out_line(*entry) for entry in outcome.dropped))
     write_account(group.place / f"{part(shard)}.json", _account(outcome))
     return shard
 
 
-_open: dict[tuple[str, Path], Operator[Any]] = {}
+_open: dict[tuple[Path, str], Operator[Any]] = {}
+"""Operators of the group that this process works on."""
 
 
 def _opened(parcel: Parcel, task: Task) -> Operator[Any]:
     """The operator, made once in each process, with what it learnt."""
-    key = parcel.key, task.folder / str(task.number)
+    place = task.folder / str(task.number)
+    if key := next((key for key in _open if key[0] != place), None):
+        _open.clear()  # of a group that is done: what it learnt may be large
+    key = place, parcel.key
     if key not in _open:
         if not any(isinstance(finder, Files) and finder.files == parcel.files for finder in sys.meta_path):
             sys.meta_path.append(Files(parcel.files))
@@ -141,26 +145,9 @@ def rows_before(group: Group, accounts: list[str]) -> Iterator[Row]:
             yield from read_shard(group.folder / str(group.number - 1) / f"{part(shard)}.jsonl", record)
 
 
-def left_out(group: Group, shard: int) -> Iterator[dict[str, Any]]:
-    """What a group left out of a shard, as it was written."""
-    return read_objects(group.place / f"{part(shard)}.dropped.jsonl")
-
-
 def write_account(path: Path, account: Account) -> None:
     """Write the account of a shard: it is done."""
-    draft = path.with_name(f"{DRAFT}{path.name}")
-    draft.write_text(json_text(asdict(account), verbatim=True), encoding="utf-8")
-    draft.rename(path)
-
-
-def _left_out(operator: str, dropped: Dropped) -> dict[str, Any]:
-    return {
-        "operator": operator,
-        "reason": dropped.reason,
-        "evidence": json_text(dict(dropped.evidence)),
-        "record": type(dropped.row.record).__name__,
-        **to_columns(dropped.row),
-    }
+    write_text(path, json_text(asdict(account), verbatim=True))
 
 
 def _account(outcome: Outcome) -> Account:

@@ -20,6 +20,7 @@ from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance, rollouts
 from aftertrain.plugins.report.alarms import Told, alarms
 from aftertrain.plugins.report.chart import BOX
+from aftertrain.plugins.report.curation import curated
 from aftertrain.plugins.report.curves import Curves, curves
 from aftertrain.plugins.report.facts import Difference, Run, Score, Stage
 from aftertrain.plugins.report.forest import Forest, Row, forest
@@ -99,6 +100,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         openings=list(dict.fromkeys(opening for stage in run.stages for opening in stage.openings)),
         browsed=_browsed(series, instances, settings.questions),
         chosen=[(curve, problems) for curve in shown[:1] if (problems := _choose(curve, instances, settings.problems))],
+        curated=[made for stage in run.stages if (made := curated(stage)) is not None],
         trainings=[
             _training(stage) for stage in run.stages if (stage.metrics or stage.rows) and not is_evaluation(stage)
         ],

@@ -29,7 +29,7 @@ ELSEWHERE = {
     "core/run/orders.py": LINE,
     "core/run/sources.py": "source files of modules that are imported already",
     "core/playing/room.py": LINE,
-    "core/rows/columns.py": "JSON in a column of a row, whose file the one reader read, told with its place",
+    "core/rows": "JSON in a column of a row, whose file the one reader read, told with its place",
     "core/sandbox": LINE,
     "core/text/tool_calls.py": "calls that a model wrote, any text of which is taken",
     "core/text/tokenizer_files.py": "to tell which file a library could not read, after its size was checked",

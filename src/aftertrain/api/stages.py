@@ -114,7 +114,7 @@ def rows(ready: ReadyStage, number: int) -> Iterator[Shown]:
             name = " · ".join(
                 filter(None, (record.id, f"{type(record).__name__} of {use.name}", places.get(record.id)))
             )
-            yield Shown(name, tuple(_parts(record)))
+            yield Shown(name, tuple(parts_of(record)))
 
 
 def prompts(ready: ReadyStage, number: int) -> Iterator[Shown]:
@@ -202,7 +202,7 @@ def _outermost(use: Use[Any], kind: str) -> Iterator[Use[Any]]:
             yield component
 
 
-def _parts(record: Record) -> Iterator[tuple[str, str]]:
+def parts_of(record: Record) -> Iterator[tuple[str, str]]:
     """The fields of a record that say something; each message is a part of its own."""
     from dataclasses import fields
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.components import echo_component
+from aftertrain.cli.made_rows import show_rows
 from aftertrain.cli.prompt import show_requests
 from aftertrain.cli.sample import show_sample
 from aftertrain.cli.suites import echo_suite_file
@@ -37,6 +38,9 @@ SEGMENTS, OTHERS = 8, 3
 @click.option("--model", help="Of a task: show the tokens that this model reads; needed where a chat template asks.")
 @click.option("--all", "whole", is_flag=True, help="Of a task: every request of its whole split; needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Of a task: file of JSON lines that --all writes.")
+@click.option("--dropped", metavar="OPERATOR", help="Of made rows: those that it left out; or 'source'.")
+@click.option("--source", metavar="NAME", help="Of made rows: those of this data set.")
+@click.option("--skip", type=click.IntRange(0), default=0, help="Of made rows: begin behind so many.")
 def show(  # noqa: PLR0917  click hands over options by name
     words: tuple[str, ...],
     view: str | None,
@@ -48,6 +52,9 @@ def show(  # noqa: PLR0917  click hands over options by name
     model: str | None,
     whole: bool,
     out: Path | None,
+    dropped: str | None,
+    source: str | None,
+    skip: int,
 ) -> None:
     """Show a component, or what goes into a stage of a recipe, or what came out of a run. Loads no weights.
 
@@ -58,6 +65,7 @@ def show(  # noqa: PLR0917  click hands over options by name
     aftertrain show RECIPE [STAGE]       what it trains on, token by token; prompts, where it trains on no rows
     aftertrain show RECIPE STAGE --rows  rows of its data as they are read
     aftertrain show RUN [STAGE] --samples
+    aftertrain show rows RUN:STAGE       rows that a stage made; --dropped OPERATOR those that it left out, and why
     aftertrain show sample RUN:STAGE ID  a reply's reward as a tree; ID of a problem: its replies over the steps
     aftertrain show prompt TASK [SETTING=VALUE]... [--data DIR] [--all --out FILE]   what a task asks
 
@@ -72,6 +80,12 @@ def show(  # noqa: PLR0917  click hands over options by name
     if words[0] == "sample" and len(words) > 1:
         show_sample(words[1:], step)
         return
+    if words[0] == "rows" and len(words) > 1:
+        shown = OTHERS if number is None else number
+        show_rows(words[1:], dropped=dropped, source=source, skip=skip, number=shown)
+        return
+    if dropped or source or skip:
+        raise click.UsageError("--dropped, --source and --skip belong to: aftertrain show rows RUN:STAGE")
     if data or model or whole or out:
         raise click.UsageError("--data, --model, --all and --out belong to: aftertrain show prompt TASK")
     names, overrides = [w for w in words if "=" not in w], [w for w in words if "=" in w]
