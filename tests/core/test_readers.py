@@ -45,6 +45,7 @@ ELSEWHERE = {
     "plugins/instructions": "files of installed packages, and texts that a model wrote",
     "plugins/lm_eval_tasks/asking.py": "a conversation that it wrote itself in place of a chat template",
     "plugins/lm_eval_tasks/catalogue.py": "YAML of lm-eval's dialect, parsed by its own library",
+    "plugins/quality": "what an operator learnt of all rows, as it wrote it itself",
     "plugins/report/page.py": OWN,
     "plugins/vllm_generator": LINE,
     "plugins/verifiers/function_process.py": LINE,
