@@ -33,6 +33,12 @@ class Evaluation:
     digest: str
 
 
+def distinct_sets(sets: Sequence[Evaluation]) -> list[Evaluation]:
+    """The sets, without those that ask what an earlier one asks."""
+    first = {each.digest: each for each in reversed(sets)}
+    return [each for each in sets if first[each.digest] is each]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
     """What of a training row is compared.

@@ -8,7 +8,7 @@ from typing import Any
 
 from aftertrain.core.errors import DataError, Unavailable
 from aftertrain.core.overlap.files import TEXT, evaluations_of
-from aftertrain.core.overlap.items import Evaluation
+from aftertrain.core.overlap.items import Evaluation, distinct_sets
 from aftertrain.core.overlap.questions import bare, evaluation_of
 
 ENDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet", TEXT)
@@ -37,9 +37,7 @@ def load_evaluations(
             found, lacking = _of_tasks(word, data)
             sets += found
             missing |= lacking
-    distinct = {evaluation.digest: evaluation for evaluation in reversed(sets)}
-    kept = [evaluation for evaluation in sets if distinct.get(evaluation.digest) is evaluation]
-    return kept, missing
+    return distinct_sets(sets), missing
 
 
 def _of_tasks(word: str, data: str | None) -> tuple[list[Evaluation], dict[str, str]]:

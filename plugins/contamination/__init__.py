@@ -1,0 +1,17 @@
+"""The operator `decontaminate`: rows that hold evaluation items are left out."""
+
+from aftertrain.core.plugin import Registrar, hookimpl
+
+AFTERTRAIN_API = 2
+HERE = "aftertrain.plugins.contamination"
+
+
+@hookimpl
+def aftertrain_register(registry: Registrar) -> None:
+    registry.add(
+        "operator",
+        "decontaminate",
+        f"{HERE}.decontaminate:Decontaminate",
+        f"{HERE}.settings:DecontaminateSettings",
+        "leaves out rows that hold evaluation items (F3, F5, F6)",
+    )
