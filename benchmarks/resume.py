@@ -64,7 +64,7 @@ METHODS = {
     "rloo": "advantages: rloo\n    loss: reinforce\n    selection: oversample",
     "reinforce-plus-plus": "advantages: reinforce_plus_plus\n    loss: dapo",
     "baseline": "advantages: reinforce_plus_plus_baseline\n    loss: cispo",
-    "pass-at-k": "advantages: pass_at_k\n    loss: gspo",
+    "pass-at-k": "advantages: {use: pass_at_k, k: 2}\n    loss: gspo",
     "process": "advantages: process\n    reward: {normalize: {}, missing_eos: -1.0}",
     "actor-critic": "advantages: actor_critic",
     "pairs": "advantages: pairs",
