@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aftertrain.core.errors import NumericsError, RunError
@@ -24,6 +24,7 @@ def deliver(
     timeout: float,
     *,
     context: int | None = None,
+    arrived: Callable[[Completion], None] | None = None,
 ) -> list[Completion]:
     """Submit, wait for all, return in the order of `requests`; each with token ids and log-probabilities.
 
@@ -31,6 +32,7 @@ def deliver(
         name: the generator's, for messages.
         timeout: seconds without any finished reply. One that does not even come back then ends the process (`waiting`).
         context: most tokens of prompt and reply that the model takes; None: any.
+        arrived: told of each reply as soon as it is there and is what was asked for.
 
     Raises:
         TimeoutError: nothing finished in time. RunError: the generator lost a request, or a reply is not what was asked
@@ -41,17 +43,19 @@ def deliver(
     generator.submit(requests)
     while len(replies) < len(asked):
         with waiting(f"the generator {name!r} to come back from collect()", timeout + GRACE):
-            arrived = generator.collect(timeout)
-        if not arrived:
+            finished = generator.collect(timeout)
+        if not finished:
             lost = next(request for request in asked if request not in replies)
             raise RunError(f"the generator {name!r} lost the request {lost!r}: it has nothing more in flight")
-        for completion in arrived:
+        for completion in finished:
             request = asked.get(completion.id)
             if request is None or completion.id in replies:
                 why = "nobody asked for" if request is None else "was there already"
                 raise RunError(f"the generator {name!r} gave a reply to request {completion.id!r}, which {why}")
             _check(completion, request, name, min(_least(context), _least(generator.context_size)))
             replies[completion.id] = completion
+            if arrived is not None:
+                arrived(completion)
     return [replies[request.id] for request in requests]
 
 

@@ -17,6 +17,10 @@ NAMED = 6
 LONGEST = 24
 """Characters of such a name."""
 WHOLE = ("seconds", "tokens_per_second")
+NO_VALUE = ("unparsable", "timeout", "error")
+"""Verdicts whose share is told where there are any."""
+LEAST = 0.005
+"""Share of a step's time from which a part is told."""
 Write = Callable[[float], str]
 
 
@@ -119,6 +123,10 @@ def _replies(values: Mapping[str, float]) -> list[str]:
             values,
             {"constant_groups": ("groups of one reward", _percent), "paid_alike": ("paid for one text", _percent)},
         ),
+        *_known(
+            {name: values[f"{name}_rate"] for name in NO_VALUE if values.get(f"{name}_rate")},
+            {"unparsable": ("unparsable", _percent), "timeout": ("timed out", _percent), "error": ("errors", _percent)},
+        ),
     ]
 
 
@@ -126,7 +134,8 @@ def _time(timing: Mapping[str, float]) -> list[str]:
     """The step's seconds in its parts; what no part says is `other`."""
     if "seconds" not in timing:
         return []
-    parts = {name: seconds for name, seconds in timing.items() if name not in WHOLE}
+    least = LEAST * timing["seconds"]
+    parts = {name: seconds for name, seconds in timing.items() if name not in WHOLE and seconds >= least}
     rest = timing["seconds"] - sum(parts.values())
     if parts and rest >= 0.05 * timing["seconds"]:
         parts["other"] = rest

@@ -6,7 +6,8 @@ hands it what has just been made and judged, `aftertrain replay` what was record
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,10 @@ from aftertrain.plugins.online.parity import check_parity, policy_metrics
 from aftertrain.plugins.online.reward import Judged
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.tasks import TaskWeights
+
+
+def _untimed(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -65,28 +70,37 @@ class Learner:
         weighing = settings.reward.task_weights
         self.tasks = None if weighing is None else TaskWeights(weighing)
 
-    def learn(self, step: int, judged: Sequence[Judged], every: Sequence[Judged] | None = None) -> Learnt:
+    def learn(
+        self,
+        step: int,
+        judged: Sequence[Judged],
+        every: Sequence[Judged] | None = None,
+        part: Callable[[str], AbstractContextManager[None]] = _untimed,
+    ) -> Learnt:
         """Learn from the replies of one step, counted from 1.
 
         Args:
             judged: what is learnt from.
             every: all replies of the step, which say how the tasks go; None: there are no others.
+            part: times `score`, where replies are scored and credited before the update, and `update`.
 
         Raises:
             NumericsError: a score, loss or gradient is not finite, or the generator's log-probabilities are too far
                 from the trainer's.
         """
         settings = self.settings
-        experience = make_experience(
-            judged,
-            self.models,
-            settings,
-            self.estimator,
-            atom=self.loss.needs.atom,
-            step=step,
-            weights=None if self.tasks is None else self.tasks.factors(judged),
-        )
-        results, batches = self._update(step, experience)
+        with part("score"):
+            experience = make_experience(
+                judged,
+                self.models,
+                settings,
+                self.estimator,
+                atom=self.loss.needs.atom,
+                step=step,
+                weights=None if self.tasks is None else self.tasks.factors(judged),
+            )
+        with part("update"):
+            results, batches = self._update(step, experience)
         check_parity(batches, settings.parity, settings.generator.name, step)
         figures = {} if self.tasks is None else self.tasks.metrics(judged)
         if self.tasks is not None:

@@ -11,7 +11,11 @@ from aftertrain.plugins.online.reward import Judged, counted
 
 
 class Stopwatch:
-    """Seconds spent in named parts of a step."""
+    """Seconds spent in named parts of a step.
+
+    `generate` makes replies, and judges those that are there; `verify` waits for the verdicts that are not; `score` is
+    what the policy, reference and critic say of the replies before the update; `publish` hands the weights on.
+    """
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

@@ -20,6 +20,8 @@ from aftertrain.plugins.online.rollout import Rollout
 
 Named = tuple[tuple[str, Verdict], ...]
 """Verdicts on one reply with the names of those who gave them."""
+Key = tuple[int, str, int]
+"""A check of a rollout: the rollout's group and id, and the check's place among its problem's."""
 ENVIRONMENT = "environment"
 """Name under which an environment's failures stand among the verdicts."""
 
@@ -88,25 +90,33 @@ class Judged:
 
 
 def verdicts_on(
-    rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]]
+    rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], known: Mapping[Key, Verdict] | None = None
 ) -> list[tuple[tuple[str, Verdict], ...]]:
     """Each rollout's verdicts, one per check as (verifier, verdict); one batch per verifier.
 
     Verifiers judge the last reply. Where the environment failed they are not asked, and its failure is the one verdict.
     Without any, the environment alone rewards.
+
+    Args:
+        known: verdicts that were asked for already.
     """
+    known = known or {}
     if not verifiers:
         return [() if rollout.failure is None else ((ENVIRONMENT, rollout.failure),) for rollout in rollouts]
     asked: dict[str, list[tuple[Rollout, Check]]] = {name: [] for name in verifiers}
     whole = [rollout for rollout in rollouts if rollout.failure is None]
     for rollout in whole:
-        for check in rollout.prompt.problem.checks:
-            asked[check.verifier].append((rollout, check))
+        for place, check in enumerate(rollout.prompt.problem.checks):
+            if (rollout.group, rollout.id, place) not in known:
+                asked[check.verifier].append((rollout, check))
     verdicts = {name: iter(_verdicts(verifiers[name], batch)) for name, batch in asked.items() if batch}
     return [
         ((ENVIRONMENT, rollout.failure),)
         if rollout.failure is not None
-        else tuple((check.verifier, next(verdicts[check.verifier])) for check in rollout.prompt.problem.checks)
+        else tuple(
+            (check.verifier, known.get((rollout.group, rollout.id, place)) or next(verdicts[check.verifier]))
+            for place, check in enumerate(rollout.prompt.problem.checks)
+        )
         for rollout in rollouts
     ]
 
@@ -223,6 +233,17 @@ def outcome_counts(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
         for name, verdict in (*reply.verdicts, *reply.shaping):
             counts.setdefault(name, Counter())[verdict.outcome] += 1
     return {name: dict(counter) for name, counter in counts.items()}
+
+
+def outcome_rates(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Shares of the verdicts that have no value, by why; empty where there is no verdict.
+
+    >>> outcome_rates({"a": {"scored": 3, "timeout": 1}, "b": {"scored": 4}})
+    {'unparsable_rate': 0.0, 'timeout_rate': 0.125, 'error_rate': 0.0}
+    """
+    total = sum(sum(outcomes.values()) for outcomes in counts.values())
+    without = ("unparsable", "timeout", "error") if total else ()
+    return {f"{name}_rate": sum(one.get(name, 0) for one in counts.values()) / total for name in without}
 
 
 def failures(judged: Sequence[Judged], counts: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, Outcome], str]:

@@ -17,9 +17,11 @@ from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.learning.rewards import Running, ended_reward, normalised_reward, verification_weight
 from aftertrain.core.learning.shaping import overlong_penalty
 from aftertrain.core.packed.packing import pack
+from aftertrain.core.records import Verdict
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.reward import (
     Judged,
+    Key,
     Named,
     check_parts,
     counted,
@@ -50,18 +52,25 @@ class Rewarding:
         self.settings, self.running = settings, Running()
         self._model, self._micro_tokens, self._max_new_tokens = model, micro_tokens, max_new_tokens
 
-    def judge(self, rollouts: Sequence[Rollout], verifiers: Mapping[str, Verifier[Any]], step: int) -> list[Judged]:
+    def judge(
+        self,
+        rollouts: Sequence[Rollout],
+        verifiers: Mapping[str, Verifier[Any]],
+        step: int,
+        known: Mapping[Key, Verdict] | None = None,
+    ) -> list[Judged]:
         """Verdicts and rewards of one step's rollouts.
 
         Args:
             verifiers: of the checks, and of shaping, by name.
             step: counted from 1.
+            known: verdicts that were asked for already.
 
         Raises:
             NumericsError: the reward model's score, or a reward, is not finite; names step and samples.
         """
         settings, weight = self.settings, self.weight(step)
-        verdicts, bases = verdicts_on(rollouts, verifiers), self._bases(rollouts, step)
+        verdicts, bases = verdicts_on(rollouts, verifiers, known), self._bases(rollouts, step)
         shaping = shaping_verdicts(rollouts, verifiers, tuple(settings.shaping))
         shaped = [self._shaped(rollout, on_reply) for rollout, on_reply in zip(rollouts, shaping, strict=True)]
         verified = [earned_reward(on_reply, settings, weight=weight) for on_reply in verdicts]

@@ -7,7 +7,7 @@ does not matter which reply or answer is there first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -215,6 +215,7 @@ def roll_out(
     step: int,
     timeout: float,
     first: int = 0,
+    arrived: Callable[[Rollout], None] | None = None,
 ) -> list[Rollout]:
     """`samples` rollouts for each prompt, those of one prompt together; seeds depend on the step and the place alone.
 
@@ -222,6 +223,8 @@ def roll_out(
 
     Args:
         first: number of the first prompt's group, where the step has asked others before.
+        arrived: told of each reply as soon as it is there, where the environment answers none; of a rollout of several
+            turns nobody knows before the last of them which is the last.
 
     Raises:
         RunError: no reply was finished in time, or one is not what was asked for (`deliver`).
@@ -237,12 +240,19 @@ def roll_out(
         _open(plays[i], opened, stand)
     going = [i for i, play in plays.items() if play.failure is None]
     turn = 0
+
+    def tell(completion: Completion) -> None:
+        play = plays[int(completion.id)]
+        if arrived is not None:
+            arrived(Rollout(play.id, play.group, play.prompt, completion))
+
+    at_once = tell if stand.environment.max_turns == 1 else None
     while going:
         requests = [
             GenerationRequest(str(i), ids, room, sub_seed(seed, "reply", step, i, *[turn][: turn > 0]))
             for i, ids, room in _requests(plays, going, sampling)
         ]
-        replies = _generate(generator, requests, timeout, stand.generator, stand.context)
+        replies = _generate(generator, requests, timeout, stand, at_once)
         for i, completion in zip(going, replies, strict=True):
             plays[i].last = completion
         going = _answer(plays, going, stand, sampling.max_new_tokens)
@@ -304,10 +314,14 @@ def _requests(
 
 
 def _generate(
-    generator: Generator[Any], requests: Sequence[GenerationRequest], timeout: float, name: str, context: int | None
+    generator: Generator[Any],
+    requests: Sequence[GenerationRequest],
+    timeout: float,
+    stand: Stand,
+    arrived: Callable[[Completion], None] | None,
 ) -> Sequence[Completion]:
     try:
-        return deliver(generator, name, requests, timeout, context=context)
+        return deliver(generator, stand.generator, requests, timeout, context=stand.context, arrived=arrived)
     except TimeoutError as error:
         raise RunError(
             f"the generator finished no reply in {timeout:g} s ({error}); raise the stage's timeout, "

@@ -19,7 +19,7 @@ from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.stage import StageContext
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.recording import DROPPED, exact_rewards
-from aftertrain.plugins.online.reward import Judged, failures, outcome_counts, verdicts_on
+from aftertrain.plugins.online.reward import Judged, failures, outcome_counts, outcome_rates, verdicts_on
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.plugins.online.settings import OnlineSettings
 
@@ -81,7 +81,7 @@ class Telling:
         rollouts = replace(rollouts, facts={**rollouts.facts, **exact_rewards(judged), DROPPED: [*dropped]})
         RolloutFile(self._context.folder, step).write(rollouts)
         samples = rollouts.samples
-        metrics = replace(metrics, values={**metrics.values, **reply_figures(samples)})
+        metrics = replace(metrics, values={**metrics.values, **reply_figures(samples), **outcome_rates(counts)})
         emit(metrics, step)
         emit(VerdictCounts(counts), step)
         for key, message in failures(judged, counts).items():

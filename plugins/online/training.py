@@ -26,6 +26,7 @@ from aftertrain.core.verification import shared_pool
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.accounts import Accounts
 from aftertrain.plugins.online.asking import Asking
+from aftertrain.plugins.online.early import Early
 from aftertrain.plugins.online.learner import Learner
 from aftertrain.plugins.online.measure import Stopwatch, reply_metrics
 from aftertrain.plugins.online.memory import MemoryBatch
@@ -116,30 +117,32 @@ class Training:
         def replies(prompts: Sequence[Prompt], first: int) -> list[Judged]:
             if not self.asking.planned:
                 self.accounts.ask(step, first, len(prompts))
-            with watch.part("generate"):
-                rollouts = roll_out(
-                    self.models.generator,
-                    self.stand,
-                    prompts,
-                    settings.sampling,
-                    settings.batch.samples_per_prompt,
-                    seed=self.context.seed,
-                    step=step,
-                    timeout=settings.timeout,
-                    first=first,
-                )
-            with watch.part("verify"):
-                return self.rewarding.judge(rollouts, self.verifiers, step)
+            with Early(self.verifiers) as early:
+                with watch.part("generate"):
+                    rollouts = roll_out(
+                        self.models.generator,
+                        self.stand,
+                        prompts,
+                        settings.sampling,
+                        settings.batch.samples_per_prompt,
+                        seed=self.context.seed,
+                        step=step,
+                        timeout=settings.timeout,
+                        first=first,
+                        arrived=early.take,
+                    )
+                with watch.part("verify"):
+                    return self.rewarding.judge(rollouts, self.verifiers, step, early.verdicts())
 
         size = {} if self.sizes is None else self.sizes.measured(step)
         asked = self.asking.ask(step, replies, int(size["prompts"]) if size else None)
         judged = asked.every
         with watch.part("verify"):
             probed = self.telling.probe(judged, self.verifiers, step)
-        with watch.part("update"):
-            learnt = self.learner.learn(step, asked.judged, judged)
-            states = self.accounts.step(step, asked.judged, learnt.experience.minibatches, learnt.experience.left_out)
-            states |= self.accounts.drop(step, asked.dropped)
+        learnt = self.learner.learn(step, asked.judged, judged, watch.part)
+        states = self.accounts.step(step, asked.judged, learnt.experience.minibatches, learnt.experience.left_out)
+        states |= self.accounts.drop(step, asked.dropped)
+        with watch.part("publish"):
             self.models.publish(step)
         metrics = {
             **reply_metrics(judged),

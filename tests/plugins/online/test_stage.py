@@ -37,7 +37,7 @@ def test_a_run_makes_a_model_and_tells_what_it_did(bench: Make, tiny_model: Path
     assert [sum(step["contains"].values()) for step in run.of("verdicts")] == [10, 10, 4, 10]
     assert len(run.of("sample")) == 4 * 4
     timing = next(data["timing"] for name, _, data in run.events if name == "metrics")
-    assert timing.keys() == {"generate", "verify", "update", "seconds", "tokens_per_second"}
+    assert timing.keys() == {"generate", "verify", "score", "update", "publish", "seconds", "tokens_per_second"}
     lines = (run.folder / "samples" / "step-00001.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     assert sum(r["reward"] for r in records) / 10 == pytest.approx(metrics[0]["reward"])
