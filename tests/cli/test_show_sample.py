@@ -65,8 +65,7 @@ def test_the_console_tells_each_step(run: tuple[Path, str]) -> None:
     assert re.match(r"    KL -?[\d.e-]+  sampled entropy [\d.]+  clipped 0 %  parity [\d.]+e-0\d", lines[place + 2])
     assert any(re.match(r"    [\d.]+ tokens a reply  \d+ % cut  groups of one reward \d+ %", line) for line in lines)
     assert any(
-        re.match(r"    [\d.]+ s a step: generate [\d.]+, .*update [\d.]+, .*validate [\d.]+", line)
-        for line in lines
+        re.match(r"    [\d.]+ s a step: generate [\d.]+, .*update [\d.]+, .*validate [\d.]+", line) for line in lines
     )
 
 

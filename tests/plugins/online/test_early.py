@@ -1,4 +1,4 @@
-"""Verdicts on replies that are there while others are being made: known before the last is, and the same as at the end."""
+"""Verdicts on replies while others are being made: known before the last one is there, and the same as at the end."""
 
 from __future__ import annotations
 
