@@ -183,6 +183,14 @@ class Generator(Component[S]):
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Replace weights by name; tokens made from now on carry `version`. Any prefix cache is dropped."""
 
+    def checksums(self) -> Mapping[str, tuple[str, int]] | None:
+        """Of the weights of the last `update_weights`, as they are held or as they arrived: by name, the name of the
+        dtype and `core.packed.checksum.checksum` of each; a tied one may be left out.
+
+        None where it cannot tell, or where it reads a trainer's own tensors.
+        """
+        return None
+
     def close(self) -> None:
         """Free the model."""
 

@@ -157,6 +157,11 @@ class Transformers(Generator[TransformersSettings]):
         self._version = version
         self._enqueue(begun)
 
+    def checksums(self) -> Mapping[str, tuple[str, int]] | None:
+        """Of its own weights; None where it reads a trainer's."""
+        self._opened()
+        return None if self._weights is None else self._weights.checksums()
+
     def close(self) -> None:
         """Let go of the model; requests in the queue are dropped."""
         self._decoder = self._weights = None

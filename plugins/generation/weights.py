@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aftertrain.core.errors import ModelError
+from aftertrain.core.packed.checksum import checksum
 from aftertrain.core.packed.heap import give_back
 from aftertrain.plugins.generation.products import WORTH_PACKING, DecodingLinear, packs
 
@@ -83,6 +84,13 @@ class Weights:
             elif name in self._lent and weight.data_ptr() != self._lent[name].data_ptr():
                 raise ModelError(f"weight {name!r} was lent to the generator and stands elsewhere now")
         self.release()
+
+    def checksums(self) -> dict[str, tuple[str, int]] | None:
+        """Of all weights as they are held, packed ones laid out again; None where they are a trainer's."""
+        if self._lent:
+            return None
+        held = {**self._tensors, **{name: layer.weight for name, layer in self._packed.items()}}
+        return {name: (str(weight.dtype).removeprefix("torch."), checksum(weight)) for name, weight in held.items()}
 
     def prepare(self) -> None:
         """Make lent weights ready to decode with."""

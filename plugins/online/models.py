@@ -15,6 +15,7 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.online.penalty import penalised
 from aftertrain.plugins.online.settings import OnlineSettings
+from aftertrain.plugins.online.synced import check_synced
 
 STATE = "online.json"
 """File of a checkpoint with what is no model's."""
@@ -60,8 +61,13 @@ class Models:
         self.publish(version)
 
     def publish(self, version: int) -> None:
-        """Hand the policy's weights to the generator as `version`."""
+        """Hand the policy's weights to the generator as `version`.
+
+        Raises:
+            RunError: it has others afterwards.
+        """
         self.generator.update_weights(self.policy.weights(), version)
+        check_synced(self.policy.weights(), self.generator, version)
 
 
 def load_models(

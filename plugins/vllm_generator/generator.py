@@ -9,7 +9,7 @@ beginnings computed anew, and each token says whose it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,7 @@ class Opened:
             raise
         self.replies = Replies(tokenizer, end_ids, self.vocabulary, self.server.fail)
         self.finished: list[Completion] = []
+        self.arrived: dict[str, int] | None = None
 
     @property
     def in_flight(self) -> set[str]:
@@ -85,6 +86,10 @@ class Opened:
         """Take the next message: tokens, or the word that an update is done, which is told by true."""
         message = self.server.hear(waited_for, timeout)
         if message.get("said") == "updated":
+            sums = message.get("checksums")
+            if not isinstance(sums, dict) or not all(isinstance(value, int) for value in sums.values()):
+                raise self.server.fail(f"said {sums!r:.100} where checksums of weights were to come")
+            self.arrived = sums
             return True
         told = message.get("replies")
         if message.get("said") != "tokens" or not isinstance(told, list):
@@ -199,6 +204,11 @@ class Vllm(Generator[VllmSettings]):
             opened.server.tell({"weight": name}, data)
         while not opened.hear(f"the weights of version {version}, replaced,"):
             pass
+
+    def checksums(self) -> Mapping[str, tuple[str, int]] | None:
+        """Of the last update's weights, as the server received them; None before the first."""
+        sums = self._opened().arrived
+        return None if sums is None else {name: (self.settings.dtype, value) for name, value in sums.items()}
 
     def close(self) -> None:
         """End the server; requests in flight are dropped."""

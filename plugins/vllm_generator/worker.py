@@ -174,6 +174,7 @@ class Server:
     def __init__(self, line: Line, engine: Any, version: int) -> None:
         self.line, self.engine, self.version = line, engine, version
         self.replies: dict[str, dict[str, Any]] = {}
+        self.sums: dict[str, int] = {}
         self.made, self.spoke = 0, time.monotonic()
         self.at = "generate"
 
@@ -195,9 +196,10 @@ class Server:
             self.engine.cancel(ids)
         elif message["do"] == "update":
             self.at = "replace weights"
+            self.sums = {}
             self.engine.update(self.weights(message["weights"]), message["renew"])
             self.version, self.at = message["version"], "generate"
-            self.line.say("updated", version=self.version)
+            self.line.say("updated", version=self.version, checksums=self.sums)
         else:
             raise Garbled(f"{message!r:.200}")
 
@@ -210,7 +212,9 @@ class Server:
             if message.get("weight") != name:
                 raise Garbled(f"weight {name!r} was to come: {message!r:.200}")
             data = torch.frombuffer(payload, dtype=torch.uint8) if payload else torch.empty(0, dtype=torch.uint8)
-            yield name, data.view(getattr(torch, dtype)).view(shape)
+            weight = data.view(getattr(torch, dtype)).view(shape)
+            self.sums[name] = checksum(weight)
+            yield name, weight
 
     def step(self) -> None:
         """One step; tells replies that are done, the tokens of those whose stop strings are looked for, or life."""
@@ -234,6 +238,20 @@ class Server:
         if words or (self.made and now - self.spoke > HEARTBEAT):
             self.line.say("tokens", replies=words)
             self.spoke, self.made = now, 0
+
+
+def checksum(weight: Any) -> int:
+    """As `aftertrain.core.packed.checksum` of the other side, which is not to be imported here."""
+    import torch
+
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    flat, block = weight.reshape(-1), 1 << 16
+    places = torch.arange(1, 2 * block, 2)
+    total = torch.zeros((), dtype=torch.int64)
+    for start in range(0, flat.numel(), block):
+        bits = flat[start : start + block].view(whole[flat.element_size()]).long()
+        total += (places[: len(bits)] * bits).sum() + 2 * start * bits.sum()
+    return int(total) & ((1 << 64) - 1)
 
 
 def end_with(connection: socket.socket, parent: int) -> None:

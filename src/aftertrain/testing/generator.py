@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from aftertrain.core.generator import GenerationRequest, Generator, Sampling
+from aftertrain.core.packed.checksum import checksum
 from aftertrain.core.records import Completion, Message
 from aftertrain.testing.endpoint import served
 from aftertrain.testing.model import plain_logits, tiny_model, tiny_tokenizer
@@ -150,7 +151,7 @@ def logprobs_are_the_models(subject: Subject) -> None:
 
 
 def new_weights_are_used_and_stamped(subject: Subject) -> None:
-    """After `update_weights` replies come from the new weights and carry the new version."""
+    """After `update_weights` replies come from the new weights and carry the new version; checksums, if told, agree."""
     with _open(subject, seed=1, ids=True) as (other, folder):
         requests = _requests(range(4))
         expected = _replies(other, requests)
@@ -158,6 +159,9 @@ def new_weights_are_used_and_stamped(subject: Subject) -> None:
     with _open(subject) as (generator, _):
         before = _replies(generator, requests)
         generator.update_weights(weights.items(), 3)
+        for name, (dtype, told) in (generator.checksums() or {}).items():
+            own = checksum(weights[name], getattr(torch, dtype))
+            require(told == own, f"the checksum of {name} is told as {told}, that of what was given is {own}")
         after = _generate(generator, requests)
     require(all(set(c.versions) == {3} for c in after), f"versions {[c.versions for c in after]}, should be 3")
     ids = {completion.id: completion.token_ids for completion in after}

@@ -221,3 +221,27 @@ def test_replies_come_in_the_order_of_the_requests() -> None:
     other = replace(ASKED, id="b")
     made = deliver(Given(replace(REPLY, id="b"), REPLY), "g", [ASKED, other], 1.0)  # type: ignore[arg-type]
     assert [reply.id for reply in made] == ["a", "b"]
+
+
+@pytest.mark.parametrize("keeps", ["model.norm.weight", "nothing"])
+def test_weights_that_did_not_arrive_stop_the_stage(bench: Any, keeps: str) -> None:
+    """A generator with a copy of its own, one weight of which stays as it was; its replies would hardly tell."""
+    from aftertrain.plugins.generation.settings import TransformersSettings
+    from aftertrain.plugins.generation.transformers import Transformers
+
+    class Forgetful(Transformers):
+        def borrow(self, weights: Any) -> None: ...
+
+        def update_weights(self, weights: Any, version: int) -> None:
+            given = list(weights)
+            assert self._weights is not None
+            old = {name: tensor.clone() for name, tensor in self._weights._tensors.items() if name == keeps}
+            super().update_weights([(name, old.get(name, weight)) for name, weight in given], version)
+
+    run = bench(keeps, {"parity": None, "steps": 2})
+    run.builder.table["generator", "transformers"] = (Forgetful, TransformersSettings)
+    if keeps == "nothing":
+        run.run()
+        return
+    with pytest.raises(RunError, match=r"weights than version 1 .* of 1 of \d+ differ, the first of 'model\.norm"):
+        run.run()

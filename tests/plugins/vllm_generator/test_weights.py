@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM
 from aftertrain.core.errors import ModelError, RunError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.learning.seeding import global_seed
+from aftertrain.core.packed.checksum import checksum
+from aftertrain.plugins.online.synced import check_synced
 from aftertrain.plugins.vllm_generator.generator import Vllm
 from aftertrain.plugins.vllm_generator.weights import Expected
 
@@ -103,3 +105,39 @@ def test_a_family_whose_files_have_other_names_is_refused(tiny_model: Path, move
     with pytest.raises(ModelError, match=r"do not hold model.layers.0.mlp.up_proj.weight .* generator: transformers"):
         Expected(str(folder)).checked(moved.named_parameters())
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_server_tells_checksums_of_what_arrived(make_generator: Make, moved: Any, dtype: str) -> None:
+    """Its own sums, in its own dtype, are the trainer's; other weights have others."""
+    generator = make_generator(dtype=dtype)
+    assert generator.checksums() is None
+    generator.update_weights(moved.named_parameters(), 4)
+    sums = generator.checksums()
+    assert sums == {name: (dtype, checksum(w, getattr(torch, dtype))) for name, w in moved.named_parameters()}
+    check_synced(moved.named_parameters(), generator, 4)
+    other = {name: weight.detach().clone() for name, weight in moved.named_parameters()}
+    other["model.norm.weight"][0] += 0.25
+    with pytest.raises(RunError, match=r"version 4 .* of 1 of 20 differ, the first of 'model\.norm\.weight'"):
+        check_synced(other.items(), generator, 4)
+
+
+def test_weights_that_are_changed_on_their_way_are_found(
+    make_generator: Make, moved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bit of one weight."""
+    from aftertrain.plugins.vllm_generator import generator as module
+
+    whole = module.raw
+
+    def garbled(weights: Any, dtype: str) -> Iterator[tuple[str, memoryview]]:
+        for name, data in whole(weights, dtype):
+            copy = bytearray(data)
+            copy[5] ^= 1 if name == "model.norm.weight" else 0
+            yield name, memoryview(copy)
+
+    monkeypatch.setattr(module, "raw", garbled)
+    generator = make_generator()
+    generator.update_weights(moved.named_parameters(), 4)
+    with pytest.raises(RunError, match=r"checksums of 1 of 20 differ, the first of 'model\.norm\.weight'"):
+        check_synced(moved.named_parameters(), generator, 4)
