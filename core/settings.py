@@ -6,6 +6,7 @@ under the key `"resolver"`. Without it only an already built `Use` is accepted: 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_origin
@@ -32,6 +33,19 @@ SCHEMA_MARK = "x-aftertrain-kind"
 """In a JSON Schema, stands for any component of that kind; `registry.schema` replaces it by a reference."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What a user is told of something that a setting may name.
+
+    Attributes:
+        shown: a few facts by name, which all that is listed has: a row of a table.
+        more: what is told of it alone.
+    """
+
+    shown: Mapping[str, str]
+    more: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
 class Settings(BaseModel):
     """Base of every component's settings: unknown keys are errors, values are frozen, every field is described."""
 
@@ -56,6 +70,11 @@ class Settings(BaseModel):
         By default the fields whose `UsedIf` does not hold; a subclass adds what several settings decide together.
         """
         return declared(self)
+
+    @classmethod
+    def listing(cls) -> Mapping[str, Listed]:
+        """What a setting may name, by name, for `aftertrain show`: known data sets, say. By default nothing."""
+        return {}
 
     @model_validator(mode="after")
     def _refuse_what_is_set_and_not_used(self) -> Self:

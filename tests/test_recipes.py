@@ -17,7 +17,9 @@ import pytest
 import aftertrain
 from aftertrain.core.learning.batch_plan import BatchPlan
 from aftertrain.core.learning.schedule import Pace
+from aftertrain.plugins.data.sources.entry import catalogue
 from aftertrain.registry.recipe import LoadedRecipe, shipped
+from tests.plugins.data.source_rows import ROWS as SOURCES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "suites")
@@ -34,9 +36,9 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def hub_sources(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Dotted path and settings of every `{use: hub, …}` below a YAML value."""
+    """Dotted path and settings of every `{use: hub, …}` and `{use: source, …}` below a YAML value."""
     if isinstance(value, dict):
-        if value.get("use") == "hub":
+        if value.get("use") in ("hub", "source"):
             yield path, value
         for key, item in value.items():
             yield from hub_sources(item, f"{path}.{key}")
@@ -55,6 +57,17 @@ def roomy_model(tmp_path: Path, tiny_model: Path) -> Path:
     return folder
 
 
+def source_file(folder: Path, settings: dict[str, Any]) -> Path:
+    """A file with rows of a known data set, of the parts the settings take where they name any."""
+    name, taken = settings["name"], settings.get("parts", [])
+    rows = SOURCES[name][0]
+    values = [value for value, part in catalogue()[name].parts.items() if part in taken]
+    rows = [{**row, "source": value} for row in rows for value in values] or rows
+    path = folder / ("-".join([name, *taken]).replace("/", "-") + ".jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def local(tmp_path: Path, roomy_model: Path) -> Callable[[Path], LoadedRecipe]:
     """Loads a recipe with local stand-ins for what it takes from the hub."""
@@ -65,6 +78,9 @@ def local(tmp_path: Path, roomy_model: Path) -> Callable[[Path], LoadedRecipe]:
         stages = YAML(typ="safe").load(recipe.read_text(encoding="utf-8"))["stages"]
         overrides: dict[str, Any] = {"model": str(roomy_model)}
         for path, settings in hub_sources(stages, "stages"):
+            if settings["use"] == "source":
+                overrides[path] = {**settings, "path": str(source_file(tmp_path, settings))}
+                continue
             rows = tmp_path / f"{settings['format']}-{Path(settings['path']).name}.jsonl"
             row = ROWS[settings["format"]] | ({"dataset": "MATH"} if settings["path"].endswith("-MATH") else {})
             rows.write_text((json.dumps(row) + "\n") * 4, encoding="utf-8")

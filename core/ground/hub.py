@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,14 @@ CONNECT_SECONDS = 3.0
 
 
 def load_from_hub(
-    path: str, config: str | None, split: str, revision: str | None, *, named: str, cure: str = ""
+    path: str,
+    config: str | None,
+    split: str,
+    revision: str | None,
+    *,
+    named: str,
+    cure: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """One split of a data set.
 
@@ -30,6 +37,7 @@ def load_from_hub(
         path: its id on the hub, or a folder.
         named: what messages call it.
         cure: how else its rows may be given, at the end of a message.
+        options: more arguments of `datasets.load_dataset`, such as data_dir, or delimiter for a reader of CSV.
 
     Raises:
         Unreachable: it is nowhere to be had. DataError: it cannot be loaded.
@@ -40,7 +48,7 @@ def load_from_hub(
         with from_cache_when_cut_off(path):
             if revision == CONVERTED:
                 return datasets.load_dataset(path, data_dir=config, split=split, revision=revision)
-            return datasets.load_dataset(path, config, split=split, revision=revision)
+            return datasets.load_dataset(path, config, split=split, revision=revision, **(options or {}))
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise Unreachable(
             f"{named} is neither a local folder, nor in the local cache, nor to be had from the hub: {error}{cure}"

@@ -14,11 +14,15 @@ DATASETS = {
 }
 """Component and summary by name; its settings are named after it."""
 
+SOURCE = "a known data set by name (Tülu 3's sources and mixes, the community's), with its licence"
+
 
 @hookimpl
 def aftertrain_register(registry: Registrar) -> None:
     for name, (component, summary) in DATASETS.items():
         settings = f"{HERE}.settings:{name.capitalize()}Settings"
         registry.add("dataset", name, f"{HERE}.{component}", settings, summary)
+    known = f"{HERE}.sources"
+    registry.add("dataset", "source", f"{known}.source:Source", f"{known}.settings:SourceSettings", SOURCE)
     rows = "aftertrain.core.rows.made:StageRowsSettings"
     registry.add("dataset", "stage", f"{HERE}.made:StageRows", rows, "rows that an earlier stage of the recipe makes")

@@ -65,6 +65,14 @@ def mixture(folder: Path) -> dict[str, Any]:
     return {"parts": [*parts, {"data": {"use": "jsonl", "source": "two", **two}, "weight": 1.0}], "rows": 6}
 
 
+def source(folder: Path) -> dict[str, Any]:
+    """Rows in the layout of a known data set."""
+    path = folder / "no_robots.jsonl"
+    rows = [{"prompt": "?", "prompt_id": f"p{i}", "category": "Chat", **row} for i, row in enumerate(ROWS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {"name": "tulu3/no_robots", "path": str(path)}
+
+
 EXAMPLES = {
     ("dataset", "jsonl"): jsonl,
     ("dataset", "parquet"): parquet,
@@ -73,4 +81,5 @@ EXAMPLES = {
     ("dataset", "hub"): hub,
     ("dataset", "mixture"): mixture,
     ("dataset", "stage"): {"from": "curate"},
+    ("dataset", "source"): source,
 }

@@ -41,7 +41,8 @@ def record_of(row: Row, settings: TableSettings, source: str) -> Record:
         if record_type is Document:
             row.fail("tools", "nothing: no chat template would show them beside a text", row.values.get("tools"))
         fields["tools"] = tools
-    return record_type(id=row_id(row, source), source=source, license=settings.license, **fields)
+    name, license = row.origin or (source, settings.license)
+    return record_type(id=row_id(row, source), source=name, license=license, **fields)
 
 
 def row_id(row: Row, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ class Hub(Table[HubSettings]):
     """Rows of `datasets.load_dataset`, from the hub, its local cache, or a local folder."""
 
     Config = HubSettings
+    options: Mapping[str, str | bool] = {}
+    """More arguments of the library's loader."""
 
     @property
     def default_source(self) -> str:
@@ -81,7 +83,9 @@ class Hub(Table[HubSettings]):
         if is_saved(folder):
             return load_saved(folder, chosen.split, given="split" in chosen.model_fields_set)
         named = f"data set {chosen.path!r}"
-        return load_from_hub(chosen.path, chosen.subset, chosen.split, chosen.revision, named=named)
+        return load_from_hub(
+            chosen.path, chosen.subset, chosen.split, chosen.revision, named=named, options=self.options
+        )
 
 
 def _is_as_stored(table: HubDataset) -> bool:

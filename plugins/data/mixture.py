@@ -93,8 +93,8 @@ class Mixture(Dataset[MixtureSettings]):
                     f"parts[{number}] of the mixture, {part.data.name!r}, has no rows to take its share from; mend its "
                     "data, or take the part out"
                 )
-        if parts[0].rows is not None:
-            counts = [part.rows or 0 for part in parts]
+        if not self.settings.weighted:
+            counts = [part.rows or min(part.most or size, size) for part, size in zip(parts, sizes, strict=True)]
         else:
             # As written, 0.1 is a tenth; the float is a little more, which would cost a row.
             weights = [Fraction(str(part.weight)) for part in parts]

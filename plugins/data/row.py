@@ -51,6 +51,7 @@ class Row:
         columnar: it comes from a table of typed columns, where what is missing in an object is null.
         textual: all its values are texts, so that a number or a truth value is written as one; empty is nothing.
         plain: how it was read shows that UTF-8 can hold its texts and that they are not nested deeply.
+        origin: source and licence of its record, where they are not the data set's own.
     """
 
     where: str
@@ -59,6 +60,7 @@ class Row:
     columnar: bool = False
     textual: bool = False
     plain: bool = False
+    origin: tuple[str, str | None] | None = None
 
     def fail(self, field: str, expected: str, found: object, *, reason: str = "") -> NoReturn:
         """Raise a `RowFault` about one field; by default its reason is `missing_value` or `wrong_value`."""

@@ -137,6 +137,9 @@ class Part(Settings):
     data: Use[Dataset[Any]] = Field(description="The data set.")
     weight: Annotated[float, Field(gt=0)] | None = Field(None, description="Share, relative to the other weights.")
     rows: PositiveInt | None = Field(None, description="Exact number of rows, in place of a weight.")
+    most: PositiveInt | None = Field(
+        None, description="At most so many rows, in place of a weight; a part that has fewer is taken whole."
+    )
 
 
 class MixtureSettings(Settings):
@@ -157,16 +160,27 @@ class MixtureSettings(Settings):
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
         weighted = [part.weight is not None for part in self.parts]
-        counted = [part.rows is not None for part in self.parts]
-        if not (all(weighted) and not any(counted)) and not (all(counted) and not any(weighted)):
-            raise ValueError("give every part a weight, or every part its rows")
+        counted = [part.rows is not None or part.most is not None for part in self.parts]
+        if any(weighted) and (any(counted) or not all(weighted)):
+            raise ValueError(
+                "give every part a weight, or none: a part without one has its rows, at most so many, or all"
+            )
+        if any(part.rows is not None and part.most is not None for part in self.parts):
+            raise ValueError("give a part rows or most, not both")
         return self
+
+    @property
+    def weighted(self) -> bool:
+        """Whether parts have weights, not rows."""
+        return self.parts[0].weight is not None
 
     def without_use(self) -> dict[str, Unused]:
         """`rows` where the parts say theirs, and `repeat` where no part could be too small."""
-        counted = all(part.rows is not None for part in self.parts)
-        if counted:
-            return {"rows": Unused("it is for parts with weights, and these say their own rows", ("parts",))}
+        if not self.weighted:
+            unused = {"rows": Unused("it is for parts with weights, and these have none", ("parts",))}
+            if all(part.rows is None for part in self.parts):
+                unused["repeat"] = Unused("no part must have more rows than it has", ("parts",))
+            return unused
         if self.rows is None:
             return {"repeat": Unused("where rows is null as many are taken as there are", ("rows",))}
         return {}

@@ -16,6 +16,7 @@ from aftertrain.core.component import aside
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair, Problem, Record
+from aftertrain.core.settings import Settings
 from aftertrain.plugins.data.formats import record_of, row_id
 from aftertrain.plugins.data.row import Row, RowFault, encodable
 from aftertrain.plugins.data.settings import FileSettings, TableSettings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 else:
     sound = aside("aftertrain.plugins.data.sound")
 
+S = TypeVar("S", bound=Settings)
 T = TypeVar("T", bound=TableSettings)
 F = TypeVar("F", bound=FileSettings)
 R = TypeVar("R", bound=Record | BadRow)
@@ -39,11 +41,16 @@ NOTED = 1_000
 """Rows that are looked at for columns that nothing reads."""
 
 
-class Table(Dataset[T]):
+class Shaped(Dataset[S]):
     """Rows of one place. An id is the row's `id` column, or a digest of the row: neither depends on other rows.
 
     Rows that would share an id are told apart by `#2`, `#3` … in their order.
     """
+
+    @property
+    @abstractmethod
+    def shape(self) -> TableSettings:
+        """How rows become records."""
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
@@ -64,17 +71,17 @@ class Table(Dataset[T]):
 
     @property
     def record_type(self) -> type[Record]:
-        return Problem if self.settings.as_ == "problem" else RECORDS.get(self.settings.format, Conversation)
+        return Problem if self.shape.as_ == "problem" else RECORDS.get(self.shape.format, Conversation)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from unique(record_of(row, self.settings, self._source) for row in self._limited())
+        yield from unique(record_of(row, self.shape, self._source) for row in self._limited())
 
     def entries(self) -> Iterator[Any]:
         yield from unique(self._entry(row) for row in self._limited())
 
     def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
         """As `Dataset.survey`; rows that have no id of their own are told apart where they are wanted or bad alone."""
-        is_sound, names, source = sound.sound_rows(self.settings), Names(), self._source
+        is_sound, names, source = sound.sound_rows(self.shape), Names(), self._source
         for number, row in enumerate(self._limited()):
             if not row.plain or wanted(number) or not is_sound(row.values):
                 yield names.named(self._entry(row))
@@ -107,13 +114,13 @@ class Table(Dataset[T]):
 
     def _entry(self, row: Row) -> Record | BadRow:
         try:
-            return record_of(row, self.settings, self._source)
+            return record_of(row, self.shape, self._source)
         except RowFault as fault:
             return BadRow(row_id(row, self._source), fault.reason, fault.message)
 
     def _limited(self) -> Iterator[Row]:
         number = 0
-        for number, row in enumerate(islice(self.rows(), self.settings.limit), 1):  # noqa: B007
+        for number, row in enumerate(islice(self.rows(), self.shape.limit), 1):  # noqa: B007
             yield row
         if number == 0:
             where = getattr(self.settings, "path", self.default_source)
@@ -126,12 +133,20 @@ class Table(Dataset[T]):
 
     def content(self) -> str:
         """SHA-256 over what is stored and the source's name where settings give none, for ids begin with it."""
-        data = json.dumps([self.stored(), None if self.settings.source else self.default_source])
+        data = json.dumps([self.stored(), None if self.shape.source else self.default_source])
         return hashlib.sha256(data.encode()).hexdigest()
 
     @cached_property
     def _source(self) -> str:
-        return self.settings.source or self.default_source
+        return self.shape.source or self.default_source
+
+
+class Table(Shaped[T]):
+    """Rows of one place, which settings say how to read."""
+
+    @property
+    def shape(self) -> TableSettings:
+        return self.settings
 
 
 class FileTable(Table[F]):

@@ -258,3 +258,17 @@ def test_the_deepspeed_launchers_argument_is_taken(capsys: pytest.CaptureFixture
     assert main(["--local_rank=1", "schema"]) == 0
     assert main(["--help"]) == 0
     assert "local_rank" not in capsys.readouterr().out.rpartition("Usage")[2]
+
+
+def test_show_lists_what_a_component_knows_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "source"]) == 0
+    page = capsys.readouterr().out
+    row = next(line for line in page.splitlines() if line.startswith("  tulu3/no_robots "))
+    assert row.split()[1:5] == ["9,500", "9,500", "CC-BY-NC-4.0", "verified"]
+    assert "unverified" in next(line for line in page.splitlines() if line.startswith("  tulu3/personas-math "))
+    assert main(["show", "source", "tulu3/oasst1"]) == 0
+    page = capsys.readouterr().out
+    assert "scripts/data/sft/open_assistant.py" in page
+    assert "parent_id: text or nothing" in page
+    assert main(["show", "source", "tulu3/oast1"]) == 2
+    assert "Did you mean 'tulu3/oasst1'?" in capsys.readouterr().err

@@ -83,6 +83,27 @@ def echo_component(entry: Registration) -> None:
         click.echo("It has no settings.")
         return
     echo_table(fields, ("  setting", "type", "default", "what it is"))
+    if listed := settings.listing():
+        click.echo(f"\nWhat it knows ({len(listed)}; aftertrain show {entry.name} NAME tells all of one):\n")
+        header = ("  name", *next(iter(listed.values())).shown)
+        echo_table([(f"  {name}", *item.shown.values()) for name, item in listed.items()], header)
+
+
+def echo_listed(entry: Registration, name: str) -> None:
+    """Print all that a component's settings tell of something that they may name.
+
+    Raises:
+        UsageError: they know nothing of this name.
+    """
+    from aftertrain.core.errors import unknown
+    from aftertrain.registry.load import load_settings
+
+    listed = load_settings(entry).listing()
+    if name not in listed:
+        raise click.UsageError(unknown(entry.name, name, listed))
+    click.echo(click.style(f"{entry.kind} {entry.name}, {name}", bold=True) + "\n")
+    facts = {**listed[name].shown, **listed[name].more}
+    echo_table([(fact, text) for fact, text in facts.items() if text])
 
 
 def _fields(model: type[BaseModel], indent: str, chosen: BaseModel | None = None) -> list[tuple[str, str, str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aftertrain.cli.components import echo_component
+from aftertrain.cli.components import echo_component, echo_listed
 from aftertrain.cli.made_rows import show_rows
 from aftertrain.cli.prompt import show_requests
 from aftertrain.cli.sample import show_sample
@@ -61,6 +61,7 @@ def show(  # noqa: PLR0917  click hands over options by name
     \b
     aftertrain show dpo                  a component: origin and settings; its kind is found
     aftertrain show verifier gsm8k       where a name has several kinds
+    aftertrain show source tulu3/aya     something that a component knows by name
     aftertrain show olmes                a suite: its rows and how they make one number
     aftertrain show RECIPE [STAGE]       what it trains on, token by token; prompts, where it trains on no rows
     aftertrain show RECIPE STAGE --rows  rows of its data as they are read
@@ -91,8 +92,7 @@ def show(  # noqa: PLR0917  click hands over options by name
     names, overrides = [w for w in words if "=" not in w], [w for w in words if "=" in w]
     if not names:
         raise click.UsageError(f"{words[0]!r} is an override; the NAME of what to show stands before it")
-    if view is None and len(names) == 2 and names[0] in KINDS:
-        echo_component(installed().registration(*names))
+    if view is None and len(names) == 2 and _echoed(names[0], names[1], overrides):
         return
     if len(names) > 2:
         raise click.UsageError(f"one STAGE at a time, not {', '.join(names[1:])}")
@@ -105,6 +105,28 @@ def show(  # noqa: PLR0917  click hands over options by name
         echo_component(entry)
     else:
         _recipe(name, stage, overrides, view, step=step, number=number, ids=ids, color=color)
+
+
+def _echoed(name: str, second: str, overrides: list[str]) -> bool:
+    """Whether two names are a kind and its component, or a component and something that it lists; it is then shown."""
+    if name in KINDS:
+        echo_component(installed().registration(name, second))
+        return True
+    if not overrides and (lister := _lister(name)):
+        echo_listed(lister, second)
+        return True
+    return False
+
+
+def _lister(name: str) -> Registration | None:
+    """The component of a name, where its settings list things by name; a recipe of that name comes first."""
+    from aftertrain.registry.load import load_settings
+    from aftertrain.registry.recipe import shipped
+
+    if name in shipped() or Path(name).is_file():
+        return None
+    entries = [entry for entry in installed().registrations() if entry.covers(name)]
+    return entries[0] if len(entries) == 1 and load_settings(entries[0]).listing() else None
 
 
 def _component(name: str) -> Registration | None:

@@ -16,6 +16,8 @@ from aftertrain.core.settings import Use
 def table() -> dict[str, tuple[type, type]]:
     """Component and settings by name."""
     from aftertrain.plugins.data import delimited, hub, json_array, jsonl, mixture, parquet, settings
+    from aftertrain.plugins.data.sources.settings import SourceSettings
+    from aftertrain.plugins.data.sources.source import Source
 
     return {
         "jsonl": (jsonl.Jsonl, settings.JsonlSettings),
@@ -24,6 +26,7 @@ def table() -> dict[str, tuple[type, type]]:
         "json": (json_array.JsonArray, settings.JsonSettings),
         "hub": (hub.Hub, settings.HubSettings),
         "mixture": (mixture.Mixture, settings.MixtureSettings),
+        "source": (Source, SourceSettings),
     }
 
 

@@ -119,10 +119,28 @@ def test_parts_are_of_one_record_type(dataset: Any, part: Any, write: Any) -> No
 
 
 def test_parts_are_measured_alike(dataset: Any, part: Any) -> None:
-    with pytest.raises(ValidationError, match="give every part a weight, or every part its rows"):
-        dataset("mixture", parts=[part("a", 5, weight=1), part("b", 5, rows=2)])
-    with pytest.raises(ValidationError, match="it is for parts with weights, and these say their own rows"):
+    for measure in ({"rows": 2}, {"most": 2}, {}):
+        with pytest.raises(ValidationError, match="give every part a weight, or none"):
+            dataset("mixture", parts=[part("a", 5, weight=1), part("b", 5, **measure)])
+    with pytest.raises(ValidationError, match="give a part rows or most, not both"):
+        dataset("mixture", parts=[part("a", 5, rows=2, most=2)])
+    with pytest.raises(ValidationError, match="it is for parts with weights, and these have none"):
         dataset("mixture", parts=[part("a", 5, rows=2)], rows=3)
+    with pytest.raises(ValidationError, match="no part must have more rows than it has"):
+        dataset("mixture", parts=[part("a", 5)], repeat=True)
+
+
+def test_parts_without_weights_are_taken_whole_at_most_or_exactly(dataset: Any, part: Any) -> None:
+    """By hand: all 5 of a, 3 drawn of b's 7, all 2 of c, which has fewer than 10, exactly 4 of d."""
+    parts = [part("a", 5), part("b", 7, most=3), part("c", 2, most=10), part("d", 9, rows=4)]
+    mixture = dataset("mixture", parts=parts)
+    assert shares(mixture) == {"a": 5, "b": 3, "c": 2, "d": 4}
+    assert len({record.id for record in mixture}) == 14
+    drawn = [
+        {record.id for record in dataset("mixture", parts=parts, seed=seed) if record.source == "b"}
+        for seed in range(9)
+    ]
+    assert len(set(map(frozenset, drawn))) > 1
 
 
 def test_a_mixture_keeps_no_records_in_memory(dataset: Any, part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
