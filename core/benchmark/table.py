@@ -94,6 +94,8 @@ def suite_table(
 ) -> list[Line]:
     """The lines of a suite, its number first, then as deep as its average goes; other numbers and rows last.
 
+    Of a single row that was chosen among others no number of the suite is made: the table is that row.
+
     Args:
         suite: with the rows that were scored.
         reference: model whose published scores stand beside.
@@ -148,9 +150,18 @@ class _Table:
 
     def lines(self) -> list[Line]:
         tree = self._suite.tree
+        beside = [self._node(node, 0)[0] for node in self._suite.beside if self._told(node)]
+        if not self._told(tree):
+            return [*beside, *map(self._row, self._chosen)]
         inside = set(tree.leaves())
         others = [self._row(name) for name in self._chosen if name not in inside]
-        return [*self._node(tree, 0), *(self._node(node, 0)[0] for node in self._suite.beside), *others]
+        return [*self._node(tree, 0), *beside, *others]
+
+    def _told(self, node: Node) -> bool:
+        """Whether it is made of several of the chosen rows, or of all that it has."""
+        names = set(node.leaves())
+        chosen = names & self._chosen.keys()
+        return len(chosen) > 1 or chosen == names
 
     def _node(self, node: Node, depth: int) -> list[Line]:
         """A node's line and those of its parts; of rows that were not chosen there are none."""

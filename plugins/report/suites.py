@@ -100,8 +100,8 @@ def suite_tables(run: Run) -> list[SuiteTable]:
 
 
 def suite_sentence(run: Run, tables: Sequence[SuiteTable]) -> str:
-    """What the first suite's own number is for each model, over how many of its rows; "" without a suite."""
-    if not tables or not tables[0].rows:
+    """What the first suite's own number is for each model, over how many of its rows; "" where there is none."""
+    if not tables or not tables[0].rows or not tables[0].rows[0].of.endswith(" rows"):
         return ""
     row, stages = tables[0].rows[0], tables[0].stages
     scores = [
@@ -110,8 +110,7 @@ def suite_sentence(run: Run, tables: Sequence[SuiteTable]) -> str:
         else f"{model_of(run, stage)} has no score"
         for stage, cell in zip(stages, row.cells, strict=True)
     ]
-    of = f" ({row.of})" if row.of else ""
-    return f"On the suite {tables[0].name}{of}: {', '.join(scores)}."
+    return f"On the suite {tables[0].name} ({row.of}): {', '.join(scores)}."
 
 
 def _suites(stage: Stage) -> list[tuple[str, SuiteOutline, str | None]]:

@@ -10,12 +10,12 @@ _HERE = "aftertrain.plugins.unseen"
 TASKS = {
     "agieval_english": (
         "tasks:AGIEvalEnglish",
-        "UnseenSettings",
+        "LetterSettings",
         "AGIEval English: eight examinations, reasoned about; the mean of their means first",
     ),
     "mmlu_pro": (
         "tasks:MMLUPro",
-        "UnseenSettings",
+        "LetterSettings",
         "MMLU-Pro: up to ten choices, reasoned about; the mean of 14 categories' means first",
     ),
     "mmlu_pro_direct": (
@@ -23,7 +23,7 @@ TASKS = {
         "DirectSettings",
         "MMLU-Pro answered at once: the likeliest letter after five examples of the category",
     ),
-    "gpqa": ("tasks:GPQA", "UnseenSettings", "GPQA, the main set: graduate questions of science, reasoned about"),
+    "gpqa": ("tasks:GPQA", "LetterSettings", "GPQA, the main set: graduate questions of science, reasoned about"),
     "deepmind_math": (
         "deepmind:DeepMindMath",
         "DeepMindSettings",

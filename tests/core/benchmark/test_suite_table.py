@@ -91,6 +91,21 @@ def test_nodes_nest_and_count_rows() -> None:
     ]
 
 
+def test_a_row_alone_makes_no_number_of_its_suite() -> None:
+    """Chosen by its name: neither an average of one row of three, nor a best of what was not asked."""
+    both = Node(name="both", sum={"a": 0.5, "b": 0.5})
+    whole = outline({"a": {}, "b": {}, "c": {}}).model_copy(update={"beside": (both,)})
+    scores = [score("a", 0.5), score("b", 0.7)]
+
+    def names(*rows: str) -> list[str]:
+        chosen = whole.model_copy(update={"average": whole.tree, "rows": {name: whole.rows[name] for name in rows}})
+        return [line.name for line in suite_table(chosen, None, scores)]
+
+    assert names("a") == ["a"]
+    assert names("a", "b") == ["average", "a", "b", "both"]
+    assert names("a", "b", "c") == ["average", "a", "b", "c", "both"]
+
+
 def test_the_named_figure_counts() -> None:
     suite = outline({"a": {"metric": "f1"}})
     assert lines(suite, score("a", 0.1), score("a", 0.7, metric="f1", primary=False))["a"].value == 0.7
