@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -19,6 +19,16 @@ ALPHA = 0.05
 EXACT_FLIPS = 14
 """Differences other than 0 up to which all their signs are tried."""
 RANDOM_FLIPS = 20_000
+
+
+def entropy(counts: Mapping[str, int]) -> float:
+    """H = −Σ pᵢ log pᵢ in nats of the shares pᵢ that counts are (F8, F13).
+
+    >>> round(entropy({"a": 3, "b": 3}), 6) == round(math.log(2), 6), entropy({"a": 4})
+    (True, 0.0)
+    """
+    total = sum(counts.values())
+    return -sum(n / total * math.log(n / total) for n in counts.values() if n) + 0.0
 
 
 @dataclass(frozen=True, slots=True)

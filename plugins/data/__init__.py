@@ -10,6 +10,7 @@ DATASETS = {
     "csv": ("delimited:Csv", "a CSV file"),
     "json": ("json_array:JsonArray", "a JSON array"),
     "hub": ("hub:Hub", "a data set of the Hugging Face hub, or a local folder of one"),
+    "rounds": ("rounds:Rounds", "what rounds of generation made, kept from round to round or replaced (F2)"),
     "mixture": ("mixture:Mixture", "several data sets in given shares (F2)"),
 }
 """Component and summary by name; its settings are named after it."""

@@ -184,3 +184,17 @@ class MixtureSettings(Settings):
         if self.rows is None:
             return {"repeat": Unused("where rows is null as many are taken as there are", ("rows",))}
         return {}
+
+
+class RoundsSettings(Settings):
+    """Rows of several rounds, oldest first."""
+
+    of: Annotated[tuple[Use[Dataset[Any]], ...], Field(min_length=1)] = Field(
+        description="The data set of each round, oldest first; {use: stage, from: NAME} for what a stage made. Real "
+        "rows that are to stay beside them are the first, or another part of a mixture."
+    )
+    policy: Literal["accumulate", "replace"] = Field(
+        "accumulate",
+        description="accumulate: the rows of all rounds; replace: those of the last alone, which loses the tails of "
+        "the distribution from round to round (Gerstgrasser et al. 2024).",
+    )

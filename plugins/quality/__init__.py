@@ -36,6 +36,31 @@ ROWS = (
         "deduplicate_settings:DeduplicateSettings",
         "keeps one of rows that are alike: exact, or near by MinHash",
     ),
+    (
+        "diversity",
+        "diversity:Diversity",
+        "diversity_settings:DiversitySettings",
+        "measures sources, n-grams and quality of all rows (F7, F8), and lets them pass",
+    ),
+    (
+        "perplexity",
+        "perplexity:Perplexity",
+        "model_settings:PerplexitySettings",
+        "how likely a model finds replies or texts",
+    ),
+    (
+        "reward_model",
+        "reward_model:RewardModel",
+        "model_settings:RewardModelSettings",
+        "a reward model's score of replies",
+    ),
+    ("verdict", "verdict:Verdict", "model_settings:VerdictSettings", "a verifier's or judge's verdict on replies"),
+    (
+        "rlvr_quality",
+        "rlvr_quality:RlvrQuality",
+        "model_settings:RlvrQualitySettings",
+        "verifiability and complexity of problems (F33)",
+    ),
 )
 
 

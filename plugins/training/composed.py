@@ -18,8 +18,9 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.ground.reading import CURE, NotNegative, read_json
 from aftertrain.core.packed.packing import Atom, Segment, collate, group_by_budget
+from aftertrain.core.statistics import entropy
 from aftertrain.plugins.training.accounts import Intake
-from aftertrain.plugins.training.composition import compose, entropy
+from aftertrain.plugins.training.composition import compose
 from aftertrain.plugins.training.feed import Planned
 from aftertrain.plugins.training.settings import TrainSettings
 from aftertrain.plugins.training.spans import Ints

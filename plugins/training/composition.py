@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from aftertrain.core.statistics import entropy
 
 
 def compose(logprobs: Sequence[float], sources: Sequence[str], sizes: Sequence[int], weight: float) -> list[list[int]]:
@@ -40,16 +42,6 @@ def compose(logprobs: Sequence[float], sources: Sequence[str], sizes: Sequence[i
     for i in sorted(range(len(logprobs)), key=lambda i: (logprobs[i], -i)):
         queues.setdefault(sources[i], []).append(i)
     return [_batch(queues, logprobs, size, weight) for size in sizes]
-
-
-def entropy(counts: Mapping[str, int]) -> float:
-    """H in nats of the shares that counts are.
-
-    >>> round(entropy({"a": 3, "b": 3}), 6) == round(math.log(2), 6), entropy({"a": 4})
-    (True, 0.0)
-    """
-    total = sum(counts.values())
-    return -sum(n / total * math.log(n / total) for n in counts.values() if n) + 0.0
 
 
 def _batch(queues: dict[str, list[int]], logprobs: Sequence[float], size: int, weight: float) -> list[int]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aftertrain.core.statistics import entropy
 from aftertrain.plugins.training import composition
-from aftertrain.plugins.training.composition import compose, entropy
+from aftertrain.plugins.training.composition import compose
 
 
 def test_the_worked_examples_hold() -> None:

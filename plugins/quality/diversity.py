@@ -1,0 +1,135 @@
+"""How diverse a data set is, and its score M(D) = α·Q(D) + (1 − α)·V(D) (F7, F8)."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.records import JSON
+from aftertrain.core.statistics import entropy
+from aftertrain.plugins.quality.diversity_settings import DiversitySettings
+from aftertrain.plugins.quality.facts import number
+from aftertrain.plugins.quality.parts import share, text_of
+from aftertrain.plugins.quality.words import words
+
+FIGURES = "figures.json"
+
+
+class Diversity(Operator[DiversitySettings]):
+    """Measures the rows that come to it and lets them pass; put before and after what leaves rows out, it compares.
+
+    Figures: `sources`; `source_entropy`, −Σ pᵢ log pᵢ in nats (F8), and `source_balance`, the same over its most,
+    log of the number of sources; `distinct_1` … `distinct_3`, the distinct n-grams over all of them (Li et al. 2016,
+    arXiv 1510.03055; `distinct_1` is the type–token ratio) in `words` words of rows drawn by their ids, since they fall
+    with the size of a text whatever its diversity; `diversity`, V(D), and, where `quality` names a fact, `quality`,
+    its mean Q(D), and `score`, M(D).
+    """
+
+    Config = DiversitySettings
+    learns = True
+
+    def learn(self, rows: Iterable[Row], state: Path, seed: int) -> None:
+        """All figures, in one pass; in memory is the sample.
+
+        Raises:
+            DataError: a row lacks the fact that is its quality.
+        """
+        settings, sample = self.settings, Sample(self.settings.words)
+        sources, qualities = Counter[str](), Sum()
+        for row in rows:
+            sources[row.source] += 1
+            sample.add(row.id, words(text_of(row, settings.of)))
+            if settings.quality is not None:
+                qualities.add(number(row, settings.quality))
+        found: dict[str, JSON] = {
+            "rows": sum(sources.values()),
+            "sources": len(sources),
+            "source_entropy": round(entropy(sources), 6),
+            "source_balance": share(entropy(sources), math.log(max(2, len(sources)))),
+            **lexical(sample.texts()),
+        }
+        diverse = sum(weight * found[name] for name, weight in settings.parts.items())
+        found["diversity"] = round(diverse, 6)
+        if settings.quality is not None:
+            mean = qualities.mean
+            found["quality"] = None if mean is None else round(mean, 6)
+            alpha = settings.alpha
+            found["score"] = None if mean is None else round(alpha * mean + (1 - alpha) * diverse, 6)
+        (state / FIGURES).write_text(json.dumps(found), encoding="utf-8")
+
+    def recall(self, state: Path) -> None:
+        """What was measured."""
+        self._figures: dict[str, JSON] = json.loads((state / FIGURES).read_text(encoding="utf-8"))
+
+    def figures(self) -> Mapping[str, JSON]:
+        """What was measured."""
+        return self._figures
+
+    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
+        """The rows as they are."""
+        yield from rows
+
+
+class Sum:
+    """A mean on its way; what has no value does not count."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, value: float | None) -> None:
+        """Count a value in."""
+        if value is not None:
+            self._sum, self._count = self._sum + value, self._count + 1
+
+    @property
+    def mean(self) -> float | None:
+        """None of nothing."""
+        return self._sum / self._count if self._count else None
+
+
+class Sample:
+    """Rows with the least hashes of their ids, as many as hold so many words: the same whatever their order, and where
+    some rows are left out, mostly the same rows."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size = most, 0
+        self._heap: list[tuple[int, str, list[str]]] = []
+
+    def add(self, id: str, found: list[str]) -> None:
+        """A row's words, of which no more are looked at than the sample holds."""
+        data = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        place = int.from_bytes(data, "big")
+        if self._size >= self._most and place > -self._heap[0][0]:
+            return
+        found = found[: self._most]
+        heapq.heappush(self._heap, (-place, id, found))
+        self._size += len(found)
+        while self._size - len(self._heap[0][2]) >= self._most:
+            self._size -= len(heapq.heappop(self._heap)[2])
+
+    def texts(self) -> Sequence[Sequence[str]]:
+        """The words of each row, the last one cut so that all hold as many as wanted."""
+        left, texts = self._most, []
+        for _, _, found in sorted(self._heap, reverse=True):
+            texts.append(found[:left])
+            left -= len(texts[-1])
+        return texts
+
+
+def lexical(texts: Sequence[Sequence[str]]) -> dict[str, float]:
+    """distinct-n of texts; an n-gram does not reach from one into the next.
+
+    >>> lexical([["a", "b", "a", "b"]])
+    {'words': 4, 'distinct_1': 0.5, 'distinct_2': 0.666667, 'distinct_3': 1.0}
+    """
+    found: dict[str, float] = {"words": sum(map(len, texts))}
+    for n in (1, 2, 3):
+        grams = [gram for text in texts for gram in zip(*(text[start:] for start in range(n)), strict=False)]
+        found[f"distinct_{n}"] = share(len(set(grams)), len(grams))
+    return found
