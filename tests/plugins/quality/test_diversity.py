@@ -82,7 +82,7 @@ def test_the_sample_does_not_depend_on_the_order_and_holds_what_it_says() -> Non
 
 
 def test_score_before_and_after_from_a_recipe(tmp_path: Path) -> None:
-    """Replies of 1 … 6 words of source a and 1, 2 of b; q = min(1, n/4). M = ¼·Q + ¾·V (F7), V = ½·balance + ½·distinct.
+    """Replies of 1 … 6 words of a, 1 and 2 of b; q = min(1, n/4). M = ¼·Q + ¾·V (F7), V half balance, half distinct_2.
 
     Before, Q = (¼ + ½ + ¾ + 3 + ¼ + ½)/8, the shares of the sources ¾ and ¼; after, of n ≥ 3 alone, Q = 3.75/4 and one
     source is left, so that V is ½·distinct_2.

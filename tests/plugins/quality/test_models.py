@@ -62,7 +62,7 @@ def test_perplexity_is_that_of_transformers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_reward_model_of_an_earlier_run_scores_pairs(tmp_path: Path) -> None:
-    """The margin is the chosen reply's score less the rejected one's, and each is the model's value at the last token."""
+    """The margin is the chosen reply's score less the rejected one's; each is the value at the last token."""
     recipe = """
 name: rm
 model: package:aftertrain.plugins.quickstart/model
@@ -121,8 +121,8 @@ def test_a_verifier_judges_replies(tmp_path: Path) -> None:
 
 
 def test_rlvr_quality_by_hand(tmp_path: Path) -> None:
-    """F33 with α = ½, S_max = 3. The first truth is a number: V = 1, S = 1, C = log 2/log 4 = ½, Q = ¾. The second is no
-    number, which no reply can be judged by: V = 0, Q = ¼, and the threshold leaves it out."""
+    """F33 with α = ½, S_max = 3. The first truth is a number: V = 1, S = 1, C = log 2/log 4 = ½, Q = ¾. The second is
+    no number, which no reply can be judged by: V = 0, Q = ¼, and the threshold leaves it out."""
     rows = [
         {"messages": [{"role": "user", "content": "2+2?"}], "ground_truth": truth, "dataset": "gsm8k"}
         for truth in ("4", "four or so")
