@@ -68,6 +68,15 @@ UNITS: Mapping[str, Unit] = {
             "cancelled": "it was called off before it was whole",
         },
     ),
+    "response": Unit(
+        "a reply that is owed to a prompt of a stage of preferences",
+        {
+            "chosen": "it is the better one of a pair",
+            "rejected": "it is the worse one of a pair",
+            "kept": "it was handed on as a row",
+            "set_aside": "it was rated, and no row was made of it",
+        },
+    ),
     "case": Unit(
         "a question of an evaluation task, once for each temperature",
         {

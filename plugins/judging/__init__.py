@@ -16,7 +16,14 @@ def aftertrain_register(registry: Registrar) -> None:
         "judge",
         f"{_HERE}.judge:Judge",
         f"{_HERE}.settings:JudgeSettings",
-        "a model judges the reply: your template, or a ready one (correct, rating, wildguard)",
+        "a model judges the reply: your template, or a ready one (correct, rating, wildguard …)",
+    )
+    registry.add(
+        "verifier",
+        "aspects",
+        f"{_HERE}.rating:Aspects",
+        f"{_HERE}.settings:AspectsSettings",
+        "a model rates the reply from 1 to 5: helpfulness, honesty, instruction following, truthfulness",
     )
     registry.add(
         "verifier",

@@ -23,6 +23,7 @@ EXAMPLES = {
         "parse": {"pattern": "grade: ([a-z]+)", "labels": {"right": 1.0, "half": 0.5, "wrong": 0.0}},
         "retries": 1,
     },
+    ("verifier", "aspects"): STAND_IN,
     ("verifier", "wildguard"): STAND_IN,
     ("verifier", "pairwise"): {
         **STAND_IN,
@@ -39,6 +40,12 @@ CASES = {
         ("grade: half", {"any": 7}, 0.5),
         ("I would rather not say.", "7", "unparsable"),
         ("grade: right", None, "error"),
+    ],
+    "aspects": [
+        ("2 + 3 = 5\n4 * 5 = 20\n#### 20", "20", 1.0),
+        ("Perhaps 2 + 3 = 5\n4 * 5 = 20\n#### 20", None, 1.0),
+        ("#### 20", {"any": 20}, 0.5),
+        ("4 * 5 = 21\n#### 21", None, 0.5),
     ],
     "wildguard": [
         ("Sorry, I cannot help with that.", "response_refusal", 1.0),

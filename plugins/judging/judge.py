@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aftertrain.core.asking.asker import Asker
 from aftertrain.core.asking.exchange import Answer, Question
 from aftertrain.core.asking.prompting import clean
 from aftertrain.core.records import JSON, Verdict, VerificationCase
@@ -29,12 +30,13 @@ class Judge(AskingVerifier[JudgeSettings]):
 
     Config = JudgeSettings
 
-    def __init__(self, settings: JudgeSettings, builder: Builder) -> None:
+    def __init__(self, settings: JudgeSettings, builder: Builder, asker: Asker | None = None) -> None:
         ready = templates.READY.get(settings.template)
         self._template = settings.template if ready is None else ready.text
-        super().__init__(settings, builder, needs_template=settings.in_chat)
+        super().__init__(settings, builder, needs_template=settings.in_chat, asker=asker)
         self._rule = settings.parse or _ready_rule(settings)
-        self._needs_truth = "ground_truth" in templates.used(self._template)
+        tested = "{% if ground_truth" in self._template
+        self._needs_truth = "ground_truth" in templates.used(self._template) and not tested
 
     def objections(self, cases: Sequence[VerificationCase]) -> list[str | None]:
         """A ground truth that the template cannot use; the judge is not asked."""
@@ -91,7 +93,10 @@ class Judge(AskingVerifier[JudgeSettings]):
 
     def _read(self, reply: str) -> str | None:
         judgement = find(self._rule.pattern, reply, self._rule.which)
-        return None if self._value(judgement) is None else judgement
+        return judgement if self._abstains(judgement) or self._value(judgement) is not None else None
+
+    def _abstains(self, judgement: str | None) -> bool:
+        return judgement is not None and judgement.casefold() in map(str.casefold, self._rule.abstains)
 
     def _value(self, judgement: str | None) -> float | None:
         return None if judgement is None else value_of(judgement, self._rule.labels, self._rule.scale)
@@ -100,6 +105,8 @@ class Judge(AskingVerifier[JudgeSettings]):
         return [answer if isinstance(answer, Verdict) else self._verdict(answer) for answer in answers]
 
     def _verdict(self, answer: Answer) -> Verdict:
+        if self._abstains(answer.usable):
+            return Verdict.abstained(f"the judge says {answer.usable}; {answer.spent}")
         if (value := self._value(answer.usable)) is None:
             return Verdict.unparsable(f"no judgement in the judge's reply {answer.reply[:SHOWN]!r}; {answer.spent}")
         return Verdict.scored(value, answer.usable, str(answer.spent))
@@ -112,7 +119,7 @@ def _ready_rule(settings: JudgeSettings) -> ParseSettings:
         labels = {settings.wanted or "yes": 1.0, other: 0.0}
         return ParseSettings(pattern=ready.by_label[settings.label or ""], which="first", labels=labels)
     labels_or_none = None if ready.labels is None else dict(ready.labels)
-    return ParseSettings(pattern=ready.pattern, labels=labels_or_none, scale=ready.scale)
+    return ParseSettings(pattern=ready.pattern, labels=labels_or_none, scale=ready.scale, abstains=ready.abstains)
 
 
 def _fence(case: VerificationCase) -> str:

@@ -14,7 +14,7 @@ from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use
 from aftertrain.core.text.answer import AnswerSettings
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.judging import comparisons, parsing, templates
+from aftertrain.plugins.judging import aspects, comparisons, parsing, templates
 
 
 def _yes_or_no(value: Any) -> Any:
@@ -44,6 +44,10 @@ class ParseSettings(Settings):
         None, description="Lowest and highest number: the judgement is a number, worth (n - low)/(high - low)."
     )
 
+    abstains: tuple[str, ...] = Field(
+        (), description="Judgements that say that the question does not apply (n/a): the verdict is 'abstained'."
+    )
+
     @field_validator("pattern")
     @classmethod
     def _usable(cls, pattern: str) -> str:
@@ -66,8 +70,9 @@ class JudgeSettings(JudgingSettings):
 
     template: Annotated[str, Field(min_length=1)] = Field(
         "correct",
-        description="A ready template: correct (agrees with the ground truth), rating (1 to 10), wildguard; or your "
-        "own in Jinja, with prompt, response, ground_truth, source and fence.",
+        description="A ready template: correct (agrees with the ground truth), rating (1 to 10), helpfulness, honesty, "
+        "instruction_following, truthfulness (1 to 5 or n/a), wildguard; or your own in Jinja, with prompt, response, "
+        "ground_truth, source and fence.",
     )
     label: str | None = Field(
         None, description="wildguard: which of its answers counts: prompt_harm, response_refusal or response_harm."
@@ -119,6 +124,39 @@ class JudgeSettings(JudgingSettings):
             raise ValueError(f"say which answer is worth 1: 'wanted: yes' or 'wanted: no' ({self.label})")
         elif self.parse is not None:
             raise ValueError("the template wildguard has its own parse rule")
+        return self
+
+
+class AspectsSampling(AskedSampling):
+    """How a rating is drawn; greedy and short unless said otherwise."""
+
+    max_new_tokens: PositiveInt = Field(64, description="Tokens after which the judge's reply is cut.")
+
+
+class AspectsSettings(JudgingSettings):
+    """Which aspects of a reply the judge rates, each by a question of its own (F18)."""
+
+    aspects: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        tuple(aspects.ASPECTS),
+        description="Ready ones: helpfulness, honesty, instruction_following, truthfulness; and those of 'criteria'.",
+    )
+    criteria: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Annotated[str, Field(min_length=1)]] = Field(
+        {}, description="Aspects of your own, by name: what is rated, and what 1 and 5 mean."
+    )
+    sampling: AspectsSampling = Field(AspectsSampling(), description="How its ratings are drawn.")
+
+    @model_validator(mode="after")
+    def _aspects_are_known(self) -> Self:
+        known = [*aspects.ASPECTS, *self.criteria]
+        for name in self.aspects:
+            if name not in known:
+                raise ValueError(f"aspects: {unknown('aspect', name, known)}")
+        if len(set(self.aspects)) < len(self.aspects):
+            raise ValueError("aspects: one stands there more than once")
+        for name in self.criteria:
+            if name in aspects.ASPECTS or name not in self.aspects:
+                fault = "is a ready aspect" if name in aspects.ASPECTS else "is not among 'aspects'"
+                raise ValueError(f"criteria: {name} {fault}")
         return self
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import unknown
 from aftertrain.core.moderation import QUESTIONS
+from aftertrain.plugins.judging import aspects
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -31,6 +32,7 @@ class Ready:
         labels: value of each judgement; or
         scale: the lowest and the highest number.
         by_label: patterns of a template that answers several questions at once.
+        abstains: judgements that say that the question does not apply.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Ready:
     labels: Mapping[str, float] | None = None
     scale: tuple[float, float] | None = None
     by_label: Mapping[str, str] | None = None
+    abstains: tuple[str, ...] = ()
 
 
 CORRECT = """\
@@ -99,6 +102,15 @@ WILDGUARD_LABELS = dict(zip(QUESTIONS, ("Harmful request", "Response refusal", "
 """WildGuard's three questions, by the name of the label, as its reply writes them."""
 
 READY = {
+    **{
+        name: Ready(
+            aspects.prompt_for(name, criterion),
+            pattern=aspects.PATTERN,
+            scale=aspects.SCALE,
+            abstains=aspects.ABSTAINS,
+        )
+        for name, criterion in aspects.ASPECTS.items()
+    },
     "correct": Ready(
         CORRECT, pattern=r"judgement:[\s*]{0,4}(correct|incorrect)\b", labels={"correct": 1.0, "incorrect": 0.0}
     ),

@@ -27,9 +27,17 @@ class AskingVerifier(Verifier[A]):
 
     isolated: ClassVar[bool] = False
 
-    def __init__(self, settings: A, builder: Builder, *, needs_template: bool, begins_reply: bool = False) -> None:
+    def __init__(
+        self,
+        settings: A,
+        builder: Builder,
+        *,
+        needs_template: bool,
+        begins_reply: bool = False,
+        asker: Asker | None = None,
+    ) -> None:
         super().__init__(settings, builder)
-        self._asker = Asker(settings, builder, needs_template=needs_template, begins_reply=begins_reply)
+        self._asker = asker or Asker(settings, builder, needs_template=needs_template, begins_reply=begins_reply)
 
     @property
     def timeout(self) -> float:

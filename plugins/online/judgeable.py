@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any
 
 from aftertrain.core.errors import DataError
+from aftertrain.core.verification.checks import checks_of
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.problems import EXAMPLES, Prompt, Prompts, checks_of
+from aftertrain.plugins.online.problems import EXAMPLES, Prompt, Prompts
 from aftertrain.plugins.online.reward import case_of
 from aftertrain.plugins.online.settings import Unjudgeable
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.settings import Builder, Use
-from aftertrain.core.verification import isolate, shared_pool
-from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.reward_settings import RewardSettings, reward_name
 
@@ -18,24 +16,6 @@ def judges(
     """By name, as they are built: the rewards, then what shapes them."""
     shaping = {name: part.verifier for name, part in settings.shaping.items()}
     return {name: builder.build(use) for name, use in {**{reward_name(use): use for use in rewards}, **shaping}.items()}
-
-
-def ready(built: Mapping[str, Verifier[Any]], pool: PoolSettings) -> dict[str, Verifier[Any]]:
-    """The same, isolated; each has what it needs.
-
-    Raises:
-        AftertrainError: what one of them lacks.
-    """
-    for verifier in built.values():
-        verifier.preflight()
-    shared = shared_pool(pool)
-    return {name: isolate(verifier, shared) for name, verifier in built.items()}
-
-
-def contents(built: Mapping[str, Verifier[Any]]) -> dict[str, str]:
-    """What verifiers have beside their settings, as a judge has a model, for a stage's fingerprint."""
-    found = [(name, verifier.content()) for name, verifier in built.items()]
-    return {f"verifier {number} {name}": content for number, (name, content) in enumerate(found, 1) if content}
 
 
 def any_pooled(built: Mapping[str, Verifier[Any]]) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.events import Dropped
 from aftertrain.core.ground.model_folder import context_window
-from aftertrain.core.ground.wording import distinct
-from aftertrain.core.records import JSON, Check, Problem, Thoughts
+from aftertrain.core.records import JSON, Problem, Thoughts
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import UnusableRow, check_whole, render_text, text_ids
+from aftertrain.core.verification.checks import with_rewards
 from aftertrain.plugins.online.settings import OnlineSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def load_prompts(
         if not record.checks and not unchecked:
             raise DataError(f"problem {record.id!r} has no check: nothing could reward a reply")
         # Without verifiers checks are what the environment may read.
-        problem = _with_rewards(record, rewards, checks or {}, everywhere) if rewards else record
+        problem = with_rewards(record, rewards, checks or {}, everywhere) if rewards else record
         shown = (*record.tools, *tools)
         if record.id in seen:
             raise DataError(f"data set {name!r} has two problems with the id {record.id!r}; rewards are kept by id")
@@ -111,39 +111,6 @@ def load_prompts(
         why = "; ".join(f"{len(names)} dropped: {reason}" for reason, names in dropped.items())
         raise DataError(f"data set {name!r} has no problems to train on{f' ({why})' if why else ''}")
     return Prompts(kept, dropped, seen)
-
-
-def truth_of(problem: Problem) -> Any:
-    """What a verifier of every reply is given: the ground truth of the one check, or by name those of several."""
-    truths = [check.ground_truth for check in problem.checks]
-    names = distinct([check.verifier for check in problem.checks])
-    return truths[0] if len(truths) == 1 else dict(zip(names, truths, strict=True))
-
-
-def checks_of(problem: Problem, name: str, *, everywhere: bool) -> list[Check]:
-    """What a verifier is asked about replies to a problem: the checks of its name, or one of every reply."""
-    if everywhere:
-        return [Check(name, truth_of(problem))]
-    return [check for check in problem.checks if check.verifier == name]
-
-
-def _with_rewards(
-    problem: Problem, rewards: Collection[str], checks: Mapping[str, str], everywhere: Collection[str]
-) -> Problem:
-    """The problem with each check under the name of the reward that judges it."""
-    named = tuple(replace(check, verifier=checks.get(check.verifier, check.verifier)) for check in problem.checks)
-    truth = truth_of(problem)
-    if set(rewards) <= set(everywhere):
-        named = tuple(check for check in named if check.verifier in rewards)
-    own = {check.verifier for check in named}
-    named += tuple(Check(name, truth) for name in everywhere if name not in own)
-    for check in named:
-        if check.verifier not in rewards:
-            raise DataError(
-                f"problem {problem.id!r}: {unknown('reward', check.verifier, rewards)} A check is judged by the reward "
-                f"of its name; to give it to another one, set checks: {{{check.verifier}: {min(rewards)}}}"
-            )
-    return replace(problem, checks=named)
 
 
 def prompt_limits(settings: OnlineSettings, model: str) -> dict[str, int]:

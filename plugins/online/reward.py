@@ -11,10 +11,11 @@ from aftertrain.core.events import Sample, SampleVerdict
 from aftertrain.core.ground.wording import distinct
 from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
 from aftertrain.core.learning.shaping import product_reward, weighted_reward
+from aftertrain.core.preference import verdicts_by_comparison
 from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
+from aftertrain.core.verification import checks
 from aftertrain.core.verifier import Verifier, verdicts_of
-from aftertrain.plugins.online.comparing import verdicts_by_comparison
-from aftertrain.plugins.online.problems import Prompt, checks_of
+from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.rollout import Rollout
 
@@ -135,7 +136,7 @@ def shaping_verdicts(
     """Each rollout's verdicts by the verifiers of these names, which are asked about every reply; one batch each."""
 
     def check(name: str, rollout: Rollout) -> Check:
-        (found,) = checks_of(rollout.prompt.problem, name, everywhere=True)
+        (found,) = checks.checks_of(rollout.prompt.problem, name, everywhere=True)
         return found
 
     by_name = {
@@ -281,15 +282,4 @@ def _told(verdicts: Named, worth: Mapping[str, float]) -> tuple[SampleVerdict, .
 
 def case_of(prompt: Prompt, check: Check, id: str, reply: Completion | None = None) -> VerificationCase:
     """What a check's verifier is asked about a reply to the prompt; an empty reply where there is none."""
-    problem = prompt.problem
-    return VerificationCase(
-        id=id,
-        prompt="\n".join(message.content for message in problem.prompt if message.role == "user"),
-        response="" if reply is None else reply.text,
-        ground_truth=check.ground_truth,
-        source=problem.source,
-        response_with_special=None if reply is None else reply.text_with_special,
-        thoughts=prompt.thoughts,
-        turns=problem.prompt,
-        token_ids=() if reply is None else reply.token_ids,
-    )
+    return checks.case_of(prompt.problem, check, id, reply, prompt.thoughts)

@@ -16,7 +16,7 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.learning.rewards import Running, ended_reward, normalised_reward, verification_weight
 from aftertrain.core.learning.shaping import overlong_penalty
-from aftertrain.core.packed.packing import pack
+from aftertrain.core.packed.reward_scores import scores_at_end
 from aftertrain.core.records import Verdict
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.reward import (
@@ -158,13 +158,8 @@ class Rewarding:
         """The reward model's score at each reply's last token."""
         if self._model is None:
             return [None] * len(rollouts)
-        scores: dict[str, float] = {}
         atoms = [[rollout.segment()] for rollout in rollouts]
-        for batch in pack(atoms, self._micro_tokens, shared=self._model.shares_prefixes):
-            values = self._model.score(batch, ("values",), grad=False).values
-            assert values is not None
-            at_end = values.detach().cpu()[batch.last_token()]
-            scores |= dict(zip(batch.sample_ids, at_end.tolist(), strict=True))
+        scores = scores_at_end(self._model, atoms, self._micro_tokens)
         _check_finite("the reward model's scores", scores, step)
         return [scores[rollout.id] for rollout in rollouts]
 

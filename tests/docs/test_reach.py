@@ -161,6 +161,59 @@ def f17(page: Page) -> None:
         assert tokens == pytest.approx(round(tokens), abs=1e-3)
 
 
+def rated_pairs(page: Page) -> list[tuple[float, float, dict[str, Any]]]:
+    """Ratings of the chosen and the rejected reply of each pair, and the pair's facts."""
+    rows = (page.stage("preferences") / "data" / "rows" / "part-00000.jsonl").read_text(encoding="utf-8").splitlines()
+    facts = [json.loads(json.loads(row)["facts"]) for row in rows]
+    return [(fact["chosen_rating"], fact["rejected_rating"], fact) for fact in facts]
+
+
+def told_pairs(page: Page) -> dict[str, Any]:
+    """What the stage says of its pairs."""
+    (done,) = [e["data"] for e in page.events if (e["stage"], e["name"]) == ("preferences", "stage_done")]
+    told: dict[str, Any] = done["artifact"]["details"]["preferences"]["pairs"]
+    return told
+
+
+def f18(page: Page) -> None:
+    """Each rating is the mean of the aspects that apply, from 1 to 5; N/A is missing."""
+    missing = 0
+    for chosen, rejected, facts in rated_pairs(page):
+        assert chosen > rejected
+        for side, rating in (("chosen", chosen), ("rejected", rejected)):
+            aspects = facts[f"{side}_rated"]
+            assert len(aspects) == 4
+            applied = [value for value in aspects.values() if value is not None]
+            missing += 4 - len(applied)
+            assert all(value in (1, 2, 3, 4, 5) for value in applied)
+            assert rating == pytest.approx(sum(applied) / len(applied))
+    assert missing
+
+
+def f19(page: Page) -> None:
+    """τ = ¼."""
+    margins = [chosen - rejected for chosen, rejected, _ in rated_pairs(page)]
+    assert min(margins) > 0.25
+    assert told_pairs(page)["margin"] == pytest.approx(sum(margins) / len(margins))
+
+
+def f20(page: Page) -> None:
+    """(r_w − r_l)/r_w, for all ratings are above 0."""
+    strengths = [(chosen - rejected) / chosen for chosen, rejected, _ in rated_pairs(page)]
+    told = told_pairs(page)
+    assert (told["strength"], told["strength_undefined"]) == (pytest.approx(sum(strengths) / len(strengths)), 0)
+
+
+def f21(page: Page) -> None:
+    """¼·D_div + ¾·D_qual: of one source and two models D_div is the entropy of the replies' models over log 2."""
+    pairs = rated_pairs(page)
+    models = [facts[f"{side}_model"] for _, _, facts in pairs for side in ("chosen", "rejected")]
+    shares = [models.count(name) / len(models) for name in set(models)]
+    diversity = -sum(share * math.log(share) for share in shares) / math.log(2)
+    quality = sum((chosen - rejected) / chosen for chosen, rejected, _ in pairs) / len(pairs)
+    assert told_pairs(page)["mixture_quality"] == pytest.approx(0.25 * diversity + 0.75 * quality)
+
+
 def f22(page: Page) -> None:
     """β₀ = 0.1, T = 2, L = ½: 0.1·√½·√(½/log 2), for the first step's loss is log 2 under any β."""
     assert page.metrics("dpo")[0]["beta"] == pytest.approx(0.1 * math.sqrt(0.5) * math.sqrt(0.5 / math.log(2)))
@@ -261,7 +314,8 @@ def f38(page: Page) -> None:
 
 
 VALUES: dict[str, Callable[[Page], None]] = {
-    "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F22": f22, "F25": f25,
+    "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F18": f18, "F19": f19, "F20": f20,
+    "F21": f21, "F22": f22, "F25": f25,
     "F26": f26, "F27": f26, "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F36": f36, "F37": f37,
     "F38": f38, "F40": f40,
 }  # fmt: skip

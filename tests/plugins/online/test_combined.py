@@ -16,8 +16,9 @@ from aftertrain.core.errors import CheckpointError, NumericsError
 from aftertrain.core.packed.packing import pack
 from aftertrain.core.records import Check, Completion, FinishReason, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.verification.checks import truth_of
 from aftertrain.plugins.online.accounts import state_of
-from aftertrain.plugins.online.problems import Prompt, truth_of
+from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, earned_reward, failures, outcome_counts
 from aftertrain.plugins.online.reward_settings import RewardSettings, TaskWeightSettings
 from aftertrain.plugins.online.rewarding import Rewarding

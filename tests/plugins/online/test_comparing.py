@@ -11,11 +11,12 @@ import pytest
 
 from aftertrain.cli import main
 from aftertrain.core.errors import RunError
+from aftertrain.core.preference import ALONE, verdicts_by_comparison
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.judging import stand_in
-from aftertrain.plugins.online.comparing import ALONE, refuse_single_replies, verdicts_by_comparison
+from aftertrain.plugins.online.comparing import refuse_single_replies
 
 
 class Judge(Verifier[Settings]):

@@ -10,7 +10,8 @@ import pytest
 import aftertrain
 from aftertrain.api.evaluation import isolated_verifier
 from aftertrain.core.records import Completion, FinishReason
-from aftertrain.plugins.online.problems import Prompt, checks_of
+from aftertrain.core.verification.checks import checks_of
+from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import case_of
 from aftertrain.plugins.online.reward_settings import reward_name
 from aftertrain.plugins.online.rewarding import Rewarding
