@@ -74,7 +74,8 @@ def _check(reply: Completion, request: GenerationRequest, name: str, context: fl
         )
     if why := _misfit(reply, request, context):
         raise RunError(f"{broke}: {why}")
-    if bad := [value for value in reply.logprobs if not math.isfinite(value)]:
+    if not all(map(math.isfinite, reply.logprobs)):
+        bad = [value for value in reply.logprobs if not math.isfinite(value)]
         raise NumericsError(f"{broke}: a log-probability of {bad[0]}; its weights are broken, or it makes them up")
 
 
@@ -93,9 +94,9 @@ def _misfit(reply: Completion, request: GenerationRequest, context: float) -> st
         return f"{n:,} tokens of {most:,} that were asked for"
     if reply.finish_reason == "length" and n < most and len(request.prompt_ids) + n < context:
         return f"it was cut after {n:,} tokens of {most:,}, and neither they nor the context were full"
-    if not all(isinstance(token, int) and token >= 0 for token in reply.token_ids):
+    if {*map(type, reply.token_ids)} != {int} or min(reply.token_ids) < 0:
         return f"token ids {reply.token_ids!r:.100}"
-    if not all(isinstance(version, int) for version in reply.versions):
+    if {*map(type, reply.versions)} != {int}:
         return f"versions {reply.versions!r:.100}"
-    above = [value for value in reply.logprobs if value > ROUNDING]
-    return f"a log-probability of {above[0]:g}, above 0" if above else ""
+    highest = max(reply.logprobs)
+    return f"a log-probability of {highest:g}, above 0" if highest > ROUNDING else ""
