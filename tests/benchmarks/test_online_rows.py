@@ -44,7 +44,7 @@ def test_the_rows_are_those_that_were_asked_for(monkeypatch: pytest.MonkeyPatch,
     assert found.keys() == quick.keys()
     asked = {"step", "tiny step", "memory", "generation 1", "generation 16", "generation 64", "step 16x8x128"}
     assert asked <= found.keys()
-    # The peer takes twice our seconds and bytes, above the 2 bytes that are fixed: of whole processes (2 + 2) / (2 + 1).
+    # The peer takes twice our seconds and bytes, above 2 bytes that are fixed: of whole processes 4 to 3.
     assert {name: found[name][1] for name in asked} == dict.fromkeys(asked, 2.0)
     assert found["memory: whole process"][1] == pytest.approx(4 / 3)
     references = {name for name in found if name.startswith("reference ")}
