@@ -84,10 +84,37 @@ ONLINE = {
     checkpoint_every: 2"""
     for name, text in METHODS.items()
 }
-CHAINS = {"chain": STAGES, "online": ONLINE}
+CURATION = {
+    "curate": """
+    use: curate
+    data: {use: jsonl, path: ./sft.jsonl, format: gsm8k}
+    operators:
+      - length
+      - {use: threshold, fact: length.characters, at_most: {quantile: 0.8}}
+      - deduplicate
+    shard_rows: 5
+    workers: 1""",
+    "again": """
+    use: curate
+    data: {use: stage, from: curate}
+    operators: [{use: threshold, fact: length.words, at_least: {quantile: 0.2}}]
+    format: parquet
+    shard_rows: 7
+    workers: 1""",
+    "sft": """
+    use: train
+    loss: sft
+    data: {use: stage, from: again}
+    optimizer: {lr: 1.0e-3}
+    batch: {sequences: 8, max_tokens: 128}
+    max_steps: 3
+    checkpoint_every: 2""",
+}
+"""Rows through operators, twice, and into training."""
+CHAINS = {"chain": STAGES, "online": ONLINE, "curate": CURATION}
 
 
-def write_recipe(folder: Path, stages: Mapping[str, str]) -> Path:
+def write_recipe(folder: Path, stages: Mapping[str, str] = STAGES) -> Path:
     """The recipe of these stages and its data."""
     rng = random.Random(0)
     rows, pairs = [], []
@@ -132,11 +159,10 @@ class Outcome:
 
 
 def outcome(run: Path) -> Outcome:
-    """Digests of the files of every model, of all samples and rollouts, and all events inside steps."""
+    """Digests of the files of every model, of all samples, rollouts and rows, and all events inside steps."""
     files = {}
-    for path in sorted(
-        [*run.glob("stages/*/model/*"), *run.glob("stages/*/samples/[!.]*"), *run.glob("stages/*/rollouts/[!.]*")]
-    ):
+    kinds = ("model/*", "samples/[!.]*", "rollouts/[!.]*", "data/**/*")
+    for path in sorted(path for kind in kinds for path in run.glob(f"stages/*/{kind}") if path.is_file()):
         files[path.relative_to(run).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     events: dict[str, list[str]] = {}
     for event in read_events(run / "events.jsonl"):
@@ -242,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Kill and compare until there are enough kills."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="kills wanted inside stages")
-    parser.add_argument("--recipe", choices=CHAINS, default="chain", help="SFT, DPO and PPO, or every online method")
+    parser.add_argument("--recipe", choices=CHAINS, default="chain", help="SFT, DPO, PPO; all online methods; or rows")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of death")
     parser.add_argument("--quick", action="store_true", help="a dozen kills")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")

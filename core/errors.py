@@ -10,6 +10,7 @@ import difflib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from aftertrain.core.ground.redaction import redacted
 
@@ -24,6 +25,17 @@ class AftertrainError(Exception):
 
     def __str__(self) -> str:
         return redacted(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Back from another process without `__init__`, whose arguments are not those of the message."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[AftertrainError], arguments: tuple[Any, ...], state: dict[str, Any]) -> AftertrainError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True)

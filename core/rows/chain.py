@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aftertrain.core.errors import DataError
+from aftertrain.core.errors import AftertrainError, DataError
+from aftertrain.core.ground.foreign import message_of, raised_at
 from aftertrain.core.operator import Dropped, Operator, Row
 
 Step = tuple[str, Operator[Any]]
@@ -76,10 +77,12 @@ def _step(outcome: Outcome, name: str, operator: Operator[Any], seed: int) -> No
     kept: dict[str, Row] = {}
     ended: set[str] = set()
     replacing: set[str] = set()
-    for result in operator.apply(outcome.rows, seed):
+    for result in _applied(operator, name, outcome.rows, seed):
         if isinstance(result, Dropped):
             if result.row.id not in came:
                 raise DataError(f"operator {name!r} dropped row {result.row.id!r}, which it was not given")
+            if result.row.id in ended:
+                raise DataError(f"operator {name!r} dropped row {result.row.id!r} twice")
             ended.add(result.row.id)
             outcome.dropped.append((name, replace(result, row=came[result.row.id])))
             count.dropped[f"{result.row.source}\t{result.reason}"] += 1
@@ -110,6 +113,25 @@ def _step(outcome: Outcome, name: str, operator: Operator[Any], seed: int) -> No
     outcome.replaced += gone
     count.replaced.update(came[id].source for id in gone)
     outcome.rows = list(kept.values())
+
+
+def _applied(operator: Operator[Any], name: str, rows: Sequence[Row], seed: int) -> Iterator[Row | Dropped]:
+    """What comes out; an error of the operator's own is told with the row that it was given last."""
+    given: list[str] = []
+
+    def each() -> Iterator[Row]:
+        for row in rows:
+            given[:] = [row.id]
+            yield row
+
+    try:
+        yield from operator.apply(each(), seed)
+    except AftertrainError:
+        raise
+    except Exception as error:
+        at = f"at row {given[0]!r}" if given else "before its first row"
+        told = f"{type(error).__name__}: {message_of(error)}{raised_at(error)}"
+        raise DataError(f"operator {name!r} failed {at}: {told}") from error
 
 
 def _marked(row: Row, before: Row | None, parents: Sequence[Row], name: str) -> Row:

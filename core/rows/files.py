@@ -79,8 +79,8 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A draft that takes the file's place, on the disk, when all is written."""
-    draft = path.with_name(f"{DRAFT}{path.name}")
+    """A draft that takes the file's place, on the disk, when all is written; of this process alone."""
+    draft = path.with_name(f"{DRAFT}{os.getpid()}-{path.name}")
     try:
         yield draft
         with draft.open("rb") as file:

@@ -147,6 +147,15 @@ def sweep(folder: Path) -> None:
             remove(leftover)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder so that a kill in the midst of it leaves nothing that looks like one; see `sweep`."""
+    if folder.exists():
+        gone = folder.with_name(f"{REMOVED}{folder.name}")
+        remove(gone)
+        folder.rename(gone)
+        remove(gone)
+
+
 def remove(folder: Path) -> None:
     """Remove a folder or file if it exists."""
     if folder.is_dir() and not folder.is_symlink():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol, TypeVar
 
 from aftertrain.core.errors import RunError
@@ -47,7 +50,9 @@ class Processes:
         """As `Executor`; at most two tasks a process are under way, so that a stop waits for few."""
         context = multiprocessing.get_context("spawn")
         waiting, running = iter(tasks), set[Future[int]]()
-        pool: Any = ProcessPoolExecutor(min(self._workers, len(tasks)), mp_context=context)
+        pool: Any = ProcessPoolExecutor(
+            min(self._workers, len(tasks)), mp_context=context, initializer=_die_with_parent
+        )
         try:
             while True:
                 stop()
@@ -67,6 +72,18 @@ class Processes:
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """A killed run leaves no process behind that goes on writing into its folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def executor(workers: int) -> Executor:

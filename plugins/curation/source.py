@@ -14,6 +14,7 @@ from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Row
 from aftertrain.core.rows.files import part, write_lines, write_rows, write_text
 from aftertrain.core.rows.left_out import SOURCE, bad_row_line
+from aftertrain.core.rows.made import HasMadeRows
 from aftertrain.plugins.curation.work import ACCOUNT, Account, write_account
 
 CHARACTERS = 64 << 20
@@ -55,12 +56,12 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
         return read_json(mark, Read, limit=ACCOUNT, error=DataError)
     place.mkdir(parents=True, exist_ok=True)
     record, shards, bad = data.record_type.__name__, list[int](), dict[str, int]()
-    for number, entries in enumerate(_parts(data.entries(), shard_rows)):
+    for number, entries in enumerate(_parts(_entries(data), shard_rows)):
         stop()
         broken = [entry for entry in entries if isinstance(entry, BadRow)]
         for row in broken:
             bad[row.reason] = bad.get(row.reason, 0) + 1
-        rows = [Row(entry) for entry in entries if not isinstance(entry, BadRow)]
+        rows = [entry for entry in entries if not isinstance(entry, BadRow)]
         shards.append(write_rows(place / f"{part(number)}.jsonl", rows))
         write_lines(
             place / f"{part(number)}.dropped.jsonl", (bad_row_line(row.id, row.reason, row.message) for row in broken)
@@ -78,13 +79,22 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
     return read
 
 
-def _parts(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
+def _entries(data: Dataset[Any]) -> Iterator[Row | BadRow]:
+    """Those of another stage keep what was found and done there."""
+    if isinstance(data, HasMadeRows):
+        yield from data.made_rows()
+        return
+    for entry in data.entries():
+        yield entry if isinstance(entry, BadRow) else Row(entry)
+
+
+def _parts(entries: Iterator[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
     """Cut where there are so many rows, or so much text that a process should not hold more."""
-    some: list[Any] = []
+    some: list[Row | BadRow] = []
     characters = 0
     for entry in entries:
         some.append(entry)
-        characters += 0 if isinstance(entry, BadRow) else sum(map(len, Row(entry).texts))
+        characters += 0 if isinstance(entry, BadRow) else sum(map(len, entry.texts))
         if len(some) == size or characters >= CHARACTERS:
             yield some
             some, characters = [], 0

@@ -13,7 +13,7 @@ from aftertrain.core.events import Progress
 from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.records import Artifact, ArtifactType, PlanItem
 from aftertrain.core.rows.chain import Step, named
-from aftertrain.core.run.folder import remove
+from aftertrain.core.run.folder import discard, sweep
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.plugins.curation.artifact import publish
@@ -81,6 +81,7 @@ class Curate(Stage[CurateSettings]):
             if context.stopping():
                 raise Interrupted(f"stage {context.name!r}: stopped; the shards that are done are kept")
 
+        sweep(context.folder)
         folder = context.folder / "work"
         read = read_source(self._data(), folder, self.settings.shard_rows, stop)
         groups = list(_groups(self._steps, folder))
@@ -88,7 +89,7 @@ class Curate(Stage[CurateSettings]):
         for group in groups:
             records = self._through(group, records, context, stop)
         artifact = publish(context, read, groups, self.settings.format)
-        remove(folder)
+        discard(folder)
         return artifact
 
     def _through(self, group: Group, records: list[str], context: StageContext, stop: Any) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from aftertrain.core.dataset import Dataset
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.core.rows.files import read_shard
 from aftertrain.core.rows.folder import ROWS, read_contents, read_rows
@@ -25,8 +26,12 @@ class StageRows(Dataset[StageRowsSettings]):
         return read_contents(self.settings.folder).record_type
 
     def __iter__(self) -> Iterator[Any]:
-        for row in read_rows(self.settings.folder):
+        for row in self.made_rows():
             yield row.record
+
+    def made_rows(self) -> Iterator[Row]:
+        """With what operators found and did, for who goes on with it."""
+        return read_rows(self.settings.folder)
 
     def fingerprint(self) -> str:
         """SHA-256 over the shards."""
