@@ -1,4 +1,4 @@
-"""The stage `synthesize` from a recipe, with a teacher from a file that says what the test wants."""
+"""The stage `synthesize` (F10) from a recipe, with a teacher from a file that says what the test wants."""
 
 from __future__ import annotations
 
