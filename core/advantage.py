@@ -159,6 +159,29 @@ class Credit:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+def sound(credit: Any, columns: frozenset[str], replies: Replies) -> Credit:
+    """What a stranger's estimator returned, looked at.
+
+    Raises:
+        TypeError: it is no `Credit`, or a column is no tensor of floats. ValueError: its columns are not those that its
+            method names, or one has another shape than the step's tokens.
+    """
+    if not isinstance(credit, Credit):
+        raise TypeError(f"an estimator returns a Credit, not {credit!r:.100}")
+    if credit.columns.keys() != columns:
+        raise ValueError(f"it gives the columns {sorted(credit.columns)}, and its method names {sorted(columns)}")
+    for name, column in credit.columns.items():
+        if not hasattr(column, "is_floating_point") or not column.is_floating_point():
+            raise TypeError(f"column {name!r} is no tensor of floats but {column!r:.100}")
+        if column.shape != replies.mask.shape:
+            n, r = len(replies.mask), len(replies.rewards)
+            raise ValueError(
+                f"column {name!r} has shape {tuple(column.shape)}, and the step {n:,} tokens of {r:,} replies: "
+                "`Replies.per_token` spreads a number for each reply over its tokens"
+            )
+    return credit
+
+
 class Advantage(Component[S]):
     """An advantage estimator. Subclasses are stateless: the same replies give the same columns."""
 

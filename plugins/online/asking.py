@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aftertrain.core.errors import CheckpointError
+from aftertrain.core.errors import CheckpointError, PluginError
 from aftertrain.core.learning.batch_plan import BatchPlan
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.selection import Group, Past, Selection
@@ -81,6 +81,9 @@ class Asking:
 
         Args:
             wanted: where steps vary, groups of this one.
+
+        Raises:
+            PluginError: the selection names problems or groups that there are not.
         """
         wanted = self._wanted if wanted is None else wanted
         if self.planned:
@@ -93,6 +96,7 @@ class Asking:
             count = self._selection.asks(wanted - len(kept))
             seed = sub_seed(self._seed, "selection", step, round_)
             drawn = self._selection.draw(count, self._stream(seen), self._ids, self.past, seed)
+            self._check_places("draws the problems", drawn, len(self._ids))
             rows = [row for row in dict.fromkeys(drawn) if row not in seen][:count]
             if not rows:
                 break
@@ -103,6 +107,9 @@ class Asking:
                 (kept if self._selection.keep(facts) else constant).append(group)
             asked, round_ = asked + len(rows), round_ + 1
         chosen = {*self._selection.choose([_facts(group) for group in kept], wanted)}
+        self._check_places("chooses the groups", chosen, len(kept))
+        if len(chosen) > wanted:
+            raise PluginError(f"{self._name} chooses {len(chosen)} groups where {wanted} are wanted")
         learnt = [group for place, group in enumerate(kept) if place in chosen]
         aside = [group for place, group in enumerate(kept) if place not in chosen]
         metrics = {
@@ -112,6 +119,14 @@ class Asking:
         }
         judged = [reply for group in learnt for reply in group]
         return Asked(judged, {"no_signal": constant, "set_aside": aside}, metrics)
+
+    @property
+    def _name(self) -> str:
+        return f"the selection {type(self._selection).__name__}"
+
+    def _check_places(self, does: str, places: Collection[Any], n: int) -> None:
+        if bad := [place for place in places if not isinstance(place, int) or not 0 <= place < n]:
+            raise PluginError(f"{self._name} {does} {sorted(map(str, bad))[:5]}, which are no places among {n}")
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold, as plain data; empty where steps follow the plan."""

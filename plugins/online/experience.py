@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aftertrain.core.advantage import Advantage
+from aftertrain.core.advantage import Advantage, sound
 from aftertrain.core.batch import CHOSEN, REJECTED, PackedBatch
 from aftertrain.core.engine import Engine
-from aftertrain.core.errors import NumericsError
+from aftertrain.core.errors import NumericsError, PluginError
 from aftertrain.core.loss import Atom
 from aftertrain.core.packed.packing import Segment, pack
 from aftertrain.plugins.online.correction import corrected
@@ -101,6 +101,7 @@ def make_experience(
 
     Raises:
         NumericsError: a score or an advantage is not finite; names the step and the samples.
+        PluginError: the estimator gives what is no credit, or chooses what are no pairs.
     """
     pairs = estimator.pairs if settings.method.pairs else None
     # An episode that could not be begun has no reply; of others nobody could say what they are worth.
@@ -119,7 +120,10 @@ def make_experience(
     if not batches:
         return Experience([], {}, left_out)
     replies = replies_of(batches, {reply.rollout.id: reply for reply in judged}, settings.kl, models.policy.ranks.sum)
-    credit = estimator(replies)
+    try:
+        credit = sound(estimator(replies), settings.method.columns, replies)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"advantages: {settings.advantages.name}: step {step}: {error}") from error
     metrics = dict(credit.metrics)
     columns = {**credit.columns, "rewards": replies.token_rewards}
     if settings.correction is not None:
@@ -175,8 +179,10 @@ def _atoms(group: Sequence[Judged], atom: Atom, pairs: Pairs | None) -> list[lis
     rewards = [reply.total for reply in group]
     chosen = pairs(rewards)
     used = [place for pair in chosen for place in pair]
-    if len(set(used)) != len(used):
-        raise ValueError(f"a method of pairs put a reply into two pairs of one group: {list(chosen)}")
+    if len(set(used)) != len(used) or not set(used) <= set(range(len(group))):
+        raise PluginError(
+            f"a method of pairs chose {list(chosen)} of {len(group)} replies: each is one of these, in at most one pair"
+        )
 
     def placed(place: int, role: int, margin: float) -> Segment:
         return replace(segments[place], role=role, label=float(role == CHOSEN), margin=margin)

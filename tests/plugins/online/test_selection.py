@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from aftertrain.core.learning.batch_plan import BatchPlan
-from aftertrain.core.records import Completion, Message, Problem, Verdict
+from aftertrain.core.records import Completion, Message, Problem, Verdict, VerificationCase
 from aftertrain.core.selection import Group, Past
+from aftertrain.core.settings import Settings
 from aftertrain.plugins.online.asking import Asked, Asking
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged
@@ -139,6 +142,51 @@ def test_a_killed_run_asks_the_same_and_its_books_balance(bench: Make, selection
     assert again.of("metrics") == whole.of("metrics")[2:]
     assert again.outcome() == whole.outcome()
     assert again.books == whole.books
+
+
+@pytest.mark.parametrize("selection", ["all", {"use": "informative", "rounds": 4}, "oversample"])
+@pytest.mark.slow
+def test_the_order_in_which_replies_and_verdicts_come_changes_no_bit(bench: Make, selection: Any) -> None:
+    """Replies arrive one by one in another order, verdicts after other delays: the same problems are asked, the same
+    groups kept and refilled, the same bits learnt."""
+    from aftertrain.plugins.generation.settings import TransformersSettings
+    from aftertrain.plugins.generation.transformers import Transformers
+    from tests.plugins.online.conftest import Mixed
+
+    arrivals: list[list[str]] = []
+
+    def run(seed: int) -> Any:
+        source = random.Random(seed)
+
+        class Shuffled(Transformers):
+            waiting: ClassVar[list[Completion]] = []
+
+            def collect(self, timeout: float | None = None) -> list[Completion]:
+                while done := super().collect(timeout):
+                    self.waiting.extend(done)
+                source.shuffle(self.waiting)
+                arrivals[-1].append(self.waiting[-1].id)
+                return [self.waiting.pop()]
+
+        class Late(Mixed):
+            def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
+                time.sleep(source.random() / 50)
+                return super().verify(cases)
+
+        changes = {"rewards": [{"use": "mixed"}], "checks": {"contains": "mixed"}, "reward": {"missing_eos": -1.0}}
+        made = bench(f"run{seed}", {**SETTINGS, **changes, "selection": selection})
+        made.builder.table["generator", "transformers"] = (Shuffled, TransformersSettings)
+        made.builder.table["verifier", "mixed"] = (Late, Settings)
+        arrivals.append([])
+        made.run()
+        return made
+
+    first, second = run(1), run(2)
+    assert arrivals[0] != arrivals[1]
+    assert first.outcome() == second.outcome()
+    assert first.of("metrics") == second.of("metrics")
+    if selection != "all":
+        assert any(step["kept_rate"] < 1 for step in first.of("metrics")), "something was refilled or left out"
 
 
 def test_one_reply_to_a_prompt_cannot_differ(bench: Make) -> None:
