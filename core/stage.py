@@ -16,7 +16,7 @@ from aftertrain.core.events import Difference, Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem, Thoughts
-from aftertrain.core.settings import Builder, Settings, unhashed
+from aftertrain.core.settings import Builder, Settings, Use, unhashed
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
@@ -100,6 +100,7 @@ class StageContext:
         book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
             stage whose book does not balance is not done.
         ranks: the processes that work on this stage together; one, unless it is `shared`.
+        trained_on: data sets of the stages that made the models it is given, by stage, as far as the recipe knows them.
         cache: folder of the run for what stages may find again and miss without harm, to be made by who writes there;
             None outside of a run.
     """
@@ -116,6 +117,7 @@ class StageContext:
     book: Book = field(default_factory=Book)
     ranks: Ranks = ALONE
     cache: Path | None = None
+    trained_on: Mapping[str, tuple[Use[Any], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 from aftertrain.core.benchmark.outline import OVERLONG, Node, RowOutline, SuiteOutline
-from aftertrain.core.events import Health, Missing, ScoreRow
+from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.statistics import Z95
 
@@ -44,6 +44,7 @@ class Line:
             noise of the published one is not known.
         table: where it was published.
         share: whether it is written in per cent.
+        contamination: of a row's questions by the data that made the model; "" where that was not recorded.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Line:
     reference_half: float | None = None
     table: str = ""
     share: bool = True
+    contamination: str = ""
 
     @property
     def standing(self) -> Standing | None:
@@ -91,6 +93,7 @@ def suite_table(
     health: Iterable[Health] = (),
     *,
     altered: Sequence[str] = (),
+    contamination: Iterable[Contamination] = (),
 ) -> list[Line]:
     """The lines of a suite, its number first, then as deep as its average goes; other numbers and rows last.
 
@@ -102,9 +105,11 @@ def suite_table(
         scores: of the stage, of any tasks. At several temperatures a row has its first one's.
         missing: rows that the stage could not score.
         health: of the stage's replies.
+        contamination: of its tasks.
         altered: settings of the stage by which replies are other than the tasks' own.
     """
-    return _Table(suite, reference, scores, missing, health, altered=altered).lines()
+    by_task = {row.task: str(row) for row in contamination}
+    return _Table(suite, reference, scores, missing, health, altered=altered, contamination=by_task).lines()
 
 
 def remarks(line: Line) -> list[str]:
@@ -134,7 +139,9 @@ class _Table:
         health: Iterable[Health],
         *,
         altered: Sequence[str],
+        contamination: Mapping[str, str],
     ) -> None:
+        self._contamination = contamination
         self._suite = suite
         self._chosen = suite.rows
         self._model = reference
@@ -257,6 +264,7 @@ class _Table:
             altered=(*sorted({*row.changed} - {*row.needs}), *self._altered_for(replies=replies)),
             other_rule=(health.other_rule or 0) if health is not None else 0,
             share=score.share is not False,
+            contamination=self._contamination.get(task, ""),
         )
 
     def _altered_for(self, *, replies: bool) -> list[str]:

@@ -24,6 +24,7 @@ from aftertrain.core.events.event import Entry as Entry
 from aftertrain.core.events.event import Event as Event
 from aftertrain.core.events.event import Other as Other
 from aftertrain.core.events.event import flat as flat
+from aftertrain.core.events.scores import Contamination as Contamination
 from aftertrain.core.events.scores import Difference as Difference
 from aftertrain.core.events.scores import Health as Health
 from aftertrain.core.events.scores import Missing as Missing

@@ -148,6 +148,60 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Contamination:
+    """A task's questions in the data that made the model.
+
+    Attributes:
+        task: its name.
+        items: questions that were scored.
+        testable: those long enough to be found by n-grams.
+        found: of these, those that one training row has above the rule's threshold.
+        whole: of the others, those that stand in a training row as a whole.
+        covered: C(D), the share of the questions' tokens that n-grams of the data cover (F5).
+        rule: by which they were looked for.
+        stages: whose data were looked at; none where nothing is known of what the model was trained on. Of the base
+            model's own training nothing ever is.
+        sources: `stage/source` of data that the task contaminates: more than 2 % of the testable questions (F6).
+        metric: the task's main one.
+        clean: its mean over the questions that were not found, the mean's 95 % interval, and their number; empty where
+            none was found, or all were.
+        contaminated: the same over those that were.
+        off: why nothing was looked for.
+    """
+
+    task: str
+    items: int
+    testable: int = 0
+    found: int = 0
+    whole: int = 0
+    covered: float = 0.0
+    rule: str = ""
+    stages: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    metric: str = ""
+    clean: tuple[float, ...] = ()
+    contaminated: tuple[float, ...] = ()
+    off: str = ""
+
+    def __str__(self) -> str:
+        """As a column has it."""
+        if self.off:
+            return f"not looked for: {self.off}"
+        if not self.stages:
+            return "unknown"
+        words = [f"{self.found / self.testable:.1%} of questions" if self.testable else "not testable"]
+        if 0 < self.testable < self.items:
+            words.append(f"{1 - self.testable / self.items:.1%} not testable")
+        if self.whole:
+            words.append(f"{self.whole:,} as a whole")
+        if self.sources:
+            words.append("contaminated")
+        if self.clean and self.contaminated:
+            words.append(f"{self.metric} {self.clean[0]:.3g} without them, {self.contaminated[0]:.3g} on them")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
 class Scores(Event):
     """What an evaluation found.
 
@@ -157,6 +211,7 @@ class Scores(Event):
         health: of the replies per task and temperature.
         missing: rows of suites for which data or a judge are missing, and tasks without their main figure.
         openings: of sealed benchmarks, by this evaluation and by those of the models that its model was made of.
+        contamination: of each task, by the data that made the model.
     """
 
     event: ClassVar[str] = "scores"
@@ -165,3 +220,4 @@ class Scores(Event):
     health: tuple[Health, ...]
     missing: tuple[Missing, ...] = ()
     openings: tuple[Opening, ...] = ()
+    contamination: tuple[Contamination, ...] = ()

@@ -128,11 +128,17 @@ def sample_contamination(scan: Scan) -> NDArray[np.float64]:
     return result
 
 
+def shares_of_items(scan: Scan, n: int) -> NDArray[np.float64]:
+    """The share of each item's tokens that n-grams of the corpus cover: C(s) before the maximum over n."""
+    return _samples(scan.index, covered_tokens(scan, n))
+
+
 def _samples(index: EvaluationIndex, covered: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The share of each item's tokens; an item of no tokens has 0."""
     owners = index.owner_of_tokens()
-    lengths = np.bincount(owners, minlength=len(index.items))
-    result: NDArray[np.float64] = np.bincount(owners, covered, len(index.items)) / np.maximum(lengths, 1)
+    result: NDArray[np.float64] = np.bincount(owners, covered, len(index.items)) / np.maximum(
+        index.lengths_of_items(), 1
+    )
     return result
 
 

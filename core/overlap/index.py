@@ -168,6 +168,10 @@ class EvaluationIndex:
         order = np.argsort(self.text_first, kind="stable")
         return np.repeat(self.text_owner[order], self.text_length[order])
 
+    def lengths_of_items(self) -> Places:
+        """Tokens of each item."""
+        return np.bincount(self.text_owner, self.text_length, len(self.items)).astype(np.int64)
+
 
 def _vocabulary(texts: Iterable[str]) -> frozenset[str]:
     from aftertrain.core.overlap.tokens import tokens

@@ -13,6 +13,7 @@ from aftertrain.core.events import Books, Checkpointed, Event, Rewind, StageDone
 from aftertrain.core.ground.openings import keep_openings, openings
 from aftertrain.core.ranks import ALONE
 from aftertrain.core.records import Artifact
+from aftertrain.core.run.ancestry import trained_on
 from aftertrain.core.run.checkpoint import Checkpoints
 from aftertrain.core.run.done import write_done
 from aftertrain.core.run.folder import remove, write_json
@@ -35,6 +36,7 @@ class StageRun:
     Attributes:
         folder: the stage's, under this lineage.
         here: what of this machine decides bits.
+        nodes: the whole graph.
     """
 
     session: Session
@@ -42,6 +44,7 @@ class StageRun:
     lineage: Lineage
     folder: Path
     here: Mapping[str, object]
+    nodes: tuple[Node, ...] = ()
 
     def run(self, inputs: Mapping[str, Artifact], damage: str | None) -> Artifact:
         """Do the stage, from its last checkpoint on if there is one.
@@ -97,6 +100,7 @@ class StageRun:
             book=ledger.book,
             ranks=ranks,
             cache=session.folder.cache,
+            trained_on=trained_on(node, self.nodes),
         )
         started = time.monotonic()
         with node.at_work():

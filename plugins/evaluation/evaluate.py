@@ -26,7 +26,7 @@ from aftertrain.core.ground.openings import Opening
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.records import Artifact, PlanItem
 from aftertrain.core.stage import Compared, PlanContext, Rescored, SavedReply, Stage, StageContext, StageInput
-from aftertrain.plugins.evaluation import fitting, health, sealing, summary
+from aftertrain.plugins.evaluation import contamination, fitting, health, sealing, summary
 from aftertrain.plugins.evaluation.accounts import CASE, check_outcomes, enter_cases
 from aftertrain.plugins.evaluation.asking import Asking, asking
 from aftertrain.plugins.evaluation.prompts import too_long
@@ -116,6 +116,8 @@ class Evaluate(Stage[EvaluateSettings]):
                     context.emit(Warned(f"{task.name}: {note}"), 1)
         else:
             done, rows = saved[0], self._restore(saved[1], runner)
+        checked = contamination.check(self.settings.contamination, self._tasks, context) if ranks.first else []
+        self._refuse_contaminated(checked)
         opened = sealing.opened(context, self._tasks, self.settings.unseal) if ranks.first else []
         total = sum((block.stop - block.start) * block.task.samples for block in work)
         with sharing(self._store(context)), closing(runner):
@@ -133,7 +135,21 @@ class Evaluate(Stage[EvaluateSettings]):
                 context.checkpoints.save(start + len(dealt), save)
         if not ranks.first:
             return Artifact("scores", str(context.folder), context.name, digest="")
-        return self._conclude(context, len(work) + 1, rows, others, opened)
+        return self._conclude(context, len(work) + 1, rows, others, (opened, checked))
+
+    def _refuse_contaminated(self, checked: Sequence[contamination.Checked]) -> None:
+        """The gate.
+
+        Raises:
+            DataError: a task contaminates a source, and that is an error.
+        """
+        if self.settings.contamination.gate == "error" and (
+            found := list(contamination.told(entry.row for entry in checked))
+        ):
+            raise DataError(
+                f"{'; '.join(found)}. Take the rows out (the operator decontaminate), or let the scores stand with a "
+                "warning: contamination: {gate: warn}"
+            )
 
     def without_use(self) -> Mapping[str, Unused]:
         """What is for replies where none are made, for log-likelihoods where none are taken, and for benchmarks."""
@@ -282,8 +298,9 @@ class Evaluate(Stage[EvaluateSettings]):
         step: int,
         rows: Sequence[ScoredInstance],
         others: Mapping[str, Sequence[ScoredInstance]],
-        opened: Sequence[Opening],
+        known: tuple[Sequence[Opening], Sequence[contamination.Checked]],
     ) -> Artifact:
+        opened, checked = known
         write_instances(context.folder / INSTANCES, rows)
         enter_cases(context.book, self._tasks, rows)
         scores = Scores(
@@ -292,8 +309,13 @@ class Evaluate(Stage[EvaluateSettings]):
             tuple(health.health(self._tasks, rows)),
             (*(Missing(row.name, row.why) for row in self._absent), *summary.undefined(self._tasks, rows)),
             tuple(opened),
+            tuple(contamination.scored(checked, self._tasks, rows)),
         )
-        for message in (*doubts.doubts(scores.scores, scores.health), *doubts.alarms(scores.health)):
+        for message in (
+            *contamination.told(scores.contamination),
+            *doubts.doubts(scores.scores, scores.health),
+            *doubts.alarms(scores.health),
+        ):
             context.emit(Warned(message), step)
         context.emit(scores, step)
         return Artifact("scores", str(context.folder), context.name, digest="", details=scores.facts())

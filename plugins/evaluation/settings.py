@@ -14,10 +14,34 @@ from aftertrain.core.engine import Engine
 from aftertrain.core.eval_task import EvalTask, EvalTaskSettings
 from aftertrain.core.generator import Generator
 from aftertrain.core.ground.usage import UsedIf
-from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use, unhashed
+from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
+
+
+class ContaminationSettings(Settings):
+    """Whether a score may stand on questions that the model was trained on."""
+
+    gate: Literal["warn", "error", "off"] = Field(
+        "warn",
+        description="A task of which more than 2 % of the questions stand in a source of the training data: warn, or "
+        "refuse before anything is scored; off looks for nothing, and needs a reason.",
+    )
+    reason: str | None = Field(None, description="Why nothing is looked for; it stands in the table.")
+    rule: Literal["tulu3", "robust"] = Field(
+        "robust", description="By which rule; tulu3 is the published one, robust takes marks of layout away first."
+    )
+
+    @model_validator(mode="after")
+    def _off_has_a_reason(self) -> Self:
+        if (self.gate == "off") != bool(self.reason):
+            raise ValueError(
+                "gate off needs a reason, which stands in the table"
+                if self.gate == "off"
+                else "a reason is for gate: off"
+            )
+        return self
 
 
 class EvaluateSettings(StageSettings):
@@ -33,6 +57,10 @@ class EvaluateSettings(StageSettings):
         None,
         description="Why sealed tasks are scored now, such as 'final model'. It is kept with the model, and stands in "
         "the reports of all that descend from it.",
+    )
+    contamination: ContaminationSettings = Field(
+        ContaminationSettings(),
+        description="Questions are looked for in the data of the stages that made the model, as the recipe tells them.",
     )
     compare: str | tuple[str, ...] = Field(
         (), description="Evaluation stage or stages of the same tasks; differences to each are reported, in pairs."

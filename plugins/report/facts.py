@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aftertrain.core import events
-from aftertrain.core.events import Alarm, Balance, Entry, Health, Missing, RowsTrained, RunStarted, Sample, ScoreRow
+from aftertrain.core.events import (
+    Alarm,
+    Balance,
+    Contamination,
+    Entry,
+    Health,
+    Missing,
+    RowsTrained,
+    RunStarted,
+    Sample,
+    ScoreRow,
+)
 from aftertrain.core.ground.openings import Opening
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.manifest import Manifest
@@ -94,6 +105,7 @@ class Stage:
     differences: list[Difference] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    contamination: list[Contamination] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
     artifact: Artifact | None = None
     folder: Path | None = None

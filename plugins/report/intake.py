@@ -60,6 +60,7 @@ def note_scores(stage: Stage, scores: events.Scores) -> None:
     stage.differences = [Difference(**asdict(row), stage=stage.name) for row in scores.differences]
     stage.health = list(scores.health)
     stage.missing, stage.openings = list(scores.missing), list(scores.openings)
+    stage.contamination = list(scores.contamination)
 
 
 def parents(inputs: Mapping[str, str]) -> tuple[Parent, ...]:

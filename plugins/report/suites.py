@@ -94,7 +94,9 @@ def suite_tables(run: Run) -> list[SuiteTable]:
         for name, suite, reference in _suites(stage):
             if stage.scores:
                 facts = stage.scores, stage.missing, stage.health
-                lines = suite_table(suite, reference, *facts, altered=altering(stage.settings))
+                lines = suite_table(
+                    suite, reference, *facts, altered=altering(stage.settings), contamination=stage.contamination
+                )
                 found.setdefault(name, []).append((stage.name, lines, reference or ""))
     return [_table(name, columns) for name, columns in found.items()]
 
@@ -152,7 +154,8 @@ def _cell(line: Line | None) -> Cell:
     if line.value is None:
         return Cell(MISSING, note=line.missing)
     interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
-    note = ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
+    contamination = f"contamination: {line.contamination}" if line.contamination else ""
+    note = ", ".join(filter(None, (line.task, line.metric, *remarks(line), contamination)))
     return Cell(_write(line, line.value), interval, note, line.standing or "")
 
 

@@ -17,6 +17,7 @@ from aftertrain.core.errors import DataError
 
 if TYPE_CHECKING:
     from aftertrain.core.overlap.findings import EvaluationFinding
+    from aftertrain.core.overlap.grid import GridPoint
     from aftertrain.core.overlap.index import EvaluationIndex
     from aftertrain.core.overlap.items import Evaluation, TrainingRow
     from aftertrain.core.overlap.planting import Recall
@@ -42,6 +43,7 @@ class Contamination:
         broken: rows that could not be read, first some with place and reason.
         n_broken: how many there are.
         recall: of planted copies, by edit; empty where it was not asked for.
+        grids: by task of a finished evaluation, what each n and threshold would take from its score (F4).
         certificate: what was checked, by which rule, and what came of it, with digests.
     """
 
@@ -54,6 +56,7 @@ class Contamination:
     broken: tuple[tuple[str, str], ...]
     n_broken: int
     recall: tuple[Recall, ...]
+    grids: Mapping[str, tuple[GridPoint, ...]]
     certificate: Mapping[str, Any]
 
     @property
@@ -74,6 +77,7 @@ def check_contamination(
     columns: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     html: str | os.PathLike[str] | None = None,
+    scores: str | os.PathLike[str] | None = None,
     planted: int = 0,
     seed: int = 0,
 ) -> Contamination:
@@ -90,6 +94,8 @@ def check_contamination(
         columns: of evaluation files, those that make an item.
         out: file for a JSON line per flagged row.
         html: file for a page that shows the first flagged rows beside their items.
+        scores: a finished evaluation, RUN or RUN:STAGE: its tasks are looked for too, and what their questions scored
+            tells what n and threshold change (F4).
         planted: copies that are planted by each kind of edit, to measure recall.
         seed: of what is planted.
 
@@ -99,14 +105,23 @@ def check_contamination(
     from aftertrain.api.evaluation_items import load_evaluations
     from aftertrain.api.training_rows import TrainingFiles
     from aftertrain.core.overlap.findings import findings
+    from aftertrain.core.overlap.grid import SIZES, grid
     from aftertrain.core.overlap.index import EvaluationIndex
     from aftertrain.core.overlap.planting import recall
     from aftertrain.core.overlap.rules import rule_named
     from aftertrain.core.overlap.scan import Scan
 
     chosen = rule_named(rule, n=n, threshold=threshold)
+    if not against and scores is None:
+        raise DataError("nothing to look for: name evaluation sets, or a finished evaluation")
     evaluations, missing = load_evaluations(against, data=data, columns=columns)
-    index = EvaluationIndex(evaluations, chosen, sizes)
+    saved: dict[str, dict[str, float]] = {}
+    if scores is not None:
+        from aftertrain.api.saved_scores import saved_scores
+
+        tasks, saved = saved_scores(scores)
+        evaluations += tasks
+    index = EvaluationIndex(evaluations, chosen, sizes or (SIZES if saved else ()))
     files = TrainingFiles([Path(path) for path in train], chosen.roles)
     digests = files.digests()
     scan, hosts = Scan(index), _Hosts(HOSTS, seed)
@@ -120,7 +135,7 @@ def check_contamination(
 
         write(Path(html), chosen, found, shown, total)
     recalled = tuple(recall(index, hosts.rows, each=planted, seed=seed)) if planted else ()
-    tally = scan.tally
+    tally, grids = scan.tally, {name: tuple(grid(scan, name, values)) for name, values in saved.items()}
     result = {
         "evaluations": [{**asdict(finding), "contaminated": finding.contaminated} for finding in found],
         "missing": missing,
@@ -128,6 +143,7 @@ def check_contamination(
         "flagged": dict(tally.flagged),
         "unreadable rows": len(files.broken),
         "recall": [asdict(edit) for edit in recalled],
+        "grid": {name: [asdict(point) for point in points] for name, points in grids.items()},
     }
     return Contamination(
         chosen,
@@ -139,6 +155,7 @@ def check_contamination(
         tuple(files.broken),
         len(files.broken),
         recalled,
+        grids,
         _certificate(chosen, evaluations, digests, result),
     )
 

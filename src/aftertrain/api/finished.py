@@ -14,7 +14,7 @@ from aftertrain.core.errors import RunError, unknown
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.table import Line
-    from aftertrain.core.events import Health, Missing, ScoreRow
+    from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.registry.recipe import LoadedRecipe
 
@@ -30,6 +30,7 @@ class FinishedEvaluation:
         tasks: as the recipe that ran has them.
         missing: rows of suites that were not scored.
         health: how its replies ended.
+        contamination: of its tasks, by the data that made the model.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FinishedEvaluation:
     scores: tuple[ScoreRow, ...]
     missing: tuple[Missing, ...]
     health: tuple[Health, ...]
+    contamination: tuple[Contamination, ...]
     tasks: tuple[Mapping[str, Any], ...]
     manifest: Manifest
 
@@ -51,7 +53,9 @@ class FinishedEvaluation:
         altered = altering(dict(settings))
         facts = self.scores, self.missing, self.health
         return {
-            entry.suite: suite_table(entry.chosen, entry.reference, *facts, altered=altered)
+            entry.suite: suite_table(
+                entry.chosen, entry.reference, *facts, altered=altered, contamination=self.contamination
+            )
             for entry in suites_of(settings.tasks)
         }
 
@@ -165,9 +169,11 @@ def _find_rows(loaded: LoadedRecipe, run: Path) -> None:
         find_rows(use.settings, artifact)
 
 
-def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...], tuple[Health, ...]] | None:
-    """Where outputs lie, scores, what is missing, health; None for a stage that is not finished or has no scores."""
-    from aftertrain.core.events import Health, Missing, ScoreRow
+def _done(
+    folder: Path,
+) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...], tuple[Health, ...], tuple[Contamination, ...]] | None:
+    """Where outputs lie, and what was found of them; None for a stage that is not finished or has no scores."""
+    from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
     from aftertrain.core.ground.reading import typed
     from aftertrain.core.run.done import DONE, Done
 
@@ -176,12 +182,17 @@ def _done(folder: Path) -> tuple[Path, tuple[ScoreRow, ...], tuple[Missing, ...]
     artifact = _read(folder / DONE, Done).artifact
     if "scores" not in artifact.details:
         return None
-    kinds: dict[str, type[Any]] = {"scores": ScoreRow, "missing": Missing, "health": Health}
-    scores, missing, health = (
+    kinds: dict[str, type[Any]] = {
+        "scores": ScoreRow,
+        "missing": Missing,
+        "health": Health,
+        "contamination": Contamination,
+    }
+    scores, missing, health, contamination = (
         tuple(typed(row, kind, f"{folder / DONE}: {name}") for row in artifact.details.get(name, ()))
         for name, kind in kinds.items()
     )
-    return folder / artifact.path, scores, missing, health
+    return folder / artifact.path, scores, missing, health, contamination
 
 
 def _read(path: Path, kind: type[Any]) -> Any:

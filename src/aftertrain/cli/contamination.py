@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from aftertrain.api.contamination import Contamination
     from aftertrain.core.overlap.findings import EvaluationFinding
+    from aftertrain.core.overlap.grid import GridPoint
 
 SHOWN = 5
 FILE = click.Path(path_type=Path)
@@ -22,7 +23,7 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("train", metavar="TRAIN...", nargs=-1, required=True, type=FILE)
-@click.option("--against", multiple=True, required=True, metavar="SUITE|TASK|FILE", help="Evaluation set; repeatable.")
+@click.option("--against", multiple=True, metavar="SUITE|TASK|FILE", help="Evaluation set; repeatable.")
 @click.option("--out", type=FILE, metavar="FLAGGED", help="Write a JSON line per flagged training row.")
 @click.option("--html", type=FILE, metavar="FILE", help="Write each hit side by side as a page.")
 @click.option("--certificate", type=FILE, metavar="FILE", help="Write hashes and results as JSON.")
@@ -32,6 +33,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--sizes", metavar="N,N...", default="", help="Further lengths of n-grams for ConTAM's C(s) and C(D).")
 @click.option("--data", type=click.Path(), help="Of a task or suite: folder of benchmarks in the hub's columns.")
 @click.option("--column", "columns", multiple=True, help="Of a FILE: column that asks; several are texts of one item.")
+@click.option(
+    "--scores", metavar="RUN[:STAGE]", help="A finished evaluation: what n and threshold take from its scores."
+)
 @click.option("--planted", type=click.IntRange(0), default=50, show_default=True, help="Copies planted by each edit.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is planted.")
 def contamination(  # noqa: PLR0917  click hands over options by name
@@ -46,6 +50,7 @@ def contamination(  # noqa: PLR0917  click hands over options by name
     sizes: str,
     data: str | None,
     columns: tuple[str, ...],
+    scores: str | None,
     planted: int,
     seed: int,
 ) -> None:
@@ -63,12 +68,18 @@ def contamination(  # noqa: PLR0917  click hands over options by name
     contaminated where more than 2 % of an evaluation's items are found in it, and then the exit status is 1. Items of
     fewer tokens than an 8-gram are not testable: their share is told, and those that stand in a row as a whole.
 
+    C(s) is the share of an item that n-grams of all rows together cover, as a mean over the items, and C(D) that of all
+    tokens of the evaluation. With --scores the questions of a finished evaluation are looked for, and for each n and
+    threshold stands what the score would lose without the questions above it.
+
     Copies of items are planted in a scratch copy, edited as people edit them, and the share of them that was found is
     told: what the rule would miss in these data.
     """
     from aftertrain.api.contamination import check_contamination
     from aftertrain.core.ground.cleaning import json_text
 
+    if not against and scores is None:
+        raise click.UsageError("name what is looked for: --against SUITE, TASK or FILE, or --scores RUN:STAGE")
     found = check_contamination(
         train,
         against,
@@ -80,6 +91,7 @@ def contamination(  # noqa: PLR0917  click hands over options by name
         columns=columns,
         out=out,
         html=html,
+        scores=scores,
         planted=planted,
         seed=seed,
     )
@@ -108,7 +120,7 @@ def _echo(found: Contamination) -> None:
     )
     echo_safely(f"flagged: {counted(flagged, 'row')}")
     sizes = sorted({n for finding in found.evaluations for n in finding.covered})
-    contam = [f"C(D) {n}-grams" for n in sizes]
+    contam = [f"C(s), C(D) {n}-grams" for n in sizes]
     header = ("evaluation", "source", "items", "not testable", "found", "share", "as a whole", *contam, "")
     echo_table([line for finding in found.evaluations for line in _lines(finding, found, sizes)], header)
     for task, reason in found.missing.items():
@@ -117,6 +129,10 @@ def _echo(found: Contamination) -> None:
         echo_safely(f"{counted(found.n_broken, 'row')} could not be read, and nothing is known of them:")
         for where, reason in found.broken[:SHOWN]:
             echo_safely(f"  {where}: {reason}")
+    for task, points in found.grids.items():
+        click.secho(f"{task}: score without the questions whose C(s) is above a threshold (F4)", bold=True)
+        shown = [_point(point) for point in points if point.n_contaminated]
+        echo_table(shown, ("n", "above", "questions", "score", "without", "gain", "95 %", ""))
     if found.recall:
         click.secho("recall of planted copies", bold=True)
         echo_table(
@@ -133,10 +149,20 @@ def _echo(found: Contamination) -> None:
         )
 
 
+def _point(point: GridPoint) -> list[str]:
+    gain, interval = "", "fewer than two questions on a side"
+    if point.gain is not None and point.low is not None and point.high is not None:
+        gain, interval = f"{point.gain:+.4f}", f"{point.low:+.4f} to {point.high:+.4f}"
+    clean = "" if point.clean is None else f"{point.clean:.4f}"
+    of = f"{point.n_contaminated:,} of {point.n_contaminated + point.n_clean:,}"
+    word = "surest gain" if point.chosen else ""
+    return [str(point.n), f"{point.threshold:.0%}", of, f"{point.score:.4f}", clean, gain, interval, word]
+
+
 def _lines(finding: EvaluationFinding, found: Contamination, sizes: list[int]) -> Iterator[list[str]]:
     """The evaluation in all rows, then in each source where there are several."""
     verdict = "contaminated" if finding.contaminated else ""
-    covered = [f"{finding.covered[n]:.1%}" for n in sizes]
+    covered = [f"{finding.samples[n]:.1%}, {finding.covered[n]:.1%}" for n in sizes]
     share = f"{finding.found / finding.testable:.1%}" if finding.testable else "not testable"
     items = [f"{finding.items:,}", f"{finding.untestable:.1%}"]
     yield [finding.name, "all", *items, f"{finding.found:,}", share, f"{finding.whole:,}", *covered, verdict]

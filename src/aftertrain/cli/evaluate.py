@@ -157,9 +157,10 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
 def echo_suite(name: str, lines: Sequence[Line]) -> None:
     """Print a suite's table: its number, then the rows that it is made of."""
     compared = any(line.reference is not None for line in lines)
-    header = ("", "score", "95 %", "of", *(("published", "to it") if compared else ()), "")
+    columns = (*(("published", "to it") if compared else ()), "contamination")
     click.secho(f"\n{name}", bold=True)
-    echo_table([_suite_row(line, compared=compared) for line in lines], header)
+    rows = [_suite_row(line, compared=compared) for line in lines]
+    echo_table(rows, ("", "score", "95 %", "of", *columns, ""))
 
 
 def _suite_row(line: Line, *, compared: bool) -> list[str]:
@@ -173,7 +174,7 @@ def _suite_row(line: Line, *, compared: bool) -> list[str]:
     published = [written(line.reference), line.standing or ""] if compared else []
     says = line.missing or ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     score = "missing" if line.value is None else written(line.value)
-    return ["  " * line.depth + line.name, score, interval, of, *published, says]
+    return ["  " * line.depth + line.name, score, interval, of, *published, line.contamination, says]
 
 
 def is_share(score: Mapping[str, Any]) -> bool:

@@ -1,0 +1,163 @@
+"""The gate from a recipe: an evaluation knows what trained its model, tells what it finds, or refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftertrain.cli import main
+from aftertrain.core.events import Contamination
+from aftertrain.plugins.evaluation.contamination import Checked, scored
+from aftertrain.plugins.evaluation.rows import ScoredInstance
+
+ASKED = [
+    "Ann has seven red apples and buys four more on Monday. How many apples does Ann have?",
+    "A train leaves at noon and travels ninety miles in two hours. What is its speed?",
+    "Bob reads twelve pages each day for five days. How many pages does Bob read in all?",
+    "Six?",
+]
+RECIPE = """
+name: gated
+model: {model}
+threads: 1
+stages:
+  sft:
+    use: train
+    loss: {{use: sft}}
+    data: {data}
+    optimizer: {{lr: 1e-3}}
+    batch: {{sequences: 2, max_tokens: 256}}
+    {more}
+  before: {{use: evaluate, tasks: {tasks}, max_new_tokens: 2}}
+  after: {{use: evaluate, from: sft, tasks: {tasks}, max_new_tokens: 2, contamination: {gate}}}
+  {stages}
+"""
+CLEAN = "{use: jsonl, path: clean.jsonl, format: prompt_response}"
+DIRTY = "{use: jsonl, path: dirty.jsonl, format: prompt_response}"
+TASKS = "[{use: gsm8k, path: asked.jsonl, shots: 0}]"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    def write(name: str, rows: list[dict[str, Any]]) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    write("asked.jsonl", [{"question": text, "answer": f"#### {n}"} for n, text in enumerate(ASKED)])
+    clean = [{"prompt": f"Say {word}", "response": word} for word in ("one", "two", "three", "four")]
+    write("clean.jsonl", clean)
+    write("dirty.jsonl", [*clean, {"prompt": f"1. {ASKED[1].upper()}", "response": "45"}])
+    return tmp_path
+
+
+def run(folder: Path, model: Path, data: str = DIRTY, gate: str = "{gate: warn}", **words: str) -> int:
+    given = {"more": "", "stages": "", "tasks": TASKS} | words
+    (folder / "recipe.yaml").write_text(RECIPE.format(model=model, data=data, gate=gate, **given), encoding="utf-8")
+    return main(["run", str(folder / "recipe.yaml"), "--out", str(folder / "runs")])
+
+
+def told(folder: Path, stage: str) -> dict[str, Any]:
+    lines = (folder / "runs" / "gated" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    [scores] = [event for event in events if event["name"] == "scores" and event["stage"] == stage]
+    [row] = scores["data"]["contamination"]
+    warnings = [event["data"]["message"] for event in events if event["name"] == "warning" and event["stage"] == stage]
+    return {**row, "warnings": [message for message in warnings if "training data" in message]}
+
+
+def test_what_trained_the_model_is_known_and_the_base_model_is_not(folder: Path, tiny_model: Path) -> None:
+    assert run(folder, tiny_model) == 0
+    before, after = told(folder, "before"), told(folder, "after")
+    assert (before["stages"], before["warnings"], before["items"]) == ([], [], 4)
+    counts = {key: after[key] for key in ("items", "testable", "found", "whole", "stages", "sources")}
+    assert counts == {
+        "items": 4,
+        "testable": 3,
+        "found": 1,
+        "whole": 0,
+        "stages": ["sft"],
+        "sources": ["sft/dirty"],
+    }
+    assert after["warnings"] == [
+        "gsm8k: 1 of 3 testable questions stand in the training data (sft/dirty), by the rule robust"
+    ]
+    assert (after["clean"][3], after["contaminated"][3]) == (3, 1)  # questions of each part
+
+
+def test_clean_data_are_told_as_such(folder: Path, tiny_model: Path) -> None:
+    assert run(folder, tiny_model, CLEAN, gate="{gate: error}") == 0
+    after = told(folder, "after")
+    assert (after["found"], after["sources"], after["stages"], after["clean"]) == (0, [], ["sft"], [])
+
+
+def test_the_gate_refuses_before_anything_is_scored(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, tiny_model, gate="{gate: error}") == 1
+    assert "1 of 3 testable questions stand in the training data (sft/dirty)" in capsys.readouterr().err
+    events = (folder / "runs" / "gated" / "events.jsonl").read_text(encoding="utf-8")
+    assert '"sample"' not in "".join(line for line in events.splitlines() if '"after"' in line)
+
+
+def test_off_needs_a_reason_that_stands_in_the_table(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, tiny_model, gate="{gate: off}") == 2
+    assert "gate off needs a reason" in capsys.readouterr().err
+    assert run(folder, tiny_model, gate="{gate: off, reason: the rows are these}") == 0
+    assert (told(folder, "after")["off"], told(folder, "after")["warnings"]) == ("the rows are these", [])
+
+
+def test_rows_that_a_stage_made_pass_the_gate_too(folder: Path, tiny_model: Path) -> None:
+    """A curating stage copies the dirty rows, and cleans them in the second run."""
+    for operators, found in (("[]", 1), ("[{use: decontaminate, files: [asked.jsonl]}]", 0)):
+        curate = f"curate: {{use: curate, data: {DIRTY}, operators: {operators}, workers: 1}}"
+        name = f"{folder.name}{found}"
+        place = folder / name
+        place.mkdir()
+        for file in folder.glob("*.jsonl"):
+            (place / file.name).write_bytes(file.read_bytes())
+        assert run(place, tiny_model, "{use: stage, from: curate}", stages=curate) == 0
+        after = told(place, "after")
+        assert (after["found"], after["stages"]) == (found, ["sft"])
+
+
+def test_a_suite_has_a_column_and_the_report_too(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = "summary: one row\nrows:\n  apples:\n    task: {use: gsm8k, path: asked.jsonl, shots: 0}\n"
+    (folder / "suite.yaml").write_text(suite, encoding="utf-8")
+    assert run(folder, tiny_model, tasks="[{suite: ./suite.yaml}]") == 0
+    from aftertrain.api.suites import suites
+
+    run_folder = folder / "runs" / "gated"
+    tables = {stage: next(iter(suites(f"{run_folder}:{stage}").values())) for stage in ("before", "after")}
+    columns = {stage: [line.contamination for line in lines if line.n] for stage, lines in tables.items()}
+    assert columns["before"] == ["unknown"]
+    assert columns["after"][0].startswith("33.3% of questions, 25.0% not testable, contaminated, ")
+    assert main(["report", str(run_folder)]) == 0
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
+    assert "contamination: unknown" in page
+    assert "contamination: 33.3% of questions" in page
+
+
+def test_the_main_metric_on_each_part_by_hand() -> None:
+    """Questions a and b were found. Two samples of a have 1 and 0: its value is 0.5. (0.5 + 1)/2 and (0 + 1)/2."""
+
+    class Task:
+        metrics = ("exact",)
+
+    class Ready:
+        name, task = "t", Task()
+
+    def instance(id_: str, value: float, sample: int = 0) -> ScoredInstance:
+        return ScoredInstance(id_, "t", 1.0, "", "", "", None, "scored", {"exact": value}, sample=sample)
+
+    rows = [instance("a", 1), instance("a", 0, 1), instance("b", 1), instance("c", 0), instance("d", 1)]
+    checked = [Checked(Contamination("t", 4, testable=4, found=2, stages=("sft",)), frozenset({"a", "b"}))]
+    [row] = scored(checked, [Ready()], rows)  # type: ignore[list-item]
+    assert (row.contaminated[0], row.contaminated[3]) == (0.75, 2)
+    assert (row.clean[0], row.clean[3]) == (0.5, 2)
+    assert str(row) == "50.0% of questions, exact 0.5 without them, 0.75 on them"
