@@ -187,6 +187,9 @@ class _Drawing:
         columns = {name: tokens.columns.get(name, none) for name in ("advantages", "turn_rewards")}
         rewards = np.nan_to_num(columns["turn_rewards"])
         several, parts, done = len(spans) > 1, list[Part](), 0
+        opening = tokenizer.decode(tokens.token_ids[:first].tolist(), skip_special_tokens=False) if several else ""
+        if opening and sample.prompt not in opening:  # the environment's own
+            parts.append(Part(policy=False, runs=(Run(opening, "env"),)))
         for low, high in spans:
             texts = pieces(tokenizer, tokens.token_ids[low:high].tolist())
             if not mask[low]:

@@ -83,6 +83,17 @@ def test_turns_stand_apart_and_what_an_environment_said_has_no_colour(folder: Pa
     ]
 
 
+def test_what_an_environment_opened_with_is_shown_where_it_is_not_the_problem(folder: Path) -> None:
+    turns = [(words("go"), [-1.0] * 2, [0] * 2, words("ok")), (words("end"), [-1.0] * 3, [0] * 3, ())]
+    tokens = ReplyTokens.of_turns(words("Guess it."), turns, group=0)
+    write(folder, 1, (Sample("play", "go\n[user] ok\nend", 0.0, id="p/0", problem="p", tokens=5), tokens))
+    found = browse(Stage("rl", folder=folder), "", 5, 100)
+    assert found is not None
+    opening, *turned = found.problems[0].visits[0].replies[0].parts
+    assert (opening.policy, opening.runs[0].text) == (False, "Guess it.")
+    assert [part.runs[0].text for part in turned] == ["go", "ok", "end"]
+
+
 def test_problems_that_most_steps_asked_come_first_with_steps_from_first_to_last(folder: Path) -> None:
     for step in range(1, 12):
         rows = [reply("often", 0, "is 1", 1.0, [])] + ([reply("once", 0, "is 2", 1.0, [])] if step == 4 else [])
