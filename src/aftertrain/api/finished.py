@@ -31,6 +31,7 @@ class FinishedEvaluation:
         missing: rows of suites that were not scored.
         health: how its replies ended.
         contamination: of its tasks, by the data that made the model.
+        run: folder of the run.
     """
 
     name: str
@@ -42,6 +43,7 @@ class FinishedEvaluation:
     contamination: tuple[Contamination, ...]
     tasks: tuple[Mapping[str, Any], ...]
     manifest: Manifest
+    run: Path
 
     def suites(self) -> dict[str, list[Line]]:
         """The table of each suite among its tasks."""
@@ -65,7 +67,7 @@ class FinishedEvaluation:
         Raises:
             RecipeError: the settings do not fit what is installed, or an override is none.
         """
-        loaded = loaded_manifest(self.manifest, overrides, run=self.folder.parents[2])
+        loaded = loaded_manifest(self.manifest, overrides, run=self.run)
         return loaded.builder.build(loaded.recipe.stages[self.stage])
 
 
@@ -89,7 +91,7 @@ def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation
     for stage, use in manifest.recipe["stages"].items():
         done = _done(stages[stage]) if stage in stages else None
         if done is not None and isinstance(loaded.builder.build(loaded.recipe.stages[stage]), Rescores):
-            evaluations[stage] = FinishedEvaluation(f"{path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest)
+            evaluations[stage] = FinishedEvaluation(f"{path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest, path)
     if not evaluations:
         raise RunError(f"{path} has no finished evaluation whose outputs could be scored again")
     if wanted and wanted not in evaluations:

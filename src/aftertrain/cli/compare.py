@@ -146,7 +146,7 @@ def _echo_gaps(found: Comparison, shown: int) -> None:
 
 
 def _headers(names: list[str]) -> list[str]:
-    return [text for name in names[1:] for text in (f"{name} - A", "95 %", "p", "better, worse", "finds")]
+    return [text for name in names[1:] for text in (f"{name} - A", "95 %", "p", "up, down", "finds")]
 
 
 def _rows(found: Comparison) -> list[list[str]]:
