@@ -91,7 +91,8 @@ def finished_evaluations(run: str | os.PathLike[str]) -> list[FinishedEvaluation
     for stage, use in manifest.recipe["stages"].items():
         done = _done(stages[stage]) if stage in stages else None
         if done is not None and isinstance(loaded.builder.build(loaded.recipe.stages[stage]), Rescores):
-            evaluations[stage] = FinishedEvaluation(f"{path.name}:{stage}", stage, *done, tuple(use["tasks"]), manifest, path)
+            name, tasks = f"{path.name}:{stage}", tuple(use["tasks"])
+            evaluations[stage] = FinishedEvaluation(name, stage, *done, tasks, manifest, path)
     if not evaluations:
         raise RunError(f"{path} has no finished evaluation whose outputs could be scored again")
     if wanted and wanted not in evaluations:
