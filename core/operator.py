@@ -152,6 +152,10 @@ class Operator(Component[S]):
         """The type of the records that come out, for those that go in."""
         return taken
 
+    def about(self) -> str:
+        """A word that tells it from another of the same name in the books, `threshold:length.words`; "" for none."""
+        return ""
+
     def fingerprint(self) -> str:
         """Hex digest of what decides the result beside settings and rows (files that it reads); "" for nothing.
 

@@ -143,9 +143,12 @@ def _marked(row: Row, before: Row | None, parents: Sequence[Row], name: str) -> 
 
 
 def named(uses: Iterable[tuple[str, Operator[Any]]]) -> Iterator[Step]:
-    """The steps under names that none shares: the second `length` is `length#2`; one from a file goes by its class."""
+    """The steps under names that none shares: the second `length` is `length#2`; one from a file goes by its class; one
+    that tells what it is about, by that too."""
     seen: Counter[str] = Counter()
     for written, operator in uses:
         name = written.rpartition(":")[2]
+        if about := operator.about():
+            name = f"{name}:{about}"
         seen[name] += 1
         yield (name if seen[name] == 1 else f"{name}#{seen[name]}"), operator

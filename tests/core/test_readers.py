@@ -47,6 +47,7 @@ ELSEWHERE = {
     "plugins/lm_eval_tasks/catalogue.py": "YAML of lm-eval's dialect, parsed by its own library",
     "plugins/quality": "what an operator learnt of all rows, as it wrote it itself",
     "plugins/report/page.py": OWN,
+    "plugins/synthesis/material.py": OWN,
     "plugins/vllm_generator": LINE,
     "plugins/verifiers/function_process.py": LINE,
     "registry/moved.py": OWN,

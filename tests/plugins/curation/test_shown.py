@@ -46,9 +46,9 @@ def test_rows_that_were_kept_have_their_facts(runs: Path, capsys: pytest.Capture
 
 
 def test_rows_that_were_left_out_have_their_reasons(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "rows", str(runs), "--dropped", "threshold", "--source", "talks", "-n", "0"]) == 0
+    assert main(["show", "rows", str(runs), "--dropped", "threshold:length.words", "--source", "talks", "-n", "0"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("shown:curate: 11 rows that threshold left out of talks\n")
+    assert told.startswith("shown:curate: 11 rows that threshold:length.words left out of talks\n")
     assert told.count("left out: above\nfact: length.words\nvalue: ") == 11
     assert [int(value) for value in re.findall(r"^value: (\d+)$", told, re.MULTILINE)] == list(range(11, 22))
     assert main(["show", "rows", str(runs), "--dropped", "source"]) == 0
@@ -59,9 +59,12 @@ def test_rows_that_were_left_out_have_their_reasons(runs: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--dropped", "treshold"], "no operator that left rows out named 'treshold'. Did you mean 'threshold'?"),
+        (
+            ["--dropped", "treshold:length.words"],
+            "no operator that left rows out named 'treshold:length.words'. Did you mean 'threshold:length.words'?",
+        ),
         (["--source", "walks"], "no source named 'walks'. Did you mean 'talks'? There are: talks."),
-        (["--dropped", "threshold", "--source", "walks"], "Did you mean 'talks'?"),
+        (["--dropped", "threshold:length.words", "--source", "walks"], "Did you mean 'talks'?"),
     ],
 )
 def test_what_is_not_there_is_named(
@@ -80,7 +83,7 @@ def test_the_report_shows_funnel_histograms_and_examples(runs: Path, capsys: pyt
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section))
     assert "21 rows in, 9 out" in words
     assert "source 21 1 0 0 20 not_json 1" in words
-    assert "threshold 20 11 0 0 9 above 11" in words
+    assert "threshold:length.words 20 11 0 0 9 above 11" in words
     assert "talks 20 9 100.0 % 100.0 %".replace(" %", "\u202f%").replace("\u202f", " ") in words.replace("\u202f", " ")
     assert "20 rows from 2 to 21, median 11; 11 of them were left out. Bound 10." in words
     assert '<line class="bound"' in section

@@ -1,0 +1,105 @@
+"""What a million rows cost in the stage `curate`: wall and processor seconds, and memory, at several sizes.
+
+    python benchmarks/curate.py                      10 thousand, 100 thousand and a million short rows
+    python benchmarks/curate.py --rows 100000
+
+Rows are made here: short questions and answers of some thirty words, a tenth of them near copies of others. Each size
+is a whole `aftertrain run` in a process of its own, start included: length, repetition, turns, two thresholds (one by
+quantile, so that it sees all rows first) and near duplicates, in as many processes as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from table import Row, add_options, show
+
+SIZES = (10_000, 100_000, 1_000_000)
+OPERATORS = {
+    "none": "[]",
+    "facts": "[length, repetition, turns, {use: threshold, fact: turns.faults, at_most: 0}]",
+    "all": "[length, repetition, turns, {use: threshold, fact: turns.faults, at_most: 0},"
+    " {use: threshold, fact: length.words, at_most: {quantile: 0.99}}, deduplicate]",
+}
+"""Only counted and written; facts and a filter, row by row; with those that see all rows first."""
+_CHILD = """
+import json, resource, sys
+from aftertrain.cli import main
+status = main(sys.argv[1:])
+own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+seconds = sum(use.ru_utime + use.ru_stime for use in (own, workers))
+print(json.dumps([seconds, own.ru_maxrss, workers.ru_maxrss]))
+sys.exit(status)
+"""
+
+
+def write_rows(path: Path, count: int) -> None:
+    """So many short conversations, as JSON lines."""
+    rng = random.Random(0)
+    words = [
+        f"{a}{b}" for a in ("ka", "lo", "mi", "su", "te", "ran", "vor") for b in ("", "n", "ra", "tik", "lum", "dor")
+    ]
+    with path.open("w", encoding="utf-8") as file:
+        before = ("", "")
+        for number in range(count):
+            question, answer = (" ".join(rng.choices(words, k=k)) for k in (10, 20))
+            if number % 10 == 9:
+                question, answer = before[0], f"{before[1]} too"
+            before = question, answer
+            turns = [{"role": "user", "content": f"{question}?"}, {"role": "assistant", "content": f"{answer}."}]
+            file.write(json.dumps({"id": f"r{number}", "messages": turns}) + "\n")
+
+
+def measured(folder: Path, count: int, name: str, workers: int | None) -> list[Row]:
+    """One run's figures."""
+    recipe = folder / f"{name}-{count}.yaml"
+    data = f"{{use: jsonl, path: rows-{count}.jsonl}}"
+    stage = f"data: {data}, operators: {OPERATORS[name]}, workers: {workers or 'null'}"
+    recipe.write_text(f"name: {name}-{count}\nstages:\n  curate: {{use: curate, {stage}}}\n", encoding="utf-8")
+    began = time.monotonic()
+    command = [sys.executable, "-c", _CHILD, "run", str(recipe), "--out", str(folder / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wall = time.monotonic() - began
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    seconds, own, worker = json.loads(done.stdout.splitlines()[-1])
+    million = 1e6 / count
+    what = f"{name}, {count:,} rows"
+    return [
+        Row(f"{what}: wall", "s", wall),
+        Row(f"{what}: processor", "s", seconds),
+        Row(f"{what}: processor a million rows", "s", seconds * million),
+        Row(f"{what}: memory of the run", "MiB", own / 1024),
+        Row(f"{what}: of the largest worker", "MiB", worker / 1024),
+    ]
+
+
+def main() -> None:
+    """Measure each size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES, help="sizes")
+    parser.add_argument("--operators", choices=OPERATORS, nargs="+", default=[*OPERATORS], help="which recipes")
+    parser.add_argument("--workers", type=int, help="processes; as many as there are cores by default")
+    add_options(parser, "ten thousand rows alone")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for count in SIZES[:1] if options.quick else options.rows:
+            write_rows(Path(temporary) / f"rows-{count}.jsonl", count)
+            for name in options.operators:
+                rows += measured(Path(temporary), count, name, options.workers)
+                show(rows[-5:], None)
+    sys.stdout.write(f"\n{os.cpu_count()} cores\n")
+    show(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
