@@ -237,7 +237,7 @@ def test_only_leashes_that_pull_are_accepted_f28(estimator: str, score_function:
 
 def test_no_penalty_leaves_the_loss_alone() -> None:
     loss = Nothing(KLSettings(), None)  # type: ignore[arg-type]
-    assert penalised(loss, KLSettings(place="reward")) is loss
+    assert penalised(loss, KLSettings(place="reward", estimator="k1")) is loss
     assert penalised(loss, KLSettings(place="loss", beta=0.0)) is loss
 
 
