@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
+from aftertrain.cli import main
 from aftertrain.core.dataset import BadRow
 from aftertrain.core.errors import DataError
 from aftertrain.core.records import Conversation, PreferencePair, Problem
@@ -343,3 +344,32 @@ def test_a_plan_is_told_what_is_left_out_and_unverified(dataset: Any, write: Any
     notes = dataset("source", name="tulu3/wildguardmix", path=str(write(ROWS["tulu3/wildguardmix"][0]))).notes()
     assert notes[0] == "only rows whose response_harm_label matches '^unharmful$' are read"
     assert notes[1].startswith("unverified: The types of its columns")
+
+
+RECIPE = """
+name: known
+model: package:aftertrain.plugins.quickstart/model
+stages:
+  sft:
+    use: train
+    loss: sft
+    data: {use: source, name: tulu3/coconot, path: rows.jsonl}
+    optimizer: {lr: 1.0e-3}
+"""
+
+
+def test_a_plan_shows_both_layouts_and_refuses_a_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("known.yaml").write_text(RECIPE, encoding="utf-8")
+    row = {"id": "1", "category": "c", "subcategory": "s", "question": "2 + 3?", "response": "5"}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert main(["plan", "known.yaml"]) == 1
+    page = capsys.readouterr().out
+    assert "rows.jsonl:1: source 'tulu3/coconot' (allenai/coconot) has not the columns" in page
+    assert "expected: id: text, category: text, subcategory: text, prompt: text, response: text" in page
+    assert "found:    id: text, category: text, subcategory: text, question: text, response: text" in page
+    other = "stages.sft.data={use: source, name: tulu3/no_robots, license: commercial}"
+    assert main(["plan", "known.yaml", other]) == 2
+    assert "allow: [tulu3/no_robots]" in capsys.readouterr().err
