@@ -194,12 +194,16 @@ class ReplayedReply:
     Attributes:
         advantage: mean of its tokens' advantages, as it was learnt from; None where it was not.
         otherwise: the same by the other settings.
+        clipped: tokens that had an advantage and no gradient in some pass, as the step was learnt from.
+        clipped_otherwise: the same by the other settings.
     """
 
     id: str
     reward: float
     advantage: float | None
     otherwise: float | None
+    clipped: int = 0
+    clipped_otherwise: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from aftertrain.core.learning.rollouts import RolloutFile, columns_by_reply, kep
 from aftertrain.core.records import Completion
 from aftertrain.core.settings import Builder, Settings
 from aftertrain.core.stage import Replayed, ReplayedReply, StageContext
+from aftertrain.plugins.online.held import watched
 from aftertrain.plugins.online.learner import Learner, Learnt
 from aftertrain.plugins.online.models import STATE, load_models
 from aftertrain.plugins.online.recording import as_judged
@@ -63,10 +64,12 @@ class Redone:
     Attributes:
         learnt: what it came to.
         update: what it added to each weight of the policy.
+        held: tokens of each reply that were clipped, by id.
     """
 
     learnt: Learnt
     update: Mapping[str, Tensor]
+    held: Mapping[str, int]
 
 
 class Replay:
@@ -128,9 +131,10 @@ class Replay:
     def _redone(self, learner: Learner, step: int) -> Redone:
         judged, every = self._judged(step)
         before = {name: weight.detach().clone() for name, weight in learner.models.policy.weights()}
+        learner.loss, watch = watched(learner.loss)
         learnt = learner.learn(step, judged, every)
         update = {name: weight.detach() - before[name] for name, weight in learner.models.policy.weights()}
-        return Redone(learnt, update)
+        return Redone(learnt, update, {name: int(tokens.sum()) for name, tokens in watch.held.items()})
 
     def _compared(self, step: int, start: int, own: Redone, other: Redone | None) -> Replayed:
         recorded = RolloutFile(self._context.folder, step).read()
@@ -149,7 +153,10 @@ class Replay:
             theirs = columns_by_reply(other.learnt.batches)
             for sample, reply in zip(recorded.samples, recorded.replies, strict=True):
                 pair = [_mean(columns.get(sample.id, {}), reply.sampled) for columns in (ours, theirs)]
-                replies.append(ReplayedReply(sample.id, float(sample.reward or 0.0), pair[0], pair[1]))
+                held = [redone.held.get(sample.id, 0) for redone in (own, other)]
+                replies.append(
+                    ReplayedReply(sample.id, float(sample.reward or 0.0), pair[0], pair[1], held[0], held[1])
+                )
         return Replayed(
             step=step,
             start=start,

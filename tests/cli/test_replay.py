@@ -56,9 +56,32 @@ def test_another_method_is_set_beside_it(finished: Path, capsys: pytest.CaptureF
     assert main(["replay", f"{finished}:rl", "--step", "2", *changes]) == 0
     said = capsys.readouterr().out
     assert "by these settings" in said
+    assert "clipped tokens" in said
     assert "grad_norm" in said
     cosine = float(said.partition("the cosine ")[2].split()[0])
     assert 0.0 < cosine < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kl", [0.0, 0.02])
+def test_it_tells_who_was_clipped(finished: Path, kl: float) -> None:
+    """Two passes of one minibatch: in the first none can be, so that the tokens of the second are all of them.
+
+    The metric is a mean over both passes, which share their tokens. A bound that nothing reaches clips none.
+    """
+    from aftertrain.api.replay import replay
+
+    passes = ["stages.rl.batch.minibatches=1", f"stages.rl.kl.beta={kl}", "stages.rl.optimizer.lr=3.0e-3"]
+    step = replay(str(finished), 2, [*passes, "stages.rl.loss.clip=0.02"]).replayed
+    assert step.otherwise is not None
+    clipped = sum(reply.clipped_otherwise for reply in step.replies)
+    pushed = sum(reply.otherwise not in (None, 0.0) for reply in step.replies)
+    assert pushed > 0
+    lines = next(finished.glob("stages/rl-*/samples/step-00002.jsonl")).read_text().splitlines()
+    tokens = sum(json.loads(line)["tokens"] for line in lines)
+    assert clipped == round(2 * step.otherwise["clip_fraction"] * tokens) > 0
+    wide = replay(str(finished), 2, [*passes, "stages.rl.loss.clip=0.99"]).replayed
+    assert sum(reply.clipped_otherwise for reply in wide.replies) == 0
 
 
 @pytest.mark.parametrize(

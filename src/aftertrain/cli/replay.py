@@ -73,9 +73,11 @@ def _tell_replies(stage: ReplayedStage, limit: int | None) -> None:
             reply.id,
             f"{reply.reward:g}",
             *("" if value is None else f"{value:.4g}" for value in (reply.advantage, reply.otherwise)),
+            str(reply.clipped),
+            str(reply.clipped_otherwise),
         ]
         for reply in ranked[:limit]
     ]
-    echo_table(rows, ("reply", "reward", "advantage", "by these settings"))
+    echo_table(rows, ("reply", "reward", "advantage", "by these settings", "clipped tokens", "by these settings"))
     if limit is not None and len(ranked) > limit:
         echo_safely(f"… and {len(ranked) - limit:,} more; --all lists them")
