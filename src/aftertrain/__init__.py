@@ -5,8 +5,8 @@ Everything the commands do is also a Python call, with the same errors. Importin
 >>> import aftertrain
 >>> names = sorted(name for name in dir(aftertrain) if name.islower() and not name.startswith("_"))
 >>> print(*names)  # doctest: +NORMALIZE_WHITESPACE
-check_invariants compare components evaluate lm_eval_model lm_eval_task load_recipe plan report rescore
-reward_function run suites verifier_error verify
+check_contamination check_invariants compare components evaluate lm_eval_model lm_eval_task load_recipe plan report
+rescore reward_function run suites verifier_error verify
 >>> issubclass(aftertrain.RecipeError, aftertrain.AftertrainError)
 True
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aftertrain.api.comparing import compare
+    from aftertrain.api.contamination import check_contamination
     from aftertrain.api.evaluation import evaluate, verify
     from aftertrain.api.invariants import check_invariants
     from aftertrain.api.lm_eval import lm_eval_model, lm_eval_task
@@ -36,6 +37,7 @@ __all__ = [
     "AftertrainError",
     "RecipeError",
     "__version__",
+    "check_contamination",
     "check_invariants",
     "compare",
     "components",
@@ -56,6 +58,7 @@ __all__ = [
 _HOMES = {
     "AftertrainError": "aftertrain.core.errors",
     "RecipeError": "aftertrain.core.errors",
+    "check_contamination": "aftertrain.api.contamination",
     "check_invariants": "aftertrain.api.invariants",
     "compare": "aftertrain.api.comparing",
     "components": "aftertrain.api.recipes",

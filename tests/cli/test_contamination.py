@@ -1,4 +1,4 @@
-"""`aftertrain contamination`, from the command line: planted data, every kind of file, and what is wrong with files."""
+"""`aftertrain contamination` (F6): planted data, every kind of file, and what is wrong with files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate from a recipe: an evaluation knows what trained its model, tells what it finds, or refuses."""
+"""The gate from a recipe: an evaluation knows what trained its model, tells what it finds, or refuses (F4, F6)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def told(folder: Path, stage: str) -> dict[str, Any]:
     return {**row, "warnings": [message for message in warnings if "training data" in message]}
 
 
-def test_what_trained_the_model_is_known_and_the_base_model_is_not(folder: Path, tiny_model: Path) -> None:
+def test_what_trained_the_model_is_known_and_the_base_model_is_not(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(folder, tiny_model) == 0
     before, after = told(folder, "before"), told(folder, "after")
     assert (before["stages"], before["warnings"], before["items"]) == ([], [], 4)
@@ -84,6 +86,13 @@ def test_what_trained_the_model_is_known_and_the_base_model_is_not(folder: Path,
         "gsm8k: 1 of 3 testable questions stand in the training data (sft/dirty), by the rule robust"
     ]
     assert (after["clean"][3], after["contaminated"][3]) == (3, 1)  # questions of each part
+    capsys.readouterr()
+    words = [str(folder / "dirty.jsonl"), "--scores", f"{folder / 'runs' / 'gated'}:after", "--sizes", "5"]
+    assert main(["contamination", *words, "--rule", "robust", "--planted", "0"]) == 1
+    said = capsys.readouterr().out
+    assert "gsm8k: score without the questions whose C(s) is above a threshold (F4)" in said
+    [line] = [line for line in said.splitlines() if line.startswith("8  50%")]
+    assert line.split()[2:7] == ["1", "of", "3", "0.0000", "0.0000"]
 
 
 def test_clean_data_are_told_as_such(folder: Path, tiny_model: Path) -> None:
