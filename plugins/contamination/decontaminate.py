@@ -1,4 +1,4 @@
-"""Rows that hold evaluation items, found in one pass over all rows and left out with the evidence."""
+"""Rows that hold evaluation items (F6), found in one pass over all rows and left out with the evidence."""
 
 from __future__ import annotations
 
