@@ -31,14 +31,15 @@ OPERATORS = {
 }
 """Only counted and written; facts and a filter, row by row; with those that see all rows first."""
 _CHILD = """
-import json, resource, sys
+import resource, sys
 from aftertrain.cli import main
 status = main(sys.argv[1:])
-own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-seconds = sum(use.ru_utime + use.ru_stime for use in (own, workers))
-print(json.dumps([seconds, own.ru_maxrss, workers.ru_maxrss]))
+uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(sum(use.ru_utime + use.ru_stime for use in uses))
 sys.exit(status)
 """
+_LOOK = 0.1
+"""Seconds between two looks at memory."""
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -66,20 +67,44 @@ def measured(folder: Path, count: int, name: str, workers: int | None) -> list[R
     recipe.write_text(f"name: {name}-{count}\nstages:\n  curate: {{use: curate, {stage}}}\n", encoding="utf-8")
     began = time.monotonic()
     command = [sys.executable, "-c", _CHILD, "run", str(recipe), "--out", str(folder / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        most = 0.0
+        while process.poll() is None:
+            most = max(most, sum(map(resident, family(process.pid))))
+            time.sleep(_LOOK)
+        assert process.stdout is not None
+        told = process.stdout.read()
     wall = time.monotonic() - began
-    if done.returncode:
-        raise SystemExit(done.stdout + done.stderr)
-    seconds, own, worker = json.loads(done.stdout.splitlines()[-1])
-    million = 1e6 / count
-    what = f"{name}, {count:,} rows"
+    if process.returncode:
+        raise SystemExit(told)
+    seconds, what = float(told.splitlines()[-1]), f"{name}, {count:,} rows"
     return [
         Row(f"{what}: wall", "s", wall),
         Row(f"{what}: processor", "s", seconds),
-        Row(f"{what}: processor a million rows", "s", seconds * million),
-        Row(f"{what}: memory of the run", "MiB", own / 1024),
-        Row(f"{what}: of the largest worker", "MiB", worker / 1024),
+        Row(f"{what}: processor for each thousand rows", "ms", seconds * 1e6 / count),
+        Row(f"{what}: memory of all its processes", "MiB", most),
     ]
+
+
+def family(process: int) -> list[int]:
+    """A process and its descendants."""
+    found = [process]
+    for parent in found:
+        try:
+            tasks = Path(f"/proc/{parent}/task").iterdir()
+            found += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def resident(process: int) -> float:
+    """MiB of memory that a process holds now."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
@@ -96,7 +121,7 @@ def main() -> None:
             write_rows(Path(temporary) / f"rows-{count}.jsonl", count)
             for name in options.operators:
                 rows += measured(Path(temporary), count, name, options.workers)
-                show(rows[-5:], None)
+                show(rows[-4:], None)
     sys.stdout.write(f"\n{os.cpu_count()} cores\n")
     show(rows, options.json)
 

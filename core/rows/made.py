@@ -78,11 +78,11 @@ def find_rows(settings: Settings, artifact: Callable[[str], Artifact | None]) ->
     Args:
         artifact: of a stage, None where it is not done.
     """
-    missing = []
+    missing: dict[str, None] = {}
     for _, rows in made_rows(settings):
         there = artifact(rows.from_)
         if there is None:
-            missing.append(rows.from_)
+            missing[rows.from_] = None
         else:
             rows.found(Path(there.path))
-    return missing
+    return [*missing]

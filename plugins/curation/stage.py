@@ -11,6 +11,7 @@ from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Progress
 from aftertrain.core.ground.cores import usable_cores
+from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import Artifact, ArtifactType, PlanItem
 from aftertrain.core.rows.chain import Step, named
 from aftertrain.core.run.folder import discard, sweep
@@ -63,7 +64,9 @@ class Curate(Stage[CurateSettings]):
         rows = len(self._data())
         shards = -(-rows // settings.shard_rows)
         workers = min(self._workers, shards)
-        items.append(PlanItem("rows", f"{rows:,} in {shards:,} shards, by {workers} processes"))
+        items.append(
+            PlanItem("rows", f"{rows:,} in {counted(shards, 'shard')}, by {counted(workers, 'process', 'processes')}")
+        )
         items.append(PlanItem("operators", " -> ".join(name for name, _ in self._steps) or "none: counted and written"))
         return items + [PlanItem("data", note, "warning") for note in self._data().notes()]
 

@@ -45,6 +45,16 @@ def test_a_dozen_kills_in_sft_dpo_and_ppo_change_no_bit(tmp_path: Path) -> None:
     assert sum(count > 0 for count in kills) >= 2, "the kills are spread over the run"
 
 
+def test_kills_while_rows_are_curated_change_no_byte(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARK), "--recipe", "curate", "--kills", "5", "--json", str(figures)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=550)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {row["name"]: row["ours"] for row in json.loads(figures.read_text(encoding="utf-8"))}
+    assert found["differences"] == 0
+    assert found["kills inside stages"] >= 5
+
+
 def _start(recipe: Path, out: Path) -> subprocess.Popen[str]:
     code = "import sys; from aftertrain.cli import main; sys.exit(main())"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
