@@ -51,7 +51,8 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
     contents = shelf.close()
     write_funnel(folder, funnel)
     shelf.card(context.name, "curate", contents, told(funnel, folder))
-    details = {"rows": contents.rows, "record": contents.record}
+    figures = {name: passage.figures for name, passage in funnel.passages.items() if passage.figures}
+    details = {"rows": contents.rows, "record": contents.record, **({"figures": figures} if figures else {})}
     return Artifact("data", str(folder), context.name, digest="", details=details)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.overlap.tokens import tokens
 from aftertrain.core.records import JSON
 from aftertrain.plugins.quality.deduplicate_settings import DeduplicateSettings, Highest, Lowest
 from aftertrain.plugins.quality.facts import number
@@ -23,7 +24,6 @@ from aftertrain.plugins.quality.minhash import MinHash, band_width
 from aftertrain.plugins.quality.parts import text_of
 from aftertrain.plugins.quality.seen import Seen
 from aftertrain.plugins.quality.shingles import Shingles, jaccard
-from aftertrain.plugins.quality.words import words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Deduplicate(Operator[DeduplicateSettings]):
         shingles, signature = Shingles(self.settings.n), MinHash(self.settings.hashes, seed)
         for row in rows:
             text = text_of(row, self.settings.of)
-            found = words(text)
+            found = tokens(text)
             hashes = shingles(found)
             seen.add(row.id, digest("\0".join(found) or f"\0{plain(text)}"), self._worth(row))
             seen.add_set(hashes, signature(hashes))

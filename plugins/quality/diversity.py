@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.overlap.tokens import tokens
 from aftertrain.core.records import JSON
 from aftertrain.core.statistics import entropy
 from aftertrain.plugins.quality.diversity_settings import DiversitySettings
 from aftertrain.plugins.quality.facts import number
 from aftertrain.plugins.quality.parts import share, text_of
-from aftertrain.plugins.quality.words import words
 
 FIGURES = "figures.json"
 
@@ -44,7 +44,7 @@ class Diversity(Operator[DiversitySettings]):
         sources, qualities = Counter[str](), Sum()
         for row in rows:
             sources[row.source] += 1
-            sample.add(row.id, words(text_of(row, settings.of)))
+            sample.add(row.id, tokens(text_of(row, settings.of)))
             if settings.quality is not None:
                 qualities.add(number(row, settings.quality))
         found: dict[str, JSON] = {

@@ -27,7 +27,6 @@ class ScoringSettings(Settings):
     max_tokens: PositiveInt = Field(
         2048, description="Tokens of a row that are read; the rest is cut, and the model's context limits it too."
     )
-    batch_tokens: PositiveInt = unhashed(8192, description="Tokens of one forward pass.")
 
 
 class PerplexitySettings(ScoringSettings):
@@ -58,8 +57,8 @@ class VerdictSettings(Settings):
 class RlvrQualitySettings(Settings):
     """Q(d) = α·V(d) + (1 − α)·C(d) (F33)."""
 
-    verifiers: Annotated[tuple[Use[Verifier[Any]], ...], Field(min_length=1)] = Field(
-        description="The verifiers that problems name in their checks."
+    verifiers: Annotated[dict[str, Use[Verifier[Any]]], Field(min_length=1)] = Field(
+        description="The verifiers, by the name that checks have for them: {gsm8k: {use: gsm8k, extract: strict}}."
     )
     alpha: Fraction = Field(0.5, description="α: the weight of verifiability.")
     most: PositiveInt = Field(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aftertrain.core.operator import Row, Scorer
+from aftertrain.core.overlap.tokens import tokens
 from aftertrain.plugins.quality.parts import share, text_of
 from aftertrain.plugins.quality.settings import OverlapSettings
-from aftertrain.plugins.quality.words import words
 
 
 class Overlap(Scorer[OverlapSettings]):
@@ -19,7 +19,7 @@ class Overlap(Scorer[OverlapSettings]):
 
     def facts(self, row: Row) -> Mapping[str, float]:
         """Of all that is asked and all that is replied; 0 where one of them has no words."""
-        prompt, reply = words(text_of(row, "prompt")), words(text_of(row, "reply"))
+        prompt, reply = tokens(text_of(row, "prompt")), tokens(text_of(row, "reply"))
         return {
             "copied": share(covered(reply, prompt, self.settings.n), len(reply)),
             "common": share(len({*prompt} & {*reply}), len({*prompt} | {*reply})),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.operator import Row, Scorer
 from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.quality.model_settings import PerplexitySettings
-from aftertrain.plugins.quality.scoring import Scoring, chunks, unusable
+from aftertrain.plugins.quality.scoring import Scoring, unusable
 
 
-class Perplexity(Operator[PerplexitySettings]):
+class Perplexity(Scorer[PerplexitySettings]):
     """Facts: `nats`, the mean of −log p over the tokens that are scored; `perplexity`, its exponential; `tokens`, how
     many; `cut`, whether the row was longer than what is read; `problem`, where there is nothing to score, and then the
     others are null."""
@@ -34,32 +34,25 @@ class Perplexity(Operator[PerplexitySettings]):
         """Find the model."""
         self._scoring.check()
 
-    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
-        """Each row, with what the model says of it."""
-        for some in chunks(iter(rows)):
-            segments, facts = [], dict[int, dict[str, Any]]()
-            for place, row in enumerate(some):
-                try:
-                    segment, cut = self._segment(row, str(place))
-                except DataError as error:
-                    facts[place] = _nothing(unusable(row.id, error))
-                    continue
-                targets = sum(segment.loss_mask[1:])
-                if targets:
-                    segments.append(segment)
-                    facts[place] = {"tokens": targets, "cut": cut}
-                else:
-                    facts[place] = _nothing("no target is left once it is cut")
-            for name, total in self._scoring.logprobs(segments).items():
-                nats = -total / facts[int(name)]["tokens"]
-                facts[int(name)] |= {
-                    "nats": round(nats, 6),
-                    "perplexity": round(math.exp(nats), 4) if nats < 700 else None,
-                    "problem": None,
-                }
-            yield from (row.with_facts(facts[place]) for place, row in enumerate(some))
+    def facts(self, row: Row) -> Mapping[str, Any]:
+        """What the model says of one row."""
+        try:
+            segment, cut = self._segment(row)
+        except DataError as error:
+            return _nothing(unusable(row.id, error))
+        tokens = sum(segment.loss_mask[1:])
+        if not tokens:
+            return _nothing("no target is left once it is cut")
+        nats = -self._scoring.logprob(segment) / tokens
+        return {
+            "nats": round(nats, 4),
+            "perplexity": round(math.exp(nats), 4) if nats < 700 else None,
+            "tokens": tokens,
+            "cut": cut,
+            "problem": None,
+        }
 
-    def _segment(self, row: Row, name: str) -> tuple[Any, bool]:
+    def _segment(self, row: Row) -> tuple[Any, bool]:
         """What is scored, and whether it was cut.
 
         Raises:
@@ -82,7 +75,7 @@ class Perplexity(Operator[PerplexitySettings]):
             learn_from = 0 if isinstance(record, Conversation) else len(record.prompt)
             talk = tokenise(tokenizer, turns, learn_from=learn_from, tools=record.tools, sample_id=row.id)
             ids, mask = talk.token_ids, talk.loss_mask
-        return Segment(name, ids[:most], mask[:most]), len(ids) > most
+        return Segment(row.id, ids[:most], mask[:most]), len(ids) > most
 
 
 def _nothing(problem: str) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.errors import DataError
-from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.operator import Row, Scorer
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.quality.model_settings import RewardModelSettings
-from aftertrain.plugins.quality.scoring import Scoring, chunks, unusable
+from aftertrain.plugins.quality.scoring import Scoring, unusable
 
 
-class RewardModel(Operator[RewardModelSettings]):
+class RewardModel(Scorer[RewardModelSettings]):
     """Facts: `score`; of a pair `chosen`, `rejected`, and `margin`, the first less the second. `problem` says why there
     is none, and then the others are null: a row that is too long is not scored, since its end is what is scored."""
 
@@ -32,29 +32,25 @@ class RewardModel(Operator[RewardModelSettings]):
         """Find the model."""
         self._scoring.check()
 
-    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
-        """Each row, with what the model says of it."""
-        for some in chunks(iter(rows)):
-            segments, problems = [], dict[int, str]()
-            for place, row in enumerate(some):
-                try:
-                    segments += [self._segment(turns, row, f"{place}/{name}") for name, turns in _talks(row)]
-                except DataError as error:
-                    problems[place] = unusable(row.id, error)
-            scores = self._scoring.values(segments)
-            for place, row in enumerate(some):
-                names = [name for name, _ in _talks(row)]
-                found = {name: None if place in problems else round(scores[f"{place}/{name}"], 6) for name in names}
-                yield row.with_facts(_facts(found, problems.get(place)))
+    def facts(self, row: Row) -> Mapping[str, Any]:
+        """What the model says of one row."""
+        talks = list(_talks(row))
+        try:
+            found = {name: round(self._scoring.value(self._segment(turns, row)), 4) for name, turns in talks}
+        except DataError as error:
+            nothing = {name: None for name, _ in talks} | ({"margin": None} if len(talks) > 1 else {})
+            return {**nothing, "problem": unusable(row.id, error)}
+        margin = {"margin": round(found["chosen"] - found["rejected"], 4)} if len(talks) > 1 else {}
+        return {**found, **margin, "problem": None}
 
-    def _segment(self, turns: Sequence[Message], row: Row, name: str) -> Any:
+    def _segment(self, turns: Sequence[Message], row: Row) -> Any:
         from aftertrain.core.packed.packing import Segment
         from aftertrain.core.text.tokens import tokenise
 
         ids = tokenise(self._scoring.tokenizer, turns, learn="last", sample_id=row.id).token_ids
         if len(ids) > self._scoring.most:
             raise DataError(f"its {len(ids):,} tokens are more than the {self._scoring.most:,} that are read")
-        return Segment(name, ids, [False] * len(ids))
+        return Segment(row.id, ids, [False] * len(ids))
 
 
 def _talks(row: Row) -> Iterator[tuple[str, Sequence[Message]]]:
@@ -66,11 +62,3 @@ def _talks(row: Row) -> Iterator[tuple[str, Sequence[Message]]]:
         case PreferencePair():
             yield "chosen", (*record.prompt, *record.chosen)
             yield "rejected", (*record.prompt, *record.rejected)
-
-
-def _facts(found: Mapping[str, float | None], problem: str | None) -> Mapping[str, Any]:
-    chosen, rejected = found.get("chosen"), found.get("rejected")
-    margin: dict[str, float | None] = {}
-    if "chosen" in found:
-        margin["margin"] = None if chosen is None or rejected is None else round(chosen - rejected, 6)
-    return {**found, **margin, "problem": problem}

@@ -91,7 +91,7 @@ class RlvrQuality(Operator[RlvrQualitySettings]):
 
     @cached_property
     def _built(self) -> dict[str, Verifier[Any]]:
-        return {use.name: self.builder.build(use) for use in self.settings.verifiers}
+        return {name: self.builder.build(use) for name, use in self.settings.verifiers.items()}
 
     @cached_property
     def _isolated(self) -> dict[str, Verifier[Any]]:

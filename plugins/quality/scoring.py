@@ -1,9 +1,9 @@
-"""A model that scores rows: loaded once in each process, run over packed batches."""
+"""A model that scores rows: loaded once in each process, run on one row after the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AT_ONCE = 64
-"""Rows whose batches are packed together."""
+"""Rows whose cases are handed to a verifier together."""
 
 
 class Scoring:
@@ -68,56 +68,44 @@ class Scoring:
         engine.load(str(self._folder), head=self._head, seed=0)
         return engine
 
-    def logprobs(self, segments: Sequence[Segment]) -> Mapping[str, float]:
-        """By sample id, the sum of the targets' log-probabilities, in nats.
+    def logprob(self, segment: Segment) -> float:
+        """The sum of the targets' log-probabilities, in nats. Each row is a batch of its own: sums in floating point
+        would else depend on the rows beside it.
 
         Raises:
-            NumericsError: one is not finite.
+            NumericsError: it is not finite.
         """
-        import torch
+        from aftertrain.core.packed.packing import collate
 
-        found: dict[str, float] = {}
-        for batch in self._packed(segments):
-            logprobs = self._engine.score(batch, ("logprobs",), grad=False).logprobs
-            assert logprobs is not None
-            masked = logprobs.detach().double().cpu() * batch.loss_mask.cpu()
-            sums = [float(part.sum()) for part in torch.split(masked, list(batch.lengths))]
-            found |= dict(zip(batch.sample_ids, sums, strict=True))
-        return _finite(found)
+        batch = collate([segment])
+        logprobs = self._engine.score(batch, ("logprobs",), grad=False).logprobs
+        assert logprobs is not None
+        masked = logprobs.detach().double().cpu() * batch.loss_mask.cpu()
+        return self._finite(float(masked.sum()), segment)
 
-    def values(self, segments: Sequence[Segment]) -> Mapping[str, float]:
-        """By sample id, the value at the last token.
+    def value(self, segment: Segment) -> float:
+        """The value at the last token.
 
         Raises:
-            NumericsError: one is not finite.
+            NumericsError: it is not finite.
         """
-        found: dict[str, float] = {}
-        for batch in self._packed(segments):
-            values = self._engine.score(batch, ("values",), grad=False).values
-            assert values is not None
-            at_end = values.detach().double().cpu()[batch.last_token()]
-            found |= dict(zip(batch.sample_ids, at_end.tolist(), strict=True))
-        return _finite(found)
+        from aftertrain.core.packed.packing import collate
 
-    def _packed(self, segments: Sequence[Segment]) -> Iterator[Any]:
-        from aftertrain.core.packed.packing import pack
+        batch = collate([segment])
+        values = self._engine.score(batch, ("values",), grad=False).values
+        assert values is not None
+        return self._finite(float(values[-1]), segment)
 
-        if segments:
-            budget = max(self.settings.batch_tokens, *(len(segment.token_ids) for segment in segments))
-            yield from pack([[segment] for segment in segments], budget)
+    def _finite(self, score: float, segment: Segment) -> float:
+        if not math.isfinite(score):
+            raise NumericsError(f"row {segment.sample_id!r}: the score of {self.settings.model} is not finite")
+        return score
 
 
 def chunks(rows: Iterator[T]) -> Iterator[list[T]]:
     """Rows in parcels of `AT_ONCE`."""
     while some := list(islice(rows, AT_ONCE)):
         yield some
-
-
-def _finite(found: Mapping[str, float]) -> Mapping[str, float]:
-    bad = [name for name, value in found.items() if not math.isfinite(value)]
-    if bad:
-        raise NumericsError(f"the model's scores are not finite; rows: {', '.join(bad[:8])}")
-    return found
 
 
 def unusable(row_id: str, error: DataError) -> str:

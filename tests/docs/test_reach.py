@@ -123,6 +123,53 @@ def one_pair_loss(page: Page, stage: str, gamma: float = 0.0, *, first_step_alon
         assert step["margin"] == pytest.approx(step["reward_chosen"] - step["reward_rejected"], abs=1e-6)
 
 
+def curated(page: Page, stage: str, part: str = "rows") -> list[dict[str, Any]]:
+    """What a stage of rows kept, or left out."""
+    paths = sorted((page.stage(stage) / "data" / part).glob("*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def passages(page: Page, stage: str) -> dict[str, Any]:
+    path = page.stage(stage) / "data" / "funnel.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))["passages"])
+
+
+def f1(page: Page) -> None:
+    """q is a tenth for each word of the reply, 1 at most; of the sums' five words ½, which the threshold leaves out."""
+    rows = [*curated(page, "curate"), *curated(page, "curate", "dropped")]
+    scores = {row["id"]: json.loads(row["facts"])["quality.score"] for row in rows}
+    words = {row["id"]: len(row["messages"][-1]["content"].split()) for row in rows}
+    assert scores == pytest.approx({id: min(1, count / 10) for id, count in words.items()})
+    assert {row["source"] for row in curated(page, "curate", "dropped")} >= {"sums"}
+    mean = sum(scores.values()) / len(scores)
+    assert passages(page, "curate")["diversity"]["figures"]["quality"] == pytest.approx(mean, abs=1e-6)
+
+
+def f2(page: Page) -> None:
+    """α = ½ of four real rows and four that two rounds made: all of them, from both rounds."""
+    assert passages(page, "curate")["length"]["came"] == {"sums": 4, "quickstart-sft": 4}
+    ids = {row["id"] for part in ("rows", "dropped") for row in curated(page, "curate", part)}
+    assert {id.split("-")[2] for id in ids if id.startswith("quickstart")} == {"1", "2"}
+
+
+def f7(page: Page) -> None:
+    """α = ¼, V half the balance of the sources, which is 1 of two equal ones, and half the distinct bigrams."""
+    figures = passages(page, "curate")["diversity"]["figures"]
+    diverse = 0.5 + 0.5 * figures["distinct_2"]
+    assert figures["score"] == pytest.approx(0.25 * figures["quality"] + 0.75 * diverse, abs=2e-6)
+
+
+def f8(page: Page) -> None:
+    """Two sources of four rows each."""
+    assert passages(page, "curate")["diversity"]["figures"]["source_entropy"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def f33(page: Page) -> None:
+    """One ground truth that a verifier can judge: V = 1, S = 1, S_max = 3, so that C and Q are ½ and ¾."""
+    facts = [json.loads(row["facts"]) for row in curated(page, "problems")]
+    assert [(row["rlvr_quality.complexity"], row["rlvr_quality.score"]) for row in facts] == [(0.5, 0.75)] * 4
+
+
 def f11(page: Page) -> None:
     """λ = ½ times the mean of −H over tokens, on the mean of −log p."""
     for step in page.metrics("sft"):
@@ -314,6 +361,7 @@ def f38(page: Page) -> None:
 
 
 VALUES: dict[str, Callable[[Page], None]] = {
+    "F1": f1, "F2": f2, "F7": f7, "F8": f8, "F33": f33,
     "F11": f11, "F12": f12, "F13": f13, "F15": f15, "F16": f16, "F17": f17, "F18": f18, "F19": f19, "F20": f20,
     "F21": f21, "F22": f22, "F25": f25,
     "F26": f26, "F27": f26, "F28": f28, "F30": f30, "F31": f31, "F34": f34, "F35": f35, "F36": f36, "F37": f37,

@@ -32,6 +32,8 @@ from aftertrain.testing.verifier import HOSTILE
 SEED = 7
 PATIENCE = 30.0
 """Seconds without a sign of life in a row, generous for a busy machine."""
+FACTS: Mapping[str, Any] = {"kit.place": 0}
+"""What each row has found already: an example of an operator that reads facts may name it."""
 TEXTS = (
     "What is the capital of France?",
     "It is Paris.",
@@ -199,7 +201,9 @@ def _plain(operator: Operator[Any]) -> Mapping[str, list[Row]]:
 def _rows(taken: str, texts: Sequence[str]) -> list[Row]:
     """A row for each text, the next one as the reply to it."""
     pairs = zip(texts, [*texts[1:], texts[0]], strict=True)
-    return [Row(_record(taken, f"kit-{i}", text, after), {"kit.place": i}) for i, (text, after) in enumerate(pairs)]
+    return [
+        Row(_record(taken, f"kit-{i}", text, after), {**FACTS, "kit.place": i}) for i, (text, after) in enumerate(pairs)
+    ]
 
 
 def _record(taken: str, id: str, text: str, after: str) -> Record:
@@ -226,13 +230,13 @@ def _odd(taken: str) -> Iterator[Row]:
             Message("tool", "3", tool_call_id="call-1", name="add"),
             Message("assistant", "3", learn=False),
         )
-        yield Row(Conversation("kit-tools", turns, "kit", tools=(tool,)))
-        yield Row(Conversation("kit-one", (Message("user", "Alone"),), "kit"))
-        yield Row(Conversation("kit-long", (Message("user", "a"), Message("assistant", "b")) * 200, "kit"))
+        yield Row(Conversation("kit-tools", turns, "kit", tools=(tool,)), FACTS)
+        yield Row(Conversation("kit-one", (Message("user", "Alone"),), "kit"), FACTS)
+        yield Row(Conversation("kit-long", (Message("user", "a"), Message("assistant", "b")) * 200, "kit"), FACTS)
     elif taken == "Problem":
-        yield Row(Problem("kit-unchecked", (Message("user", "?"),), (), "kit"))
-        yield Row(
-            Problem("kit-odd", (Message("user", "?"),), (Check("x", {"a": [None, 1.5]}), Check("y", None)), "kit")
-        )
+        checks = (Check("x", {"a": [None, 1.5]}), Check("y", None))
+        yield Row(Problem("kit-unchecked", (Message("user", "?"),), (), "kit"), FACTS)
+        yield Row(Problem("kit-odd", (Message("user", "?"),), checks, "kit"), FACTS)
     elif taken == "PreferencePair":
-        yield Row(PreferencePair("kit-bare", (), (Message("assistant", "a"),), (Message("assistant", "b"),), "kit"))
+        bare = PreferencePair("kit-bare", (), (Message("assistant", "a"),), (Message("assistant", "b"),), "kit")
+        yield Row(bare, FACTS)

@@ -13,12 +13,12 @@ import pytest
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.operator import Dropped, Row
+from aftertrain.core.overlap.tokens import tokens
 from aftertrain.core.records import Document
 from aftertrain.plugins.quality.deduplicate import Deduplicate
 from aftertrain.plugins.quality.deduplicate_settings import DeduplicateSettings
 from aftertrain.plugins.quality.minhash import MinHash, band_keys, band_width, found_with
 from aftertrain.plugins.quality.shingles import Shingles
-from aftertrain.plugins.quality.words import words
 from tests.plugins.quality.test_recipe import data, lines, run
 
 VOCABULARY = [f"w{number}" for number in range(2000)]
@@ -48,7 +48,7 @@ def index(one: str, other: str, n: int = 5) -> float:
     """The Jaccard index of two texts' n-grams, by definition."""
     sets = [
         {tuple(found[place : place + n]) for place in range(max(1, len(found) - n + 1))}
-        for found in (words(one), words(other))
+        for found in (tokens(one), tokens(other))
     ]
     return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
 
@@ -175,7 +175,7 @@ def test_rensa_finds_the_same(tmp_path: Path) -> None:
     _, results = deduplicated(documents(texts), tmp_path / "state")
 
     def signed(text: str) -> Any:
-        found = words(text)
+        found = tokens(text)
         peer = rensa.RMinHash(num_perm=512, seed=7)
         peer.update([" ".join(found[place : place + 5]) for place in range(len(found) - 4)])
         return peer

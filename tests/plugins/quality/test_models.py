@@ -54,7 +54,7 @@ def test_perplexity_is_that_of_transformers(tmp_path: Path) -> None:
         labels = torch.where(torch.tensor([talk.loss_mask]), ids, -100)
         with torch.no_grad():
             loss = float(model(input_ids=ids, labels=labels).loss)
-        assert facts["perplexity.nats"] == pytest.approx(loss, abs=1e-4)
+        assert facts["perplexity.nats"] == pytest.approx(loss, abs=2e-4)
         assert facts["perplexity.perplexity"] == pytest.approx(math.exp(loss), rel=1e-3)
         assert facts["perplexity.tokens"] == sum(talk.loss_mask)
         assert facts["perplexity#2.nats"] > 0
@@ -129,7 +129,7 @@ def test_rlvr_quality_by_hand(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     operators = """
-      - {use: rlvr_quality, verifiers: [gsm8k], alpha: 0.5, most: 3}
+      - {use: rlvr_quality, verifiers: {gsm8k: gsm8k}, alpha: 0.5, most: 3}
       - {use: threshold, fact: rlvr_quality.score, at_least: 0.5}
     """
     (kept,) = curated(tmp_path, "{use: jsonl, path: rows.jsonl, format: rlvr}", operators)
@@ -143,7 +143,7 @@ def test_rlvr_quality_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_check_without_its_verifier_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    operators = "[{use: rlvr_quality, verifiers: [math]}]"
+    operators = "[{use: rlvr_quality, verifiers: {math: math}}]"
     (tmp_path / "recipe.yaml").write_text(
         RECIPE.format(data="{use: quickstart, split: problems, rows: 2}", operators=operators), encoding="utf-8"
     )
