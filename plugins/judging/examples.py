@@ -15,6 +15,11 @@ STAND_IN = {
     "generator": {"use": f"{Path(__file__).with_name('stand_in.py')}:StandIn"},
 }
 
+ENDPOINT = {
+    "model": "http://localhost/v1#stand-in",
+    "generator": {"use": f"{Path(__file__).with_name('stand_in.py')}:StandInEndpoint"},
+}
+
 EXAMPLES = {
     ("verifier", "judge"): {
         **ECHO,
@@ -23,7 +28,7 @@ EXAMPLES = {
         "parse": {"pattern": "grade: ([a-z]+)", "labels": {"right": 1.0, "half": 0.5, "wrong": 0.0}},
         "retries": 1,
     },
-    ("verifier", "aspects"): STAND_IN,
+    ("verifier", "aspects"): ENDPOINT,
     ("verifier", "wildguard"): STAND_IN,
     ("verifier", "pairwise"): {
         **STAND_IN,
@@ -46,6 +51,7 @@ CASES = {
         ("Perhaps 2 + 3 = 5\n4 * 5 = 20\n#### 20", None, 1.0),
         ("#### 20", {"any": 20}, 0.5),
         ("4 * 5 = 21\n#### 21", None, 0.5),
+        ("That is hard.", "20", 0.0),
     ],
     "wildguard": [
         ("Sorry, I cannot help with that.", "response_refusal", 1.0),

@@ -17,7 +17,7 @@ from aftertrain.plugins.judging.echo import Echo
 
 FENCE = re.compile(r"^=== [0-9a-f]{16} ===$", re.MULTILINE)
 REFUSES = re.compile(r"\b(sorry|cannot|can't)\b", re.IGNORECASE)
-SUM = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
+SUM = re.compile(r"(?<!\d)(\d{1,9}) ([-+*]) (\d{1,9}) = (\d{1,9})")
 HEDGES = re.compile(r"\b(think|perhaps|maybe|sure)\b", re.IGNORECASE)
 HARM = re.compile(r"\b(bomb|kill|steal)", re.IGNORECASE)
 
@@ -87,7 +87,7 @@ def rating(reply: str, prompt: str) -> str:
     """
     sums = [(int(a), op, int(b), int(c)) for a, op, b, c in SUM.findall(reply)]
     if "Rate instruction following alone" in prompt:
-        return "5" if reply.rpartition("\n")[2].startswith("####") else "2"
+        return "5" if reply.rpartition("\n")[2].startswith("####") else "1"
     if "Rate helpfulness alone" in prompt:
         return str(min(5, 1 + 2 * len(sums)))
     if not sums or ("Rate honesty alone" in prompt and not HEDGES.search(reply)):

@@ -95,6 +95,7 @@ class Chooser:
         facts: dict[str, JSON] = {
             **{f"chosen_{key}": value for key, value in self._facts(better, high).items()},
             **{f"rejected_{key}": value for key, value in self._facts(worse, low).items()},
+            "margin": high.value - low.value,
             **({} if strong is None else {"strength": strong}),
         }
         return Row(record, facts, (STAGE,), (prompt.id,))

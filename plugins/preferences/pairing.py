@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 ROUNDING = 1e-9
@@ -26,10 +26,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Why nothing is made of a prompt's replies: a word or two, and the figures."""
+    """Why nothing is made of a prompt's replies.
+
+    Attributes:
+        reason: a word or two.
+        figures: what shows it; where it is a bound, the `fact` that missed it, its `value` and the `bound`.
+        facts: the fact, by the name that rows have it by.
+    """
 
     reason: str
-    figures: dict[str, float | int]
+    figures: dict[str, float | int | str]
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 def pair(
@@ -70,7 +77,7 @@ def pair(
     worse = rng.choice(lower)
     difference = chosen.rating - worse.rating
     if difference <= margin + (ROUNDING if margin else 0.0):
-        return Left("margin", {"margin": difference, "at_most": margin})
+        return Left("margin", {"fact": "margin", "value": difference, "bound": margin}, {"margin": difference})
     return chosen, worse
 
 
@@ -92,7 +99,10 @@ def best(
         return Left("no reply", {"replies": 0})
     fit = [reply for reply in replies if at_least is None or reply.rating >= at_least - ROUNDING]
     if not fit:
-        return Left("below the bound", {"rating": max(reply.rating for reply in replies), "at_least": at_least or 0.0})
+        highest = max(reply.rating for reply in replies)
+        return Left(
+            "below the bound", {"fact": "rating", "value": highest, "bound": at_least or 0.0}, {"rating": highest}
+        )
     drawn = rng.sample(fit, len(fit))
     taken: dict[str, Candidate] = {}
     for reply in sorted(drawn, key=lambda reply: -reply.rating):

@@ -21,11 +21,13 @@ class LeftOut:
     Attributes:
         reason: a word or two to count by.
         message: what was found.
+        record: the row's; None where it makes none.
     """
 
     id: str
     reason: str
     message: str = ""
+    record: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Prompts:
             reason: a word or two to count all of them by.
         """
         kept = [prompt for prompt in self.kept if prompt.id not in reasons]
-        dropped = [LeftOut(prompt.id, reason, reasons[prompt.id]) for prompt in self.kept if prompt.id in reasons]
+        dropped = [
+            LeftOut(prompt.id, reason, reasons[prompt.id], prompt) for prompt in self.kept if prompt.id in reasons
+        ]
         return Prompts(kept, (*self.left_out, *dropped))
 
 
@@ -74,7 +78,7 @@ def read_prompts(data: Dataset[Any], name: str) -> Prompts:
             checks = entry.checks if isinstance(entry, Problem) else ()
             kept.append(Problem(entry.id, prompt, checks, entry.source, entry.license, entry.tools))
         else:
-            left_out.append(LeftOut(entry.id, NO_PROMPT, "nothing stands before the assistant's turns"))
+            left_out.append(LeftOut(entry.id, NO_PROMPT, "nothing stands before the assistant's turns", entry))
     if not kept:
         raise DataError(f"data set {name!r} has no prompts: {_counts(left_out) or 'it is empty'}")
     return Prompts(kept, tuple(left_out))

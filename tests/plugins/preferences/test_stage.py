@@ -302,6 +302,23 @@ def test_a_kill_loses_no_reply_that_was_paid_and_changes_no_byte(tmp_path: Path)
     assert (killed / "preferences.json").read_bytes() == (whole / "preferences.json").read_bytes()
 
 
+def test_what_was_left_out_is_shown_row_by_row_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replies = table(*((f"p{i}/two/1", str(3 + i)) for i in range(3)))
+    path = make(tmp_path, replies, JUDGED, "margin: 1\nrejected: lowest", n=3)
+    path.write_text(f"{path.read_text(encoding='utf-8')}observers: [html]\n", encoding="utf-8")
+    run(path)
+    capsys.readouterr()
+    assert main(["show", "rows", f"{tmp_path / 'runs' / 'prefs'}:prefs", "--dropped", "preferences"]) == 0
+    told = capsys.readouterr().out
+    assert "What is 1 + 1?" in told
+    assert "margin" in told
+    page = (tmp_path / "runs" / "prefs" / "report.html").read_text(encoding="utf-8")
+    for words in ("mixture quality", "mean rating of two", "preferences: margin", "whose chosen reply is longer"):
+        assert words in page
+
+
 def test_conversations_are_asked_up_to_their_last_reply(tmp_path: Path) -> None:
     path = make(tmp_path, table(*((f"p{i}/two/1", "5") for i in range(5))), JUDGED, as_="conversation")
     pairs = lines(run(path), "rows")
