@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from aftertrain.core.asking.settings import AskingSettings
-from aftertrain.core.ground.usage import Unused, UsedIf
+from aftertrain.core.ground.usage import Unused
 from aftertrain.core.rows.files import Format
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use, unhashed
 from aftertrain.core.stage import SeededSettings
@@ -46,7 +46,7 @@ class SynthesizeSettings(SeededSettings):
         description="all: the first answer of each prompt; majority: one that agrees with most others (mathematics); "
         "verified: one that the verifier finds right; null: majority for mathematics, verified for the others.",
     )
-    agreement: Annotated[Fraction, UsedIf("keep", "majority", None)] = Field(
+    agreement: Fraction = Field(
         0.5, description="Least share of a prompt's answers that must agree; with less the prompt is left out."
     )
     verifier: Annotated[Use[Verifier[Any]] | None, Field(validate_default=True)] = Field(

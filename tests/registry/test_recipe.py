@@ -89,9 +89,6 @@ stages:
     has = "it has margin, inner, file, other, several."
     fit = "stage 'fit' (aftertrain 0.1.0)"
     assert mistakes(text, registry) == [
-        "r.yaml:1:1 model: a recipe needs it: Base model: a Hugging Face folder (relative to the recipe), "
-        "'package:MODULE/FOLDER' for one shipped inside an installed package, or a hub name. "
-        "For stages that only ask it, an endpoint: http://HOST/v1#NAME.",
         "r.yaml:2:1 modle: not a setting of a recipe; it has name, description, model, chat_template, seed, threads, "
         "stages, observers, plugins. Did you mean 'model'?",
         "r.yaml:3:1 seed: should be greater than or equal to 0, not -1: Seed of everything random, "
