@@ -46,7 +46,8 @@ class StageRowsSettings(Settings):
             NotMade: the stage is not done.
         """
         if not self._folders:
-            raise NotMade(f"the rows of stage {self.from_!r} are not made yet, as it is set now: aftertrain run makes them")
+            told = f"the rows of stage {self.from_!r} are not made yet, as it is set now: aftertrain run makes them"
+            raise NotMade(told)
         return self._folders[0]
 
 
