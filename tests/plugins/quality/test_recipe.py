@@ -78,8 +78,8 @@ def test_a_quantile_is_learnt_over_all_rows(tmp_path: Path) -> None:
     words = [json.loads(row["facts"])["length.words"] for row in lines(tmp_path, "rows")]
     assert words == [3, 4, 5, 6, 7, 8, 9]
     funnel = json.loads((data(tmp_path) / "funnel.json").read_text(encoding="utf-8"))
-    assert funnel["passages"]["threshold"]["figures"] == {"at_least": 3.0, "at_most": 9.0}
-    assert "| threshold | at_least | 3 |" in (data(tmp_path) / "README.md").read_text(encoding="utf-8")
+    assert funnel["passages"]["threshold:length.words"]["figures"] == {"at_least": 3.0, "at_most": 9.0}
+    assert "| threshold:length.words | at_least | 3 |" in (data(tmp_path) / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_fact_that_nobody_found_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
