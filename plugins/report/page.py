@@ -97,6 +97,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         more=[curve for curve in series if curve not in shown],
         suites=suites,
         heat_maps=heat_maps(run, instances),
+        contaminations=[(stage.name, row) for stage in run.stages for row in stage.contamination],
         openings=list(dict.fromkeys(opening for stage in run.stages for opening in stage.openings)),
         browsed=_browsed(series, instances, settings.questions),
         chosen=[(curve, problems) for curve in shown[:1] if (problems := _choose(curve, instances, settings.problems))],

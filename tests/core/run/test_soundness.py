@@ -245,13 +245,18 @@ def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]
 
 
 def _digests(folder: Path) -> dict[str, dict[str, str]]:
-    """The code in the hash of each stage, by stage."""
+    """The code in the hash of each stage, by stage; that of stages before it, whose data an evaluation looks at, too."""
     from aftertrain.api.runs import make_job
 
     job = make_job(folder / "recipe.yaml", out=folder / "runs")
     nodes = build_graph(job.recipe.stages, job.builder, job.locate)
     hashes = dict.fromkeys(("base", *job.recipe.stages), "")
-    return {node.name: dict(trace(node, job.recipe, job.builder, hashes).code) for node in nodes}
+    codes: dict[str, dict[str, str]] = {}
+    for node in nodes:  # parents first: their digests are in the hash, and stand for their code
+        codes[node.name] = dict(trace(node, job.recipe, job.builder, hashes).code)
+        for parent in node.parents:
+            codes[node.name] |= codes[parent]
+    return codes
 
 
 def test_what_a_stage_executes_is_in_its_hash_or_only_tells(ran: Ran, folder: Path) -> None:

@@ -150,6 +150,7 @@ def test_a_suite_has_a_column_and_the_report_too(
     page = (run_folder / "report.html").read_text(encoding="utf-8")
     assert "contamination: unknown" in page
     assert "contamination: 33.3% of questions" in page
+    assert "<td>33.3% of questions, 25.0% not testable, contaminated, " in page
 
 
 def test_the_main_metric_on_each_part_by_hand() -> None:
