@@ -245,7 +245,7 @@ def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]
 
 
 def _digests(folder: Path) -> dict[str, dict[str, str]]:
-    """The code in the hash of each stage, by stage; that of stages before it, whose data an evaluation looks at, too."""
+    """The code in the hash of each stage, by stage, with that of the stages before it."""
     from aftertrain.api.runs import make_job
 
     job = make_job(folder / "recipe.yaml", out=folder / "runs")
