@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,7 +51,8 @@ def page(
 
     Args:
         run: `RUN:STAGE`; RUN alone where one stage of it made rows.
-        dropped: the operator that left rows out, or `source` for what makes no record; None for rows that were kept.
+        dropped: the operator that left rows out, with or without what follows the colon of its name, or `source` for
+            what makes no record; None for rows that were kept.
         source: only rows of this data set.
         number: how many; 0 takes all.
 
@@ -71,14 +73,18 @@ def page(
         what = " ".join(filter(None, ("rows that were kept", source and f"of {source}")))
         return Page(name, what, total, skip, (_shown(row, place) for place, row in _some(kept, skip, number)))
     counts = _counts(folder)
-    if dropped not in counts:
+    named = [dropped] if dropped in counts else [full for full in counts if re.split("[:#]", full)[0] == dropped]
+    if not named:
         raise RunError(f"{name}: {unknown('operator that left rows out', dropped, counts)}")
-    by_source = counts[dropped]
+    by_source: dict[str, int] = {}
+    for full in named:
+        for own, count in counts[full].items():
+            by_source[own] = by_source.get(own, 0) + count
     if source is not None and source not in by_source:
         raise RunError(f"{name}: {unknown(f'source of rows that {dropped} left out', source, by_source)}")
     total = sum(by_source.values()) if source is None else by_source[source]
     what = " ".join(filter(None, (f"rows that {dropped} left out", source and f"of {source}")))
-    return Page(name, what, total, skip, map(_explained, _some(_missed(folder, dropped, source), skip, number)))
+    return Page(name, what, total, skip, map(_explained, _some(_missed(folder, named, source), skip, number)))
 
 
 def _artifact(run: str | os.PathLike[str]) -> tuple[str, Path]:
@@ -140,11 +146,11 @@ def _kept(folder: Path, source: str | None) -> Iterator[tuple[str, Row]]:
                 yield f"{shard.name}:{number}", row
 
 
-def _missed(folder: Path, operator: str, source: str | None) -> Iterator[LeftOut]:
+def _missed(folder: Path, operators: Sequence[str], source: str | None) -> Iterator[LeftOut]:
     from aftertrain.core.rows.left_out import read_left_out
 
     for left in read_left_out(folder):
-        if left.operator == operator and source in (None, left.source):
+        if left.operator in operators and source in (None, left.source):
             yield left
 
 

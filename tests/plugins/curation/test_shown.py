@@ -51,6 +51,8 @@ def test_rows_that_were_left_out_have_their_reasons(runs: Path, capsys: pytest.C
     assert told.startswith("shown:curate: 11 rows that threshold:length.words left out of talks\n")
     assert told.count("left out: above\nfact: length.words\nvalue: ") == 11
     assert [int(value) for value in re.findall(r"^value: (\d+)$", told, re.MULTILINE)] == list(range(11, 22))
+    assert main(["show", "rows", str(runs), "--dropped", "threshold"]) == 0
+    assert "1 to 3 of 11 rows that threshold left out\n" in capsys.readouterr().out
     assert main(["show", "rows", str(runs), "--dropped", "source"]) == 0
     assert "1 rows that source left out\n" in (told := capsys.readouterr().out)
     assert "left out: not_json\nmessage: " in told
