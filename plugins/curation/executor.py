@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol, TypeVar
 
@@ -57,7 +59,8 @@ class Processes:
             while True:
                 stop()
                 for task in waiting:
-                    running.add(pool.submit(function, task))
+                    with _nameless_main():
+                        running.add(pool.submit(function, task))
                     if len(running) >= 2 * self._workers:
                         break
                 if not running:
@@ -72,6 +75,21 @@ class Processes:
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Around the start of a process: it does not run the main program again, which may have no guard against that.
+
+    Nothing of it is needed there: components that are defined in the main program are refused before.
+    """
+    main = sys.modules["__main__"]
+    known = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(known)
 
 
 def _die_with_parent() -> None:

@@ -31,6 +31,7 @@ TELLING = {
     "aftertrain.core.learning.alarms": "looks at figures",
     "aftertrain.core.learning.alarm_rules": "what it looks for",
     "aftertrain.core.learning.reward_hacks": "figures of replies, for alarms",
+    "aftertrain.plugins.online.recording": "reads rollouts that were written down, for a replay",
     "aftertrain.plugins.online.telling": "tells of a step, and writes its rollouts down",
     "aftertrain.core.text.template_checks": "warnings about chat templates",
     "aftertrain.plugins.evaluation.doubts": "warnings about scores",

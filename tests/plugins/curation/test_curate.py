@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,20 @@ def test_a_stage_that_makes_no_rows_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert main(["plan", str(path)]) != 0
     told = capsys.readouterr()
     assert "stages.sft.data.from" in told.out + told.err
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_may_run_it(tmp_path: Path) -> None:
+    """Its workers do not run the script again."""
+    path = recipe(tmp_path, operators="./ops.py:Length", workers=2)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("  sft:")], encoding="utf-8")
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import aftertrain\nprint('once')\naftertrain.run({str(path)!r}, out={str(tmp_path / 'runs')!r})\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("once") == 1
+    assert len(shards(tmp_path)) == 5
