@@ -84,7 +84,7 @@ def _nameless_main() -> Iterator[None]:
     Nothing of it is needed there: components that are defined in the main program are refused before.
     """
     main = sys.modules["__main__"]
-    known = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    known: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
     main.__spec__ = None
     try:
         yield
