@@ -43,6 +43,7 @@ class Asker:
         self, settings: AskingSettings, builder: Builder, *, needs_template: bool, begins_reply: bool = False
     ) -> None:
         self.settings, self.spent = settings, Spent()
+        self._calls = self._tokens = 0  # counted towards the budget
         self._builder, self._needs_template, self._begins_reply = builder, needs_template, begins_reply
         self._prompting: Prompting | None = None
         self._keeping: Keeping | None = None
@@ -150,6 +151,7 @@ class Asker:
             if kept := self._opened().recalled([request]):
                 by_key[key] = kept[request.id]
                 self._keep(key, kept[request.id])
+                self._count(kept[request.id])
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
             # No tokenizer makes more tokens than bytes: what goes out as a text is counted at its longest.
@@ -223,6 +225,7 @@ class Asker:
                 for completion in completions:
                     key = requests[completion.id]
                     self.spent = self.spent.with_reply(completion, self.settings.prices)
+                    self._count(completion)
                     if completion.finish_reason == "refused":
                         replies[key] = Verdict.error(f"the server refused: {completion.why}")
                         continue
@@ -233,6 +236,11 @@ class Asker:
             replies |= {key: failure for key in requests.values() if key not in replies}
         return replies
 
+    def _count(self, reply: Completion) -> None:
+        """Towards the budget, paid now or found in the store: a resumed run ends its budget where another would."""
+        self._calls += 1
+        self._tokens += len(reply.prompt_ids) + len(reply.token_ids)
+
     def _keep(self, key: _Key, reply: Completion) -> None:
         self._kept[key] = reply
         if len(self._kept) > KEPT:
@@ -240,10 +248,10 @@ class Asker:
 
     def _over_budget(self, waiting: int, tokens: int) -> Verdict | None:
         """An error where one more call could pass a limit, calls that are on their way counted at their longest."""
-        budget, spent = self.settings.budget, self.spent
-        if budget.calls is not None and spent.calls + waiting >= budget.calls:
+        budget = self.settings.budget
+        if budget.calls is not None and self._calls + waiting >= budget.calls:
             return Verdict.error(f"budget spent: {budget.calls} calls")
-        tokens += spent.prompt_tokens + spent.reply_tokens
+        tokens += self._tokens
         if budget.tokens is not None and tokens > budget.tokens:
             return Verdict.error(
                 f"budget spent: {budget.tokens} tokens would be {tokens} with this call at its longest"

@@ -59,7 +59,8 @@ def grid(scan: Scan, evaluation: str, scores: Mapping[str, float]) -> list[GridP
     values = np.array([scores[index.items[item].id] for item in mine], dtype=np.float64)
     points = []
     for n in index.sizes:
-        long = index.lengths_of_items()[mine] >= n
+        testable = np.bincount(index.text_owner, index.text_length >= n, len(index.items)) > 0
+        long = testable[mine]
         shares = shares_of_items(scan, n)[mine][long]
         points += [
             _point(n, threshold, values[long].tolist(), (shares > threshold).tolist()) for threshold in THRESHOLDS

@@ -14,6 +14,7 @@ from typing import Any
 from aftertrain.core.errors import AftertrainError, DataError
 from aftertrain.core.ground.foreign import message_of, raised_at
 from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.records import JSON
 
 Step = tuple[str, Operator[Any]]
 """An operator, and the name by which the stage knows it."""
@@ -136,8 +137,14 @@ def _applied(operator: Operator[Any], name: str, rows: Sequence[Row], seed: int)
 
 def _marked(row: Row, before: Row | None, parents: Sequence[Row], name: str) -> Row:
     """With the operator's name before what it found, and in the history of what it changed or made."""
-    known = {key for parent in parents for key in parent.facts}
-    facts = {key if key in known else f"{name}.{key}": value for key, value in row.facts.items()}
+
+    def old(key: str, value: JSON) -> bool:
+        return key.startswith(f"{name}.") or any(
+            key in parent.facts and parent.facts[key] == value for parent in parents
+        )
+
+    facts = {key: parent.facts[key] for parent in parents for key in row.facts if key in parent.facts}
+    facts |= {key if old(key, value) else f"{name}.{key}": value for key, value in row.facts.items()}
     touched = before is None or row.record != before.record
     return replace(row, facts=facts, history=(*row.history, name) if touched else row.history)
 

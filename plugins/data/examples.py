@@ -65,6 +65,18 @@ def mixture(folder: Path) -> dict[str, Any]:
     return {"parts": [*parts, {"data": {"use": "jsonl", "source": "two", **two}, "weight": 1.0}], "rows": 6}
 
 
+def rounds(folder: Path) -> dict[str, Any]:
+    """Two rounds."""
+    later = folder / "later"
+    later.mkdir()
+    return {
+        "of": [
+            {"use": "jsonl", "source": "first", **jsonl(folder)},
+            {"use": "jsonl", "source": "second", **jsonl(later)},
+        ]
+    }
+
+
 def source(folder: Path) -> dict[str, Any]:
     """Rows in the layout of a known data set."""
     path = folder / "no_robots.jsonl"
@@ -80,6 +92,7 @@ EXAMPLES = {
     ("dataset", "json"): json_array,
     ("dataset", "hub"): hub,
     ("dataset", "mixture"): mixture,
+    ("dataset", "rounds"): rounds,
     ("dataset", "stage"): {"from": "curate"},
     ("dataset", "source"): source,
 }

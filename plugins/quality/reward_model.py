@@ -47,7 +47,9 @@ class RewardModel(Scorer[RewardModelSettings]):
         from aftertrain.core.packed.packing import Segment
         from aftertrain.core.text.tokens import tokenise
 
-        ids = tokenise(self._scoring.tokenizer, turns, learn="last", sample_id=row.id).token_ids
+        ids = tokenise(
+            self._scoring.tokenizer, turns, learn="last", tools=getattr(row.record, "tools", ()), sample_id=row.id
+        ).token_ids
         if len(ids) > self._scoring.most:
             raise DataError(f"its {len(ids):,} tokens are more than the {self._scoring.most:,} that are read")
         return Segment(row.id, ids, [False] * len(ids))

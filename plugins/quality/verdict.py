@@ -10,6 +10,7 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, VerificationCase
 from aftertrain.core.records import Verdict as Judgement
+from aftertrain.core.settings import components
 from aftertrain.core.verification import isolate, shared_pool
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.quality.facts import fact
@@ -35,6 +36,13 @@ class Verdict(Operator[VerdictSettings]):
         Raises:
             AftertrainError: what it lacks. DataError: it compares two replies, of which a row has one.
         """
+        for use in components(self.settings.verifier):
+            budget = getattr(use.settings, "budget", None)
+            if budget is not None and (budget.calls is not None or budget.tokens is not None):
+                raise DataError(
+                    f"{use.name!r} has a budget, which each process that works on rows would count by itself: take it "
+                    "out, and bound the rows by limit; or rate replies in the stage preferences, where one process asks"
+                )
         verifier = self.builder.build(self.settings.verifier)
         if verifier.compares:
             raise DataError(

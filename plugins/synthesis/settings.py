@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from aftertrain.core.asking.settings import AskingSettings
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.rows.files import Format
-from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use, unhashed
+from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Use
 from aftertrain.core.stage import SeededSettings
 from aftertrain.core.verifier import Verifier
 
@@ -56,7 +56,11 @@ class SynthesizeSettings(SeededSettings):
         "conversation", description="conversation: prompt and answer, for SFT; problem: prompt and check, for RLVR."
     )
     license: str | None = Field(None, description="Licence of the rows: what the teacher's terms allow.")
-    batch: PositiveInt = unhashed(64, description="Prompts asked at a time; between two batches a run can be stopped.")
+    batch: PositiveInt = Field(
+        64,
+        description="Prompts asked at a time; between two batches a run can be stopped. It decides on which prompts a "
+        "budget is spent, and how a model in this process rounds.",
+    )
     format: Format = Field("jsonl", description="Of the shards: jsonl, or parquet.")
 
     @field_validator("verifier", mode="before")

@@ -52,9 +52,12 @@ class Synthesize(Stage[SynthesizeSettings]):
     def fingerprints(self) -> Mapping[str, str]:
         """Of templates, personas and constraints, and of the models' files."""
         askers = [Asker(settings, self.builder, needs_template=True) for settings in self._models]
-        return {"material": self._material.digest} | {
-            f"model {number}": content for number, asker in enumerate(askers, 1) if (content := asker.content())
-        }
+        judge = self._judge().content()
+        return (
+            {"material": self._material.digest}
+            | ({"verifier": judge} if judge else {})
+            | {f"model {number}": content for number, asker in enumerate(askers, 1) if (content := asker.content())}
+        )
 
     def plan(self, context: PlanContext) -> list[PlanItem]:
         """Whether models, files and verifier are here; how much is asked."""

@@ -87,11 +87,12 @@ class Writer:
         return text if whole else None
 
     def _take(self, draft: Draft, answer: Answer | Verdict) -> None:
+        if isinstance(answer, Answer):
+            draft.spent.append(answer.spent)
         if isinstance(answer, Verdict) or answer.usable is None:
             draft.leave_out(*_why(answer if isinstance(answer, Verdict) else None, "no_prompt"))
             return
         parts = tagged(answer.usable)
-        draft.spent.append(answer.spent)
         draft.prompt = parts["problem"]
         if self._skill == "mathematics":
             draft.prompt = f"{draft.prompt}\n\n{BOXED}"

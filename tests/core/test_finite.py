@@ -50,8 +50,8 @@ def parts_of(annotation: Any) -> Iterator[Any]:
 
 
 def shaped(value: float) -> list[Any]:
-    """A number as it might stand in a setting: alone, in a list, in a table, as a pair of them."""
-    return [value, [value], {"a": value}, [value, value], {"a": [value]}, [[value, value]]]
+    """A number as it might stand in a setting: alone, in a list, in a table, as a pair, as the weight of a measure."""
+    return [value, [value], {"a": value}, {"distinct_2": value}, [value, value], {"a": [value]}, [[value, value]]]
 
 
 def accepts(adapter: TypeAdapter[Any], value: Any) -> bool:

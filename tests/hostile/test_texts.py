@@ -84,7 +84,9 @@ FUZZED: dict[str, tuple[dict[str, Any], Any]] = {
     "by_source": ({"routes": {"trivia": {"use": "triviaqa"}}}, ["Paris"]),
 }
 """Settings and a ground truth for every verifier that needs no model."""
-ASK_A_MODEL = {"judge", "extract", "pairwise", "wildguard"}
+ASK_A_MODEL = {"judge", "aspects", "extract", "pairwise", "wildguard"}
+RUN_A_STRANGERS = {"trl_reward"}
+"""Their verdict is what a function of the user's returns: see tests/plugins/verifiers."""
 WORDS = r"""
 42 - . , $ % #### \boxed{ { } \frac \text{ ^ _ ** ( ) *** ``` ```python <answer> </answer> The answer is A B P.S. << >>
 * ! é 10^9 word Word. " ' {"a":
@@ -112,7 +114,7 @@ def test_any_text_gets_a_verdict(pool: VerifierPool, name: str, texts: list[str]
 
 def test_every_verifier_meets_any_text() -> None:
     ours = {row.name for row in installed().registrations("verifier") if row.origin.built_in}
-    assert ours == set(FUZZED) | ASK_A_MODEL
+    assert ours == set(FUZZED) | ASK_A_MODEL | RUN_A_STRANGERS
 
 
 def test_there_are_enough_and_none_twice() -> None:

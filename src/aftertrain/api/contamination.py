@@ -7,13 +7,13 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.errors import DataError
+from aftertrain.core.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from aftertrain.core.overlap.findings import EvaluationFinding
@@ -184,7 +184,7 @@ def _certificate(
     sets = {
         evaluation.name: {"items": len(evaluation.items), "sha256": evaluation.digest} for evaluation in evaluations
     }
-    corpus = {Path(path).name: digest for path, digest in digests.items()}
+    corpus = [{"name": Path(path).name, "sha256": digest} for path, digest in digests.items()]
     return {
         "aftertrain": version("aftertrain"),
         "rule": {**rule.facts(), "sha256": _digest(rule.facts())},
@@ -206,8 +206,8 @@ def _write(path: Path | None, facts: Iterator[dict[str, Any]], kept: int) -> tup
     with ExitStack() as stack:
         file = None
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f"{path.name}.part")
+            stack.enter_context(_writable(path, beside))
             file = stack.enter_context(beside.open("w", encoding="utf-8"))
         for row in facts:
             total += 1
@@ -218,6 +218,19 @@ def _write(path: Path | None, facts: Iterator[dict[str, Any]], kept: int) -> tup
     if path is not None:
         beside.replace(path)
     return first, total
+
+
+@contextmanager
+def _writable(path: Path, beside: Path) -> Iterator[None]:
+    """Around the writing of a file: what cannot be written is told, and leaves nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise RunError(f"{path}: cannot write: it is a folder")
+        yield
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 def flagged_facts(flagged: Flagged, index: EvaluationIndex) -> dict[str, Any]:

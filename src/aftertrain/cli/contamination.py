@@ -97,8 +97,9 @@ def contamination(  # noqa: PLR0917  click hands over options by name
     )
     _echo(found)
     if certificate is not None:
-        certificate.parent.mkdir(parents=True, exist_ok=True)
-        certificate.write_text(json_text(found.certificate, indent=1) + "\n", encoding="utf-8")
+        from aftertrain.core.rows.files import write_text
+
+        write_text(certificate, json_text(found.certificate, indent=1) + "\n")
     if found.contaminated:
         raise click.exceptions.Exit(1)
 

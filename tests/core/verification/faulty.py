@@ -140,7 +140,7 @@ class Faulty(Verifier[FaultySettings]):
                 time.sleep(0.2)
             case "writing":
                 acting = object.__new__(Acting)
-                for name, value in (("outcome", "scored"), ("value", 1.0), ("extracted", None)):
+                for name, value in (("outcome", "scored"), ("value", 1.0), ("extracted", None), ("reward", None)):
                     object.__setattr__(acting, name, value)
                 acting.__dict__["act"] = (fault, mark)
                 return acting

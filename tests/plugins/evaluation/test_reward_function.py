@@ -65,6 +65,7 @@ def test_all_outcomes_are_metrics() -> None:
         "rewards/gsm8k/timeout_rate": 0.0,
         "rewards/gsm8k/error_rate": 0.25,
         "rewards/gsm8k/unparsable_rate": 0.25,
+        "rewards/gsm8k/abstained_rate": 0.0,
     }
 
 
