@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from aftertrain.core.component import Component
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.core.settings import Settings
 
@@ -60,6 +61,14 @@ class Dataset(Component[S]):
             DataError: the data as a whole cannot be read.
         """
         return iter(self)
+
+    def made_rows(self) -> Iterator[Row | BadRow]:
+        """The entries as rows, with what operators of earlier stages found and did, for who goes on with it.
+
+        By default rows that know of nothing. A data set that holds others and hands their records on unchanged hands
+        on theirs.
+        """
+        return (entry if isinstance(entry, BadRow) else Row(entry) for entry in self.entries())
 
     def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
         """The entries, None in place of records that are not wanted, where it is cheaper to see that a row makes one.

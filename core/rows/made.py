@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from aftertrain.core.errors import NotMade
-from aftertrain.core.operator import Row
 from aftertrain.core.records import Artifact
 from aftertrain.core.settings import Settings, Use
 from aftertrain.core.stage import StageInput
-
-
-@runtime_checkable
-class HasMadeRows(Protocol):
-    """A data set whose records come with what operators found and did."""
-
-    def made_rows(self) -> Iterator[Row]:
-        """All rows, in the order of the records."""
-        ...
 
 
 class StageRowsSettings(Settings):

@@ -14,7 +14,6 @@ from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Row
 from aftertrain.core.rows.files import part, write_lines, write_rows, write_text
 from aftertrain.core.rows.left_out import SOURCE, bad_row_line
-from aftertrain.core.rows.made import HasMadeRows
 from aftertrain.plugins.curation.work import ACCOUNT, Account, write_account
 
 CHARACTERS = 64 << 20
@@ -56,7 +55,7 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
         return read_json(mark, Read, limit=ACCOUNT, error=DataError)
     place.mkdir(parents=True, exist_ok=True)
     record, shards, bad = data.record_type.__name__, list[int](), dict[str, int]()
-    for number, entries in enumerate(_parts(_entries(data), shard_rows)):
+    for number, entries in enumerate(_parts(data.made_rows(), shard_rows)):
         stop()
         broken = [entry for entry in entries if isinstance(entry, BadRow)]
         for row in broken:
@@ -77,15 +76,6 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
     read = Read(record, tuple(shards), bad)
     write_text(mark, json_text(asdict(read)))
     return read
-
-
-def _entries(data: Dataset[Any]) -> Iterator[Row | BadRow]:
-    """Those of another stage keep what was found and done there."""
-    if isinstance(data, HasMadeRows):
-        yield from data.made_rows()
-        return
-    for entry in data.entries():
-        yield entry if isinstance(entry, BadRow) else Row(entry)
 
 
 def _parts(entries: Iterator[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from aftertrain.core.dataset import Dataset
+from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.core.rows.files import read_shard
@@ -26,11 +26,11 @@ class StageRows(Dataset[StageRowsSettings]):
         return read_contents(self.settings.folder).record_type
 
     def __iter__(self) -> Iterator[Any]:
-        for row in self.made_rows():
+        for row in read_rows(self.settings.folder):
             yield row.record
 
-    def made_rows(self) -> Iterator[Row]:
-        """With what operators found and did, for who goes on with it."""
+    def made_rows(self) -> Iterator[Row | BadRow]:
+        """As the stage left them, facts and history included."""
         return read_rows(self.settings.folder)
 
     def fingerprint(self) -> str:

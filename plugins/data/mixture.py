@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from aftertrain.core.dataset import Dataset
+from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
 from aftertrain.core.learning.seeding import sub_seed
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.plugins.data.settings import MixtureSettings
 from aftertrain.plugins.data.spool import Spool
@@ -47,6 +48,10 @@ class Mixture(Dataset[MixtureSettings]):
     def entries(self) -> Iterator[Any]:
         """Bad rows count towards their part's share."""
         return self._mixed([part.entries() for part in self._parts])
+
+    def made_rows(self) -> Iterator[Row | BadRow]:
+        """Those of the parts, with what they know."""
+        return self._mixed([part.made_rows() for part in self._parts])
 
     def notes(self) -> Sequence[str]:
         return [f"parts[{number}]: {note}" for number, part in enumerate(self._parts) for note in part.notes()]

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from aftertrain.core.dataset import Dataset
+from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.plugins.data.settings import RoundsSettings
 from aftertrain.plugins.data.table import unique
@@ -46,6 +47,11 @@ class Rounds(Dataset[RoundsSettings]):
         """Bad rows of each round where they stand."""
         _ = self.record_type
         return unique(chain.from_iterable(part.entries() for part in self._rounds))
+
+    def made_rows(self) -> Iterator[Row | BadRow]:
+        """Those of each round, with what they know."""
+        _ = self.record_type
+        return unique(chain.from_iterable(part.made_rows() for part in self._rounds))
 
     def notes(self) -> Sequence[str]:
         return [f"of[{number}]: {note}" for number, part in enumerate(self._rounds) for note in part.notes()]

@@ -10,11 +10,12 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aftertrain.core.component import aside
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
+from aftertrain.core.operator import Row as MadeRow
 from aftertrain.core.records import Conversation, Document, Feedback, PreferencePair, Problem, Record
 from aftertrain.core.settings import Settings
 from aftertrain.plugins.data.formats import record_of, row_id
@@ -29,7 +30,7 @@ else:
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T", bound=TableSettings)
 F = TypeVar("F", bound=FileSettings)
-R = TypeVar("R", bound=Record | BadRow)
+R = TypeVar("R", bound=Record | BadRow | MadeRow)
 RECORDS: dict[str, type[Record]] = {
     "preference": PreferencePair,
     "feedback": Feedback,
@@ -196,9 +197,13 @@ class Names:
         return numbered
 
     def named(self, record: R) -> R:
-        """The record, under an id that no other has."""
+        """The record, or the row of one, under an id that no other has."""
         name = self.free(record.id)
-        return record if name == record.id else replace(record, id=name)
+        if name == record.id:
+            return record
+        if isinstance(record, MadeRow):
+            return cast("R", record.with_record(replace(record.record, id=name)))
+        return replace(record, id=name)
 
 
 def unique(records: Iterable[R]) -> Iterator[R]:

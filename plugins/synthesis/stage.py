@@ -15,7 +15,9 @@ from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Metrics, Progress
 from aftertrain.core.operator import Row
 from aftertrain.core.records import Artifact, ArtifactType, Check, Conversation, Message, PlanItem, Problem
-from aftertrain.core.rows.files import read_objects, write_lines
+from aftertrain.core.rows.files import part, write_lines
+from aftertrain.core.rows.funnel import Funnel, Passage, write_funnel
+from aftertrain.core.rows.left_out import FOLDER, left_out, left_out_line
 from aftertrain.core.rows.shelf import Shelf, cell, table
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
@@ -26,8 +28,8 @@ from aftertrain.plugins.synthesis.material import Material
 from aftertrain.plugins.synthesis.settings import SynthesizeSettings
 from aftertrain.plugins.synthesis.writing import Draft, Writer, total
 
+STAGE = "synthesize"
 STORE = "synthesis.sqlite3"
-DROPPED = "dropped.jsonl"
 SHARD = 10_000
 EXAMPLES = 3
 
@@ -122,7 +124,7 @@ class Synthesize(Stage[SynthesizeSettings]):
     def _row(self, draft: Draft, place: int, share: float) -> Row:
         settings, id = self.settings, self._id(draft.number)
         prompt = (Message("user", draft.prompt),)
-        source = f"synthetic-{settings.skill}"
+        source = self._source
         record: Conversation | Problem
         if settings.output == "problem":
             assert settings.verifier is not None
@@ -139,7 +141,33 @@ class Synthesize(Stage[SynthesizeSettings]):
             "agreement": share,
             **total(draft.spent),
         }
-        return Row(record, {f"synthesize.{name}": value for name, value in facts.items()}, ("synthesize",))
+        return Row(record, _named(facts), (STAGE,))
+
+    def _left_out(self, draft: Draft) -> dict[str, Any]:
+        id, evidence = self._id(draft.number), {"message": draft.evidence, "persona": draft.persona}
+        asked = (Message("user", draft.prompt),) if draft.prompt else ()
+        record = Problem(id, asked, (), self._source, self.settings.license)
+        return left_out_line(STAGE, Row(record, _named(total(draft.spent)), (STAGE,)).drop(draft.lost, **evidence))
+
+    def _funnel(self, rows: Sequence[Row], lost: Sequence[Draft], shelf: Shelf) -> Funnel:
+        """Prompts that were to be written, and what became of them."""
+        source, reasons = self._source, Counter(draft.lost for draft in lost)
+        passage = Passage(
+            came={source: len(rows) + len(lost)},
+            kept={source: len(rows)},
+            dropped={reason: {source: count} for reason, count in sorted(reasons.items())},
+        )
+        funnel = Funnel(read=len(rows) + len(lost), passages={STAGE: passage})
+        funnel.rows, funnel.characters, funnel.words = shelf.rows, shelf.characters, shelf.words
+        for row in rows:
+            funnel.see(row)
+        for draft in lost:
+            funnel.miss(left_out(self._left_out(draft), "a prompt that was left out"))
+        return funnel
+
+    @property
+    def _source(self) -> str:
+        return f"synthetic-{self.settings.skill}"
 
     def _publish(self, context: StageContext, rows: Sequence[Row], lost: Sequence[Draft]) -> Artifact:
         for draft in lost:
@@ -156,13 +184,16 @@ class Synthesize(Stage[SynthesizeSettings]):
         record = type(rows[0].record).__name__
         for number, start in enumerate(range(0, len(rows), SHARD)):
             shelf.put(number, record, rows[start : start + SHARD])
-        write_lines(folder / DROPPED, (_left_out(self._id(draft.number), draft) for draft in lost))
+        (folder / FOLDER).mkdir()
+        write_lines(folder / FOLDER / f"{part(0)}.jsonl", map(self._left_out, lost))
+        write_funnel(folder, self._funnel(rows, lost, shelf))
         contents = shelf.close()
-        spent = [row.facts for row in rows]
+        # What was paid for prompts that are left out was paid too.
+        spent = [row.facts for row in rows] + [_named(total(draft.spent)) for draft in lost]
         cost = sum(float(facts["synthesize.cost"]) for facts in spent)
         tokens = sum(int(facts["synthesize.reply_tokens"]) for facts in spent)
-        shelf.card(context.name, "synthesize", contents, self._told(rows, reasons))
-        agreement = sum(float(facts["synthesize.agreement"]) for facts in spent) / len(rows)
+        shelf.card(context.name, STAGE, contents, self._told(rows, reasons))
+        agreement = sum(float(row.facts["synthesize.agreement"]) for row in rows) / len(rows)
         context.emit(Metrics({"rows": len(rows), "agreement": agreement, "reply_tokens": tokens, "cost": cost}))
         details = {"rows": len(rows), "record": record, "dropped": reasons, "reply_tokens": tokens, "cost": cost}
         return Artifact("data", str(folder), context.name, digest="", details=details)
@@ -204,20 +235,9 @@ def _refuse_repeated(drafts: Sequence[Draft], seen: set[str]) -> None:
             draft.leave_out("repeated", "another prompt is the same, case and white space apart")
 
 
-def _left_out(id: str, draft: Draft) -> dict[str, Any]:
-    return {
-        "id": id,
-        "reason": draft.lost,
-        "evidence": draft.evidence,
-        "prompt": draft.prompt,
-        "persona": draft.persona,
-    }
+def _named(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{STAGE}.{name}": value for name, value in facts.items()}
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
-
-
-def dropped_prompts(folder: Path) -> Iterator[dict[str, Any]]:
-    """What a stage's artifact says of the prompts that it left out."""
-    return read_objects(folder / DROPPED)

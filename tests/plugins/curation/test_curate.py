@@ -11,6 +11,7 @@ import pytest
 from datasets import load_dataset
 
 from aftertrain.cli import main
+from aftertrain.core.rows.folder import read_rows
 
 OPERATORS = '''
 from collections.abc import Mapping
@@ -176,3 +177,39 @@ def test_a_script_without_a_guard_may_run_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("once") == 1
     assert len(shards(tmp_path)) == 5
+
+
+MIXED = """
+name: curated
+stages:
+  first:
+    use: curate
+    data: {use: quickstart, split: sft, rows: 12}
+    operators: [./ops.py:Length, ./ops.py:Again]
+  curate:
+    use: curate
+    data:
+      use: mixture
+      parts:
+        - {data: {use: stage, from: first}, rows: 10}
+        - {data: {use: rounds, of: [{use: stage, from: first}, {use: stage, from: first}]}, rows: 20}
+        - {data: {use: quickstart, split: sft, rows: 3, seed: 5}, rows: 3}
+"""
+
+
+def test_rows_keep_what_is_known_of_them_through_mixtures_and_rounds(tmp_path: Path) -> None:
+    """Those of a stage their facts, history and origin, under a second id too; those of a source have none."""
+    recipe(tmp_path).write_text(MIXED, encoding="utf-8")
+    assert main(["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "runs")]) == 0
+    (first,) = (tmp_path / "runs" / "curated" / "stages").glob("first-*/data")
+    known = {row.id: row for row in read_rows(first)}
+    mixed = list(read_rows(artifact(tmp_path)))
+    assert len({row.id for row in mixed}) == len(mixed) == 33
+    made = [row for row in mixed if row.facts]
+    assert len(made) == 30
+    for row in made:
+        before = known[row.id.partition("#")[0]]
+        assert (row.facts, row.history, row.origin) == (before.facts, before.history, before.origin)
+        assert row.facts["Length.characters"] == len(row.text)
+    assert any("#" in row.id for row in made)
+    assert any(row.origin for row in made)

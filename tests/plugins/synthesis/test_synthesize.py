@@ -85,7 +85,7 @@ def made(folder: Path) -> list[dict[str, Any]]:
 
 
 def lost(folder: Path) -> dict[str, int]:
-    (found,) = (folder / "runs" / "made" / "stages").glob("made-*/data/dropped.jsonl")
+    (found,) = (folder / "runs" / "made" / "stages").glob("made-*/data/dropped/part-00000.jsonl")
     reasons = [json.loads(line)["reason"] for line in found.read_text(encoding="utf-8").splitlines()]
     return {reason: reasons.count(reason) for reason in reasons}
 
@@ -112,6 +112,10 @@ def test_the_majority_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     told = capsys.readouterr()
     (books,) = re.findall(r"books balance: (.*)", told.out + told.err)
     assert books == "3 rows: 1 kept, 1 dropped: no majority, 1 dropped: no prompt"
+    assert main(["show", "rows", f"{tmp_path / 'runs' / 'made'}:made", "--dropped", "synthesize"]) == 0
+    shown = capsys.readouterr().out
+    assert "no_majority" in shown
+    assert "What nobody knows?" in shown
 
 
 def test_a_prompt_that_is_written_again_counts_once(tmp_path: Path) -> None:
@@ -123,6 +127,25 @@ def test_problems_carry_the_answer_that_was_agreed_on(tmp_path: Path) -> None:
     assert run(recipe(tmp_path, SUMS[:1], more="output: problem")) == 0
     (row,) = made(tmp_path)
     assert json.loads(row["checks"]) == [["math", "7"]]
+
+
+def test_what_is_left_out_was_paid_too(tmp_path: Path) -> None:
+    """Three prompts of which two are left out: one reply for each prompt, and nine answers to two of them."""
+    path = recipe(tmp_path, [*SUMS[:2], SUMS[3]])
+    path.write_text(
+        path.read_text().replace(
+            "max_prompt_tokens: 190", "max_prompt_tokens: 190\n      prices: {prompt: 0, reply: 1e6}"
+        ),
+        encoding="utf-8",
+    )
+    assert run(path) == 0
+    (done,) = (tmp_path / "runs" / "made" / "stages").glob("made-*/done.json")
+    details = json.loads(done.read_text(encoding="utf-8"))["artifact"]["details"]
+    tokens = json.loads(made(tmp_path)[0]["facts"])["synthesize.reply_tokens"]
+    left = (done.parent / "data" / "dropped" / "part-00000.jsonl").read_text(encoding="utf-8").splitlines()
+    lost_tokens = [json.loads(json.loads(line)["facts"])["synthesize.reply_tokens"] for line in left]
+    assert min(tokens, *lost_tokens) > 0
+    assert details["reply_tokens"] == details["cost"] == tokens + sum(lost_tokens)
 
 
 def test_no_reply_is_paid_twice(tmp_path: Path) -> None:
