@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ EXACT_FLIPS = 14
 RANDOM_FLIPS = 20_000
 
 
-def entropy(counts: Mapping[str, int]) -> float:
+def entropy(counts: Mapping[Any, int]) -> float:
     """H = −Σ pᵢ log pᵢ in nats of the shares pᵢ that counts are (F8, F13).
 
     >>> round(entropy({"a": 3, "b": 3}), 6) == round(math.log(2), 6), entropy({"a": 4})

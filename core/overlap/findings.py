@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,11 +144,3 @@ def _samples(index: EvaluationIndex, covered: NDArray[np.bool_]) -> NDArray[np.f
 
 def _mean(values: NDArray[np.generic]) -> float:
     return float(values.mean()) if len(values) else 0.0
-
-
-def contaminated_sources(found: tuple[EvaluationFinding, ...]) -> Iterator[tuple[str, SourceFinding]]:
-    """Evaluations with the sources that they contaminate."""
-    for evaluation in found:
-        for source in evaluation.sources:
-            if source.contaminated:
-                yield evaluation.name, source

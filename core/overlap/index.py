@@ -72,10 +72,6 @@ class GramTable:
                 "check these sets apart"
             )
 
-    def text(self, gram: int) -> bytes:
-        """An n-gram's tokens, one space between them."""
-        return self._block.run(int(self._firsts[gram]), self.n)
-
     def hits(self, block: Block) -> Hits:
         """Where the block has n-grams of the table; a hash that is right by chance is no hit."""
         hashes: Hashes = block.ngrams(self.n)
@@ -114,7 +110,7 @@ class EvaluationIndex:
         sizes: further lengths of n-grams, for ConTAM (F3, F5).
 
     Attributes:
-        numbers: of each item, its evaluation's place; `first` is the number of each evaluation's first item.
+        numbers: of each item, its evaluation's place.
     """
 
     def __init__(self, evaluations: Sequence[Evaluation], rule: Rule, sizes: Collection[int] = ()) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,13 +83,19 @@ def _whole(path: Path) -> Iterator[Path]:
     """A draft that takes the file's place, on the disk, when all is written; of this process alone."""
     draft = path.with_name(f"{DRAFT}{os.getpid()}-{path.name}")
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.rename(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
+    except BaseException as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
+        raise
 
 
 def read_shard(path: Path, kind: str) -> Iterator[Row]:

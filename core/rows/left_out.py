@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,16 @@ def left_out_line(operator: str, dropped: Dropped) -> dict[str, Any]:
 def bad_row_line(id: str, reason: str, message: str) -> dict[str, Any]:
     """A row of the source that makes no record, as it is written."""
     return {"operator": SOURCE, "reason": reason, "evidence": json_text({"message": message}), "id": id}
+
+
+def examples(rows: Iterable[LeftOut], most: int) -> dict[tuple[str, str], list[LeftOut]]:
+    """The first rows that were left out, so many for each operator and reason."""
+    found: dict[tuple[str, str], list[LeftOut]] = {}
+    for left in rows:
+        some = found.setdefault((left.operator, left.reason), [])
+        if len(some) < most:
+            some.append(left)
+    return found
 
 
 def read_left_out(folder: Path) -> Iterator[LeftOut]:

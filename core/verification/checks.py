@@ -9,10 +9,16 @@ from typing import Any
 from aftertrain.core.errors import DataError, unknown
 from aftertrain.core.ground.wording import distinct
 from aftertrain.core.records import Check, Completion, Problem, Thoughts, VerificationCase
+from aftertrain.core.settings import Use
 from aftertrain.core.verification.pool import isolate
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verification.shared import shared_pool
 from aftertrain.core.verifier import Verifier
+
+
+def reward_name(use: Use[Verifier[Any]]) -> str:
+    """What a verifier is called among a stage's: its component's name, or where it runs a function that one's."""
+    return str(getattr(use.settings, "called", use.name))
 
 
 def truth_of(problem: Problem) -> Any:

@@ -136,6 +136,7 @@ def _figures(scan: Scan) -> dict[str, JSON]:
             "not testable": round(finding.untestable, 4),
             "found": finding.found,
             "as a whole": finding.whole,
+            "C(s), mean, by n": {str(n): round(share, 4) for n, share in finding.samples.items()},
             "C(D)": round(finding.contamination, 4),
             "contaminated sources": sources,
         }

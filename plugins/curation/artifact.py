@@ -45,7 +45,7 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
         name, operator = group.steps[0]
         if operator.learns:
             operator.recall(group.learnt)
-        funnel.passages[name].figures = dict(operator.figures())
+            funnel.passages[name].figures = dict(operator.figures())
     if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
     contents = shelf.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.rows.funnel import Funnel
-from aftertrain.core.rows.left_out import LeftOut, read_left_out
+from aftertrain.core.rows.left_out import examples, read_left_out
 from aftertrain.core.rows.shelf import cell
 
 EXAMPLES = 2
@@ -50,12 +50,7 @@ def _figures(funnel: Funnel) -> Iterator[str]:
 
 
 def _examples(folder: Path) -> Iterator[str]:
-    shown: dict[tuple[str, str], list[LeftOut]] = {}
-    for left in read_left_out(folder):
-        some = shown.setdefault((left.operator, left.reason), [])
-        if len(some) < EXAMPLES:
-            some.append(left)
-    for (operator, reason), some in shown.items():
+    for (operator, reason), some in examples(read_left_out(folder), EXAMPLES).items():
         yield f"### {operator}: {reason}"
         yield ""
         for left in some:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,10 @@ class Read:
     Attributes:
         record: name of the record type.
         shards: rows of each shard.
-        bad: rows that make no record, by reason.
     """
 
     record: str
     shards: tuple[int, ...]
-    bad: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """That make a record."""
-        return sum(self.shards)
 
 
 def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callable[[], None]) -> Read:
@@ -73,7 +66,7 @@ def read_source(data: Dataset[Any], folder: Path, shard_rows: int, stop: Callabl
         write_account(place / f"{part(number)}.json", account)
     if not sum(shards):
         raise DataError(f"no row of the data makes a record: {bad or 'there are none'}")
-    read = Read(record, tuple(shards), bad)
+    read = Read(record, tuple(shards))
     write_text(mark, json_text(asdict(read)))
     return read
 

@@ -99,7 +99,7 @@ class Curate(Stage[CurateSettings]):
         """All shards through one group; the record types that come out."""
         group.place.mkdir(exist_ok=True)
         self._learn(group, records, context)
-        left = [shard for shard in range(len(records)) if group.account(shard) is None]
+        left = [shard for shard in range(len(records)) if not group.done(shard)]
         done, total = len(records) - len(left), len(records)
         parcels = tuple((name, Parcel.of(operator)) for name, operator in group.steps) if left else ()
         tasks = [Task(group.number, parcels, group.folder, shard, records[shard], context.seed) for shard in left]
@@ -108,8 +108,8 @@ class Curate(Stage[CurateSettings]):
             for _ in executor(min(self._workers, len(tasks)))(work, tasks, stop):
                 done += 1
                 context.emit(Progress(done, total, f"shards ({names})"))
-        accounts = [group.account(shard) for shard in range(total)]
-        return [account.record for account in accounts if account is not None]
+        # One account after the other: each holds the ids of a shard.
+        return [account.record for shard in range(total) if (account := group.account(shard)) is not None]
 
     def _learn(self, group: Group, records: list[str], context: StageContext) -> None:
         _, operator = group.steps[0]

@@ -78,6 +78,10 @@ class Group:
         """Folder of what the first operator learnt, where it learns."""
         return self.place / "learnt"
 
+    def done(self, shard: int) -> bool:
+        """Whether a shard is done."""
+        return (self.place / f"{part(shard)}.json").exists()
+
     def account(self, shard: int) -> Account | None:
         """Of a shard that is done, else None."""
         path = self.place / f"{part(shard)}.json"

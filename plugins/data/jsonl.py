@@ -37,8 +37,8 @@ class Jsonl(FileTable[JsonlSettings]):
     def rows(self) -> Iterator[Row]:
         path, number, first = self.settings.path, 0, True
         try:
-            with _open(path) as file:
-                for number, line in enumerate(_lines(file), 1):
+            with opened(path) as file:
+                for number, line in enumerate(long_lines(file), 1):
                     if not line.strip():
                         continue
                     row = _parse(line.removeprefix(codecs.BOM_UTF8) if first else line, f"{path}:{number}")
@@ -51,11 +51,12 @@ class Jsonl(FileTable[JsonlSettings]):
             raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _open(path: str) -> IO[bytes]:
+def opened(path: str) -> IO[bytes]:
+    """A file of lines, plain or gzipped."""
     return cast("IO[bytes]", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def long_lines(file: IO[bytes]) -> Iterator[bytes]:
     """The lines; of one that is too long only its beginning, the rest being passed over.
 
     Raises:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.settings import Builder, Use
+from aftertrain.core.verification.checks import reward_name
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.online.reward_settings import RewardSettings, reward_name
+from aftertrain.plugins.online.reward_settings import RewardSettings
 
 
 def judges(

@@ -15,11 +15,6 @@ OWN_PARTS = (BASE, OVERLONG, VERIFICATION)
 """Parts of a reward that no single verifier gives."""
 
 
-def reward_name(use: Use[Verifier[Any]]) -> str:
-    """What a reward is called among a stage's: its component's name, or where it runs a function that one's."""
-    return str(getattr(use.settings, "called", use.name))
-
-
 class WeightSchedule(Settings):
     """How λ, the weight of verification, changes over the steps (F31)."""
 

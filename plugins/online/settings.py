@@ -18,12 +18,13 @@ from aftertrain.core.loss import Loss
 from aftertrain.core.selection import Selection, SelectionSettings
 from aftertrain.core.settings import PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import StageSettings
+from aftertrain.core.verification.checks import reward_name
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.memory_settings import MemorySettings
 from aftertrain.plugins.online.method import as_the_method_sets_it
 from aftertrain.plugins.online.policy_settings import CorrectionSettings, KLSettings, ParitySettings
-from aftertrain.plugins.online.reward_settings import RewardSettings, reward_name
+from aftertrain.plugins.online.reward_settings import RewardSettings
 from aftertrain.plugins.online.validation_settings import ValidationSettings
 
 Unjudgeable = Literal["stop", "drop", "keep"]

@@ -23,14 +23,13 @@ from aftertrain.core.stage import PlanContext, Replayed, Stage, StageContext, St
 from aftertrain.core.text.chat import UnusableRow, load_tokenizer
 from aftertrain.core.text.endings import unnamed_ends
 from aftertrain.core.text.growing import check_growth
-from aftertrain.core.verification.checks import contents, ready
+from aftertrain.core.verification.checks import contents, ready, reward_name
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.comparing import refuse_single_replies
 from aftertrain.plugins.online.judgeable import only_judgeable
 from aftertrain.plugins.online.judges import any_pooled, judges
 from aftertrain.plugins.online.models import REWARD, build_loss
 from aftertrain.plugins.online.problems import Prompts, load_prompts, prompt_limits
-from aftertrain.plugins.online.reward_settings import reward_name
 from aftertrain.plugins.online.rollout import Stand, make_stand, try_opening
 from aftertrain.plugins.online.settings import OnlineSettings
 from aftertrain.plugins.online.training import Training

@@ -13,7 +13,7 @@ from aftertrain.core.records import Artifact, Problem
 from aftertrain.core.rows.files import part, write_lines, write_text
 from aftertrain.core.rows.funnel import Funnel, Passage, write_funnel
 from aftertrain.core.rows.left_out import FOLDER as DROPPED
-from aftertrain.core.rows.left_out import bad_row_line, left_out, left_out_line
+from aftertrain.core.rows.left_out import LeftOut, bad_row_line, left_out_line
 from aftertrain.core.rows.shelf import Shelf
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import StageContext
@@ -170,9 +170,8 @@ class Publisher:
     def _dropped(self, row: Row, reason: str, evidence: dict[str, Any]) -> Line:
         by_source = self._passage.dropped.setdefault(reason, {})
         by_source[row.source] = by_source.get(row.source, 0) + 1
-        line = left_out_line(STAGE, row.drop(reason, **evidence))
-        self._funnel.miss(left_out(line, "a prompt that was left out"))
-        return line
+        self._funnel.miss(LeftOut(row.id, STAGE, reason, evidence, row))
+        return left_out_line(STAGE, row.drop(reason, **evidence))
 
     def _show(self, prompt: Problem, replies: Sequence[Rated], chosen: Chosen) -> None:
         if not self._shown:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aftertrain.core.statistics import entropy
 from aftertrain.plugins.preferences.pairing import strength
 
 
@@ -17,11 +18,7 @@ def evenness(counts: Mapping[Any, int], cells: int) -> float:
     >>> evenness({"a": 1, "b": 1}, 2), evenness({"a": 2}, 1), round(evenness({"a": 3, "b": 1}, 2), 3)
     (1.0, 0.0, 0.811)
     """
-    total = sum(counts.values())
-    if cells < 2 or not total:
-        return 0.0
-    shares = [count / total for count in counts.values() if count]
-    return -sum(share * math.log(share) for share in shares) / math.log(cells)
+    return entropy(counts) / math.log(cells) if cells > 1 and any(counts.values()) else 0.0
 
 
 def mixture_quality(diversity: float, quality: float, alpha: float) -> float:

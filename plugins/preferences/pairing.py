@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-ROUNDING = 1e-9
-"""Ratings that differ by less are one: means of the same ratings in another order may differ in the last bit."""
+from aftertrain.core.learning.rewards import ROUNDING
 
 
 @dataclass(frozen=True, slots=True)

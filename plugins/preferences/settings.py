@@ -15,6 +15,7 @@ from aftertrain.core.ground.usage import Unused, UsedIf
 from aftertrain.core.rows.files import Format
 from aftertrain.core.settings import Fraction, LocalPath, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.stage import SeededSettings
+from aftertrain.core.verification.checks import reward_name
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
 
@@ -126,7 +127,7 @@ class RatingSettings(Settings):
     @property
     def names(self) -> list[str]:
         """Of the verifiers: of one that runs a function that one's."""
-        return [str(getattr(use.settings, "called", use.name)) for use in self.verifiers]
+        return [reward_name(use) for use in self.verifiers]
 
     def without_use(self) -> dict[str, Unused]:
         """Further the scale of a reward model, which has its own, and processes where nothing is verified."""

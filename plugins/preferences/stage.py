@@ -11,7 +11,6 @@ from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Progress
 from aftertrain.core.ground.endpoint import is_endpoint
-from aftertrain.core.learning.rewards import ROUNDING
 from aftertrain.core.preference import RatesAspects
 from aftertrain.core.records import Artifact, ArtifactType, PlanItem
 from aftertrain.core.run.base_model import find_model, model_digest
@@ -229,7 +228,7 @@ class Preferences(Stage[PreferencesSettings]):
         settings = self.settings
         if settings.output != "best" or settings.at_least is not None or not settings.rating.verifiers:
             return settings.at_least
-        return scale_of(settings.rating, None)[1] - ROUNDING
+        return scale_of(settings.rating, None)[1]
 
     def _store(self, context: StageContext) -> Path | None:
         """The file of replies."""

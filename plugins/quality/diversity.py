@@ -44,7 +44,7 @@ class Diversity(Operator[DiversitySettings]):
         sources, qualities = Counter[str](), Sum()
         for row in rows:
             sources[row.source] += 1
-            sample.add(row.id, tokens(text_of(row, settings.of)))
+            sample.add(row.id, text_of(row, settings.of))
             if settings.quality is not None:
                 qualities.add(number(row, settings.quality))
         found: dict[str, JSON] = {
@@ -101,13 +101,13 @@ class Sample:
         self._most, self._size = most, 0
         self._heap: list[tuple[int, str, list[str]]] = []
 
-    def add(self, id: str, found: list[str]) -> None:
-        """A row's words, of which no more are looked at than the sample holds."""
+    def add(self, id: str, text: str) -> None:
+        """A row's words, of which no more are kept than the sample holds; most rows are passed over by their ids."""
         data = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         place = int.from_bytes(data, "big")
         if self._size >= self._most and place > -self._heap[0][0]:
             return
-        found = found[: self._most]
+        found = tokens(text)[: self._most]
         heapq.heappush(self._heap, (-place, id, found))
         self._size += len(found)
         while self._size - len(self._heap[0][2]) >= self._most:

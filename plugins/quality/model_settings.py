@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from aftertrain.core.asking.settings import ModelName
 from aftertrain.core.engine import Engine
 from aftertrain.core.ground.usage import UsedIf
 from aftertrain.core.records import JSON
 from aftertrain.core.settings import Fraction, PositiveInt, Settings, Use, unhashed
 from aftertrain.core.verification.settings import PoolSettings
 from aftertrain.core.verifier import Verifier
-from aftertrain.plugins.quality.settings import ModelName
 
 
 class ScoringSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from aftertrain.core.learning.rewards import complexity, data_quality, well_defi
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.records import JSON, Check, Outcome, Problem, VerificationCase
 from aftertrain.core.verification import isolate, shared_pool
+from aftertrain.core.verification.checks import case_of
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.quality.facts import fact, number
 from aftertrain.plugins.quality.model_settings import RlvrQualitySettings
@@ -75,13 +77,11 @@ class RlvrQuality(Operator[RlvrQualitySettings]):
         replies = [""] if self.settings.replies is None else fact(row, self.settings.replies)
         if not isinstance(replies, list) or not all(isinstance(reply, str) for reply in replies):
             raise DataError(f"row {row.id!r}: the fact {self.settings.replies!r} is no list of texts")
-        prompt = "\n".join(turn.content for turn in problem.prompt if turn.role == "user")
         for check in problem.checks:
             if check.verifier not in self._built:
                 raise DataError(f"row {row.id!r}: {unknown('verifier in its settings', check.verifier, self._built)}")
             for reply in replies:
-                case = VerificationCase(row.id, prompt, reply, check.ground_truth, row.source, turns=problem.prompt)
-                yield case, check.verifier
+                yield replace(case_of(problem, check, row.id), response=reply), check.verifier
 
     def _judged(self, name: str, cases: Sequence[VerificationCase]) -> list[tuple[Outcome, str]]:
         if self.settings.replies is not None:

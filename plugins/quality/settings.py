@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
+from aftertrain.core.asking.settings import ModelName
 from aftertrain.core.settings import Fraction, PositiveInt, Settings
 
 Part = Literal["all", "prompt", "reply"]
-
-
-def model_name(value: str, info: ValidationInfo) -> str:
-    """A folder beside the recipe by its whole path; a hub name, a run's stage or a package's model as it is."""
-    from pathlib import Path
-
-    base = (info.context or {}).get("base_folder")
-    folder = Path(base or ".") / Path(value).expanduser()
-    return str(folder) if base is not None and folder.is_dir() else value
-
-
-ModelName = Annotated[str, Field(min_length=1), AfterValidator(model_name)]
-"""A model that settings name: a folder, a hub name, `RUN:STAGE` or `package:MODULE/FOLDER`."""
 
 
 class PartSettings(Settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aftertrain.core.asking.prompting import clean
 from aftertrain.core.run.base_model import find_model
 from aftertrain.core.text.chat import encode, load_tokenizer
 from aftertrain.core.text.fingerprint import fingerprint
@@ -29,4 +30,4 @@ def tokenizer_digest(model: str) -> str:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Of a text by itself, without a start token; halves of surrogate pairs are replaced."""
-    return encode(tokenizer, text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), special=False)
+    return encode(tokenizer, clean(text), special=False)

@@ -11,8 +11,6 @@ from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.page import asset, environment
 from aftertrain.plugins.report.settings import DEFAULTS
 
-HITS = 200
-"""Flagged rows that are shown."""
 AROUND = 300
 """Characters on each side of what both texts share."""
 
@@ -75,7 +73,7 @@ def write(path: Path, rule: Any, found: Sequence[Any], flagged: Iterable[Mapping
 
     Args:
         found: a finding per evaluation.
-        flagged: rows as the file of flagged rows has them, the first `HITS` of `total`.
+        flagged: rows as the file of flagged rows has them, the first of `total`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     page = (

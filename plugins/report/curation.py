@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.rows.folder import NAME, read_contents
 from aftertrain.core.rows.funnel import Funnel, Spread, read_funnel
-from aftertrain.core.rows.left_out import SOURCE, LeftOut, read_left_out
+from aftertrain.core.rows.left_out import SOURCE, LeftOut, examples, read_left_out
 from aftertrain.plugins.report.chart import BOTTOM, LEFT, RIGHT, TOP, Tick
 from aftertrain.plugins.report.facts import Stage
 from aftertrain.plugins.report.lengths import Bar
@@ -136,12 +136,10 @@ def _sources(funnel: Funnel, after: Mapping[str, int]) -> list[Source]:
 
 
 def _examples(rows: Iterable[LeftOut]) -> list[tuple[str, str, list[tuple[LeftOut, str]]]]:
-    found: dict[tuple[str, str], list[tuple[LeftOut, str]]] = {}
-    for left in rows:
-        some = found.setdefault((left.operator, left.reason), [])
-        if len(some) < EXAMPLES:
-            some.append((left, json_text(dict(left.evidence))))
-    return [(operator, reason, some) for (operator, reason), some in found.items()]
+    return [
+        (operator, reason, [(left, json_text(dict(left.evidence))) for left in some])
+        for (operator, reason), some in examples(rows, EXAMPLES).items()
+    ]
 
 
 def _fact(name: str, spread: Spread) -> Fact | None:

@@ -13,7 +13,24 @@ def marked(text: str, answer: str) -> Markup:
     >>> marked("4 + 38 = 42, not 142", "42")
     Markup('4 + 38 = <mark>42</mark>, not 142')
     """
-    *_, last = [None, *re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text)] if answer and answer != text else [None]
-    if last is None:
+    start, end = place_of(text, answer) if answer != text else (0, 0)
+    if start == end:
         return escape(text)
-    return Markup("{}<mark>{}</mark>{}").format(text[: last.start()], answer, text[last.end() :])
+    return Markup("{}<mark>{}</mark>{}").format(text[:start], text[start:end], text[end:])
+
+
+def place_of(text: str, answer: str | None) -> tuple[int, int]:
+    """Where an answer stands last as a word, a number's thousands separated or not; (0, 0) where it does not.
+
+    >>> place_of("42, not 142", "42"), place_of("It is 1,234.", "1234"), place_of("no", "42")
+    ((0, 2), (6, 11), (0, 0))
+    """
+    if not answer or not answer.strip():
+        return 0, 0
+    written = [re.escape(answer)]
+    if not answer.strip("-.0123456789"):
+        written.append(",?".join(map(re.escape, answer)))
+    for form in written:
+        if places := [*re.finditer(rf"(?<!\w){form}(?!\w)", text)]:
+            return places[-1].span()
+    return 0, 0

@@ -6,13 +6,13 @@ Texts come from the tokenizer of the stage's model, by its `tokenizer.json` alon
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aftertrain.plugins.report.marking import place_of
 from aftertrain.plugins.report.numbers import signed
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def runs(
     >>> [(run.text, run.marked) for run in runs(["it is 1", ",234"], [0.0, 0.0], 1.0, answer="1234")]
     [('it is ', False), ('1,234', True)]
     """
-    start, stop = _place("".join(texts), answer)
+    start, stop = place_of("".join(texts), answer)
     found: list[Run] = []
     ends = [*accumulate(map(len, texts))]
     for place, (text, end) in enumerate(zip(texts, ends, strict=True)):
@@ -137,17 +137,3 @@ def _looks(advantage: float, scale: float, *, out: bool) -> Run:
         return Run("")
     level = min(LEVELS, max(1, math.ceil(LEVELS * abs(advantage) / scale)))
     return Run("", "up" if advantage > 0 else "down", level, title=f"advantage {signed(advantage, 2)}")
-
-
-def _place(text: str, answer: str | None) -> tuple[int, int]:
-    """Where an answer stands last, thousands separated or not; (0, 0) where it does not."""
-    if not answer or not answer.strip():
-        return 0, 0
-    at = text.rfind(answer)
-    if at >= 0:
-        return at, at + len(answer)
-    if not answer.strip("-.0123456789"):
-        places = [*re.finditer(",?".join(map(re.escape, answer)), text)]
-        if places:
-            return places[-1].span()
-    return 0, 0

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from aftertrain.core.asking.asker import Asker
 from aftertrain.core.asking.settings import AskingSettings
+from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Metrics, Progress
-from aftertrain.core.operator import Row
+from aftertrain.core.operator import Dropped, Row
 from aftertrain.core.records import Artifact, ArtifactType, Check, Conversation, Message, PlanItem, Problem
 from aftertrain.core.rows.files import part, write_lines
 from aftertrain.core.rows.funnel import Funnel, Passage, write_funnel
-from aftertrain.core.rows.left_out import FOLDER, left_out, left_out_line
+from aftertrain.core.rows.left_out import FOLDER, LeftOut, left_out_line
 from aftertrain.core.rows.shelf import Shelf, cell, table
 from aftertrain.core.run.folder import remove
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
@@ -29,7 +30,8 @@ from aftertrain.plugins.synthesis.settings import SynthesizeSettings
 from aftertrain.plugins.synthesis.writing import Draft, Writer, total
 
 STAGE = "synthesize"
-STORE = "synthesis.sqlite3"
+STORE = "completions.sqlite"
+"""The run's store of replies, as of its evaluations."""
 SHARD = 10_000
 EXAMPLES = 3
 
@@ -90,12 +92,7 @@ class Synthesize(Stage[SynthesizeSettings]):
             Interrupted: the user asked to stop; replies are kept.
         """
         settings = self.settings
-        store = str((context.cache or context.folder) / STORE)
-        Path(store).parent.mkdir(parents=True, exist_ok=True)
-        askers = [
-            Asker(model.model_copy(update={"store": model.store or store}), self.builder, needs_template=True)
-            for model in self._models
-        ]
+        askers = [Asker(model, self.builder, needs_template=True) for model in self._models]
         teacher, answering = askers[0], askers[-1]
         judge = isolate(self._judge(), shared_pool())
         judge.preflight()
@@ -104,7 +101,10 @@ class Synthesize(Stage[SynthesizeSettings]):
         rows: list[Row] = []
         lost: list[Draft] = []
         seen: set[str] = set()
-        try:
+        with sharing((context.cache or context.folder) / STORE), ExitStack() as held:
+            held.callback(judge.close)
+            for asker in askers:
+                held.callback(asker.close)
             for start in range(0, settings.rows, settings.batch):
                 if context.stopping():
                     raise Interrupted(f"stage {context.name!r}: stopped; every reply so far is kept")
@@ -116,9 +116,6 @@ class Synthesize(Stage[SynthesizeSettings]):
                 rows += [self._row(draft, *chosen[draft.number]) for draft in left if not draft.lost]
                 lost += [draft for draft in drafts if draft.lost]
                 context.emit(Progress(min(start + settings.batch, settings.rows), settings.rows, "prompts"))
-        finally:
-            for asker in askers:
-                asker.close()
         return self._publish(context, rows, lost)
 
     def _row(self, draft: Draft, place: int, share: float) -> Row:
@@ -143,11 +140,11 @@ class Synthesize(Stage[SynthesizeSettings]):
         }
         return Row(record, _named(facts), (STAGE,))
 
-    def _left_out(self, draft: Draft) -> dict[str, Any]:
+    def _left_out(self, draft: Draft) -> Dropped:
         id, evidence = self._id(draft.number), {"message": draft.evidence, "persona": draft.persona}
         asked = (Message("user", draft.prompt),) if draft.prompt else ()
         record = Problem(id, asked, (), self._source, self.settings.license)
-        return left_out_line(STAGE, Row(record, _named(total(draft.spent)), (STAGE,)).drop(draft.lost, **evidence))
+        return Row(record, _named(total(draft.spent)), (STAGE,)).drop(draft.lost, **evidence)
 
     def _funnel(self, rows: Sequence[Row], lost: Sequence[Draft], shelf: Shelf) -> Funnel:
         """Prompts that were to be written, and what became of them."""
@@ -162,7 +159,8 @@ class Synthesize(Stage[SynthesizeSettings]):
         for row in rows:
             funnel.see(row)
         for draft in lost:
-            funnel.miss(left_out(self._left_out(draft), "a prompt that was left out"))
+            left = self._left_out(draft)
+            funnel.miss(LeftOut(left.row.id, STAGE, left.reason, left.evidence, left.row))
         return funnel
 
     @property
@@ -185,7 +183,9 @@ class Synthesize(Stage[SynthesizeSettings]):
         for number, start in enumerate(range(0, len(rows), SHARD)):
             shelf.put(number, record, rows[start : start + SHARD])
         (folder / FOLDER).mkdir()
-        write_lines(folder / FOLDER / f"{part(0)}.jsonl", map(self._left_out, lost))
+        write_lines(
+            folder / FOLDER / f"{part(0)}.jsonl", (left_out_line(STAGE, self._left_out(draft)) for draft in lost)
+        )
         write_funnel(folder, self._funnel(rows, lost, shelf))
         contents = shelf.close()
         # What was paid for prompts that are left out was paid too.

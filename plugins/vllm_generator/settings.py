@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import Field
 
-from aftertrain.core.settings import PositiveInt, Settings, unhashed
+from aftertrain.core.settings import LocalPath, PositiveInt, Settings, unhashed
 
 Seconds = Annotated[float, Field(gt=0)]
-
-
-def _beside_recipe(value: str | None, info: ValidationInfo) -> str | None:
-    """A path by the recipe's folder; symbolic links stay, because a virtual environment's interpreter is one."""
-    base = (info.context or {}).get("base_folder")
-    return value if value is None or base is None else str(Path(base) / Path(value).expanduser())
 
 
 class VllmSettings(Settings):
@@ -24,7 +17,7 @@ class VllmSettings(Settings):
     What enters a stage's hash regroups sums, which moves logits in the last bits.
     """
 
-    python: Annotated[str | None, AfterValidator(_beside_recipe)] = unhashed(
+    python: LocalPath | None = unhashed(
         None,
         description="Interpreter of the environment that has vllm, such as /opt/vllm/bin/python, beside the recipe if "
         "not absolute; aftertrain need not be there. Null: the one that runs aftertrain.",

@@ -49,6 +49,16 @@ def test_what_is_missing_is_told_for_each_task(tiny_model: Path, sums: Path, tmp
     assert call(tiny_model, "piqa", "--data", tmp_path).exit_code == 1
 
 
+def test_a_prompt_beyond_the_context_keeps_a_task_from_running(tiny_model: Path, tmp_path: Path) -> None:
+    """As `evaluate` refuses it; the task is not counted among those that can be run."""
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"question": "What is 1 + 1? " * 2_000, "answer": "#### 2"}) + "\n", encoding="utf-8")
+    result = call(tiny_model, "gsm8k", f"path={path}", "shots=0", "chat=false")
+    assert "gsm8k: missing: the longest prompt has " in result.output
+    assert "0 of 1 tasks can be run" in result.output
+    assert result.exit_code == 1
+
+
 def test_a_gate_and_a_seal_are_told(tiny_model: Path, tmp_path: Path) -> None:
     gate = "needs Idavidrein/gpqa/gpqa_main/train.jsonl"
     cure = "gated: accept its terms at huggingface.co/datasets/Idavidrein/gpqa, then 'hf auth login'"

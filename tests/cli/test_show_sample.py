@@ -150,3 +150,25 @@ def test_what_is_not_there_is_named(
     assert message in capsys.readouterr().err
     assert main(["show", "sample", "rl:rlvr"]) == 2
     assert "aftertrain show sample RUN:STAGE ID" in capsys.readouterr().err
+
+
+def test_a_reward_of_another_name_than_the_check_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A function that judges every reply: the data's check names no reward, and what it was given is shown."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "def short(completions, **columns):\n    return [1.0 / (1 + len(str(c))) for c in completions]\n",
+        encoding="utf-8",
+    )
+    text = RECIPE.replace("{use: gsm8k, extract: strict}", "{use: trl_reward, function: ./mine.py:short}")
+    text = text.replace("steps: 3", "steps: 1").replace("    validation:", "    # validation:")
+    (tmp_path / "rl.yaml").write_text(text, encoding="utf-8")
+    assert main(["run", "rl.yaml"]) == 0
+    sample = _samples(tmp_path, 1)[0]
+    capsys.readouterr()
+    assert main(["show", "sample", "rl", str(sample["id"])]) == 0
+    told = capsys.readouterr()
+    assert "short" in told.out
+    assert "cannot be had" not in told.out
+    assert "Traceback" not in told.out + told.err

@@ -13,7 +13,6 @@ from typing import Any
 
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.plugins.data.row import Row, RowFault
-from aftertrain.plugins.data.sources.entry import Entry
 from aftertrain.plugins.data.sources.prompts import human_turns, marked_turns
 from aftertrain.plugins.data.sources.settings import SourceSettings
 from aftertrain.plugins.data.sources.trees import paths
@@ -24,13 +23,13 @@ ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 SCORES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 NUMBER = re.compile(r"\d+(\.\d+)?")
 """A rating; N/A is none."""
-Shape = Callable[[Iterator[Row], Entry, SourceSettings], Iterator[Row]]
+Shape = Callable[[Iterator[Row], SourceSettings], Iterator[Row]]
 
 
 def each(shape: Callable[[Row, SourceSettings], Mapping[str, Any] | None]) -> Shape:
     """Rows one by one; None leaves a row out. What makes none becomes a broken row."""
 
-    def shaped(rows: Iterator[Row], entry: Entry, settings: SourceSettings) -> Iterator[Row]:
+    def shaped(rows: Iterator[Row], settings: SourceSettings) -> Iterator[Row]:
         for row in rows:
             if row.broken is not None:
                 yield row
@@ -145,7 +144,7 @@ def argilla(row: Row, settings: SourceSettings) -> Mapping[str, Any]:
     }
 
 
-def scored(rows: Iterator[Row], entry: Entry, settings: SourceSettings) -> Iterator[Row]:
+def scored(rows: Iterator[Row], settings: SourceSettings) -> Iterator[Row]:
     """Responses to one prompt, each a row: the best against the worst by the mean of their scores; no pair for a tie.
 
     Pairs come in the order in which prompts are first seen. All rows are in memory.
@@ -174,7 +173,7 @@ def scored(rows: Iterator[Row], entry: Entry, settings: SourceSettings) -> Itera
             yield replace(best[1], values=values, textual=False, plain=False)
 
 
-def message_trees(rows: Iterator[Row], entry: Entry, settings: SourceSettings) -> Iterator[Row]:
+def message_trees(rows: Iterator[Row], settings: SourceSettings) -> Iterator[Row]:
     """Paths of trees; see `trees`."""
     return paths(rows, settings.branches)
 

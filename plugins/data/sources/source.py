@@ -70,7 +70,7 @@ class Source(Shaped[SourceSettings]):
     def rows(self) -> Iterator[Row]:
         entry = self.entry
         rows = self._kept(self._checked())
-        return SHAPES[entry.reads](rows, entry, self.settings) if entry.reads in SHAPES else rows
+        return SHAPES[entry.reads](rows, self.settings) if entry.reads in SHAPES else rows
 
     @cached_property
     def _place(self) -> Place:

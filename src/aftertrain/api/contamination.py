@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.errors import DataError, RunError
+from aftertrain.core.errors import DataError
 
 if TYPE_CHECKING:
     from aftertrain.core.overlap.findings import EvaluationFinding
@@ -40,8 +40,7 @@ class Contamination:
         evaluations: a finding each, in the order in which they were given.
         missing: tasks whose questions are not here, with the reasons: nothing was looked for.
         rows: training rows by source; `letters` are the characters that were compared, `flagged` the rows with an item.
-        broken: rows that could not be read, first some with place and reason.
-        n_broken: how many there are.
+        broken: rows that could not be read, with place and reason.
         recall: of planted copies, by edit; empty where it was not asked for.
         grids: by task of a finished evaluation, what each n and threshold would take from its score (F4).
         certificate: what was checked, by which rule, and what came of it, with digests.
@@ -54,7 +53,6 @@ class Contamination:
     letters: Mapping[str, int]
     flagged: Mapping[str, int]
     broken: tuple[tuple[str, str], ...]
-    n_broken: int
     recall: tuple[Recall, ...]
     grids: Mapping[str, tuple[GridPoint, ...]]
     certificate: Mapping[str, Any]
@@ -153,7 +151,6 @@ def check_contamination(
         tally.letters,
         tally.flagged,
         tuple(files.broken),
-        len(files.broken),
         recalled,
         grids,
         _certificate(chosen, evaluations, digests, result),
@@ -200,37 +197,22 @@ def _digest(value: Any) -> str:
 
 def _write(path: Path | None, facts: Iterator[dict[str, Any]], kept: int) -> tuple[list[dict[str, Any]], int]:
     """A JSON line per row into a file that appears when it is whole; the first of them, and how many there are."""
-    from aftertrain.core.ground.cleaning import json_text
+    from aftertrain.core.rows.files import write_lines
 
     first, total = list[dict[str, Any]](), 0
-    with ExitStack() as stack:
-        file = None
-        if path is not None:
-            beside = path.with_name(f"{path.name}.part")
-            stack.enter_context(_writable(path, beside))
-            file = stack.enter_context(beside.open("w", encoding="utf-8"))
-        for row in facts:
-            total += 1
+
+    def told() -> Iterator[dict[str, Any]]:
+        nonlocal total
+        for total, row in enumerate(facts, 1):  # noqa: B007
             if len(first) < kept:
                 first.append(row)
-            if file is not None:
-                file.write(json_text(row, verbatim=True) + "\n")
-    if path is not None:
-        beside.replace(path)
+            yield row
+
+    if path is None:
+        deque(told(), maxlen=0)
+    else:
+        write_lines(path, told())
     return first, total
-
-
-@contextmanager
-def _writable(path: Path, beside: Path) -> Iterator[None]:
-    """Around the writing of a file: what cannot be written is told, and leaves nothing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise RunError(f"{path}: cannot write: it is a folder")
-        yield
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 def flagged_facts(flagged: Flagged, index: EvaluationIndex) -> dict[str, Any]:

@@ -211,7 +211,9 @@ class _Planner:
         limits = [most for most in (self.stage.limit, named.limit) if most is not None]
         n = min([*limits, len(every)])
         try:
-            read, longest, write, notes = self._tokens(task, every, n)
+            read, longest, write = self._tokens(task, every, n)
+            refused, notes = self._fit(task, longest)
+            missing += refused
         except AftertrainError as error:
             missing.append(str(error))
             read = longest = write = 0
@@ -234,10 +236,33 @@ class _Planner:
             None if self.difference is None else _needed(self.difference, earlier),
         )
 
-    def _tokens(self, task: EvalTask[Any], every: Sequence[Instance], n: int) -> tuple[int, int, int, list[str]]:
-        """Tokens of prompts, of the longest, of replies at most; and what does not fit the model's context."""
+    def _reply(self, task: EvalTask[Any]) -> int:
+        """Most tokens of one reply; 0 where none is made."""
         from aftertrain.core.eval_task import ReplyTask
+
+        if not isinstance(task, ReplyTask):
+            return 0
+        return self.stage.max_new_tokens or task.sampling().max_new_tokens
+
+    def _fit(self, task: EvalTask[Any], longest: int) -> tuple[list[str], list[str]]:
+        """What of the model's context keeps the task from running, as the stage would refuse it; and what is noted."""
+        from aftertrain.core.eval_task import TextTask
         from aftertrain.core.ground.model_folder import context_window
+
+        window, reply = context_window(str(self.folder)), self._reply(task)
+        if window is None or isinstance(task, TextTask):  # a long text is scored in windows
+            return [], []
+        if longest + min(1, reply) > window:
+            told = f"the longest prompt has {longest:,} tokens, the model's context {window:,}"
+            cure = "a recipe's overlong: truncate cuts their start, overlong: fewer_shots takes worked examples away"
+            return ([f"{told}; {cure}"], []) if self.stage.overlong == "stop" else ([], [told])
+        if longest + reply > window:
+            return [], [f"replies to the longest prompts are cut earlier: {longest:,} + {reply:,} of {window:,} tokens"]
+        return [], []
+
+    def _tokens(self, task: EvalTask[Any], every: Sequence[Instance], n: int) -> tuple[int, int, int]:
+        """Tokens of prompts, of the longest, of replies at most."""
+        from aftertrain.core.eval_task import ReplyTask
         from aftertrain.core.text.chat import load_tokenizer
 
         chat = any(instance.chat for instance in every)
@@ -247,21 +272,12 @@ class _Planner:
         counts = [count(instance) for instance in sample]
         by_length = sorted(every, key=lambda i: sum(len(message.content) for message in i.messages))[-LONGEST:]
         longest = max(count(instance)[1] for instance in by_length)
-        samples = temperatures = reply = 0
+        samples = temperatures = 0
         if isinstance(task, ReplyTask):
             samples, temperatures = task.samples, len(self.stage.temperatures or (0.0,))
-            reply = self.stage.max_new_tokens or task.sampling().max_new_tokens
-        window = context_window(str(self.folder))
-        notes = []
-        if window is not None and longest + min(1, reply) > window:
-            notes.append(f"the longest prompt has {longest:,} tokens, the model's context {window:,}")
-        elif window is not None and longest + reply > window:
-            notes.append(
-                f"replies to the longest prompts are cut earlier: {longest:,} + {reply:,} of {window:,} tokens"
-            )
         asked = max(1, samples * temperatures)
         mean = sum(whole for whole, _ in counts) / len(counts)
-        return round(mean * n * asked), longest, n * samples * temperatures * reply, notes
+        return round(mean * n * asked), longest, n * samples * temperatures * self._reply(task)
 
 
 def _counter(tokenizer: PreTrainedTokenizerBase) -> Callable[[Instance], tuple[int, int]]:

@@ -152,6 +152,7 @@ def _read(reply: FoundReply, stage: str, folder: Path, manifest: Manifest) -> Fo
     from aftertrain.api.finished import loaded_manifest
     from aftertrain.core.ground.cleaning import json_text
     from aftertrain.core.verification import isolate, shared_pool
+    from aftertrain.core.verification.checks import case_of, reward_name, with_rewards
     from aftertrain.core.verification.settings import PoolSettings
 
     sample = reply.sample
@@ -160,15 +161,17 @@ def _read(reply: FoundReply, stage: str, folder: Path, manifest: Manifest) -> Fo
         loaded = loaded_manifest(manifest, run=folder.parents[1])
         settings: Any = loaded.recipe.stages[stage].settings
         problem = _problem(loaded.builder.build(settings.data), sample.problem)
-        uses = {use.name: use for use in settings.rewards}
-        for check in problem.checks:
-            name = settings.checks.get(check.verifier, check.verifier)
-            truth = check.ground_truth
+        uses = {reward_name(use): use for use in settings.rewards}
+        everywhere = [name for name, use in uses.items() if loaded.builder.build(use).every_problem]
+        for check in with_rewards(problem, uses, settings.checks, everywhere).checks:
+            name, truth = check.verifier, check.ground_truth
             truths.append((name, truth if isinstance(truth, str) else json_text(truth)))
             for change, use in _changes(uses[name]):
                 verifier: Verifier[Any] = loaded.builder.build(use)
                 verifier.preflight()
-                case = _case(sample, problem, truth, folder, manifest)
+                asked = case_of(problem, check, sample.id, thoughts=_thoughts(folder, manifest, problem))
+                special = sample.response_with_special
+                case = replace(asked, response=sample.response, response_with_special=special)
                 isolated = isolate(verifier, shared_pool(PoolSettings()))
                 readings.append(Reading(name, change, isolated.verify([case])[0]))
     except AftertrainError as error:
@@ -201,20 +204,6 @@ def _changes(use: Use[Any]) -> Iterator[tuple[str, Use[Any]]]:
                 yield f"{name}={value}", Use(use.kind, use.name, kind(**{**given, name: value}))
             except ValidationError:
                 continue  # the two do not go together
-
-
-def _case(sample: Sample, problem: Problem, truth: Any, folder: Path, manifest: Manifest) -> Any:
-    from aftertrain.core.records import VerificationCase
-
-    return VerificationCase(
-        id=sample.id,
-        prompt="\n".join(message.content for message in problem.prompt if message.role == "user"),
-        response=sample.response,
-        ground_truth=truth,
-        source=problem.source,
-        response_with_special=sample.response_with_special,
-        thoughts=_thoughts(folder, manifest, problem),
-    )
 
 
 def _thoughts(folder: Path, manifest: Manifest, problem: Problem) -> Any:

@@ -140,20 +140,15 @@ def _table(path: Path) -> Table[Any]:
 
 
 def _lines(path: Path, broken: list[tuple[str, str]]) -> Iterator[TrainingRow]:
-    import gzip
-
+    from aftertrain.plugins.data.jsonl import long_lines, opened
     from aftertrain.plugins.data.row import LONGEST, TOO_LONG
 
     stem = path.name.split(".")[0]
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            number = 0
-            while line := file.readline(LONGEST + 1):
-                number += 1
-                where, long = f"{path}:{number}", len(line) > LONGEST
-                while len(line) > LONGEST and not line.endswith(b"\n"):
-                    line = file.readline(LONGEST + 1)
-                if long:
+        with opened(str(path)) as file:
+            for number, line in enumerate(long_lines(file), 1):
+                where = f"{path}:{number}"
+                if len(line) > LONGEST:
                     broken.append((where, TOO_LONG[1]))
                     continue
                 try:

@@ -126,8 +126,8 @@ def _echo(found: Contamination) -> None:
     echo_table([line for finding in found.evaluations for line in _lines(finding, found, sizes)], header)
     for task, reason in found.missing.items():
         echo_safely(f"not looked for: {task}: {reason}")
-    if found.n_broken:
-        echo_safely(f"{counted(found.n_broken, 'row')} could not be read, and nothing is known of them:")
+    if found.broken:
+        echo_safely(f"{counted(len(found.broken), 'row')} could not be read, and nothing is known of them:")
         for where, reason in found.broken[:SHOWN]:
             echo_safely(f"  {where}: {reason}")
     for task, points in found.grids.items():

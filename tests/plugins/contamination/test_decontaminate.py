@@ -69,6 +69,7 @@ def test_rows_with_an_item_are_left_out_with_the_evidence(folder: Path) -> None:
         "not testable": 0.0,
         "found": 1,
         "as a whole": 0,
+        "C(s), mean, by n": {"8": 1.0},
         "C(D)": 1.0,
         "contaminated sources": ["rows"],
     }

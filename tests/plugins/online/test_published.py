@@ -10,10 +10,9 @@ import pytest
 import aftertrain
 from aftertrain.api.evaluation import isolated_verifier
 from aftertrain.core.records import Completion, FinishReason
-from aftertrain.core.verification.checks import checks_of
+from aftertrain.core.verification.checks import checks_of, reward_name
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import case_of
-from aftertrain.plugins.online.reward_settings import reward_name
 from aftertrain.plugins.online.rewarding import Rewarding
 from aftertrain.plugins.online.rollout import Rollout
 from aftertrain.registry.builder import ComponentBuilder

@@ -71,13 +71,13 @@ def test_the_sample_does_not_depend_on_the_order_and_holds_what_it_says() -> Non
         rng.shuffle(rows)
         sample = Sample(500)
         for id, found in rows:
-            sample.add(id, list(found))
+            sample.add(id, " ".join(found))
         samples.append(sample.texts())
     assert samples[0] == samples[1] == samples[2]
     assert sum(map(len, samples[0])) == 500
     small = Sample(10_000)
     for id, found in rows:
-        small.add(id, found)
+        small.add(id, " ".join(found))
     assert sum(map(len, small.texts())) == sum(len(found) for _, found in rows)
 
 
