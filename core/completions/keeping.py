@@ -111,9 +111,18 @@ class Keeping:
         if self._is_open:
             self.generator.cancel()
 
-    def generate(self, requests: Sequence[GenerationRequest], timeout: float | None = None) -> list[Completion]:
-        """Replies in the order of the requests, kept ones and new ones."""
+    def generate(
+        self, requests: Sequence[GenerationRequest], timeout: float | None = None, *, whole: bool = False
+    ) -> list[Completion]:
+        """Replies in the order of the requests, kept ones and new ones.
+
+        Args:
+            whole: take all of them from the store or none: what a model in this process says is rounded by what is
+                asked beside it, so that a part of a batch would not come out again as it was.
+        """
         replies: dict[str, Completion] = self.recalled(requests)
+        if whole and len(replies) < len(requests):
+            replies = {}
         missing = [request for request in requests if request.id not in replies]
         if missing:
             self.submit(missing)

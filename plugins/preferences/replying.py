@@ -173,19 +173,7 @@ class Replying:
     def _made(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         keeping = self._keeping
         try:
-            if keeping.generator.remote:
-                return keeping.generate(requests, self._timeout)
-            kept = keeping.recalled(requests)
-            if len(kept) == len(requests):
-                return list(kept.values())
-            keeping.submit(requests)
-            replies: dict[str, Completion] = {}
-            while len(replies) < len(requests):
-                finished = keeping.collect(self._timeout)
-                if not finished:
-                    raise RunError(f"model {self.replier.name!r}: the generator lost a request")
-                replies |= {reply.id: reply for reply in finished}
-            return list(replies.values())
+            return keeping.generate(requests, self._timeout, whole=not keeping.generator.remote)
         except TimeoutError as error:
             raise RunError(
                 f"model {self.replier.name!r}: no reply was finished in {self._timeout:g} s; raise the stage's timeout"
