@@ -111,9 +111,13 @@ def local_classes(path: Path) -> dict[str, list[str]]:
 
 
 def local_files() -> list[Path]:
-    """The files whose classes were loaded in this process, for one that must load them too."""
+    """The files whose classes were loaded in this process, for one that must load them too.
+
+    A file that is gone is left out: examples write theirs into a folder that lives as long as their check.
+    """
     modules = [module for name, module in sys.modules.items() if name.startswith(_PREFIX)]
-    return [Path(module.__file__) for module in modules if module.__file__]
+    files = [Path(module.__file__) for module in modules if module.__file__]
+    return [file for file in files if file.is_file()]
 
 
 def load_file(path: Path) -> Any:

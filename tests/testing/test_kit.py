@@ -17,6 +17,7 @@ from aftertrain.testing import loss as loss_promises
 from aftertrain.testing import observer as observer_promises
 from aftertrain.testing import operator as operator_promises
 from aftertrain.testing import plugin as plugin_promises
+from aftertrain.registry.load import load_file, local_files
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing import verifier as verifier_promises
 from aftertrain.testing.claim import promises
@@ -224,6 +225,17 @@ def test_a_new_process_that_fails_shows_its_traceback() -> None:
 
 
 def test_a_child_returns_what_the_work_returns() -> None:
+    assert in_child(_double, 21, patience=60.0) == 42
+
+
+def test_a_child_does_without_a_file_that_is_gone(tmp_path: Path) -> None:
+    # Examples write local files into the folder of their check, and every later child was told of them.
+    gone, there = tmp_path / "gone.py", tmp_path / "there.py"
+    for file in (gone, there):
+        file.write_text("", encoding="utf-8")
+        load_file(file)
+    gone.unlink()
+    assert there in local_files() and gone not in local_files()
     assert in_child(_double, 21, patience=60.0) == 42
 
 
