@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aftertrain.core.errors import PluginError, UnknownName
+from aftertrain.registry.load import load_file, local_files
 from aftertrain.registry.tables import Origin, Plugin, Registration, Registry
 from aftertrain.testing import BrokenPromise, Claim, Subject, Unchecked, claims
 from aftertrain.testing import dataset as dataset_promises
@@ -17,7 +18,6 @@ from aftertrain.testing import loss as loss_promises
 from aftertrain.testing import observer as observer_promises
 from aftertrain.testing import operator as operator_promises
 from aftertrain.testing import plugin as plugin_promises
-from aftertrain.registry.load import load_file, local_files
 from aftertrain.testing import settings as settings_promises
 from aftertrain.testing import verifier as verifier_promises
 from aftertrain.testing.claim import promises
@@ -235,7 +235,8 @@ def test_a_child_does_without_a_file_that_is_gone(tmp_path: Path) -> None:
         file.write_text("", encoding="utf-8")
         load_file(file)
     gone.unlink()
-    assert there in local_files() and gone not in local_files()
+    assert there in local_files()
+    assert gone not in local_files()
     assert in_child(_double, 21, patience=60.0) == 42
 
 
