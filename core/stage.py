@@ -16,10 +16,11 @@ from aftertrain.core.events import Difference, Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
 from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem, Thoughts
-from aftertrain.core.settings import Builder, Settings, Use, unhashed
+from aftertrain.core.settings import Builder, Settings, unhashed
 
 if TYPE_CHECKING:
     from aftertrain.core.batch import PackedBatch
+    from aftertrain.core.dataset import Dataset
 
 BASE = "base"
 """The name under which a stage refers to the recipe's own model."""
@@ -82,6 +83,21 @@ class Emit(Protocol):
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What a stage learnt from that made a model.
+
+    Attributes:
+        data: its data sets.
+        rollouts: its folder, where it keeps the replies that it learnt from (see `core.learning.rollouts`).
+        unknown: why nothing, or not all, of it can be looked at; "" where all can.
+    """
+
+    data: tuple[Dataset[Any], ...] = ()
+    rollouts: Path | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
 class StageContext:
     """What a running stage is given.
 
@@ -100,7 +116,8 @@ class StageContext:
         book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
             stage whose book does not balance is not done.
         ranks: the processes that work on this stage together; one, unless it is `shared`.
-        trained_on: data sets of the stages that made the models it is given, by stage, as far as the recipe knows them.
+        trained_on: finds what the stages learnt from that made the models it is given, by stage; those of other runs
+            as `RUN:STAGE`. Empty where nothing is known of them.
         cache: folder of the run for what stages may find again and miss without harm, to be made by who writes there;
             None outside of a run.
     """
@@ -117,7 +134,7 @@ class StageContext:
     book: Book = field(default_factory=Book)
     ranks: Ranks = ALONE
     cache: Path | None = None
-    trained_on: Mapping[str, tuple[Use[Any], ...]] = field(default_factory=dict)
+    trained_on: Callable[[], Mapping[str, Learnt]] = dict
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,7 @@ class Contamination:
             none was found, or all were.
         contaminated: the same over those that were.
         off: why nothing was looked for.
+        unknown: stages that made the model and whose data could not be looked at, or not all of them, each with why.
     """
 
     task: str
@@ -182,13 +183,14 @@ class Contamination:
     clean: tuple[float, ...] = ()
     contaminated: tuple[float, ...] = ()
     off: str = ""
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """As a column has it."""
         if self.off:
             return f"not looked for: {self.off}"
         if not self.stages:
-            return "unknown"
+            return "; ".join(("unknown", *self.unknown))
         words = [f"{self.found / self.testable:.1%} of questions" if self.testable else "not testable"]
         if 0 < self.testable < self.items:
             words.append(f"{1 - self.testable / self.items:.1%} not testable")

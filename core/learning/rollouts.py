@@ -217,6 +217,15 @@ class RolloutFile:
             raise RunError(f"{self.tokens}: its replies are not those of {self.samples.name}; {CURE}")
         return Rollouts(self.step, samples, _parted(head, tensors), head["facts"])
 
+    def read_samples(self) -> tuple[Sample, ...]:
+        """What people read of each reply, without its tokens, and not checked against them.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        lines = reading.read_bytes(self.samples, limit=SIZE, cure=CURE)
+        return tuple(_sample(line, f"{self.samples}:{n}") for n, line in enumerate(lines.splitlines(), 1))
+
     def ids(self) -> list[str]:
         """Ids of the replies, by the head of the tokens' file alone: quick, and not checked against what follows it.
 

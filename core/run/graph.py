@@ -49,6 +49,15 @@ class Node:
         return foreign(f"stage {self.name!r}", randomness=False, level=level)
 
 
+def stage_nodes(stages: Mapping[str, Use[Stage[Any]]], builder: Builder) -> dict[str, Node]:
+    """Each stage with its parents, by name, which are not checked; see `build_graph`."""
+    nodes = {}
+    for name, use in stages.items():
+        stage = builder.build(use)
+        nodes[name] = Node(name, use, stage, (*stage.inputs(), *row_inputs(use.settings)))
+    return nodes
+
+
 def build_graph(
     stages: Mapping[str, Use[Stage[Any]]],
     builder: Builder,
@@ -64,10 +73,7 @@ def build_graph(
         RecipeError: unknown parents, parents of a type that does not fit, settings that are set and not used, cycles;
             all of them at once.
     """
-    nodes = {}
-    for name, use in stages.items():
-        stage = builder.build(use)
-        nodes[name] = Node(name, use, stage, (*stage.inputs(), *row_inputs(use.settings)))
+    nodes = stage_nodes(stages, builder)
     faults = [fault for node in nodes.values() for fault in _faults(node, nodes, base)]
     issues = [Issue(locate(path), path, message) for path, message in faults]
     if not nodes:

@@ -12,6 +12,7 @@ from aftertrain.core.recipe import Recipe
 from aftertrain.core.records import Artifact
 from aftertrain.core.run.graph import Locate
 from aftertrain.core.settings import Builder
+from aftertrain.core.stage import Learnt
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Job:
         plugins: those that are loaded, for the manifest.
         restart: start every stage anew, whatever there is.
         other_machine: resume a half-done stage though threads, torch or CPU differ from those it was begun with.
+        elsewhere: what trained a model that another run made, by `RUN:STAGE`; empty where no run is known to have.
         on_stop: called in the signal handler when the user first asks to stop.
     """
 
@@ -38,6 +40,7 @@ class Job:
     locate: Locate = lambda path: "recipe"
     restart: bool = False
     other_machine: bool = False
+    elsewhere: Callable[[Path], dict[str, Learnt]] = lambda folder: {}
     on_stop: Callable[[], None] = lambda: None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aftertrain.core.book import Book
@@ -23,7 +23,7 @@ from aftertrain.core.run.lineage import Lineage
 from aftertrain.core.run.orders import Order
 from aftertrain.core.run.records import LINEAGE, MACHINE, reasons, recorded_machine, recorded_why
 from aftertrain.core.run.session import Session
-from aftertrain.core.stage import StageContext
+from aftertrain.core.stage import BASE, Learnt, StageContext
 
 MODELS = ("model", "reward_model", "adapter")
 """Artifacts that descend from the models that they were made of."""
@@ -37,6 +37,7 @@ class StageRun:
         folder: the stage's, under this lineage.
         here: what of this machine decides bits.
         nodes: the whole graph.
+        artifacts: what the stages before made, by stage, and the base model.
     """
 
     session: Session
@@ -45,6 +46,7 @@ class StageRun:
     folder: Path
     here: Mapping[str, object]
     nodes: tuple[Node, ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
 
     def run(self, inputs: Mapping[str, Artifact], damage: str | None) -> Artifact:
         """Do the stage, from its last checkpoint on if there is one.
@@ -100,7 +102,7 @@ class StageRun:
             book=ledger.book,
             ranks=ranks,
             cache=session.folder.cache,
-            trained_on=trained_on(node, self.nodes),
+            trained_on=self._trained_on,
         )
         started = time.monotonic()
         with node.at_work():
@@ -116,6 +118,18 @@ class StageRun:
         checkpoints.clear()
         self._emit(StageDone(artifact, Timing(time.monotonic() - started)))
         return artifact
+
+    def _trained_on(self) -> dict[str, Learnt]:
+        job, made = self.session.job, self.artifacts
+
+        def folder(stage: str) -> Path | None:
+            return self.session.folder.stage(stage, made[stage].digest) if stage in made else None
+
+        def elsewhere() -> dict[str, Learnt]:
+            base = made.get(BASE)
+            return {} if base is None or base.type != "model" else job.elsewhere(Path(base.path))
+
+        return trained_on(self.node, self.nodes, job.builder, folder, elsewhere)
 
     def _emit(self, event: Event, step: int | None = None, /) -> None:
         self.session.log.emit(event, self.node.name, step)

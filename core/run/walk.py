@@ -156,7 +156,7 @@ class Walk:
             session.log.emit(StageReused(lineage.hash, artifact), node.name)
         else:
             inputs = {parent.role: self.artifacts[parent.stage] for parent in node.inputs}
-            artifact = StageRun(session, node, lineage, folder, here, self.nodes).run(inputs, damage)
+            artifact = StageRun(session, node, lineage, folder, here, self.nodes, self.artifacts).run(inputs, damage)
         awaiting = [later for later in self.nodes if node.name in later.awaited(self.artifacts)]
         self.artifacts[node.name] = artifact
         self._check([later for later in awaiting if not later.awaited(self.artifacts)])

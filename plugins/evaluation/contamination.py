@@ -1,17 +1,20 @@
-"""The gate: evaluation items in the data that trained the model, as lineage tells them (F6).
+"""The gate: evaluation items in the data that trained the model, as lineage tells them, over all runs (F6).
 
-Of a base model's own training nothing is known, and the column says so. Rows that a stage made, and prompts of online
-stages, are data like any other.
+Of a base model's own training nothing is known, and the column says so. Rows that a stage made, prompts of online
+stages and the replies that they learnt from are data like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aftertrain.core.dataset import BadRow
+from aftertrain.core.errors import AftertrainError
 from aftertrain.core.eval_task import Instance
 from aftertrain.core.events import Contamination
+from aftertrain.core.learning.rollouts import RolloutFile, kept_steps
+from aftertrain.core.operator import Row
 from aftertrain.core.overlap.findings import EvaluationFinding, findings
 from aftertrain.core.overlap.index import EvaluationIndex
 from aftertrain.core.overlap.items import TrainingRow, training_row
@@ -19,11 +22,16 @@ from aftertrain.core.overlap.questions import evaluation_of
 from aftertrain.core.overlap.rules import RULES, Rule
 from aftertrain.core.overlap.scan import Scan
 from aftertrain.core.settings import Builder
-from aftertrain.core.stage import StageContext
+from aftertrain.core.stage import Learnt, StageContext
 from aftertrain.core.statistics import Interval, mean_interval
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import ContaminationSettings
 from aftertrain.plugins.evaluation.suite import ReadyTask
+
+REPLIES = "replies"
+"""Source of what a policy wrote and learnt from."""
+WRITERS = ("model", "chosen_model", "rejected_model", "teacher")
+"""Facts of a row that name the model which wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +47,22 @@ class Checked:
 
 
 def check(settings: ContaminationSettings, tasks: Sequence[ReadyTask], context: StageContext) -> list[Checked]:
-    """Look for the questions of all tasks in the data of the stages that made the model."""
+    """Look for the questions of all tasks in what the stages learnt from that made the model."""
     if settings.gate == "off":
         return [Checked(Contamination(task.name, len(task.instances), off=settings.reason or "")) for task in tasks]
-    if not context.trained_on:
-        return [Checked(Contamination(task.name, len(task.instances))) for task in tasks]
-    rule = RULES[settings.rule]
+    known = context.trained_on()
+    unknown = {name: part.unknown for name, part in known.items() if part.unknown}
+    rule, seen = RULES[settings.rule], dict[str, None]()
+    if not any(part.data or part.rollouts for part in known.values()):
+        told = tuple(f"{name}: {why}" for name, why in unknown.items())
+        return [Checked(Contamination(task.name, len(task.instances), unknown=told)) for task in tasks]
     index = EvaluationIndex([evaluation_of(task.name, _bare(task, context.builder)) for task in tasks], rule)
     scan = Scan(index)
-    for _ in scan.flagged(_rows(context, rule)):
+    for _ in scan.flagged(_rows(known, rule, seen, unknown)):
         pass
-    stages = tuple(context.trained_on)
-    return [Checked(_row(finding, rule, stages), _found(scan, number)) for number, finding in enumerate(findings(scan))]
+    stages, told = tuple(seen), tuple(f"{name}: {why}" for name, why in unknown.items())
+    rows = (_row(finding, rule, stages, told) for finding in findings(scan))
+    return [Checked(row, _found(scan, number)) for number, row in enumerate(rows)]
 
 
 def _bare(task: ReadyTask, builder: Builder) -> Sequence[Instance]:
@@ -62,16 +74,49 @@ def _bare(task: ReadyTask, builder: Builder) -> Sequence[Instance]:
     return bare if len(bare) == len(asked) else task.instances
 
 
-def _rows(context: StageContext, rule: Rule) -> Iterator[TrainingRow]:
-    for stage, uses in context.trained_on.items():
-        for use in uses:
-            for record in context.builder.build(use).entries():
-                if not isinstance(record, BadRow):
-                    row = training_row(record, rule.roles)
-                    yield replace(row, source=f"{stage}/{row.source}")
+def _rows(
+    known: Mapping[str, Learnt], rule: Rule, seen: dict[str, None], unknown: dict[str, str]
+) -> Iterator[TrainingRow]:
+    """What the stages learnt from, row by row.
+
+    Args:
+        seen: told which stages were looked at.
+        unknown: told what could not be read, and why.
+    """
+    for stage, part in known.items():
+        try:
+            for row in _learnt(part, rule):
+                seen[stage] = None
+                yield replace(row, source=f"{stage}/{row.source}")
+        except AftertrainError as error:
+            unknown[stage] = "; ".join(filter(None, (unknown.get(stage), str(error))))
 
 
-def _row(finding: EvaluationFinding, rule: Rule, stages: tuple[str, ...]) -> Contamination:
+def _learnt(part: Learnt, rule: Rule) -> Iterator[TrainingRow]:
+    """The users' turns of data, the replies too where a model wrote them, and the replies of rollouts."""
+    for data in part.data:
+        for row in data.made_rows():
+            if not isinstance(row, BadRow):
+                yield _whole(row) if _written(row) else training_row(row.record, rule.roles)
+    if part.rollouts is None:
+        return
+    for step in kept_steps(part.rollouts):
+        for sample in RolloutFile(part.rollouts, step).read_samples():
+            yield TrainingRow(f"{sample.id} in step {step}", REPLIES, (sample.response,), (0,))
+
+
+def _written(row: Row) -> bool:
+    """Whether a stage had a model write the row or its replies, which then names the model."""
+    return any(name.rpartition(".")[2] in WRITERS for name in row.facts)
+
+
+def _whole(row: Row) -> TrainingRow:
+    """All that was said in it, the replies of a pair too."""
+    said = [(place, turn.content) for place, turn in enumerate(row.turns) if turn.role != "system" and turn.content]
+    return TrainingRow(row.id, row.source, tuple(text for _, text in said), tuple(place for place, _ in said))
+
+
+def _row(finding: EvaluationFinding, rule: Rule, stages: tuple[str, ...], unknown: tuple[str, ...]) -> Contamination:
     return Contamination(
         finding.name,
         finding.items,
@@ -82,6 +127,7 @@ def _row(finding: EvaluationFinding, rule: Rule, stages: tuple[str, ...]) -> Con
         rule=rule.name,
         stages=stages,
         sources=tuple(source.source for source in finding.sources if source.contaminated),
+        unknown=unknown,
     )
 
 
@@ -99,6 +145,12 @@ def told(rows: Iterable[Contamination]) -> Iterator[str]:
                 f"{row.task}: {row.found:,} of {row.testable:,} testable questions stand in the training data "
                 f"({', '.join(row.sources)}), by the rule {row.rule}"
             )
+
+
+def unseen(rows: Iterable[Contamination]) -> Iterator[str]:
+    """A sentence for each stage that made the model and whose data could not be looked at."""
+    for why in dict.fromkeys(why for row in rows for why in row.unknown):
+        yield f"not all that trained the model could be looked at for these questions: {why}"
 
 
 def scored(

@@ -313,6 +313,7 @@ class Evaluate(Stage[EvaluateSettings]):
         )
         for message in (
             *contamination.told(scores.contamination),
+            *contamination.unseen(scores.contamination),
             *doubts.doubts(scores.scores, scores.health),
             *doubts.alarms(scores.health),
         ):

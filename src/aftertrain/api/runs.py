@@ -12,6 +12,7 @@ from aftertrain.registry.recipe import LoadedRecipe, load
 if TYPE_CHECKING:
     from aftertrain.api.plan import PlanReport
     from aftertrain.core.run.job import Job, RunResult
+    from aftertrain.core.stage import Learnt
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -101,8 +102,15 @@ def make_job(
         locate=loaded.locate,
         restart=restart,
         other_machine=other_machine,
+        elsewhere=_elsewhere,
         on_stop=_say_stopping if console else lambda: None,
     )
+
+
+def _elsewhere(model: Path) -> dict[str, Learnt]:
+    from aftertrain.api.ancestors import learnt_elsewhere
+
+    return learnt_elsewhere(model)
 
 
 def _say_stopping() -> None:

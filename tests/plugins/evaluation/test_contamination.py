@@ -58,20 +58,22 @@ def run(folder: Path, model: Path, data: str = DIRTY, gate: str = "{gate: warn}"
     return main(["run", str(folder / "recipe.yaml"), "--out", str(folder / "runs")])
 
 
-def told(folder: Path, stage: str) -> dict[str, Any]:
-    lines = (folder / "runs" / "gated" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+def told(folder: Path, stage: str, name: str = "gated") -> dict[str, Any]:
+    lines = (folder / "runs" / name / "events.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
-    [scores] = [event for event in events if event["name"] == "scores" and event["stage"] == stage]
+    *_, scores = (event for event in events if event["name"] == "scores" and event["stage"] == stage)
     [row] = scores["data"]["contamination"]
     warnings = [event["data"]["message"] for event in events if event["name"] == "warning" and event["stage"] == stage]
-    return {**row, "warnings": [message for message in warnings if "training data" in message]}
+    return {**row, "warnings": [message for message in warnings if "training data" in message], "said": warnings}
 
 
 def test_what_trained_the_model_is_known_and_the_base_model_is_not(
     folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(folder, tiny_model) == 0
+    again = f"again: {{use: evaluate, tasks: {TASKS}, max_new_tokens: 2, compare: after}}"
+    assert run(folder, tiny_model, stages=again) == 0
     before, after = told(folder, "before"), told(folder, "after")
+    assert told(folder, "again")["stages"] == []  # what it is compared with trained nothing of it
     assert (before["stages"], before["warnings"], before["items"]) == ([], [], 4)
     counts = {key: after[key] for key in ("items", "testable", "found", "whole", "stages", "sources")}
     assert counts == {
@@ -131,6 +133,112 @@ def test_rows_that_a_stage_made_pass_the_gate_too(folder: Path, tiny_model: Path
         assert run(place, tiny_model, "{use: stage, from: curate}", stages=curate) == 0
         after = told(place, "after")
         assert (after["found"], after["stages"]) == (found, ["sft"])
+
+
+OPERATOR = """
+from aftertrain.core.operator import Operator
+from aftertrain.core.settings import Settings
+
+class Written(Operator):
+    Config = Settings
+    def apply(self, rows, seed):
+        for row in rows:
+            yield row.with_facts({"model": "a-model"})
+"""
+
+
+def test_replies_that_a_stage_had_a_model_write_are_looked_at(folder: Path, tiny_model: Path) -> None:
+    """The question stands in the reply of a row that names the model which wrote it, and of one that names none."""
+    (folder / "written.py").write_text(OPERATOR, encoding="utf-8")
+    rows = [{"prompt": f"Say {n}", "response": ASKED[1] if n == 2 else "yes"} for n in range(4)]
+    (folder / "dirty.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for operators, found in (("[]", 0), ("[{use: './written.py:Written'}]", 1)):
+        curate = f"curate: {{use: curate, data: {DIRTY}, operators: {operators}, workers: 1}}"
+        assert run(folder, tiny_model, "{use: stage, from: curate}", stages=curate) == 0
+        after = told(folder, "after")
+        assert (after["found"], after["stages"]) == (found, ["sft"])
+
+
+def evaluated(folder: Path, model: str, name: str) -> dict[str, Any]:
+    """What `aftertrain evaluate` finds of a model."""
+    words = ["gsm8k", f"path={folder / 'asked.jsonl'}", "shots=0", "--max-new-tokens", "2", "--out"]
+    assert main(["evaluate", model, *words, str(folder / "runs" / name)]) == 0
+    return told(folder, "evaluate", name)
+
+
+def test_what_other_runs_trained_the_model_on_is_looked_at_too(folder: Path, tiny_model: Path) -> None:
+    """`gated` learns the question; `next` goes on from it with clean rows, and `last` only scores that model."""
+    assert run(folder, tiny_model) == 0
+    runs = folder / "runs"
+    assert evaluated(folder, f"{runs / 'gated'}:sft", "direct")["stages"] == ["gated:sft"]
+    recipe = RECIPE.replace("name: gated", "name: next").format(
+        model=f"{runs / 'gated'}:sft", data=CLEAN, gate="{gate: warn}", more="", stages="", tasks=TASKS
+    )
+    (folder / "next.yaml").write_text(recipe, encoding="utf-8")
+    assert main(["run", str(folder / "next.yaml"), "--out", str(runs)]) == 0
+    before, after = told(folder, "before", "next"), told(folder, "after", "next")
+    assert (before["stages"], before["sources"]) == (["gated:sft"], ["gated:sft/dirty"])
+    assert (after["stages"], after["found"], after["unknown"]) == (["sft", "gated:sft"], 1, [])
+    assert after["sources"] == ["gated:sft/dirty"]
+    last = evaluated(folder, f"{runs / 'next'}:sft", "last")
+    assert (last["stages"], last["sources"]) == (["next:sft", "gated:sft"], ["gated:sft/dirty"])
+
+
+def test_what_is_gone_or_another_by_now_is_told(folder: Path, tiny_model: Path) -> None:
+    assert run(folder, tiny_model) == 0
+    model, rows = f"{folder / 'runs' / 'gated'}:sft", (folder / "dirty.jsonl").read_bytes()
+    (folder / "dirty.jsonl").write_bytes(rows.splitlines(keepends=True)[0])
+    [why] = evaluated(folder, model, "changed")["unknown"]
+    assert why == "gated:sft: other now than when it learnt from them: data"
+    (folder / "dirty.jsonl").unlink()
+    gone = evaluated(folder, model, "gone")
+    assert (gone["stages"], gone["found"]) == ([], 0)
+    [why] = gone["unknown"]
+    assert why.startswith("gated:sft: its data cannot be read any more: ")
+    assert str(folder / "dirty.jsonl") in why
+    assert f"not all that trained the model could be looked at for these questions: {why}" in gone["said"]
+    (folder / "dirty.jsonl").write_bytes(rows)
+    (made,) = (folder / "runs" / "gated" / "stages").glob("sft-*")
+    assert run(folder, tiny_model, CLEAN) == 0  # the run has another recipe now, and the old model stays
+    [why] = evaluated(folder, str(made / "model"), "older")["unknown"]
+    assert why.startswith("gated:sft: the recipe that ")
+
+
+ONLINE = """
+name: rl
+model: package:aftertrain.plugins.quickstart/model
+threads: 1
+stages:
+  rlvr:
+    use: online
+    advantages: group
+    data: {use: quickstart, split: problems, rows: 2}
+    rewards: [{use: gsm8k, extract: strict}]
+    sampling: {max_new_tokens: 8}
+    batch: {prompts: 2, samples_per_prompt: 2}
+    steps: 2
+    optimizer: {lr: 3.0e-4}
+"""
+
+
+def test_replies_that_a_policy_learnt_from_are_looked_at(folder: Path) -> None:
+    (folder / "rl.yaml").write_text(ONLINE, encoding="utf-8")
+    assert main(["run", str(folder / "rl.yaml"), "--out", str(folder / "runs")]) == 0
+    model = f"{folder / 'runs' / 'rl'}:rlvr"
+    assert evaluated(folder, model, "first")["found"] == 0
+    (samples,) = folder.glob("runs/rl/stages/rlvr-*/samples/step-00002.jsonl")
+    first, *others = samples.read_text(encoding="utf-8").splitlines(keepends=True)
+    replied = json.loads(first) | {"response": f"As I know: {ASKED[2]}"}
+    samples.write_text(json.dumps(replied) + "\n" + "".join(others), encoding="utf-8")
+    second = evaluated(folder, model, "second")
+    assert (second["found"], second["sources"], second["unknown"]) == (1, ["rl:rlvr/replies"], [])
+    samples.unlink()
+    (tokens,) = folder.glob("runs/rl/stages/rlvr-*/rollouts/step-00001.safetensors")
+    tokens.unlink()
+    third = evaluated(folder, model, "third")
+    [why] = third["unknown"]
+    assert "the replies of 1 step are gone; " in why
+    assert str(samples) in why
 
 
 def test_a_suite_has_a_column_and_the_report_too(
