@@ -70,6 +70,13 @@ class Dataset(Component[S]):
         """
         return (entry if isinstance(entry, BadRow) else Row(entry) for entry in self.entries())
 
+    def fact_names(self) -> Collection[str] | None:
+        """Names of all facts that `made_rows` has; None where that is not known before they are read.
+
+        By default none, unless the data set has a `made_rows` of its own.
+        """
+        return () if type(self).made_rows is Dataset.made_rows else None
+
     def survey(self, wanted: Callable[[int], bool]) -> Iterator[Any]:
         """The entries, None in place of records that are not wanted, where it is cheaper to see that a row makes one.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,10 +147,24 @@ class Operator(Component[S]):
     learns: bool = False
     takes: ClassVar[frozenset[str]] = frozenset(RECORDS)
     """Names of the record types that it can be given."""
+    finds: ClassVar[Collection[str] | None] = None
+    """Names of all facts that it may give a row, without its own before them; None: it does not say, and then no plan
+    can tell that a fact of its name is none of them."""
 
     def gives(self, taken: type[Record]) -> type[Record]:
         """The type of the records that come out, for those that go in."""
         return taken
+
+    def reads(self) -> Sequence[str]:
+        """Whole names of the facts (`length.words`) that each row must have when it comes; by default none.
+
+        A plan refuses one that neither the data nor an operator before gives it.
+        """
+        return ()
+
+    def writes(self, taken: type[Record]) -> Collection[str] | None:
+        """The same as `finds` (which it is by default), for a row of this record type and by the settings."""
+        return self.finds
 
     def about(self) -> str:
         """A word that tells it from another of the same name in the books, `threshold:length.words`; "" for none."""
@@ -203,6 +217,10 @@ class Operator(Component[S]):
 class Filter(Operator[S]):
     """Leaves rows out."""
 
+    def writes(self, taken: type[Record]) -> Collection[str] | None:
+        """Nothing, unless it has an `apply` of its own."""
+        return () if type(self).apply is Filter.apply else self.finds
+
     @abstractmethod
     def dropped(self, row: Row) -> Dropped | None:
         """`row.drop(reason, …)` for a row to be left out, None for one to be kept."""
@@ -214,7 +232,7 @@ class Filter(Operator[S]):
 
 
 class Scorer(Operator[S]):
-    """Finds facts, and changes nothing."""
+    """Finds facts, and changes nothing. One that lists their names in `finds` has them checked by the plan."""
 
     @abstractmethod
     def facts(self, row: Row) -> Mapping[str, JSON]:
@@ -228,6 +246,10 @@ class Scorer(Operator[S]):
 
 class Change(Operator[S]):
     """Rewrites records one by one."""
+
+    def writes(self, taken: type[Record]) -> Collection[str] | None:
+        """Nothing, unless it has an `apply` of its own."""
+        return () if type(self).apply is Change.apply else self.finds
 
     @abstractmethod
     def changed(self, row: Row) -> Any:

@@ -44,12 +44,14 @@ class Contents:
         shards: in their order.
         sources: rows by source.
         licenses: rows by licence, "" for those that state none.
+        facts: names of what operators found of any row; None where that was not written down.
     """
 
     record: str
     shards: tuple[Shard, ...]
     sources: dict[str, int] = field(default_factory=dict)
     licenses: dict[str, int] = field(default_factory=dict)
+    facts: tuple[str, ...] | None = None
 
     @property
     def rows(self) -> int:

@@ -25,7 +25,7 @@ class Shelf:
     def __init__(self, folder: Path, format: Format) -> None:
         self.folder, self._format = folder, format
         self._shards: list[Shard] = []
-        self._sources, self._licenses = Counter[str](), Counter[str]()
+        self._sources, self._licenses, self._facts = Counter[str](), Counter[str](), set[str]()
         self._record = ""
         self.characters = self.words = 0
         (folder / ROWS).mkdir(parents=True)
@@ -52,7 +52,7 @@ class Shelf:
     def close(self) -> Contents:
         """Write `data.json`, by which the folder is one of rows; returns what it says."""
         sources, licenses = dict(sorted(self._sources.items())), dict(sorted(self._licenses.items()))
-        contents = Contents(self._record, tuple(self._shards), sources, licenses)
+        contents = Contents(self._record, tuple(self._shards), sources, licenses, tuple(sorted(self._facts)))
         write_contents(self.folder, contents)
         return contents
 
@@ -89,6 +89,7 @@ class Shelf:
         for row in rows:
             self._sources[row.source] += 1
             self._licenses[row.record.license or ""] += 1
+            self._facts.update(row.facts)
             texts = row.texts
             self.characters += sum(map(len, texts))
             self.words += sum(len(text.split()) for text in texts)

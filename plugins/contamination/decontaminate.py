@@ -40,6 +40,7 @@ class Decontaminate(Operator[DecontaminateSettings]):
     """
 
     Config = DecontaminateSettings
+    finds = ("items",)
     learns = True
 
     def __init__(self, settings: DecontaminateSettings, builder: Builder) -> None:

@@ -19,6 +19,7 @@ from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.plugins.curation.artifact import publish
 from aftertrain.plugins.curation.executor import executor
+from aftertrain.plugins.curation.fact_names import FactNames, fact_names
 from aftertrain.plugins.curation.settings import CurateSettings
 from aftertrain.plugins.curation.source import read_source
 from aftertrain.plugins.curation.work import Group, Task, rows_before, work
@@ -68,6 +69,8 @@ class Curate(Stage[CurateSettings]):
             PlanItem("rows", f"{rows:,} in {counted(shards, 'shard')}, by {counted(workers, 'process', 'processes')}")
         )
         items.append(PlanItem("operators", " -> ".join(name for name, _ in self._steps) or "none: counted and written"))
+        if unchecked := self._fact_names.unchecked:
+            items.append(PlanItem("not checked", "; ".join(unchecked)))
         return items + [PlanItem("data", note, "warning") for note in self._data().notes()]
 
     def run(self, context: StageContext) -> Artifact:
@@ -127,7 +130,12 @@ class Curate(Stage[CurateSettings]):
             if record.__name__ not in operator.takes:
                 faults.append(f"{name} takes {' or '.join(sorted(operator.takes))}, and is given {record.__name__}")
             record = operator.gives(record)
-        return faults
+        return faults or self._fact_names.faults
+
+    @property
+    def _fact_names(self) -> FactNames:
+        data = self._data()
+        return fact_names(self._steps, data.record_type, data.fact_names())
 
     @property
     def _workers(self) -> int:

@@ -33,6 +33,10 @@ class StageRows(Dataset[StageRowsSettings]):
         """As the stage left them, facts and history included."""
         return read_rows(self.settings.folder)
 
+    def fact_names(self) -> Collection[str] | None:
+        """As the stage wrote them down."""
+        return read_contents(self.settings.folder).facts
+
     def fingerprint(self) -> str:
         """SHA-256 over the shards."""
         return read_contents(self.settings.folder).digest

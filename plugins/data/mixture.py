@@ -53,6 +53,11 @@ class Mixture(Dataset[MixtureSettings]):
         """Those of the parts, with what they know."""
         return self._mixed([part.made_rows() for part in self._parts])
 
+    def fact_names(self) -> Collection[str] | None:
+        """Those of all of them; None where one does not know."""
+        names = [part.fact_names() for part in self._parts]
+        return None if None in names else {name for some in names for name in some or ()}
+
     def notes(self) -> Sequence[str]:
         return [f"parts[{number}]: {note}" for number, part in enumerate(self._parts) for note in part.notes()]
 

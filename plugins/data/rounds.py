@@ -53,6 +53,11 @@ class Rounds(Dataset[RoundsSettings]):
         _ = self.record_type
         return unique(chain.from_iterable(part.made_rows() for part in self._rounds))
 
+    def fact_names(self) -> Collection[str] | None:
+        """Those of all of them; None where one does not know."""
+        names = [part.fact_names() for part in self._rounds]
+        return None if None in names else {name for some in names for name in some or ()}
+
     def notes(self) -> Sequence[str]:
         return [f"of[{number}]: {note}" for number, part in enumerate(self._rounds) for note in part.notes()]
 

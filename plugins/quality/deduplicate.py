@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Deduplicate(Operator[DeduplicateSettings]):
     """
 
     Config = DeduplicateSettings
+    finds = ("duplicates",)
     learns = True
 
     def learn(self, rows: Iterable[Row], state: Path, seed: int) -> None:
@@ -67,6 +68,13 @@ class Deduplicate(Operator[DeduplicateSettings]):
             follow(decision, leader)
             write_fates(state, told(seen, decision), figures(seen, decision))
         shutil.rmtree(scratch)
+
+    def reads(self) -> Sequence[str]:
+        """That by which one of several is kept."""
+        match self.settings.keep:
+            case Highest(highest=name) | Lowest(lowest=name):
+                return (name,)
+        return ()
 
     def recall(self, state: Path) -> None:
         """What was decided."""

@@ -32,6 +32,7 @@ class Diversity(Operator[DiversitySettings]):
     """
 
     Config = DiversitySettings
+    finds = ()
     learns = True
 
     def learn(self, rows: Iterable[Row], state: Path, seed: int) -> None:
@@ -62,6 +63,10 @@ class Diversity(Operator[DiversitySettings]):
             alpha = settings.alpha
             found["score"] = None if mean is None else round(alpha * mean + (1 - alpha) * diverse, 6)
         (state / FIGURES).write_text(json.dumps(found), encoding="utf-8")
+
+    def reads(self) -> Sequence[str]:
+        """The quality, where there is one."""
+        return () if self.settings.quality is None else (self.settings.quality,)
 
     def recall(self, state: Path) -> None:
         """What was measured."""

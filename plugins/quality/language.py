@@ -19,6 +19,7 @@ class Language(Scorer[LanguageSettings]):
     are told apart."""
 
     Config = LanguageSettings
+    finds = ("code", "confidence")
 
     def facts(self, row: Row) -> Mapping[str, str | float | None]:
         """Of the row's first characters."""

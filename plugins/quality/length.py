@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
 from aftertrain.core.operator import Row, Scorer
+from aftertrain.core.records import Record
 from aftertrain.plugins.quality.parts import texts_of
 from aftertrain.plugins.quality.settings import LengthSettings
 from aftertrain.plugins.quality.tokenizers import token_ids, tokenizer_digest, tokenizer_of
@@ -28,6 +29,10 @@ class Length(Scorer[LengthSettings]):
         if self.settings.tokenizer is not None:
             found["tokens"] = sum(len(token_ids(self._tokenizer, text)) for text in texts)
         return found
+
+    def writes(self, taken: type[Record]) -> Collection[str]:
+        """Tokens only where they are counted."""
+        return ("characters", "words", "turns", *(("tokens",) if self.settings.tokenizer is not None else ()))
 
     def fingerprint(self) -> str:
         """Of the tokenizer's files."""

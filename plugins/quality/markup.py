@@ -17,8 +17,8 @@ from aftertrain.plugins.quality.settings import MarkupSettings
 _TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>|<!--.*?-->|&(?:[a-z]{2,8}|#\d{1,6});", re.DOTALL)
 # UTF-8 read as Windows-1252 or Latin-1: a lead byte's letter and what its next byte became.
 _NEXT = "\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-_MOJIBAKE = re.compile(f"[\u00c2\u00c3][{_NEXT}]|\u00ef\u00bf\u00bd|\u00e2[€\u0080][{_NEXT}]")
-_BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd\ufffe\uffff\ud800-\udfff]")
+_MOJIBAKE = f"[\u00c2\u00c3][{_NEXT}]|\u00ef\u00bf\u00bd|\u00e2[€\u0080][{_NEXT}]"
+_BROKEN = re.compile(_MOJIBAKE + "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd\ufffe\uffff\ud800-\udfff]")
 _SYMBOL = re.compile(r"#|\.\.\.|…")
 _BULLETS = ("-", "*", "•", "‣", "▪", "●", "◦", "·")
 _ELLIPSES = ("...", "…")
@@ -30,6 +30,19 @@ class Markup(Scorer[MarkupSettings]):
     shares of the lines: `bullet_lines`, `ellipsis_lines`; of the words: `alphabetic_words`; and `mean_word_length`."""
 
     Config = MarkupSettings
+    finds = (
+        "letters",
+        "digits",
+        "spaces",
+        "punctuation",
+        "tags",
+        "broken",
+        "symbols",
+        "bullet_lines",
+        "ellipsis_lines",
+        "alphabetic_words",
+        "mean_word_length",
+    )
 
     def facts(self, row: Row) -> Mapping[str, float]:
         """All shares of one row; 0 where there is no text."""
@@ -37,7 +50,7 @@ class Markup(Scorer[MarkupSettings]):
         size, words = len(text), text.split()
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         letters, digits, spaces = (sum(map(kind, text)) for kind in (str.isalpha, str.isdigit, str.isspace))
-        broken = len(_BROKEN.findall(text)) + sum(map(len, _MOJIBAKE.findall(text)))
+        broken = sum(map(len, _BROKEN.findall(text)))
         return {
             "letters": share(letters, size),
             "digits": share(digits, size),

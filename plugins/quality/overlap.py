@@ -15,6 +15,7 @@ class Overlap(Scorer[OverlapSettings]):
     Jaccard index of the two sets of words."""
 
     Config = OverlapSettings
+    finds = ("copied", "common")
     takes = frozenset({"Conversation", "PreferencePair", "Feedback"})
 
     def facts(self, row: Row) -> Mapping[str, float]:

@@ -20,6 +20,7 @@ class Perplexity(Scorer[PerplexitySettings]):
     others are null."""
 
     Config = PerplexitySettings
+    finds = ("nats", "perplexity", "tokens", "cut", "problem")
     takes = frozenset({"Conversation", "PreferencePair", "Feedback", "Document"})
 
     def __init__(self, settings: PerplexitySettings, builder: Builder) -> None:

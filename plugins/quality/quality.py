@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.operator import Row, Scorer
@@ -16,6 +16,11 @@ class Quality(Scorer[QualitySettings]):
     of."""
 
     Config = QualitySettings
+    finds = ("score", "parts")
+
+    def reads(self) -> Sequence[str]:
+        """Those of its parts."""
+        return [part.fact for part in self.settings.parts]
 
     def facts(self, row: Row) -> Mapping[str, Any]:
         """Of one row.

@@ -22,6 +22,7 @@ class Refusals(Scorer[RefusalsSettings]):
     assistant or its maker is named in them; `found`, the words."""
 
     Config = RefusalsSettings
+    finds = ("refusal", "names", "found")
 
     def facts(self, row: Row) -> Mapping[str, Any]:
         """Over the assistant's turns, or the document."""

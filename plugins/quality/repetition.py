@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aftertrain.core.operator import Row, Scorer
+from aftertrain.core.records import Record
 from aftertrain.plugins.quality.parts import share, text_of
 from aftertrain.plugins.quality.settings import RepetitionSettings
 
@@ -45,6 +46,12 @@ class Repetition(Scorer[RepetitionSettings]):
             again = again and length > 0
         return found
 
+    def writes(self, taken: type[Record]) -> Collection[str]:
+        """By the settings' n."""
+        pieces = [f"duplicate_{name}{end}" for name in ("lines", "paragraphs") for end in ("", "_characters")]
+        grams = [f"top_{n}_gram" for n in self.settings.top] + [f"repeated_{n}_grams" for n in self.settings.repeated]
+        return pieces + grams
+
 
 def duplicates(pieces: Sequence[str]) -> tuple[int, int]:
     """How many pieces stood before, and their characters.
@@ -62,17 +69,26 @@ def duplicates(pieces: Sequence[str]) -> tuple[int, int]:
 
 
 def most_frequent(words: Sequence[str], n: int) -> int:
-    """Characters of the most frequent n-gram, times its count; of equally frequent ones the longest. 0 where none
-    comes twice: a short text does not repeat itself.
+    """Characters that lie in the most frequent n-gram, spaces between its words included, each counted once where its
+    places overlap; of equally frequent ones the most. 0 where none comes twice: a short text does not repeat itself.
 
-    >>> most_frequent("a b a b c".split(), 2), most_frequent("a b c".split(), 2)
-    (6, 0)
+    >>> most_frequent("a b a b c".split(), 2), most_frequent("a b c".split(), 2), most_frequent("a a a".split(), 2)
+    (6, 0, 5)
     """
     counts = Counter(zip(*(words[start:] for start in range(n)), strict=False))
     most = max(counts.values(), default=0)
     if most < 2:
         return 0
-    return most * max(sum(map(len, gram)) + n - 1 for gram, count in counts.items() if count == most)
+    covered: dict[tuple[str, ...], int] = {gram: 0 for gram, count in counts.items() if count == most}
+    ends = dict.fromkeys(covered, 0)
+    for place, gram in enumerate(zip(*(words[start:] for start in range(n)), strict=False)):
+        if gram in covered:
+            fresh = max(place, ends[gram])
+            ends[gram] = place + n
+            # A space before the first fresh word lies in the n-gram where the word before it does too.
+            spaces = place + n - fresh - (fresh == place)
+            covered[gram] += sum(map(len, words[fresh : place + n])) + spaces
+    return max(covered.values())
 
 
 def repeated(words: Sequence[str], n: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.operator import Row, Scorer
-from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair
+from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, Record
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.quality.model_settings import RewardModelSettings
 from aftertrain.plugins.quality.scoring import Scoring, unusable
@@ -23,6 +23,10 @@ class RewardModel(Scorer[RewardModelSettings]):
     def __init__(self, settings: RewardModelSettings, builder: Builder) -> None:
         super().__init__(settings, builder)
         self._scoring = Scoring(settings, builder, "scalar", chat=True)
+
+    def writes(self, taken: type[Record]) -> Collection[str]:
+        """Of a pair both replies' scores."""
+        return (*(("chosen", "rejected", "margin") if taken is PreferencePair else ("score",)), "problem")
 
     def fingerprint(self) -> str:
         """Of the model's files."""

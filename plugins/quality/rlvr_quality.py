@@ -24,7 +24,12 @@ class RlvrQuality(Operator[RlvrQualitySettings]):
     Q(d); `objections`, why checks cannot be judged. `threshold` keeps problems by them."""
 
     Config = RlvrQualitySettings
+    finds = ("verifiability", "objections", "steps", "complexity", "score")
     takes = frozenset({"Problem"})
+
+    def reads(self) -> Sequence[str]:
+        """Steps and replies, where facts are these."""
+        return [name for name in (self.settings.steps, self.settings.replies) if name is not None]
 
     def fingerprint(self) -> str:
         """Of what the verifiers have beside their settings."""

@@ -25,6 +25,7 @@ class SpecialTokens(Scorer[SpecialTokensSettings]):
     """Facts: `count`, how often one stands in a text, and `found`, which, in the order of their first place."""
 
     Config = SpecialTokensSettings
+    finds = ("count", "found")
 
     def facts(self, row: Row) -> Mapping[str, Any]:
         """Over the texts of the part that is looked at."""

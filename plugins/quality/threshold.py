@@ -56,6 +56,10 @@ class Threshold(Filter[ThresholdSettings]):
         """The bounds."""
         return {name: bound for name, bound in (("at_least", self._low), ("at_most", self._high)) if bound is not None}
 
+    def reads(self) -> Sequence[str]:
+        """The fact."""
+        return (self.settings.fact,)
+
     def about(self) -> str:
         """The fact."""
         return self.settings.fact

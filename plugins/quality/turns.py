@@ -30,6 +30,7 @@ class Turns(Scorer[TurnsSettings]):
     """
 
     Config = TurnsSettings
+    finds = ("empty", "truncated", "order", "faults", "what")
     takes = frozenset({"Conversation", "PreferencePair", "Feedback", "Problem"})
 
     def facts(self, row: Row) -> Mapping[str, Any]:

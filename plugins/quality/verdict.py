@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.operator import Dropped, Operator, Row
-from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, VerificationCase
+from aftertrain.core.records import Conversation, Feedback, Message, PreferencePair, Record, VerificationCase
 from aftertrain.core.records import Verdict as Judgement
 from aftertrain.core.settings import components
 from aftertrain.core.verification import isolate, shared_pool
@@ -25,6 +25,15 @@ class Verdict(Operator[VerdictSettings]):
 
     Config = VerdictSettings
     takes = frozenset({"Conversation", "PreferencePair", "Feedback"})
+
+    def reads(self) -> Sequence[str]:
+        """The ground truth, where a fact is one."""
+        return () if self.settings.truth_from is None else (self.settings.truth_from,)
+
+    def writes(self, taken: type[Record]) -> Collection[str]:
+        """Of a pair both replies' values."""
+        values = ("chosen", "rejected", "agrees") if taken is PreferencePair else ("value",)
+        return (*values, "outcome", "detail")
 
     def fingerprint(self) -> str:
         """Of what the verifier has beside its settings, as a judge has a model."""

@@ -500,6 +500,16 @@ class MarkingOperator(Scorer[Settings]):
         return {}
 
 
+class UntoldOperator(Scorer[Settings]):
+    """Finds more than it names."""
+
+    Config = Nothing
+    finds = ("words",)
+
+    def facts(self, row: Row) -> Mapping[str, int]:
+        return {"words": len(row.text.split()), "lines": row.text.count("\n")}
+
+
 class HashingOperator(Scorer[Settings]):
     """Its facts depend on Python's hash seed."""
 

@@ -115,6 +115,11 @@ def test_a_good_component_keeps_every_promise(kind: str, component: str, tmp_pat
         ),
         (environment_promises.tools_are_schemas, "NamelessEnvironment", "tool 'add' has no description"),
         (operator_promises.no_row_is_lost, "LosingOperator", "it lost 1 of 13 rows, the first 'kit-"),
+        (
+            operator_promises.it_finds_the_facts_that_it_names,
+            "UntoldOperator",
+            r"of a Conversation it names the facts \['words'\], and finds \['lines'\]",
+        ),
         (operator_promises.no_row_is_lost, "NamelessMaker", "it lost 13 of 13 rows"),
         (operator_promises.no_row_is_lost, "ObjectOperator", "row 'kit-0' is read as"),
         (operator_promises.neighbours_change_nothing, "CountingOperator", "row 'kit-0' ends otherwise done again"),

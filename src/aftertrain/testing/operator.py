@@ -71,6 +71,18 @@ def no_row_is_lost(subject: Subject) -> None:
         _account(_learnt(subject, rows), rows)
 
 
+def it_finds_the_facts_that_it_names(subject: Subject) -> None:
+    """Where `finds` or `writes` names facts, a row gets no other: a plan refuses those that nobody names."""
+    for taken, rows in _plain(_ready(subject)).items():
+        operator = _learnt(subject, rows)
+        said = operator.writes(RECORDS[taken])
+        if said is None:
+            continue
+        for row in through(rows, [("tried", operator)], SEED).rows:
+            odd = sorted({name.removeprefix("tried.") for name in row.facts if name.startswith("tried.")} - set(said))
+            require(not odd, f"of a {taken} it names the facts {sorted(said)}, and finds {odd}")
+
+
 def neighbours_change_nothing(subject: Subject) -> None:
     """What becomes of a row is the same alone, among others, in another order, and when it is done again."""
     for rows in _plain(_ready(subject)).values():

@@ -82,11 +82,91 @@ def test_a_quantile_is_learnt_over_all_rows(tmp_path: Path) -> None:
     assert "| threshold:length.words | at_least | 3 |" in (data(tmp_path) / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_fact_that_nobody_found_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    operators = "[length, {use: threshold, fact: length.word, at_least: 3}]"
+@pytest.mark.parametrize(
+    ("operators", "told"),
+    [
+        (
+            "[length, {use: threshold, fact: length.word, at_least: 3}]",
+            "threshold:length.word: no fact named 'length.word'. Did you mean 'length.words'?",
+        ),
+        (
+            "[length, {use: deduplicate, keep: {highest: length.wrods}}]",
+            "deduplicate: no fact named 'length.wrods'. Did you mean 'length.words'?",
+        ),
+        ("[length, {use: diversity, quality: quality.score}]", "diversity: no fact named 'quality.score'."),
+        ("[{use: threshold, fact: length.words, at_least: 1}, length]", "There are none. length does not stand before"),
+        ("[length, {use: quality, parts: [{fact: length.tokens}]}]", "quality: no fact named 'length.tokens'."),
+        ("[{use: repetition, top: [2]}, {use: threshold, fact: repetition.top_3_gram, at_most: 0.1}]",
+         "Did you mean 'repetition.top_2_gram'?"),
+        ("[{use: verdict, verifier: string, truth_from: a.b}]", "verdict: no fact named 'a.b'. There are none."),
+    ],
+)  # fmt: skip
+def test_a_fact_that_nobody_finds_is_refused_by_the_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], operators: str, told: str
+) -> None:
+    """And by the run, before its first row."""
     assert run(tmp_path, operators) != 0
-    told = capsys.readouterr()
-    assert "no fact named 'length.word'. Did you mean 'length.words'?" in told.out + told.err
+    output = capsys.readouterr()
+    assert told in " ".join((output.out + output.err).split())
+    assert not list((tmp_path / "runs").glob("scored/stages/curate-*/work/0/part-*"))
+    assert main(["plan", str(tmp_path / "recipe.yaml")]) != 0
+    output = capsys.readouterr()
+    assert told in " ".join((output.out + output.err).split())
+
+
+STRANGER = """
+from aftertrain.core.operator import Row, Scorer
+from aftertrain.core.settings import Settings
+
+
+class Marks(Scorer[Settings]):
+    Config = Settings
+
+    def facts(self, row: Row) -> dict[str, int]:
+        return {"count": row.text.count("!")}
+
+
+class Told(Marks):
+    finds = ("count",)
+"""
+
+
+def test_facts_of_an_operator_that_names_none_are_not_checked_and_the_plan_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten lines of a stranger stay ten lines; with one more, `finds`, a wrong name is found before the first row."""
+    (tmp_path / "marks.py").write_text(STRANGER, encoding="utf-8")
+    assert run(tmp_path, "[./marks.py:Marks, {use: threshold, fact: Marks.count, at_most: 3}]") == 0
+    capsys.readouterr()
+    assert main(["plan", str(tmp_path / "recipe.yaml")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "threshold:Marks.count: Marks.count; Marks does not say which facts it finds" in told
+    assert run(tmp_path, "[./marks.py:Told, {use: threshold, fact: Told.cuont, at_most: 3}]") != 0
+    output = capsys.readouterr()
+    assert "no fact named 'Told.cuont'. Did you mean 'Told.count'?" in " ".join((output.out + output.err).split())
+
+
+def test_facts_that_an_earlier_stage_found_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand in its `data.json`; until it is done the plan cannot know them."""
+    recipe = (
+        RECIPE.format(operators="[length]")
+        + """
+  more:
+    use: curate
+    data: {use: stage, from: curate}
+    operators: [{use: threshold, fact: length.words, at_least: 3}]
+  wrong:
+    use: curate
+    data: {use: mixture, parts: [{data: {use: stage, from: curate}}, {data: {use: stage, from: more}}]}
+    operators: [{use: threshold, fact: length.worse, at_least: 3}]
+"""
+    )
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    assert main(["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "runs")]) != 0
+    output = capsys.readouterr()
+    assert "no fact named 'length.worse'. Did you mean 'length.words'?" in " ".join((output.out + output.err).split())
+    assert list((tmp_path / "runs").glob("scored/stages/more-*/done.json"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aftertrain.core.operator import Operator, Row, Scorer
 from aftertrain.core.records import Conversation, Document, Message, PreferencePair, Problem
@@ -124,6 +126,41 @@ def test_repetition_counts() -> None:
     assert most_frequent(["a"], 2) == 0
     assert most_frequent(["bb", "c", "bb", "c", "d", "e", "d", "e"], 2) == 2 * 4
     assert repeated(["a", "b", "c", "a", "b", "c", "a", "b", "c"], 3) == 6
+
+
+def covered_by_hand(words: list[str], n: int) -> int:
+    """The characters of "w₁ w₂ …" that lie in a most frequent n-gram (Gopher: "contained within"), one by one."""
+    starts = [sum(map(len, words[:i])) + i for i in range(len(words))]
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    most = max((grams.count(gram) for gram in grams), default=0)
+    if most < 2:
+        return 0
+    marked: dict[tuple[str, ...], set[int]] = {}
+    for place, gram in enumerate(grams):
+        if grams.count(gram) == most:
+            end = starts[place + n - 1] + len(words[place + n - 1])
+            marked.setdefault(gram, set()).update(range(starts[place], end))
+    return max(map(len, marked.values()))
+
+
+@given(st.lists(st.sampled_from(["a", "bb", "ccc"]), max_size=30), st.integers(1, 5))
+def test_the_most_frequent_n_gram_covers_each_character_once(words: list[str], n: int) -> None:
+    """A row of equal words is full of overlapping n-grams: their count times their length was 1.8 of such a text."""
+    assert most_frequent(words, n) == covered_by_hand(words, n) <= len(" ".join(words))
+
+
+RATIOS = {"symbols", "mean_word_length", "names", "count"}
+"""By word, not by character."""
+
+
+@given(st.text(st.sampled_from("aÃ\x80Â©�\x00 \n<b>#.…-ï¿½â€"), max_size=40))
+def test_a_share_is_at_most_one(text: str) -> None:
+    """Ã and U+0080 were both counted as UTF-8 that was misread, and the second again as a control character."""
+    row = asked(text, text)
+    repetition = RepetitionSettings(top=(1, 2))
+    for scorer, settings in ((Markup, MarkupSettings()), (Repetition, repetition), (Overlap, OverlapSettings(n=1))):
+        for name, value in found(scorer, settings, row).items():
+            assert name in RATIOS or 0 <= value <= 1, (name, value)
 
 
 def test_markup_by_hand() -> None:
