@@ -116,8 +116,8 @@ class StageContext:
         book: where the stage enters what it owes and what became of it. It is kept in checkpoints by itself, and a
             stage whose book does not balance is not done.
         ranks: the processes that work on this stage together; one, unless it is `shared`.
-        trained_on: finds what the stages learnt from that made the models it is given, by stage; those of other runs
-            as `RUN:STAGE`. Empty where nothing is known of them.
+        trained_on: what the stages learnt from that made the models it is given, by stage; those of other runs as
+            `RUN:STAGE`. Empty where nothing is known of them, and for a stage that does not look back.
         cache: folder of the run for what stages may find again and miss without harm, to be made by who writes there;
             None outside of a run.
     """
@@ -134,7 +134,7 @@ class StageContext:
     book: Book = field(default_factory=Book)
     ranks: Ranks = ALONE
     cache: Path | None = None
-    trained_on: Callable[[], Mapping[str, Learnt]] = dict
+    trained_on: Mapping[str, Learnt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ class Stage(Component[S]):
     shared: ClassVar[bool] = False
     """Whether every rank of a run of many processes runs this stage (see `StageContext.ranks`). Otherwise rank 0 runs
     it alone, as in a run of one process, and the others wait."""
+    looks_back: ClassVar[bool] = False
+    """Whether it is told what trained its models (see `StageContext.trained_on`), which takes a look at all data."""
 
     @abstractmethod
     def inputs(self) -> Sequence[StageInput]:

@@ -102,7 +102,7 @@ class StageRun:
             book=ledger.book,
             ranks=ranks,
             cache=session.folder.cache,
-            trained_on=self._trained_on,
+            trained_on=self._trained_on() if node.stage.looks_back else {},
         )
         started = time.monotonic()
         with node.at_work():

@@ -50,7 +50,7 @@ def check(settings: ContaminationSettings, tasks: Sequence[ReadyTask], context: 
     """Look for the questions of all tasks in what the stages learnt from that made the model."""
     if settings.gate == "off":
         return [Checked(Contamination(task.name, len(task.instances), off=settings.reason or "")) for task in tasks]
-    known = context.trained_on()
+    known = context.trained_on
     unknown = {name: part.unknown for name, part in known.items() if part.unknown}
     rule, seen = RULES[settings.rule], dict[str, None]()
     if not any(part.data or part.rollouts for part in known.values()):

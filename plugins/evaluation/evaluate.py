@@ -55,6 +55,7 @@ class Evaluate(Stage[EvaluateSettings]):
 
     Config = EvaluateSettings
     shared = True
+    looks_back = True
 
     def inputs(self) -> Sequence[StageInput]:
         """The model, and the scores of each compared stage under the role `compare:<stage>`."""
