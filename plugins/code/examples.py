@@ -60,7 +60,7 @@ _FEW = {"samples": 2, "max_new_tokens": 8}
 EXAMPLES = {
     ("verifier", "code"): {"timeout": 1.0},
     ("eval_task", "humaneval"): _writes("openai/openai_humaneval/openai_humaneval/test", HUMANEVAL, _FEW),
-    ("eval_task", "humaneval_plus"): _writes("evalplus/humanevalplus/default/test", HUMANEVAL, _FEW),
+    ("eval_task", "humaneval_plus"): _writes("evalplus/humanevalplus/default/test", HUMANEVAL, {**_FEW, "timeout": 5.0}),
     ("eval_task", "bigcodebench_hard"): _writes("bigcode/bigcodebench-hard/default/v0.1.2", BIGCODEBENCH, {}),
 }
 
