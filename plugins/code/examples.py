@@ -57,10 +57,11 @@ def _writes(place: str, row: Mapping[str, Any], settings: Mapping[str, Any]) -> 
 
 
 _FEW = {"samples": 2, "max_new_tokens": 8}
+_SOON = {**_FEW, "timeout": 5.0}
 EXAMPLES = {
     ("verifier", "code"): {"timeout": 1.0},
     ("eval_task", "humaneval"): _writes("openai/openai_humaneval/openai_humaneval/test", HUMANEVAL, _FEW),
-    ("eval_task", "humaneval_plus"): _writes("evalplus/humanevalplus/default/test", HUMANEVAL, {**_FEW, "timeout": 5.0}),
+    ("eval_task", "humaneval_plus"): _writes("evalplus/humanevalplus/default/test", HUMANEVAL, _SOON),
     ("eval_task", "bigcodebench_hard"): _writes("bigcode/bigcodebench-hard/default/v0.1.2", BIGCODEBENCH, {}),
 }
 
