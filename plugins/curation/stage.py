@@ -7,14 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.dataset import Dataset
 from aftertrain.core.errors import AftertrainError, DataError, Interrupted
 from aftertrain.core.events import Progress
+from aftertrain.core.generator import Generator
 from aftertrain.core.ground.cores import usable_cores
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import Artifact, ArtifactType, PlanItem
 from aftertrain.core.rows.chain import Step, named
 from aftertrain.core.run.folder import discard, sweep
+from aftertrain.core.settings import nested
 from aftertrain.core.stage import PlanContext, Stage, StageContext, StageInput
 from aftertrain.core.verification.parcel import Parcel
 from aftertrain.plugins.curation.artifact import publish
@@ -22,7 +25,9 @@ from aftertrain.plugins.curation.executor import executor
 from aftertrain.plugins.curation.fact_names import FactNames, fact_names
 from aftertrain.plugins.curation.settings import CurateSettings
 from aftertrain.plugins.curation.source import read_source
-from aftertrain.plugins.curation.work import Group, Task, rows_before, work
+from aftertrain.plugins.curation.work import Group, Task, put_away, rows_before, work
+
+STORE = "completions.sqlite"
 
 
 class Curate(Stage[CurateSettings]):
@@ -92,8 +97,12 @@ class Curate(Stage[CurateSettings]):
         read = read_source(self._data(), folder, self.settings.shard_rows, stop)
         groups = list(_groups(self._steps, folder))
         records = [read.record if rows else "" for rows in read.shards]
-        for group in groups:
-            records = self._through(group, records, context, stop)
+        try:
+            with sharing(self._store(context)):
+                for group in groups:
+                    records = self._through(group, records, context, stop)
+        finally:
+            put_away()
         artifact = publish(context, read, groups, self.settings.format)
         discard(folder)
         return artifact
@@ -105,7 +114,10 @@ class Curate(Stage[CurateSettings]):
         left = [shard for shard in range(len(records)) if not group.done(shard)]
         done, total = len(records) - len(left), len(records)
         parcels = tuple((name, Parcel.of(operator)) for name, operator in group.steps) if left else ()
-        tasks = [Task(group.number, parcels, group.folder, shard, records[shard], context.seed) for shard in left]
+        store = self._store(context)
+        tasks = [
+            Task(group.number, parcels, group.folder, shard, records[shard], context.seed, store) for shard in left
+        ]
         names = ", ".join(name for name, _ in group.steps)
         if tasks:
             for _ in executor(min(self._workers, len(tasks)))(work, tasks, stop):
@@ -136,6 +148,11 @@ class Curate(Stage[CurateSettings]):
     def _fact_names(self) -> FactNames:
         data = self._data()
         return fact_names(self._steps, data.record_type, data.fact_names())
+
+    def _store(self, context: StageContext) -> Path | None:
+        """The file of replies, where an operator asks a model."""
+        asks = any(use.kind == Generator.kind for use in nested(self.settings.operators))
+        return (context.cache or context.folder) / STORE if asks else None
 
     @property
     def _workers(self) -> int:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aftertrain.core.completions.keeping import shared_store, sharing
 from aftertrain.core.errors import DataError
 from aftertrain.core.ground.cleaning import json_text
 from aftertrain.core.ground.reading import read_json
@@ -96,6 +98,8 @@ class Task:
         parcels: the group's operators on their way, with their names.
         record: name of the record type that goes in, "" for no rows.
         seed: the stage's.
+        store: where replies of models are kept, so that a shard that is done again does not ask again; None where no
+            operator asks.
     """
 
     number: int
@@ -104,10 +108,13 @@ class Task:
     shard: int
     record: str
     seed: int
+    store: Path | None = None
 
 
 def work(task: Task) -> int:
     """Take a shard through a group. Returns the shard's number."""
+    if task.store is not None and shared_store() is None:
+        _held.enter_context(sharing(task.store))  # for as long as this process lives
     steps = tuple((name, _opened(parcel, task)) for name, parcel in task.parcels)
     group, shard = Group(task.number, steps, task.folder), task.shard
     before = group.folder / str(group.number - 1) / f"{part(shard)}.jsonl"
@@ -118,8 +125,14 @@ def work(task: Task) -> int:
     return shard
 
 
+_held = ExitStack()
 _open: dict[tuple[Path, str], Operator[Any]] = {}
 """Operators of the group that this process works on."""
+
+
+def put_away() -> None:
+    """Let go of the operators that were opened in this process, with their models and where replies are kept."""
+    _open.clear()
 
 
 def _opened(parcel: Parcel, task: Task) -> Operator[Any]:
