@@ -97,7 +97,7 @@ class Publisher:
                 lines.append(bad_row_line(row.id, row.reason, row.message))
             else:
                 self._came(row.record.source)
-                lines.append(self._dropped(Row(row.record), row.reason, {"message": row.message}))
+                lines.append(self._dropped(self._prompts.row(row.record), row.reason, {"message": row.message}))
         book.expect(
             RESPONSE,
             [
@@ -123,7 +123,8 @@ class Publisher:
             self._tally.prompt(prompt, replies, USED if chosen.left is None else chosen.left.reason, chosen.pair)
             if chosen.left is not None:
                 self._context.book.drop("row", chosen.left.reason, prompt.id)
-                left.append(self._dropped(Row(prompt, chosen.left.facts), chosen.left.reason, chosen.left.figures))
+                row = self._prompts.row(prompt).with_facts(chosen.left.facts)
+                left.append(self._dropped(row, chosen.left.reason, chosen.left.figures))
             else:
                 self._enter_made(prompt, chosen.rows)
                 rows += chosen.rows

@@ -9,8 +9,9 @@ from typing import Any
 
 from aftertrain.core.learning.seeding import sub_seed
 from aftertrain.core.operator import Row
-from aftertrain.core.records import JSON, Conversation, Message, PreferencePair, Problem
+from aftertrain.core.records import JSON, Conversation, Message, PreferencePair, Problem, Record
 from aftertrain.plugins.preferences.pairing import Candidate, Left, best, pair, strength
+from aftertrain.plugins.preferences.prompts import Prompts
 from aftertrain.plugins.preferences.rating import Rating
 from aftertrain.plugins.preferences.reply import Reply
 from aftertrain.plugins.preferences.settings import PreferencesSettings
@@ -44,12 +45,19 @@ class Chooser:
         on_policy: whether a model's replies count so, by its name.
         at_least: lowest rating of a best reply; None for none.
         seed: the stage's; each prompt draws from its own.
+        prompts: what is known of their rows stays with the rows that are made of them.
     """
 
     def __init__(
-        self, settings: PreferencesSettings, on_policy: Mapping[str, bool], at_least: float | None, seed: int
+        self,
+        settings: PreferencesSettings,
+        on_policy: Mapping[str, bool],
+        at_least: float | None,
+        seed: int,
+        prompts: Prompts,
     ) -> None:
         self._settings, self._on_policy, self._at_least, self._seed = settings, on_policy, at_least, seed
+        self._prompts = prompts
 
     def choose(self, prompt: Problem, replies: Sequence[Rated]) -> Chosen:
         """From the replies to one prompt, in the order of models and numbers; what is not rated is passed over."""
@@ -98,7 +106,7 @@ class Chooser:
             "margin": high.value - low.value,
             **({} if strong is None else {"strength": strong}),
         }
-        return Row(record, facts, (STAGE,), (prompt.id,))
+        return self._made(prompt, record, facts)
 
     def _conversation(self, prompt: Problem, reply: Reply, rating: Rating) -> Row:
         # The prompt's own turns of the assistant are context: they were not rated.
@@ -109,7 +117,12 @@ class Chooser:
             for t in prompt.prompt
         )
         record = Conversation(reply.id, (*turns, self._message(reply)), prompt.source, prompt.license, prompt.tools)
-        return Row(record, self._facts(reply, rating), (STAGE,), (prompt.id,))
+        return self._made(prompt, record, self._facts(reply, rating))
+
+    def _made(self, prompt: Problem, record: Record, facts: Mapping[str, JSON]) -> Row:
+        """What was known of the prompt, and what was found here; of one name the latter."""
+        known = self._prompts.row(prompt)
+        return Row(record, {**known.facts, **facts}, (*known.history, STAGE), (prompt.id,))
 
     def _facts(self, reply: Reply, rating: Rating) -> dict[str, Any]:
         return {

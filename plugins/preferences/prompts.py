@@ -8,6 +8,7 @@ from typing import Any
 
 from aftertrain.core.dataset import BadRow, Dataset
 from aftertrain.core.errors import DataError
+from aftertrain.core.operator import Row
 from aftertrain.core.records import Conversation, Document, Feedback, Message, PreferencePair, Problem, Record
 
 NO_PROMPT = "no_prompt"
@@ -37,10 +38,17 @@ class Prompts:
     Attributes:
         kept: as problems, in the order of the data; only those of problems have checks.
         left_out: likewise.
+        known: what earlier stages found and did of a prompt's row, by its id; no entry where that is nothing.
     """
 
     kept: Sequence[Problem]
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
+    known: Mapping[str, Row] = field(default_factory=dict)
+
+    def row(self, record: Record) -> Row:
+        """A row of a prompt with what is known of it."""
+        known = self.known.get(record.id)
+        return Row(record) if known is None else known.with_record(record)
 
     def without(self, reasons: Mapping[str, str], reason: str) -> Prompts:
         """The same without some prompts.
@@ -53,7 +61,7 @@ class Prompts:
         dropped = [
             LeftOut(prompt.id, reason, reasons[prompt.id], prompt) for prompt in self.kept if prompt.id in reasons
         ]
-        return Prompts(kept, (*self.left_out, *dropped))
+        return Prompts(kept, (*self.left_out, *dropped), self.known)
 
 
 def read_prompts(data: Dataset[Any], name: str) -> Prompts:
@@ -65,14 +73,17 @@ def read_prompts(data: Dataset[Any], name: str) -> Prompts:
     Raises:
         DataError: two rows have one id, by which everything is joined; documents ask nothing; or no prompt is left.
     """
-    kept, left_out, seen = list[Problem](), list[LeftOut](), set[str]()
-    for entry in data.entries():
+    kept, left_out, seen, known = list[Problem](), list[LeftOut](), set[str](), dict[str, Row]()
+    for made in data.made_rows():
+        entry: Any = made if isinstance(made, BadRow) else made.record
         if entry.id in seen:
             raise DataError(f"data set {name!r} has two rows with the id {entry.id!r}; replies are kept by id")
         seen.add(entry.id)
         if isinstance(entry, BadRow):
             left_out.append(LeftOut(entry.id, entry.reason, entry.message))
             continue
+        if not isinstance(made, BadRow) and (made.facts or made.history):
+            known[entry.id] = made
         prompt = prompt_of(entry)
         if prompt:
             checks = entry.checks if isinstance(entry, Problem) else ()
@@ -81,7 +92,7 @@ def read_prompts(data: Dataset[Any], name: str) -> Prompts:
             left_out.append(LeftOut(entry.id, NO_PROMPT, "nothing stands before the assistant's turns", entry))
     if not kept:
         raise DataError(f"data set {name!r} has no prompts: {_counts(left_out) or 'it is empty'}")
-    return Prompts(kept, tuple(left_out))
+    return Prompts(kept, tuple(left_out), known)
 
 
 def prompt_of(record: Record) -> tuple[Message, ...]:

@@ -26,7 +26,7 @@ from aftertrain.core.text.tokens import tokenise
 from aftertrain.core.verification.checks import case_of, checks_of, ready, truth_of, with_rewards
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.preferences.reply import Reply
-from aftertrain.plugins.preferences.settings import RatingSettings
+from aftertrain.plugins.preferences.settings import RaterSettings
 
 JUDGE = "judge"
 """Where a judge stands among verifiers by name."""
@@ -96,7 +96,7 @@ class Rater(ABC):
         """Free what it holds."""
 
 
-def scale_of(settings: RatingSettings, verifier: Verifier[Any] | None) -> tuple[float, float]:
+def scale_of(settings: RaterSettings, verifier: Verifier[Any] | None) -> tuple[float, float]:
     """Ratings of the values 0 and 1."""
     if settings.scale is not None:
         return settings.scale
@@ -118,7 +118,7 @@ def worth(verdict: Verdict, scale: tuple[float, float]) -> float | None:
 class ByChecks(Rater):
     """By the verifiers of the problems' checks: of several checks the lowest rating counts."""
 
-    def __init__(self, settings: RatingSettings, verifiers: Mapping[str, Verifier[Any]]) -> None:
+    def __init__(self, settings: RaterSettings, verifiers: Mapping[str, Verifier[Any]]) -> None:
         self._settings = settings
         self._everywhere = [name for name, verifier in verifiers.items() if verifier.every_problem]
         self._verifiers = ready(verifiers, settings.verification)
@@ -183,7 +183,7 @@ class ByChecks(Rater):
 class ByJudge(Rater):
     """By a verifier that is asked about every reply; aspect by aspect where it has aspects."""
 
-    def __init__(self, settings: RatingSettings, judge: Verifier[Any]) -> None:
+    def __init__(self, settings: RaterSettings, judge: Verifier[Any]) -> None:
         self._judge = ready({JUDGE: judge}, settings.verification)[JUDGE]
         self._scale = scale_of(settings, judge)
 
@@ -237,7 +237,7 @@ class ByRewardModel(Rater):
     """By a reward model's value at the last token of prompt and reply, under its own template."""
 
     def __init__(
-        self, settings: RatingSettings, builder: Builder, folder: str, chat_template: str | None, thoughts: str
+        self, settings: RaterSettings, builder: Builder, folder: str, chat_template: str | None, thoughts: str
     ) -> None:
         self._settings, self._builder, self._folder, self._thoughts = settings, builder, folder, thoughts
         self._tokenizer = load_tokenizer(folder, chat_template)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -71,8 +72,10 @@ class ReplierSettings(Settings):
         return self.policy == "on" if self.policy is not None else self.from_ is not None
 
 
-class RatingSettings(Settings):
+class RaterSettings(Settings):
     """Who rates a reply: verifiers, a judge, or a reward model."""
+
+    _kinds: ClassVar[tuple[str, ...]] = ("verifiers", "judge", "reward_model")
 
     verifiers: tuple[Use[Verifier[Any]], ...] = Field(
         (), description="Verifiers by the names of the problems' checks; of several checks the lowest value counts."
@@ -111,9 +114,10 @@ class RatingSettings(Settings):
 
     @model_validator(mode="after")
     def _one_rater(self) -> Self:
-        given = [name for name in ("verifiers", "judge", "reward_model") if getattr(self, name)]
+        given = [name for name in self._kinds if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"name one of verifiers, judge and reward_model, not {' and '.join(given) or 'none'}")
+            kinds = f"{', '.join(self._kinds[:-1])} and {self._kinds[-1]}"
+            raise ValueError(f"name one of {kinds}, not {' and '.join(given) or 'none'}")
         if self.scale is not None and not self.scale[0] < self.scale[1]:
             raise ValueError("scale is the lowest rating and then the highest")
         names = self.names
@@ -134,6 +138,55 @@ class RatingSettings(Settings):
         idle = super().without_use()
         if self.reward_model is not None:
             idle |= {name: Unused("a reward model rates", ("reward_model",)) for name in ("scale", "verification")}
+        return idle
+
+
+class WeighedRater(RaterSettings):
+    """One of several raters."""
+
+    weight: Annotated[float, Field(gt=0)] = Field(1.0, description="w: what its rating is multiplied by.")
+    name: Annotated[str, Field(pattern=NAME)] | None = Field(
+        None, description="What it is called in rows and reports; null: judge, verifiers, or its stage."
+    )
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.reward_model or ("judge" if self.judge is not None else "verifiers")
+
+
+class RatingSettings(RaterSettings):
+    """Who rates a reply: verifiers, a judge, a reward model, or several of them together."""
+
+    _kinds: ClassVar[tuple[str, ...]] = (*RaterSettings._kinds, "weighted")
+
+    weighted: tuple[WeighedRater, ...] = Field(
+        (),
+        description="Several raters, each with a weight: a reply is worth Σ wᵢ·rᵢ, each rating in its rater's own "
+        "units; one that a rater could not rate has no rating.",
+    )
+
+    @model_validator(mode="after")
+    def _raters_differ(self) -> Self:
+        names = [rater.called for rater in self.weighted]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"weighted: {', '.join(twice)} stands there more than once; give them names that differ")
+        if sum(bool(rater.verifiers) for rater in self.weighted) > 1:
+            raise ValueError("weighted: more than one names verifiers; put them into one, by their checks' names")
+        return self
+
+    @property
+    def raters(self) -> Mapping[str, RaterSettings]:
+        """By the path of their settings: this one, or those that are weighed."""
+        if not self.weighted:
+            return {"rating": self}
+        return {f"rating.weighted.{place}": rater for place, rater in enumerate(self.weighted)}
+
+    def without_use(self) -> dict[str, Unused]:
+        """Further what each of several has of its own."""
+        idle = super().without_use()
+        if self.weighted:
+            idle |= {name: Unused("each rater has its own", ("weighted",)) for name in ("scale", "verification")}
         return idle
 
 

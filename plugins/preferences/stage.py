@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,18 @@ from aftertrain.plugins.preferences.choosing import Chooser
 from aftertrain.plugins.preferences.prompts import Prompts, read_prompts
 from aftertrain.plugins.preferences.rating import JUDGE, ByChecks, ByJudge, ByRewardModel, Rater, scale_of
 from aftertrain.plugins.preferences.replying import Replier, Replying, replier
-from aftertrain.plugins.preferences.settings import PreferencesSettings, ReplierSettings
+from aftertrain.plugins.preferences.settings import (
+    PreferencesSettings,
+    RaterSettings,
+    ReplierSettings,
+    WeighedRater,
+)
+from aftertrain.plugins.preferences.weighted import Part, Weighted
 from aftertrain.plugins.preferences.work import Work
 
 STORE = "completions.sqlite"
-REWARD = "rating.reward_model"
-"""Role of the reward model among the stage's inputs."""
+REWARD = "reward_model"
+"""Ends the role of a reward model among the stage's inputs, behind the path of its rater."""
 UNJUDGEABLE = "no reply could be rated"
 EXAMPLES = 5
 
@@ -43,15 +50,19 @@ class Preferences(Stage[PreferencesSettings]):
     Config = PreferencesSettings
 
     def inputs(self) -> Sequence[StageInput]:
-        """The models of stages, each under `models:NAME`, and the reward model."""
+        """The models of stages, each under `models:NAME`, and reward models, each under the path of its setting."""
         replies = frozenset({"model", "endpoint"})
         found = [
             StageInput(f"models:{model.called}", model.from_, replies)
             for model in self.settings.models
             if model.from_ is not None
         ]
-        rater = self.settings.rating.reward_model
-        return [*found, *([StageInput(REWARD, rater, frozenset({"reward_model"}))] if rater is not None else [])]
+        rewards = [
+            StageInput(f"{path}.{REWARD}", rater.reward_model, frozenset({"reward_model"}))
+            for path, rater in self.settings.rating.raters.items()
+            if rater.reward_model is not None
+        ]
+        return [*found, *rewards]
 
     @property
     def output(self) -> ArtifactType:
@@ -60,7 +71,10 @@ class Preferences(Stage[PreferencesSettings]):
 
     def fingerprints(self) -> Mapping[str, str]:
         """Of the prompts, of models of no stage, and of what raters have beside their settings."""
-        digests = {"data": self.builder.build(self.settings.data).content()} | contents(self._verifiers)
+        digests = {"data": self.builder.build(self.settings.data).content()}
+        for path, verifiers in self._verifiers.items():
+            found = contents(verifiers)
+            digests |= found if path == "rating" else {f"{path} {name}": digest for name, digest in found.items()}
         for model in self.settings.models:
             if model.model is not None and not is_endpoint(model.model):
                 digests[f"model {model.called}"] = model_digest(find_model(model.model, Path.cwd()))
@@ -106,7 +120,7 @@ class Preferences(Stage[PreferencesSettings]):
         finally:
             rater.close()
         on_policy = {model.called: model.on_policy for model in settings.models}
-        chooser = Chooser(settings, on_policy, self._at_least, context.seed)
+        chooser = Chooser(settings, on_policy, self._at_least, context.seed, prompts)
         artifact = Publisher(settings, context, work, prompts, chooser).publish()
         remove(context.folder / "work")
         return artifact
@@ -141,7 +155,7 @@ class Preferences(Stage[PreferencesSettings]):
         """
         name = self.settings.data.name
         prompts = read_prompts(self.builder.build(self.settings.data), name)
-        prompts = Prompts(rater.prompts(prompts.kept), prompts.left_out)
+        prompts = replace(prompts, kept=rater.prompts(prompts.kept))
         objections = rater.objections(prompts.kept)
         if not objections:
             return prompts
@@ -154,27 +168,45 @@ class Preferences(Stage[PreferencesSettings]):
         return prompts.without(objections, UNJUDGEABLE)
 
     def _rater(self, context: StageContext) -> Rater:
-        rating = self.settings.rating
-        if rating.reward_model is not None:
-            folder = context.inputs[REWARD].path
-            return ByRewardModel(rating, self.builder, folder, context.chat_template, self.settings.thoughts)
-        return self._by_verdicts()
+        """Of all that rate."""
 
-    def _by_verdicts(self) -> Rater:
-        rating = self.settings.rating
-        if rating.judge is not None:
-            return ByJudge(rating, self._verifiers[JUDGE])
-        return ByChecks(rating, self._verifiers)
+        def rater(path: str, rating: RaterSettings) -> Rater:
+            if rating.reward_model is None:
+                return self._by_verdicts(path, rating)
+            folder = context.inputs[f"{path}.{REWARD}"].path
+            return ByRewardModel(rating, self.builder, folder, context.chat_template, self.settings.thoughts)
+
+        return self._together({path: rater(path, rating) for path, rating in self.settings.rating.raters.items()})
+
+    def _together(self, raters: Mapping[str, Rater]) -> Rater:
+        """The one rater, or the weighted sum of several.
+
+        Args:
+            raters: by the path of their settings; some may be missing in a plan.
+        """
+        settings = self.settings.rating.raters
+        weighed = [(settings[path], rater) for path, rater in raters.items()]
+        parts = [Part(own.called, own.weight, rater) for own, rater in weighed if isinstance(own, WeighedRater)]
+        return Weighted(parts) if self.settings.rating.weighted else raters["rating"]
+
+    def _by_verdicts(self, path: str, rating: RaterSettings) -> Rater:
+        verifiers = self._verifiers[path]
+        return ByJudge(rating, verifiers[JUDGE]) if rating.judge is not None else ByChecks(rating, verifiers)
 
     def _rating_items(self, context: PlanContext) -> Iterator[PlanItem]:
-        """What keeps the rater from rating."""
-        rating = self.settings.rating
-        try:
-            if rating.reward_model is not None:
-                if context.model and not is_endpoint(context.model):
+        """What keeps the raters from rating."""
+        raters: dict[str, Rater] = {}
+        for path, rating in self.settings.rating.raters.items():
+            try:
+                if rating.reward_model is None:
+                    raters[path] = self._by_verdicts(path, rating)
+                elif context.model and not is_endpoint(context.model):
                     self.builder.build(rating.engine).preflight(context.model, head="scalar")
-                return
-            self._prompts(self._by_verdicts())
+            except AftertrainError as error:
+                yield PlanItem(path, str(error), "error")
+        try:
+            if raters:
+                self._prompts(self._together(raters))
         except AftertrainError as error:
             yield PlanItem("rating", str(error), "error")
 
@@ -186,15 +218,18 @@ class Preferences(Stage[PreferencesSettings]):
         replies = " + ".join(f"{samples} by {name}" for name, samples in asked)
         total = prompts * sum(samples for _, samples in asked)
         yield PlanItem("replies", f"{total:,}: to each of {prompts:,} prompts {replies}")
-        judge = self._verifiers.get(JUDGE)
-        if judge is not None and judge.compares:
-            n = sum(samples for _, samples in asked)
-            yield PlanItem("comparisons", f"at most {prompts * n * (n - 1):,}, each two replies in both orders")
-        low, high = scale_of(settings.rating, judge)
-        if settings.rating.reward_model is None:
-            yield PlanItem(
-                "rating", f"from {low:g} to {high:g}" + (" by aspects" if isinstance(judge, RatesAspects) else "")
-            )
+        for path, rating in settings.rating.raters.items():
+            judge = self._verifiers[path].get(JUDGE)
+            if judge is not None and judge.compares:
+                n = sum(samples for _, samples in asked)
+                yield PlanItem("comparisons", f"at most {prompts * n * (n - 1):,}, each two replies in both orders")
+            low, high = scale_of(rating, judge)
+            told = f"from {low:g} to {high:g}" + (" by aspects" if isinstance(judge, RatesAspects) else "")
+            if isinstance(rating, WeighedRater):
+                own = "in its own units" if rating.reward_model is not None else told
+                yield PlanItem("rating", f"{rating.weight:g} times {rating.called}, {own}")
+            elif rating.reward_model is None:
+                yield PlanItem("rating", told)
         for note in data.notes():
             yield PlanItem("data", note, "warning")
 
@@ -215,9 +250,11 @@ class Preferences(Stage[PreferencesSettings]):
         return place if is_endpoint(place) else str(find_model(place, Path.cwd(), weights=weights))
 
     @cached_property
-    def _verifiers(self) -> dict[str, Verifier[Any]]:
-        """As they are built, by name."""
-        rating = self.settings.rating
+    def _verifiers(self) -> dict[str, dict[str, Verifier[Any]]]:
+        """As they are built, by the path of their rater and their name."""
+        return {path: self._built(rating) for path, rating in self.settings.rating.raters.items()}
+
+    def _built(self, rating: RaterSettings) -> dict[str, Verifier[Any]]:
         if rating.judge is not None:
             return {JUDGE: self.builder.build(rating.judge)}
         return {name: self.builder.build(use) for name, use in zip(rating.names, rating.verifiers, strict=True)}

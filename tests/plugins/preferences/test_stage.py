@@ -319,6 +319,77 @@ def test_what_was_left_out_is_shown_row_by_row_and_in_the_report(
         assert words in page
 
 
+WEIGHTED = """
+      weighted:
+        - {weight: 0.5, judge: ./parts.py:Two}
+        - {weight: 0.25, name: first, judge: ./parts.py:Marks, scale: [0, 10]}
+        - {weight: 3, verifiers: [{use: gsm8k, extract: strict}]}
+"""
+
+
+def test_several_raters_are_weighed_and_each_of_them_is_told(tmp_path: Path) -> None:
+    """By hand, to prompt 0 (whose answer is 1): Two reads 4 as one aspect, 1 + 4·¾; Marks the same mark on 0 to 10;
+    the answer is right. ½·4 + ¼·7.5 + 3·1 = 6.875. A reply without an answer is the lowest for gsm8k, 0: one marked 5
+    comes to ½·5 + ¼·10 + 0 = 5. One that a judge cannot read has no rating, whatever the others say."""
+    ids = [f"p{i}/{model}/{n}" for i in range(2) for model in ("one", "two") for n in (0, 1)]
+    said = table(*((id, "na") for id in ids))
+    said |= {
+        "p0/one/0": ["#### 1 mark=4", "stop"],
+        "p0/one/1": ["none mark=5", "stop"],
+        "p0/two/0": ["#### 1 mark=x", "stop"],
+    }
+    folder = run(make(tmp_path, said, WEIGHTED, "unjudgeable: drop", n=2))
+    (pair,) = lines(folder, "rows")
+    facts = json.loads(pair["facts"])
+    assert (facts["chosen_reply"], facts["rejected_reply"]) == ("p0/one/0", "p0/one/1")
+    assert (facts["chosen_rating"], facts["rejected_rating"]) == (6.875, 5.0)
+    parts = {"judge": 4.0, "judge.help": 4.0, "first": 7.5, "verifiers": 1.0, "verifiers.gsm8k": 1.0}
+    assert facts["chosen_rated"] == parts
+    states = {line["id"]: line for line in lines(folder, "replies")}
+    assert states["p0/two/0"]["rating"] is None
+    assert states["p0/two/0"]["state"] == "dropped: unrated: judge: unparsable"
+    assert json.loads(states["p0/two/0"]["rated"])["verifiers"] == 1.0
+    verdicts = json.loads((folder / "preferences.json").read_text())["verdicts"]
+    assert verdicts["judge.help"]["scored"] == 2
+    assert verdicts["verifiers.gsm8k"]["scored"] >= 2
+
+
+def test_what_was_known_of_a_prompt_stays_with_what_is_made_of_it(tmp_path: Path) -> None:
+    """Facts of operators and the history of the row that was asked, on pairs and on prompts that made none."""
+    best = {f"p{i}/two/1": marked(f"p{i}/two/1", "5") for i in range(5)}
+    ties = table(*((f"p3/{model}/{n}", "2") for model in ("one", "two") for n in (0, 1)))
+    path = make(tmp_path, {**best, **ties}, JUDGED)
+    text = path.read_text(encoding="utf-8")
+    head, tail = text.split("  prefs:\n")
+    data = tail.splitlines()[1]
+    (tmp_path / "ops.py").write_text(EDIT, encoding="utf-8")
+    curate = f"  curate:\n    use: curate\n{data}\n    operators: [length, ./ops.py:Louder]\n"
+    path.write_text(head + curate + "  prefs:\n" + tail.replace(data, "    data: {use: stage, from: curate}"))
+    folder = run(path)
+    pairs, (left,) = lines(folder, "rows"), lines(folder, "dropped")
+    assert len(pairs) == 4
+    for pair in pairs:
+        facts = json.loads(pair["facts"])
+        assert facts["length.words"] == 5
+        assert facts["chosen_rating"] == 5.0
+        assert pair["history"] == ["Louder", "preferences"]
+        assert pair["source"] == "rows"
+    assert json.loads(left["facts"])["length.words"] == 5
+
+
+EDIT = """
+from dataclasses import replace
+from aftertrain.core.operator import Change
+from aftertrain.core.settings import Settings
+
+
+class Louder(Change[Settings]):
+    def changed(self, row):
+        first, *rest = row.record.prompt
+        return replace(row.record, prompt=(replace(first, content=first.content + "!"), *rest))
+"""
+
+
 def test_conversations_are_asked_up_to_their_last_reply(tmp_path: Path) -> None:
     path = make(tmp_path, table(*((f"p{i}/two/1", "5") for i in range(5))), JUDGED, as_="conversation")
     pairs = lines(run(path), "rows")
@@ -328,7 +399,11 @@ def test_conversations_are_asked_up_to_their_last_reply(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("{judge: ./parts.py:Marks, scale: [1, 5]}", "{}"), "name one of verifiers, judge and reward_model"),
+        (("{judge: ./parts.py:Marks, scale: [1, 5]}", "{}"), "name one of verifiers, judge, reward_model and weighted"),
+        ((JUDGED, "{weighted: [{judge: string}, {judge: string}]}"), "weighted: judge stands there more than once"),
+        ((JUDGED, "{weighted: [{weight: 2}]}"), "name one of verifiers, judge and reward_model, not none"),
+        ((JUDGED, "{weighted: [{judge: string}], scale: [1, 5]}"), "set, and not used: each rater has its own"),
+        ((JUDGED, "{weighted: [{verifiers: [math]}, {judge: ./parts.py:Marks}]}"), "no reward named 'gsm8k'"),
         (("#two", "#one"), "models: one stands there more than once"),
         (("generator: ./parts.py:Table", "generator: transformers"), "is an endpoint: set generator: openai"),
         (("{judge: ./parts.py:Marks, scale: [1, 5]}", "{verifiers: [math]}"), "no reward named 'gsm8k'"),
