@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from aftertrain.core.benchmark.outline import OVERLONG, Node, RowOutline, SuiteOutline
 from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
@@ -44,7 +45,10 @@ class Line:
             noise of the published one is not known.
         table: where it was published.
         share: whether it is written in per cent.
-        contamination: of a row's questions by the data that made the model; "" where that was not recorded.
+        contamination: of a row's questions by the data that made the model, or of how many rows what is known; "" where
+            that was not recorded.
+        clean: the score over the questions that were not found there; None where none was, or all were.
+        contaminated: over those that were; None where none was.
     """
 
     name: str
@@ -67,6 +71,8 @@ class Line:
     table: str = ""
     share: bool = True
     contamination: str = ""
+    clean: float | None = None
+    contaminated: float | None = None
 
     @property
     def standing(self) -> Standing | None:
@@ -108,7 +114,7 @@ def suite_table(
         contamination: of its tasks.
         altered: settings of the stage by which replies are other than the tasks' own.
     """
-    by_task = {row.task: str(row) for row in contamination}
+    by_task = {row.task: row for row in contamination}
     return _Table(suite, reference, scores, missing, health, altered=altered, contamination=by_task).lines()
 
 
@@ -139,7 +145,7 @@ class _Table:
         health: Iterable[Health],
         *,
         altered: Sequence[str],
-        contamination: Mapping[str, str],
+        contamination: Mapping[str, Contamination],
     ) -> None:
         self._contamination = contamination
         self._suite = suite
@@ -203,6 +209,7 @@ class _Table:
             line = replace(best, name=node.name, depth=depth, n=None, of=line.of, metric="", reference=None)
         else:
             line = _sum(line, list(self._factors(node, parts)), there)
+        line = replace(line, contamination=self._verdicts(rows), clean=None, contaminated=None)
         published = node.references.get(self._model) if self._model is not None and had == len(rows) else None
         if published is not None:
             line = replace(line, reference=published / (100 if line.share else 1), table=self._suite.table)
@@ -264,8 +271,29 @@ class _Table:
             altered=(*sorted({*row.changed} - {*row.needs}), *self._altered_for(replies=replies)),
             other_rule=(health.other_rule or 0) if health is not None else 0,
             share=score.share is not False,
-            contamination=self._contamination.get(task, ""),
+            **self._contaminated(task, score),
         )
+
+    def _contaminated(self, task: str, score: ScoreRow) -> dict[str, Any]:
+        known = self._contamination.get(task)
+        if known is None:
+            return {}
+        of_this = known.metric == score.metric
+        return {
+            "contamination": str(known),
+            "clean": known.clean[0] if known.clean and of_this else None,
+            "contaminated": known.contaminated[0] if known.contaminated and of_this else None,
+        }
+
+    def _verdicts(self, rows: Iterable[str]) -> str:
+        """Of rows that have a score, how many are what; of several formulations by the first, as they ask the same."""
+        there = self._contamination
+        scored = [name for name in rows if name in self._chosen and self._row(name).value is not None]
+        known = [next((there[task] for task in self._chosen[name].tasks if task in there), None) for name in scored]
+        counts = Counter(row.verdict for row in known if row is not None)
+        if len(counts) == 1:
+            return next(iter(counts))
+        return ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
 
     def _altered_for(self, *, replies: bool) -> list[str]:
         return [name for name in self._altered if replies or name == OVERLONG]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from aftertrain.core.events.event import Event
 from aftertrain.core.ground.openings import Opening
@@ -147,6 +147,9 @@ class Missing:
     why: str
 
 
+ContaminationVerdict = Literal["clean", "contaminated", "not testable", "unknown", "off"]
+
+
 @dataclass(frozen=True, slots=True)
 class Contamination:
     """A task's questions in the data that made the model.
@@ -185,22 +188,35 @@ class Contamination:
     off: str = ""
     unknown: tuple[str, ...] = ()
 
+    @property
+    def verdict(self) -> ContaminationVerdict:
+        """In a word; `clean` only where all that is known to have trained the model was looked at."""
+        if self.off:
+            return "off"
+        if self.found or self.whole:
+            return "contaminated"
+        if not self.stages or self.unknown:
+            return "unknown"
+        return "clean" if self.testable else "not testable"
+
     def __str__(self) -> str:
         """As a column has it."""
         if self.off:
-            return f"not looked for: {self.off}"
-        if not self.stages:
-            return "; ".join(("unknown", *self.unknown))
-        words = [f"{self.found / self.testable:.1%} of questions" if self.testable else "not testable"]
-        if 0 < self.testable < self.items:
-            words.append(f"{1 - self.testable / self.items:.1%} not testable")
+            return f"off: {self.off}"
+        words = []
+        if self.found:
+            words.append(f"{self.found:,} of {self.testable:,} contaminated")
+        elif self.stages and self.testable:
+            words.append("none found" if self.unknown else "clean")
+        if self.stages and self.testable < self.items:
+            words.append(f"{1 - self.testable / self.items:.1%} not testable" if self.testable else "not testable")
         if self.whole:
             words.append(f"{self.whole:,} as a whole")
         if self.sources:
-            words.append("contaminated")
-        if self.clean and self.contaminated:
-            words.append(f"{self.metric} {self.clean[0]:.3g} without them, {self.contaminated[0]:.3g} on them")
-        return ", ".join(words)
+            words.append("over the limit")
+        if self.unknown:
+            words.append(f"unknown: {' '.join(dict.fromkeys(why.partition(': ')[0] for why in self.unknown))}")
+        return ", ".join(words) or "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,3 +22,14 @@ def distinct(names: Sequence[str]) -> list[str]:
     """
     counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
     return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]
+
+
+def sides_text(names: Sequence[str], said: Sequence[str]) -> str:
+    """What is said of each of several: once where it is the same of all, else with the names.
+
+    >>> sides_text(["A", "B"], ["clean", "clean"]), sides_text(["A", "B"], ["unknown", "clean"])
+    ('clean', 'A: unknown; B: clean')
+    """
+    if len(set(said)) < 2:
+        return "".join(said[:1])
+    return "; ".join(f"{name}: {text}" for name, text in zip(names, said, strict=True) if text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aftertrain.core.events import Difference, ScoreRow
+from aftertrain.core.ground.wording import sides_text
 from aftertrain.core.stage import Flip
 from aftertrain.core.statistics import direction
 from aftertrain.plugins.report import numbers
@@ -46,6 +47,10 @@ class Compared(Protocol):
         """Task and metric of main figures."""
         ...
 
+    def contaminated(self, task: str) -> tuple[str, ...]:
+        """Of each side: questions of a task in the data that made the model."""
+        ...
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know."""
@@ -70,7 +75,10 @@ def render(compared: Compared) -> str:
             sides=compared.sides,
             notes=compared.notes,
             charts=list(charts(compared)),
-            table=[(key, [_cell(cell) for cell in cells]) for key, cells in compared.scores.items()],
+            table=[
+                (key, [_cell(cell) for cell in cells], sides_text(compared.sides, compared.contaminated(key[0])))
+                for key, cells in compared.scores.items()
+            ],
             flips=[(side, flips[:FLIPS], len(flips)) for side, flips in compared.flips.items()],
         )
     )

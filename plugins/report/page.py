@@ -42,7 +42,7 @@ from aftertrain.plugins.report.outcome import (
 from aftertrain.plugins.report.outline import outline
 from aftertrain.plugins.report.reading import read_run
 from aftertrain.plugins.report.settings import DEFAULTS, HtmlSettings
-from aftertrain.plugins.report.suites import HEIGHT, WIDTH, heat_maps, suite_sentence, suite_tables
+from aftertrain.plugins.report.suites import HEIGHT, WIDTH, heat_maps, parts_of, suite_sentence, suite_tables
 from aftertrain.plugins.report.verdicts import outcome_rows, place
 
 TRAINING_SAMPLES = 6
@@ -97,7 +97,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
         more=[curve for curve in series if curve not in shown],
         suites=suites,
         heat_maps=heat_maps(run, instances),
-        contaminations=[(stage.name, row) for stage in run.stages for row in stage.contamination],
+        contaminations=[(stage.name, row, parts_of(stage, row)) for stage in run.stages for row in stage.contamination],
         openings=list(dict.fromkeys(opening for stage in run.stages for opening in stage.openings)),
         browsed=_browsed(series, instances, settings.questions),
         chosen=[(curve, problems) for curve in shown[:1] if (problems := _choose(curve, instances, settings.problems))],

@@ -9,7 +9,9 @@ from statistics import mean
 from aftertrain.core.benchmark.outline import SuiteOutline, altering
 from aftertrain.core.benchmark.table import SAME_ROWS, Line, remarks, suite_table
 from aftertrain.core.errors import RunError
+from aftertrain.core.events import Contamination
 from aftertrain.core.ground.reading import typed
+from aftertrain.core.ground.wording import sides_text
 from aftertrain.plugins.report.facts import Run, Score, Stage
 from aftertrain.plugins.report.instances import Instances
 from aftertrain.plugins.report.numbers import count, number, percent
@@ -43,6 +45,7 @@ class SuiteRowCells:
 
     Attributes:
         published: score of the model that is compared with, written.
+        contamination: of its questions by the data that made each model; said once where it is the same.
         path: points of a line from evaluation to evaluation; empty for fewer than two scores.
     """
 
@@ -51,6 +54,7 @@ class SuiteRowCells:
     cells: tuple[Cell, ...]
     of: str
     published: str
+    contamination: str
     path: str
 
 
@@ -130,22 +134,24 @@ def _suites(stage: Stage) -> list[tuple[str, SuiteOutline, str | None]]:
 def _table(name: str, columns: Sequence[tuple[str, list[Line], str]]) -> SuiteTable:
     keys = list(dict.fromkeys((line.name, line.depth) for _, lines, _ in columns for line in lines))
     by_key = [{(line.name, line.depth): line for line in lines} for _, lines, _ in columns]
-    rows = [_row(key, [lines.get(key) for lines in by_key]) for key in keys]
+    stages = [stage for stage, _, _ in columns]
+    rows = [_row(key, stages, [lines.get(key) for lines in by_key]) for key in keys]
     tables = {line.table for _, lines, _ in columns for line in lines if line.reference is not None}
     tables -= {"", SAME_ROWS}
     models = dict.fromkeys(reference for _, _, reference in columns if reference)
     reference = " and ".join(models) + (f" ({'; '.join(sorted(tables))})" if tables else "")
-    return SuiteTable(name, tuple(stage for stage, _, _ in columns), reference, tuple(rows))
+    return SuiteTable(name, tuple(stages), reference, tuple(rows))
 
 
-def _row(key: tuple[str, int], lines: Sequence[Line | None]) -> SuiteRowCells:
+def _row(key: tuple[str, int], stages: Sequence[str], lines: Sequence[Line | None]) -> SuiteRowCells:
     there = [line for line in lines if line is not None]
     last = there[-1]
     of = f"{last.of[0]} of {last.of[1]} rows" if last.of else "" if last.n is None else f"n = {count(last.n)}"
     compared = next((line for line in there if line.reference is not None), None)
     published = "" if compared is None else _write(compared, compared.reference)
     published += f" {SAME_ROWS}" if compared is not None and compared.table == SAME_ROWS else ""
-    return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, _path(lines))
+    contamination = sides_text(stages, ["" if line is None else line.contamination for line in lines])
+    return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, contamination, _path(lines))
 
 
 def _cell(line: Line | None) -> Cell:
@@ -154,8 +160,9 @@ def _cell(line: Line | None) -> Cell:
     if line.value is None:
         return Cell(MISSING, note=line.missing)
     interval = f"{_write(line, line.low)} to {_write(line, line.high)}" if line.low is not None else ""
-    contamination = f"contamination: {line.contamination}" if line.contamination else ""
-    note = ", ".join(filter(None, (line.task, line.metric, *remarks(line), contamination)))
+    named = (("clean", line.clean), ("contaminated", line.contaminated)) if line.contaminated is not None else ()
+    parts = [f"{_write(line, value)} on {word} questions" for word, value in named if value is not None]
+    note = ", ".join(filter(None, (line.task, line.metric, *remarks(line), *parts)))
     return Cell(_write(line, line.value), interval, note, line.standing or "")
 
 
@@ -180,6 +187,17 @@ def _path(lines: Sequence[Line | None]) -> str:
         if value is not None
     ]
     return " ".join(points)
+
+
+def parts_of(stage: Stage, row: Contamination) -> list[tuple[str, str]]:
+    """The main metric over the questions of a task that were not found in the training data, and over those that were:
+    mean, and interval with the number of questions, written."""
+    main = [score for score in stage.scores if score.task == row.task and score.metric == row.metric]
+    write = percent if all(score.share is not False for score in main) else number
+    return [
+        (write(part[0]), f"{write(part[1])} to {write(part[2])}, n = {count(int(part[3]))}") if part else (NONE, "")
+        for part in (row.clean, row.contaminated)
+    ]
 
 
 def heat_maps(run: Run, instances: Instances) -> list[HeatMap]:

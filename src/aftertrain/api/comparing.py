@@ -61,6 +61,7 @@ def compare(
             {name: tuple(side.flips) for name, side in compared.items()},
             frozenset((row.task, row.metric) for side in sides for row in side.scores if row.primary),
             {side.name: _unlike(sides[0], side) for side in sides[1:]},
+            contamination={side.name: side.contaminations for side in sides},
         )
     )
 

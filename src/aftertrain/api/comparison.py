@@ -14,7 +14,7 @@ Z80 = 0.8416212335729143
 
 if TYPE_CHECKING:
     from aftertrain.api.reply_gaps import ReplyGap
-    from aftertrain.core.events import Difference, ScoreRow
+    from aftertrain.core.events import Contamination, Difference, ScoreRow
     from aftertrain.core.stage import Flip
 
 Key = tuple[str, str, float | None]
@@ -34,6 +34,8 @@ class Comparison:
         headlines: (task, metric) of each task's main figure.
         unlike: by other side, the tasks that both have and that differ in data, prompts or rules; they are left out.
         notes: what a reader should know of how sides were paired.
+        contamination: by side, what is known of each task's questions in the data that made the model; nothing of
+            another evaluator's.
         reply_gaps: by other side, greedy replies that differ, with the gap of the two likeliest tokens where they part;
             of another evaluator's run where the model is given.
     """
@@ -46,6 +48,12 @@ class Comparison:
     unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reply_gaps: Mapping[str, tuple[ReplyGap, ...]] = field(default_factory=dict)
+    contamination: Mapping[str, Mapping[str, Contamination]] = field(default_factory=dict)
+
+    def contaminated(self, task: str) -> tuple[str, ...]:
+        """Of each side, its questions in the data that made the model; `unknown` where that was not recorded."""
+        known = (self.contamination.get(side, {}).get(task) for side in self.sides)
+        return tuple("unknown" if row is None else str(row) for row in known)
 
     def facts(self) -> dict[str, Any]:
         """As plain data: sides, scores, differences with what they find, and changed questions."""
@@ -56,6 +64,9 @@ class Comparison:
             "flips": {side: [asdict(flip) for flip in flips] for side, flips in self.flips.items()},
             "unlike": {side: list(tasks) for side, tasks in self.unlike.items()},
             "notes": list(self.notes),
+            "contamination": {
+                side: [asdict(row) for row in by_task.values()] for side, by_task in self.contamination.items()
+            },
             "reply_gaps": {
                 side: [{**asdict(gap), "gap": gap.gap} for gap in gaps] for side, gaps in self.reply_gaps.items()
             },

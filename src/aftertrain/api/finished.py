@@ -45,6 +45,11 @@ class FinishedEvaluation:
     manifest: Manifest
     run: Path
 
+    @property
+    def contaminations(self) -> dict[str, Contamination]:
+        """By task."""
+        return {row.task: row for row in self.contamination}
+
     def suites(self) -> dict[str, list[Line]]:
         """The table of each suite among its tasks."""
         from aftertrain.core.benchmark.outline import altering

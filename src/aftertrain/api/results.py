@@ -105,16 +105,26 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
 def model_card(evaluation: FinishedEvaluation) -> str:
     """A Markdown table of the main figures, with how each was asked, its interval, and what it may be compared with."""
     asked = _Asked(evaluation)
-    lines = ["| task | shots | metric | score | 95 % | n | fingerprint |", "|---|---:|---|---:|---|---:|---|"]
+    header = "| task | shots | metric | score | 95 % | n | contamination | fingerprint |"
+    lines = [header, "|---|---:|---|---:|---|---:|---|---|"]
+    known = evaluation.contaminations
     for row in evaluation.scores:
         if row.primary is False:
             continue
         shots = asked.settings(row.task).get("shots")
         score, low, high = (_written(value, row) for value in (row.mean, row.low, row.high))
         shown, interval = ("withheld", "") if row.withheld else (score, f"{low} – {high}")
-        cells = (_place(evaluation, row), "" if shots is None else shots, row.metric, shown, interval, row.n)
+        cells = (
+            _place(evaluation, row),
+            "" if shots is None else shots,
+            row.metric,
+            shown,
+            interval,
+            row.n,
+            known.get(row.task, ""),
+        )
         lines.append(f"| {' | '.join(map(str, cells))} | `{row.fingerprint[:8]}` |")
-    lines += [f"| {row.task} | | | missing | {' '.join(row.why.split())} | | |" for row in evaluation.missing]
+    lines += [f"| {row.task} | | | missing | {' '.join(row.why.split())} | | | |" for row in evaluation.missing]
     manifest = evaluation.manifest
     limited = "" if asked.limit is None else f" At most {asked.limit:,} questions of each task."
     return "\n".join(lines) + (

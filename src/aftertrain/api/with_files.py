@@ -78,6 +78,7 @@ def compare_with_files(
         headlines,
         notes=tuple(notes),
         reply_gaps=gaps,
+        contamination={run.name: run.contaminations for run in runs},
     )
 
 

@@ -10,6 +10,7 @@ import click
 from aftertrain.cli.certificates import certify_prompts, certify_verdicts
 from aftertrain.cli.table import echo_safely, echo_table, mean_text, score_text
 from aftertrain.core.ground.cleaning import json_text, worded
+from aftertrain.core.ground.wording import sides_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +120,7 @@ def _echo(found: Comparison, shown: int, *, replies: bool) -> None:
     for name, side in zip(names[1:], found.sides[1:], strict=True):
         if unlike := found.unlike.get(side):
             echo_safely(f"note: {', '.join(unlike)} of A and {name} differ in data, prompts or rules, and are left out")
-    echo_table(_rows(found), ("task", "metric", "temperature", *names, *_headers(names), "n"))
+    echo_table(_rows(found, names), ("task", "metric", "temperature", *names, *_headers(names), "n", "contamination"))
     echo_safely(LEGEND)
     _echo_gaps(found, shown)
     for name, side in zip(names[1:], found.sides[1:], strict=True):
@@ -149,7 +150,7 @@ def _headers(names: list[str]) -> list[str]:
     return [text for name in names[1:] for text in (f"{name} - A", "95 %", "p", "up, down", "finds")]
 
 
-def _rows(found: Comparison) -> list[list[str]]:
+def _rows(found: Comparison, names: list[str]) -> list[list[str]]:
     by_key = {
         (row.task, row.metric, row.temperature, side): row for side, rows in found.differences.items() for row in rows
     }
@@ -162,7 +163,8 @@ def _rows(found: Comparison) -> list[list[str]]:
         temperature = "" if key[2] is None else f"{key[2]:g}"
         pairs = [by_key[*key, side].n for side in found.sides[1:] if (*key, side) in by_key]
         n = ", ".join(dict.fromkeys(map(str, pairs))) or str(first.n)
-        rows.append([key[0], key[1], temperature, *scores, *differences, n])
+        contamination = sides_text(names, found.contaminated(key[0])) if key[:2] in found.headlines else ""
+        rows.append([key[0], key[1], temperature, *scores, *differences, n, contamination])
     return rows
 
 

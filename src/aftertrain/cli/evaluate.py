@@ -14,6 +14,10 @@ from aftertrain.core.ground.wording import counted
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.table import Line
+    from aftertrain.core.events import Contamination
+
+PARTS = ("clean", "contaminated")
+"""Columns of the score over questions that do not stand in the training data, and over those that do."""
 
 
 @click.command()
@@ -91,8 +95,9 @@ def evaluate(  # noqa: PLR0917
     )
     if os.environ.get("RANK", "0") != "0":
         return
-    echo_scores(result.scores[STAGE])
-    for suite, lines in finished_evaluation(result.folder).suites().items():
+    finished = finished_evaluation(result.folder)
+    echo_scores(result.scores[STAGE], finished.contamination)
+    for suite, lines in finished.suites().items():
         echo_suite(suite, lines)
     for file in results:
         from aftertrain.api.results import write_results
@@ -135,10 +140,17 @@ def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
     return names, overrides
 
 
-def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print scores as a table, shares in percent; of one that is withheld what it lies between."""
+def echo_scores(scores: Sequence[dict[str, Any]], contamination: Iterable[Contamination] = ()) -> None:
+    """Print scores as a table, shares in percent; of one that is withheld what it lies between.
+
+    Args:
+        contamination: of the tasks, which stands beside the main figure of each.
+    """
+    by_task = {row.task: row for row in contamination}
     doubtful = any(score.get("unjudged") for score in scores)
+    parts = any(row.contaminated for row in by_task.values())
     header = ("task", "metric", "temperature", "score", "95 %", "n", *(["not judged"] if doubtful else []))
+    header = (*header, *(["contamination"] if by_task else []), *(PARTS if parts else []))
     rows = [
         (
             str(score["task"]),
@@ -148,22 +160,32 @@ def echo_scores(scores: Sequence[dict[str, Any]]) -> None:
             "" if score.get("withheld") else interval_text(score["low"], score["high"], share=is_share(score)),
             str(score["n"]),
             *([_doubt(score)] if doubtful else []),
+            *_contaminated(score, by_task.get(str(score["task"])))[: (1 if by_task else 0) + (2 if parts else 0)],
         )
         for score in scores
     ]
     echo_table(rows, header)
 
 
+def _contaminated(score: Mapping[str, Any], row: Contamination | None) -> list[str]:
+    """Of a task's main figure: its questions in the training data, the score without these, and on them."""
+    if row is None or not score.get("primary"):
+        return ["", "", ""]
+    share = is_share(score)
+    return [str(row), *(score_text(part[0], share=share) if part else "" for part in (row.clean, row.contaminated))]
+
+
 def echo_suite(name: str, lines: Sequence[Line]) -> None:
     """Print a suite's table: its number, then the rows that it is made of."""
     compared = any(line.reference is not None for line in lines)
-    columns = (*(("published", "to it") if compared else ()), "contamination")
+    parts = any(line.contaminated is not None for line in lines)
+    columns = (*(("published", "to it") if compared else ()), "contamination", *(PARTS if parts else ()))
     click.secho(f"\n{name}", bold=True)
-    rows = [_suite_row(line, compared=compared) for line in lines]
+    rows = [_suite_row(line, compared=compared, parts=parts) for line in lines]
     echo_table(rows, ("", "score", "95 %", "of", *columns, ""))
 
 
-def _suite_row(line: Line, *, compared: bool) -> list[str]:
+def _suite_row(line: Line, *, compared: bool, parts: bool) -> list[str]:
     from aftertrain.core.benchmark.table import remarks
 
     def written(value: float | None) -> str:
@@ -172,9 +194,10 @@ def _suite_row(line: Line, *, compared: bool) -> list[str]:
     interval = "" if line.low is None else f"{written(line.low)} to {written(line.high)}"
     of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
     published = [written(line.reference), line.standing or ""] if compared else []
+    apart = [written(line.clean), written(line.contaminated)] if parts else []
     says = line.missing or ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     score = "missing" if line.value is None else written(line.value)
-    return ["  " * line.depth + line.name, score, interval, of, *published, line.contamination, says]
+    return ["  " * line.depth + line.name, score, interval, of, *published, line.contamination, *apart, says]
 
 
 def is_share(score: Mapping[str, Any]) -> bool:

@@ -251,14 +251,78 @@ def test_a_suite_has_a_column_and_the_report_too(
 
     run_folder = folder / "runs" / "gated"
     tables = {stage: next(iter(suites(f"{run_folder}:{stage}").values())) for stage in ("before", "after")}
-    columns = {stage: [line.contamination for line in lines if line.n] for stage, lines in tables.items()}
-    assert columns["before"] == ["unknown"]
-    assert columns["after"][0].startswith("33.3% of questions, 25.0% not testable, contaminated, ")
+    columns = {stage: [line.contamination for line in lines] for stage, lines in tables.items()}
+    assert columns["before"] == ["unknown", "unknown"]  # the suite's number and its row
+    assert columns["after"] == ["contaminated", "1 of 3 contaminated, 25.0% not testable, over the limit"]
+    assert [(line.clean, line.contaminated) for line in tables["after"]] == [(None, None), (0.0, 0.0)]
     assert main(["report", str(run_folder)]) == 0
     page = (run_folder / "report.html").read_text(encoding="utf-8")
-    assert "contamination: unknown" in page
-    assert "contamination: 33.3% of questions" in page
-    assert "<td>33.3% of questions, 25.0% not testable, contaminated, " in page
+    said = "before: unknown; after: 1 of 3 contaminated, 25.0% not testable, over the limit"
+    assert f"<td>{said}</td></tr>" in page
+    assert "0.0% on clean questions, 0.0% on contaminated questions" in page.replace("\u202f", "")
+    assert "<td>1 of 3 contaminated, 25.0% not testable, over the limit<small>sft/dirty</small></td>" in page
+    capsys.readouterr()
+    sides = [f"{run_folder}:before", f"{run_folder}:after"]
+    html, facts = folder / "compared.html", folder / "compared.json"
+    assert main(["compare", *sides, "--html", str(html), "--json", str(facts)]) == 0
+    header, row = (line for line in capsys.readouterr().out.splitlines() if line.startswith(("task ", "apples  exact")))
+    said = "A: unknown; B: 1 of 3 contaminated, 25.0% not testable, over the limit"
+    assert header.endswith("contamination")
+    assert row.endswith(said)
+    assert "gated:after: 1 of 3 contaminated, 25.0% not testable, over the limit</td>" in html.read_text("utf-8")
+    [fact] = json.loads(facts.read_text("utf-8"))["contamination"]["gated:after"]
+    assert (fact["found"], fact["sources"]) == (1, ["sft/dirty"])
+
+
+def test_evaluate_prints_the_column_of_single_tasks_and_of_suites(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(folder, tiny_model) == 0
+    (folder / "dirty.jsonl").write_bytes((folder / "dirty.jsonl").read_bytes() + b"\n")
+    suite = "summary: one row\nrows:\n  apples:\n    task: {use: gsm8k, path: asked.jsonl, shots: 0}\n"
+    (folder / "suite.yaml").write_text(suite, encoding="utf-8")
+    capsys.readouterr()
+    words = [f"{folder / 'runs' / 'gated'}:sft", "./suite.yaml", "--max-new-tokens", "2"]
+    card = folder / "card.md"
+    assert main(["evaluate", *words, "--out", str(folder / "runs" / "both"), "--results", str(card)]) == 0
+    said = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    told = "1 of 3 contaminated, 25.0% not testable, over the limit, unknown: gated:sft"
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in said]
+    assert ["task", "metric", "temperature", "score", "95 %", "n", "contamination", "clean", "contaminated"] in rows
+    assert ["apples", "exact_match", "0", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0"] in rows
+    assert ["score", "95 %", "of", "contamination", "clean", "contaminated"] in rows
+    assert ["apples", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0", "exact_match"] in rows
+    assert f" | 4 | {told} | `" in card.read_text("utf-8")
+
+
+def test_the_column_in_each_case() -> None:
+    sft = ("sft",)
+    rows = {
+        "unknown": Contamination("t", 4),
+        "off: my rows": Contamination("t", 4, off="my rows"),
+        "clean": Contamination("t", 4, testable=4, stages=sft),
+        "clean, 25.0% not testable": Contamination("t", 4, testable=3, stages=sft),
+        "not testable": Contamination("t", 4, stages=sft),
+        "not testable, 2 as a whole, over the limit": Contamination("t", 4, whole=2, stages=sft, sources=("sft/a",)),
+        "1,000 of 2,000 contaminated, over the limit": Contamination(
+            "t", 2000, testable=2000, found=1000, stages=sft, sources=("sft/a",)
+        ),
+        "none found, unknown: r:sft": Contamination("t", 4, testable=4, stages=sft, unknown=("r:sft: gone",)),
+        "unknown: r:sft": Contamination("t", 4, unknown=("r:sft: gone",)),
+    }
+    assert [*rows] == [str(row) for row in rows.values()]
+    assert [row.verdict for row in rows.values()] == [
+        "unknown",
+        "off",
+        "clean",
+        "clean",
+        "not testable",
+        "contaminated",
+        "contaminated",
+        "unknown",
+        "unknown",
+    ]
 
 
 def test_the_main_metric_on_each_part_by_hand() -> None:
@@ -278,4 +342,4 @@ def test_the_main_metric_on_each_part_by_hand() -> None:
     [row] = scored(checked, [Ready()], rows)  # type: ignore[list-item]
     assert (row.contaminated[0], row.contaminated[3]) == (0.75, 2)
     assert (row.clean[0], row.clean[3]) == (0.5, 2)
-    assert str(row) == "50.0% of questions, exact 0.5 without them, 0.75 on them"
+    assert str(row) == "2 of 4 contaminated"

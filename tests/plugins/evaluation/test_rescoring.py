@@ -147,7 +147,7 @@ def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFix
     assert told.startswith("A  sums:eval\nB  other:eval\n")
     (line,) = [line for line in told.splitlines() if line.startswith("sums  ") and " exact_match " in line]
     assert "+8.3" in line
-    assert line.split()[-4:] == ["1,", "0", "86.1", "4"]
+    assert line.split()[-5:] == ["1,", "0", "86.1", "4", "unknown"]
     (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice") and " acc " in line]
     assert "16.7" in line
     assert " 1.000 " in line
@@ -378,4 +378,4 @@ def test_a_log_of_inspect_is_a_side(run: Path, tmp_path: Path, capsys: Any, monk
     assert "sums.eval: 1 question without exact_match left out" in told
     (line,) = [line for line in told.splitlines() if line.startswith("sums  ")]
     assert line.split()[3:5] == ["0.0", "100.0"]
-    assert line.endswith("  3")
+    assert line.endswith("  3  unknown")
