@@ -8,6 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from aftertrain.core.operator import Dropped, Operator, Row
@@ -15,6 +16,7 @@ from aftertrain.core.overlap.tokens import tokens
 from aftertrain.core.records import JSON
 from aftertrain.core.statistics import entropy
 from aftertrain.plugins.quality.diversity_settings import DiversitySettings
+from aftertrain.plugins.quality.embeddings import CHARACTERS, Embeddings, TextSample
 from aftertrain.plugins.quality.facts import number
 from aftertrain.plugins.quality.parts import share, text_of
 
@@ -29,6 +31,10 @@ class Diversity(Operator[DiversitySettings]):
     arXiv 1510.03055; `distinct_1` is the type–token ratio) in `words` words of rows drawn by their ids, since they fall
     with the size of a text whatever its diversity; `diversity`, V(D), and, where `quality` names a fact, `quality`,
     its mean Q(D), and `score`, M(D).
+
+    With `embeddings`, of as many rows, drawn by their ids too, as they say: `embedding_distance`, the mean cosine
+    distance of two; `vendi`, the Vendi score, in how many different rows they come to; `vendi_balance`, its logarithm
+    over that of their number.
     """
 
     Config = DiversitySettings
@@ -43,9 +49,14 @@ class Diversity(Operator[DiversitySettings]):
         """
         settings, sample = self.settings, Sample(self.settings.words)
         sources, qualities = Counter[str](), Sum()
+        wanted = settings.embeddings
+        embedded = None if wanted is None else TextSample(wanted.rows, wanted.max_tokens * CHARACTERS)
         for row in rows:
             sources[row.source] += 1
-            sample.add(row.id, text_of(row, settings.of))
+            text = text_of(row, settings.of)
+            sample.add(row.id, text)
+            if embedded is not None:
+                embedded.add(row.id, text)
             if settings.quality is not None:
                 qualities.add(number(row, settings.quality))
         found: dict[str, JSON] = {
@@ -55,6 +66,8 @@ class Diversity(Operator[DiversitySettings]):
             "source_balance": share(entropy(sources), math.log(max(2, len(sources)))),
             **lexical(sample.texts()),
         }
+        if self._embeddings is not None and embedded is not None:
+            found |= self._embeddings.figures(embedded.texts())
         diverse = sum(weight * found[name] for name, weight in settings.parts.items())
         found["diversity"] = round(diverse, 6)
         if settings.quality is not None:
@@ -63,6 +76,19 @@ class Diversity(Operator[DiversitySettings]):
             alpha = settings.alpha
             found["score"] = None if mean is None else round(alpha * mean + (1 - alpha) * diverse, 6)
         (state / FIGURES).write_text(json.dumps(found), encoding="utf-8")
+
+    @cached_property
+    def _embeddings(self) -> Embeddings | None:
+        return None if self.settings.embeddings is None else Embeddings(self.settings.embeddings)
+
+    def fingerprint(self) -> str:
+        """Of the model's files, where there is one."""
+        return "" if self._embeddings is None else self._embeddings.digest()
+
+    def check(self) -> None:
+        """Find the model, where there is one."""
+        if self._embeddings is not None:
+            self._embeddings.check()
 
     def reads(self) -> Sequence[str]:
         """The quality, where there is one."""

@@ -106,3 +106,86 @@ def test_score_before_and_after_from_a_recipe(tmp_path: Path) -> None:
         assert found["score"] == pytest.approx(0.25 * found["quality"] + 0.75 * diverse, abs=2e-6)
     card = (data(tmp_path) / "README.md").read_text(encoding="utf-8")
     assert "| diversity#2 | source_entropy | 0 |" in card
+
+
+EMBEDDED = """
+name: scored
+stages:
+  curate:
+    use: curate
+    data: {use: jsonl, path: a.jsonl, format: prompt_response}
+    operators:
+      - use: diversity
+        of: reply
+        parts: {vendi_balance: 0.25, distinct_1: 0.75}
+        embeddings: {model: MODEL, max_tokens: 12}
+    workers: 1
+"""
+MODEL = "package:aftertrain.plugins.quickstart/model"
+REPLIES = ["3 + 4 = 7", "3 + 4 = 7", "Ann has 2 apples and Bob has 5 pears, so that they have 7.", "Who?", " "]
+
+
+def test_embeddings_by_transformers_and_numpy_from_a_recipe(tmp_path: Path) -> None:
+    """Each pair's distance and the eigenvalues of the whole K/n, over means of states of plain transformers: the third
+    reply is cut at 12 tokens, and the blank one is not embedded."""
+    import numpy as np
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from aftertrain.core.run.base_model import find_model
+
+    rows = [{"prompt": f"{number}?", "response": reply} for number, reply in enumerate(REPLIES)]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(EMBEDDED.replace("MODEL", MODEL), encoding="utf-8")
+    assert main(["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "runs")]) == 0
+    found = json.loads((data(tmp_path) / "funnel.json").read_text(encoding="utf-8"))["passages"]["diversity"]["figures"]
+
+    folder = find_model(MODEL, Path.cwd())
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, dtype=torch.float32)
+    vectors = []
+    for reply in REPLIES[:4]:
+        ids = tokenizer(reply, return_tensors="pt")["input_ids"][:, :12]
+        with torch.no_grad():
+            mean = model.eval()(input_ids=ids).last_hidden_state[0].double().numpy().mean(axis=0)
+        vectors.append(mean / np.linalg.norm(mean))
+    n = len(vectors)
+    distances = [1 - vectors[i] @ vectors[j] for i in range(n) for j in range(i)]
+    kernel = np.array([[one @ other for other in vectors] for one in vectors])
+    shares = [share for share in np.linalg.eigvalsh(kernel / n) if share > 1e-12]
+    score = math.exp(-sum(share * math.log(share) for share in shares))
+    assert found["embedded"] == 4
+    assert found["embedding_distance"] == pytest.approx(np.mean(distances), abs=1e-4)
+    assert found["vendi"] == pytest.approx(score, abs=1e-3)
+    assert 1 < score < 3  # two of the four are one
+    assert found["vendi_balance"] == pytest.approx(math.log(score) / math.log(4), abs=1e-3)
+    assert found["diversity"] == pytest.approx(0.25 * found["vendi_balance"] + 0.75 * found["distinct_1"], abs=1e-5)
+
+
+def test_the_vendi_score_counts_what_differs() -> None:
+    """Of k kinds in equal numbers, at right angles to one another, it is k; mixed 3 : 1, exp of their entropy."""
+    import numpy as np
+
+    from aftertrain.plugins.quality.embeddings import mean_distance, vendi
+
+    kinds = np.eye(5)
+    assert vendi(np.repeat(kinds[:3], 4, axis=0)) == pytest.approx(3)
+    mixed = kinds[[0, 0, 0, 1]]
+    assert vendi(mixed) == pytest.approx(math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25))))
+    assert mean_distance(mixed) == pytest.approx(3 / 6)  # three of six pairs differ
+    assert vendi(np.ones((1, 1))) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("embeddings: {model: MODEL, max_tokens: 12}", "words: 9"), "vendi_balance is a part of V(D) only with emb"),
+        (("MODEL", "./nowhere"), "nowhere"),
+    ],
+)
+def test_embeddings_that_cannot_be_are_refused_by_the_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], told: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "a", "response": "b"}) + "\n", encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(EMBEDDED.replace(*change).replace("MODEL", MODEL), encoding="utf-8")
+    assert main(["plan", str(tmp_path / "recipe.yaml")]) != 0
+    assert told in "".join(capsys.readouterr())
