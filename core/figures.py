@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from aftertrain.core.records import JSON
+from aftertrain.core.records import JSON, UNJUDGED
 from aftertrain.core.statistics import pass_at_k
 
 
@@ -34,8 +34,20 @@ class Scored(Protocol):
         ...
 
 
+class Judged(Scored, Protocol):
+    """A score that knows whether there was a verdict."""
+
+    @property
+    def outcome(self) -> str:
+        """A verdict's outcome."""
+        ...
+
+
+V = TypeVar("V", bound=Judged)
+
 UNKNOWN = "\0unknown"
-"""As `extracted`, of a reply that could not be judged and is counted as right, or as wrong: it has an answer."""
+"""As `extracted`, of a reply that could not be judged and is counted as right, or as wrong: it has an answer. Its
+metrics are all 1, or all 0; its `parts` stay."""
 
 Corpus = Callable[[Sequence[Sequence[Scored]]], float]
 """The scores of all questions' outputs to one number."""
@@ -58,6 +70,10 @@ class Figure:
             then what is shown of a single question, and no difference to another model is tested. Where it is not
             defined (nothing to divide by) it raises `ArithmeticError`, and has no row.
         resamples: of the questions, which the interval of `corpus` is made of.
+        rising: `corpus` never falls where a metric of an output rises, so that it lies between what it is if all that
+            could not be judged were wrong, and if all were right. Of any other number of a corpus nothing bounds it.
+        least: so many of a question's outputs must have a verdict for it to have a value, which is made of these; of
+            fewer the question is left out. None takes a question only if all have one.
         votes: it counts the answers that were read, and is left out where scoring reads none (tests of a program).
     """
 
@@ -70,11 +86,30 @@ class Figure:
     votes: bool = False
     corpus: Corpus | None = None
     resamples: int = 1000
+    rising: bool = False
+    least: int | None = None
+
+
+def with_verdict(figure: Figure, scores: Sequence[V]) -> list[V]:
+    """Of a question's outputs those that a figure is made of: the ones with a verdict; none where these are too few.
+
+    >>> from aftertrain.core.eval_task import InstanceScore
+    >>> right, broken = InstanceScore({"acc": 1.0}), InstanceScore({"acc": 0.0}, outcome="error")
+    >>> [len(with_verdict(figure, [right, broken, right])) for figure in (mean("acc"), pass_at("acc", 3))]
+    [2, 0]
+    """
+    judged = [score for score in scores if score.outcome not in UNJUDGED]
+    if len(judged) == len(scores):
+        return judged
+    least = figure.least if figure.corpus is None else None
+    return judged if least is not None and len(judged) >= least else []
 
 
 def mean(metric: str, name: str | None = None, *, share: bool = True) -> Figure:
     """The mean of a metric over a question's outputs."""
-    return Figure(name or metric, lambda scores: sum(s.metrics[metric] for s in scores) / len(scores), share=share)
+    return Figure(
+        name or metric, lambda scores: sum(s.metrics[metric] for s in scores) / len(scores), share=share, least=1
+    )
 
 
 def pass_at(metric: str, k: int) -> Figure:
@@ -82,12 +117,16 @@ def pass_at(metric: str, k: int) -> Figure:
 
     Chen et al. (2021), equation 1.
     """
-    return Figure(f"pass@{k}", lambda scores: pass_at_k(len(scores), sum(s.metrics[metric] > 0.5 for s in scores), k))
+    return Figure(
+        f"pass@{k}",
+        lambda scores: pass_at_k(len(scores), sum(s.metrics[metric] > 0.5 for s in scores), k),
+        least=k,
+    )
 
 
 def best_of(metric: str, k: int) -> Figure:
     """The best of the first `k` replies to each question."""
-    return Figure(f"best@{k}", lambda scores: max(score.metrics[metric] for score in scores[:k]))
+    return Figure(f"best@{k}", lambda scores: max(score.metrics[metric] for score in scores[:k]), least=k)
 
 
 def majority(metric: str, k: int) -> Figure:
@@ -97,7 +136,7 @@ def majority(metric: str, k: int) -> Figure:
     vote together, for the answer with most votes of those of their worth: of right ones and wrong ones the most, and
     the least, that could become of them.
     """
-    return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]), votes=True)
+    return Figure(f"maj@{k}", lambda scores: _voted(metric, scores[:k]), votes=True, least=k)
 
 
 def ratio(name: str, metric: str, per: str, *, shown: Callable[[float], float] | None = None) -> Figure:
@@ -126,7 +165,7 @@ def grouped(figure: Figure) -> Figure:
 
 def share_of(name: str, metric: str, part: str) -> Figure:
     """The mean of a metric over the questions whose `parts` say true for `part`: refusals of safe prompts."""
-    return Figure(name, mean(metric).value, weight=lambda scores: float(all(s.parts[part] for s in scores)))
+    return Figure(name, mean(metric).value, weight=lambda scores: float(all(s.parts[part] for s in scores)), least=1)
 
 
 def _voted(metric: str, scores: Sequence[Scored]) -> float:

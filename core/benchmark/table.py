@@ -29,9 +29,10 @@ class Line:
         value: the score; None where it is missing.
         low: lower end of its 95 % interval. That of a number made of rows takes these as independent.
         high: its upper end.
-        lowest: the score if all that could not be judged were wrong; None where all was judged.
+        lowest: the score over all questions if all that could not be judged were wrong; None where all was judged.
         highest: the score if all of it were right.
-        n: questions of a row; None for a number made of rows.
+        n: questions that a row's score is made of; None for a number made of rows.
+        asked: questions that it would be made of if all had a verdict.
         of: rows that it has, and should have, of a number made of rows.
         metric: figure that counts.
         task: whose score it is, where the row has several formulations.
@@ -59,6 +60,7 @@ class Line:
     lowest: float | None = None
     highest: float | None = None
     n: int | None = None
+    asked: int | None = None
     of: tuple[int, int] | None = None
     metric: str = ""
     task: str = ""
@@ -75,6 +77,13 @@ class Line:
     contaminated: float | None = None
 
     @property
+    def counted(self) -> str:
+        """Of a row how many questions its score is made of, and of how many where some have no verdict."""
+        if self.n is None:
+            return ""
+        return f"{self.n:,}" if self.asked in (None, self.n) else f"{self.n:,} of {self.asked:,}"
+
+    @property
     def standing(self) -> Standing | None:
         """See the attributes."""
         if self.value is None or self.low is None or self.high is None or self.reference is None:
@@ -83,8 +92,8 @@ class Line:
             return None
         below, above = self.value - self.low, self.high - self.value
         # What could not be judged may be wrong, or right.
-        below += 0.0 if self.lowest is None else self.value - self.lowest
-        above += 0.0 if self.highest is None else self.highest - self.value
+        below += 0.0 if self.lowest is None else max(0.0, self.value - self.lowest)
+        above += 0.0 if self.highest is None else max(0.0, self.highest - self.value)
         gap = self.value - self.reference
         if abs(gap) <= math.hypot(below if gap > 0 else above, self.reference_half):
             return "within noise"
@@ -205,8 +214,8 @@ class _Table:
             lacking = [name for name in rows if name not in self._chosen or self._row(name).value is None]
             return replace(line, missing=f"no score of {', '.join(lacking)}")
         if node.best:
-            best = max(there, key=lambda part: part.value or 0.0)
-            line = replace(best, name=node.name, depth=depth, n=None, of=line.of, metric="", reference=None)
+            best = _best(there)
+            line = replace(best, name=node.name, depth=depth, n=None, asked=None, of=line.of, metric="", reference=None)
         else:
             line = _sum(line, list(self._factors(node, parts)), there)
         line = replace(line, contamination=self._verdicts(rows), clean=None, contaminated=None)
@@ -221,7 +230,7 @@ class _Table:
             part for part, line in zip(node.parts, parts, strict=True) if line is not None and line.value is not None
         ]
         questions = {
-            part: line.n or 0
+            part: line.asked or line.n or 0
             for part, line in zip(node.parts, parts, strict=True)
             if isinstance(part, str) and line is not None
         }
@@ -242,7 +251,7 @@ class _Table:
         found = {task: self._task(name, task, row) for task in row.tasks}
         if lacking := [line.missing for line in found.values() if line.value is None]:
             return Line(name, 0, None, missing="; ".join(dict.fromkeys(lacking)), changed=row.changed)
-        best = max(found.values(), key=lambda line: line.value or 0.0)
+        best = _best(found.values())
         return self._referred(replace(best, task=best.task if len(row.tasks) > 1 else ""), row)
 
     def _task(self, name: str, task: str, row: RowOutline) -> Line:
@@ -252,8 +261,8 @@ class _Table:
             there = ", ".join(s.metric for s in scores)
             why = f"{task} has no figure {row.metric!r}; it has {there}" if scores else f"{task} was not scored"
             return Line(name, 0, None, missing=self._why.get(task, why))
-        if score.withheld:
-            return Line(name, 0, None, missing=f"withheld: {score.unjudged} replies could not be judged")
+        if score.interval is None:
+            return Line(name, 0, None, missing=f"withheld: {_why_withheld(score)}")
         health = self._health.get((task, score.temperature))
         replies = health is not None and health.formatted is not None
         return Line(
@@ -265,6 +274,7 @@ class _Table:
             lowest=score.lowest if score.unjudged else None,
             highest=score.highest if score.unjudged else None,
             n=score.n,
+            asked=score.of,
             metric=score.metric,
             task=task,
             changed=row.changed,
@@ -307,6 +317,29 @@ class _Table:
         if row.n and line.share and 0 <= reference <= 1:
             half = Z95 * math.sqrt(reference * (1 - reference) / row.n)
         return replace(line, reference=reference, reference_half=half, table=row.table or self._suite.table)
+
+
+def _best(lines: Iterable[Line]) -> Line:
+    """The highest, which what could not be judged of any of them may raise, or lower as far as the others let it."""
+    there = list(lines)
+    best = max(there, key=lambda line: line.value or 0.0)
+    if all(line.lowest is None for line in there):
+        return best
+    lowest = [line.value if line.lowest is None else line.lowest for line in there]
+    highest = [line.value if line.highest is None else line.highest for line in there]
+    return replace(
+        best,
+        lowest=max(value for value in lowest if value is not None),
+        highest=max(value for value in highest if value is not None),
+    )
+
+
+def _why_withheld(score: ScoreRow) -> str:
+    replies = f"{counted(score.unjudged, 'reply', 'replies')} could not be judged"
+    if score.lowest is None or score.highest is None:
+        return f"{replies}, and nothing bounds what they leave open"
+    ends = [f"{100 * value:.1f}" for value in (score.lowest, score.highest)]
+    return f"{replies}; it lies between {ends[0]} and {ends[1]}"
 
 
 def _sum(line: Line, factors: Sequence[float], parts: Sequence[Line]) -> Line:

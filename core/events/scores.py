@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from aftertrain.core.events.event import Event
 from aftertrain.core.ground.openings import Opening
+from aftertrain.core.statistics import Interval, direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +19,29 @@ class ScoreRow:
         task: its name.
         metric: its name.
         temperature: None where nothing is sampled.
-        mean: of the metric.
+        mean: of the metric, over the questions that have a verdict; None where it is withheld.
         low: lower end of the mean's 95 % interval.
         high: its upper end.
-        n: instances.
-        unjudged: replies that could not be judged; they are in the mean with what the task gave them.
-        lowest: the mean if all of these were wrong; None for a metric that is no share.
-        highest: the mean if all of them were right.
+        n: questions that it is made of.
+        unjudged: replies that could not be judged; they are in no mean.
+        lowest: the mean over all questions if all of these replies were wrong; None where nothing bounds it, as for a
+            metric that is no share.
+        highest: the mean over all questions if all of them were right.
         primary: whether it is the task's main metric; None where that was not recorded.
         fingerprint: of the task; only scores with the same one may be compared.
         share: whether it lies in [0, 1] and is written in per cent; None where that was not recorded.
-        withheld: more replies could not be judged than the evaluation allows, so that `mean` is no result: what is
-            shown in its place are `lowest` and `highest`, and an average over rows has this one missing. None where
-            that was not recorded.
+        withheld: more could not be judged than the evaluation allows, or nothing bounds what that leaves open, so that
+            there is no result: what is shown in its place are `lowest` and `highest`, and an average over rows has this
+            one missing. None where that was not recorded.
+        of: questions that it would be made of if all had a verdict; None where that was not recorded.
     """
 
     task: str
     metric: str
     temperature: float | None
-    mean: float
-    low: float
-    high: float
+    mean: float | None
+    low: float | None
+    high: float | None
     n: int
     unjudged: int = 0
     lowest: float | None = None
@@ -47,11 +50,26 @@ class ScoreRow:
     fingerprint: str = ""
     share: bool | None = None
     withheld: bool | None = None
+    of: int | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The figure with its interval; None where it is withheld."""
+        if self.withheld or self.mean is None or self.low is None or self.high is None:
+            return None
+        return Interval(self.mean, self.low, self.high, self.n)
+
+    @property
+    def counted(self) -> str:
+        """How many questions it is made of, and of how many where some have no verdict: `12`, `10 of 12`."""
+        return f"{self.n:,}" if self.of in (None, self.n) else f"{self.n:,} of {self.of:,}"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Mean of (this stage - `against`) over the same instances of one task at one temperature.
+
+    Only pairs of which both sides have a verdict are in it.
 
     Attributes:
         task: its name.
@@ -61,13 +79,14 @@ class Difference:
         mean: of the differences.
         low: lower end of the mean's 95 % interval, a paired bootstrap.
         high: its upper end.
-        n: pairs.
+        n: pairs, each with two verdicts.
         better: pairs in which this stage scored more; None where that was not recorded.
         worse: pairs in which it scored less.
-        unjudged: pairs of which a reply could not be judged.
-        lowest: the mean if all of these spoke against this stage; None for a metric that is no share.
-        highest: the mean if all of them spoke for it.
-        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, over the judged pairs.
+        unjudged: pairs that are left out, since a side has no verdict.
+        lowest: the mean over all pairs if what could not be judged spoke against this stage; None where nothing bounds
+            it, as for a metric that is no share.
+        highest: the mean over all pairs if it spoke for it.
+        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test.
         p_holm: the same after Holm's method, over all of the stage's comparisons.
         effect: design effect of the questions' groups where these are small, as passages are: so many times as many
             questions are needed as if they were independent; None where there are none, or that was not recorded.
@@ -94,6 +113,13 @@ class Difference:
     def adjusted(self) -> float | None:
         """The p-value to go by: adjusted where it was."""
         return self.p if self.p_holm is None else self.p_holm
+
+    @property
+    def direction(self) -> Literal["rise", "fall", "none"]:
+        """What it may be called: none where what could not be judged may decide it, or nothing says how far."""
+        if self.unjudged and self.lowest is None:
+            return "none"
+        return direction(self.mean, self.adjusted, self.lowest, self.highest)
 
 
 @dataclass(frozen=True, slots=True)

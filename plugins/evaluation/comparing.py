@@ -21,8 +21,8 @@ def flips(
         for (task, temperature), mine in by_cell(rows).items():
             before, figure = questions_of(cells.get((task, temperature), [])), figures[task]
             for id_, now in questions_of(mine).items():
-                if id_ in before:
-                    values = figure.value(before[id_].scores()), figure.value(now.scores())
+                if id_ in before and before[id_].has(figure) and now.has(figure):
+                    values = before[id_].value(figure), now.value(figure)
                     if values[0] != values[1]:
                         old, new = before[id_].rows[0], now.rows[0]
                         answers, replies = (old.extracted, new.extracted), (old.output, new.output)

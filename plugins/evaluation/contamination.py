@@ -27,6 +27,7 @@ from aftertrain.core.statistics import Interval, mean_interval
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import ContaminationSettings
 from aftertrain.plugins.evaluation.suite import ReadyTask
+from aftertrain.plugins.evaluation.summary import unjudged
 
 REPLIES = "replies"
 """Source of what a policy wrote and learnt from."""
@@ -161,7 +162,7 @@ def scored(
     metrics = {task.name: task.task.metrics[0] for task in tasks}
     temperatures: dict[str, float] = {}
     for row in rows:
-        if temperatures.setdefault(row.task, row.temperature) == row.temperature:
+        if temperatures.setdefault(row.task, row.temperature) == row.temperature and not unjudged(row):
             values.setdefault(row.task, {}).setdefault(row.id, []).append(row.metrics[metrics[row.task]])
     found = []
     for entry in checked:

@@ -67,13 +67,15 @@ def doubts(rows: Sequence[ScoreRow], healths: Sequence[Health]) -> list[str]:
             continue
         cell = replies[row.task, row.temperature]
         kinds = ", ".join(f"{cell.outcomes[kind]} {kind}" for kind in UNJUDGED if cell.outcomes.get(kind))
-        between = ""
+        what = "is withheld" if row.withheld else f"is over {row.counted} questions"
         if row.lowest is not None:
-            between = f", so that {row.metric} lies between {row.lowest:.3f} and {row.highest:.3f}"
-        worth = "the scores are withheld" if row.withheld else "count as 0"
+            what += f", and lies between {row.lowest:.3f} and {row.highest:.3f} over all of them"
+        place = (row.task, row.temperature)
+        others = [o.metric for o in rows if (o.task, o.temperature) == place and o.withheld and not o.primary]
+        also = f" (withheld, too: {', '.join(others)})" if others else ""
         found.append(
-            f"{_place(row)}: {row.unjudged} of {cell.n} replies could not be judged ({kinds}) and {worth}{between}; "
-            "see 'detail' in samples/instances.jsonl"
+            f"{_place(row)}: {row.unjudged} of {cell.n} replies could not be judged ({kinds}): {row.metric} {what}"
+            f"{also}; see 'detail' in samples/instances.jsonl"
         )
     return found
 

@@ -71,11 +71,11 @@ def _completed(cell: Sequence[ScoredInstance], figure: Figure) -> tuple[float | 
     whole = [
         question
         for question in questions_of(cell).values()
-        if question.judged and all(row.finish_reason != "length" for row in question.rows)
+        if question.has(figure) and question.judged and all(row.finish_reason != "length" for row in question.rows)
     ]
     if not whole:
         return None, 0
-    values = [figure.value(question.scores()) for question in whole]
+    values = [question.value(figure) for question in whole]
     try:
         mean = weighted_mean(values, weights_of(figure, whole))
     except ValueError:  # all that is left weighs nothing

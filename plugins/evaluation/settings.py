@@ -93,8 +93,8 @@ class EvaluateSettings(StageSettings):
     )
     withhold_above: Fraction = Field(
         0.05,
-        description="Share of replies that could not be judged (errors, time-outs, refusals) above which a task's "
-        "scores are withheld: its bounds are shown in their place.",
+        description="Share of replies, or of a figure's questions, without a verdict (errors, time-outs, refusals) "
+        "above which a task's scores are withheld: their bounds are shown in their place.",
     )
     store: LocalPath | Literal[False] | None = unhashed(
         None,

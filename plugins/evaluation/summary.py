@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Missing, ScoreRow
-from aftertrain.core.figures import UNKNOWN, Figure
+from aftertrain.core.figures import UNKNOWN, Figure, with_verdict
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
@@ -38,26 +39,49 @@ def by_cell(rows: Iterable[ScoredInstance]) -> dict[Cell, list[ScoredInstance]]:
     return grouped
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """What a model made of one question: its replies in order, or its one set of log-likelihoods."""
 
     group: str
     rows: tuple[ScoredInstance, ...]
 
-    def scores(self, unjudged_as: float | None = None) -> list[InstanceScore]:
-        """Of its outputs; what could not be judged counts as the task gave it (0), or as `unjudged_as`."""
+    @cached_property
+    def scores(self) -> list[InstanceScore]:
+        """Of those of its outputs that have a verdict."""
+        return [score_of(row) for row in self.rows if not unjudged(row)]
+
+    def filled(self, worth: float) -> list[InstanceScore]:
+        """Of all its outputs, as if what could not be judged were worth so much."""
         return [
-            InstanceScore(row.metrics, row.extracted, row.outcome, parts=row.parts)
-            if unjudged_as is None or not unjudged(row)
-            else InstanceScore(dict.fromkeys(row.metrics, unjudged_as), UNKNOWN, row.outcome)
+            InstanceScore(dict.fromkeys(row.metrics, worth), UNKNOWN, row.outcome, parts=row.parts)
+            if unjudged(row)
+            else score_of(row)
             for row in self.rows
         ]
+
+    @cached_property
+    def asked(self) -> list[InstanceScore]:
+        """Of all its outputs as the task gave them, by which a question's weight is known before any verdict."""
+        return list(map(score_of, self.rows))
 
     @property
     def judged(self) -> bool:
         """Whether each of its outputs could be judged."""
         return not any(map(unjudged, self.rows))
+
+    def has(self, figure: Figure) -> bool:
+        """Whether enough of its outputs have a verdict for it to have a value."""
+        return bool(with_verdict(figure, self.asked))
+
+    def value(self, figure: Figure) -> float:
+        """What it is worth by a figure that it has."""
+        return figure.value(self.scores)
+
+
+def score_of(row: ScoredInstance) -> InstanceScore:
+    """What an output is worth, as the task said."""
+    return InstanceScore(row.metrics, row.extracted, row.outcome, parts=row.parts)
 
 
 def questions_of(cell: Sequence[ScoredInstance]) -> dict[str, Question]:
@@ -71,10 +95,11 @@ def questions_of(cell: Sequence[ScoredInstance]) -> dict[str, Question]:
 def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[ScoreRow]:
     """One row per task, temperature and figure, the headline first, with its 95 % interval over the questions.
 
-    `unjudged` counts the outputs whose judging failed or took too long. They are in the mean with what the task gave
-    them (0); `lowest` and `highest` are what the figure would be if all of them were wrong, or right. None for a figure
-    that is no share. Of more than the stage's `withhold_above` of them the mean is no result: `withheld`. A figure that
-    is not defined of these questions (a rate of safe prompts, where there is none) has no row.
+    A figure is made of the questions that have a verdict, `n` of so many (`of`). `unjudged` counts the outputs whose
+    judging failed or took too long; `lowest` and `highest` are what the figure would be over all questions if all of
+    them were wrong, or right. It is `withheld`, and has no mean, where more of the outputs or of its questions have no
+    verdict than the stage's `withhold_above`, where nothing bounds what they leave open, and where they are all of a
+    group. A figure that is not defined of these questions (a rate of safe prompts, where there is none) has no row.
     """
     cells = by_cell(rows)
     table: list[ScoreRow] = []
@@ -83,28 +108,38 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             cell = cells[task.name, temperature]
             questions = list(questions_of(cell).values())
             for place, figure in enumerate(task.figures):
-                if figure.votes and not _answered(cell):
+                if (figure.votes and not _answered(cell)) or why_undefined(figure, questions) is not None:
                     continue
-                if (interval := _interval(figure, questions)) is None:
-                    continue
-                lowest, highest = _bounds(questions, figure)
+                judged, of = [question for question in questions if question.has(figure)], _count(figure, questions)
+                interval = _interval(figure, judged)
+                n = 0 if interval is None else interval.n
+                lowest, highest = bounds(figure, questions)
                 open_ = sum(map(unjudged, cell))
+                lost = max(open_ / len(cell), 1 - n / of)
+                withheld = (
+                    interval is None
+                    or lost > task.withhold_above
+                    or (open_ > 0 and lowest is None)
+                    or (figure.grouped and len(_groups(judged)) < len(_groups(questions)))
+                )
+                shown = interval is not None and not withheld
                 table.append(
                     ScoreRow(
                         task=task.name,
                         metric=figure.name,
                         temperature=temperature,
-                        mean=interval.mean,
-                        low=interval.low,
-                        high=interval.high,
-                        n=interval.n,
+                        mean=interval.mean if interval is not None and shown else None,
+                        low=interval.low if interval is not None and shown else None,
+                        high=interval.high if interval is not None and shown else None,
+                        n=n,
+                        of=of,
                         unjudged=open_,
                         lowest=lowest,
                         highest=highest,
                         primary=place == 0,
                         fingerprint=task.fingerprint,
-                        share=figure.share and figure.shown is None and 0 <= interval.mean <= 1,
-                        withheld=open_ > task.withhold_above * len(cell),
+                        share=figure.share and figure.shown is None and (interval is None or 0 <= interval.mean <= 1),
+                        withheld=withheld,
                     )
                 )
     return table
@@ -116,16 +151,23 @@ def undefined(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> lis
     found = []
     for task in tasks:
         figure, questions = task.figures[0], list(questions_of(cells[task.name, task.temperatures[0]]).values())
-        why = None if _defined(figure, questions) else "no question of those that were asked counts for it"
-        if figure.corpus is not None:
-            try:
-                figure.corpus([question.scores() for question in questions])
-            except ArithmeticError as error:
-                why = str(error)
-        if why is not None:
+        if (why := why_undefined(figure, questions)) is not None:
             asked = counted(len(questions), "question")
             found.append(Missing(task.name, f"{figure.name} is not defined of {asked}: {why}"))
     return found
+
+
+def why_undefined(figure: Figure, questions: Sequence[Question]) -> str | None:
+    """Why a figure is none of these questions, whatever their verdicts are; None where it is one."""
+    if not _defined(figure, questions):
+        return "no question of those that were asked counts for it"
+    every = all(question.judged for question in questions)
+    if figure.corpus is not None and (every or figure.rising):
+        try:
+            figure.corpus([question.filled(0.0) for question in questions])
+        except ArithmeticError as error:
+            return str(error)
+    return None
 
 
 def _answered(cell: Iterable[ScoredInstance]) -> bool:
@@ -139,21 +181,34 @@ def unjudged(row: ScoredInstance) -> bool:
     return row.outcome in UNJUDGED
 
 
-def _interval(figure: Figure, questions: Sequence[Question]) -> Interval | None:
-    """A figure with its interval; None where it is not defined."""
-    scores = [question.scores() for question in questions]
+def _interval(figure: Figure, judged: Sequence[Question]) -> Interval | None:
+    """A figure of questions that have a verdict, with its interval; None where it is not defined of them."""
+    if not judged or not _defined(figure, judged):
+        return None
     if figure.corpus is not None:
         try:
+            scores = [question.scores for question in judged]
             return bootstrap_corpus(scores, figure.corpus, share=figure.share, resamples=figure.resamples)
         except ArithmeticError:
             return None
-    if not _defined(figure, questions):
-        return None
-    return _shown(figure, mean_interval([figure.value(of_one) for of_one in scores], weights_of(figure, questions)))
+    return _shown(figure, mean_interval([question.value(figure) for question in judged], weights_of(figure, judged)))
 
 
 def _defined(figure: Figure, questions: Sequence[Question]) -> bool:
-    return figure.weight is None or any(figure.weight(question.scores()) > 0 for question in questions)
+    return figure.weight is None or any(figure.weight(question.asked) > 0 for question in questions)
+
+
+def _count(figure: Figure, questions: Sequence[Question]) -> int:
+    """Questions that a figure would be made of, as `mean_interval` counts them: those that weigh nothing are none."""
+    if figure.weight is None:
+        return len(questions)
+    weights = [figure.weight(question.asked) for question in questions]
+    counted = [weight for weight in weights if weight > 0]
+    return len(counted) if len(set(counted)) == 1 else len(weights)
+
+
+def _groups(questions: Iterable[Question]) -> set[str]:
+    return {question.group for question in questions}
 
 
 def _shown(figure: Figure, interval: Interval) -> Interval:
@@ -168,19 +223,25 @@ def weights_of(figure: Figure, questions: Sequence[Question]) -> Weights | None:
     if figure.grouped:
         return Weights.of_groups([question.group for question in questions])
     if figure.weight is not None:
-        return Weights.of_sizes([figure.weight(question.scores()) for question in questions])
+        return Weights.of_sizes([figure.weight(question.asked) for question in questions])
     return None
 
 
-def _bounds(questions: Sequence[Question], figure: Figure) -> tuple[float | None, float | None]:
-    """A share's mean if all that could not be judged were wrong, and if all were right; None for any other figure."""
-    if not figure.share or figure.shown is not None or figure.corpus is not None:
+def bounds(figure: Figure, questions: Sequence[Question]) -> tuple[float | None, float | None]:
+    """A share over all questions if all that could not be judged were wrong, and if all were right.
+
+    None for a figure that nothing bounds: one that is no share, and a number of a corpus that is not `rising`.
+    """
+    if not figure.share or figure.shown is not None or (figure.corpus is not None and not figure.rising):
         return None, None
+    wrong, right = ([question.filled(worth) for question in questions] for worth in (0.0, 1.0))
+    if figure.corpus is not None:
+        return figure.corpus(wrong), figure.corpus(right)
     weights = weights_of(figure, questions)
-    wrong, right = ([figure.value(q.scores(filled)) for q in questions] for filled in (0.0, 1.0))
-    if not all(0 <= value <= 1 for value in (*wrong, *right)):
+    values = [[figure.value(scores) for scores in side] for side in (wrong, right)]
+    if not all(0 <= value <= 1 for side in values for value in side):
         return None, None
-    return weighted_mean(wrong, weights), weighted_mean(right, weights)
+    return weighted_mean(values[0], weights), weighted_mean(values[1], weights)
 
 
 def differences(
@@ -188,10 +249,12 @@ def differences(
 ) -> list[Difference]:
     """This stage minus each compared one over the same questions: mean, 95 % paired bootstrap interval, flips.
 
-    `p` is McNemar's exact p-value where values are 0 or 1, else that of the sign-flip test, over the pairs that could
-    be judged; `p_holm` that of Holm over all of this stage's. `lowest` and `highest` are what the mean would be if all
-    that could not be judged (`unjudged` pairs) spoke against this stage, or for it. A figure that shows a function of a
-    mean has none, nor one by which questions weigh otherwise there than here, as by tokens of another tokenizer.
+    Of a figure only the pairs count of which both sides have a verdict; `unjudged` are left out. `p` is McNemar's exact
+    p-value where values are 0 or 1, else that of the sign-flip test; `p_holm` that of Holm over all of this stage's.
+    `lowest` and `highest` are what the mean would be over all pairs if all that could not be judged spoke against this
+    stage, or for it. A figure that shows a function of a mean has no difference, nor one by which questions weigh
+    otherwise there than here, as by tokens of another tokenizer, nor one of which no pair has two verdicts, or none of
+    a group.
     """
     figures = {task.name: task.figures for task in tasks}
     table: list[Difference] = []
@@ -218,22 +281,29 @@ def _comparable(old: Question, new: Question) -> bool:
 
 
 def _pairs_up(figure: Figure, pairs: Sequence[Pair]) -> bool:
-    """Whether the difference of a figure's two means is the mean of its differences."""
-    if not _defined(figure, [new for _, new in pairs]):
+    """Whether the difference of a figure's two means is the mean of its differences, and there is one."""
+    judged = _judged(figure, pairs)
+    here, there = [new for _, new in pairs], [new for _, new in judged]
+    if not judged or not _defined(figure, there) or (figure.grouped and _groups(there) < _groups(here)):
         return False
     weight = figure.weight
-    alike = weight is None or all(weight(old.scores()) == weight(new.scores()) for old, new in pairs)
+    alike = weight is None or all(weight(old.asked) == weight(new.asked) for old, new in pairs)
     return figure.shown is None and figure.corpus is None and alike
+
+
+def _judged(figure: Figure, pairs: Sequence[Pair]) -> list[Pair]:
+    """Those of which both sides have a verdict."""
+    return [(old, new) for old, new in pairs if old.has(figure) and new.has(figure)]
 
 
 def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, str]) -> Difference:
     task, temperature, against = cell
-    weights = weights_of(figure, [new for _, new in pairs])
-    old, new = _sides(pairs, figure)
+    judged = _judged(figure, pairs)
+    weights = weights_of(figure, [new for _, new in judged])
+    old, new = [before.value(figure) for before, _ in judged], [after.value(figure) for _, after in judged]
     interval = paired_difference(old, new, weights)
-    judged = [pair for pair in pairs if pair[0].judged and pair[1].judged]
-    lowest_old, highest_old = _bounds([before for before, _ in pairs], figure)
-    lowest_new, highest_new = _bounds([after for _, after in pairs], figure)
+    lowest_old, highest_old = bounds(figure, [before for before, _ in pairs])
+    lowest_new, highest_new = bounds(figure, [after for _, after in pairs])
     return Difference(
         task=task,
         metric=figure.name,
@@ -248,12 +318,8 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, s
         unjudged=len(pairs) - len(judged),
         lowest=None if lowest_new is None or highest_old is None else lowest_new - highest_old,
         highest=None if highest_new is None or lowest_old is None else highest_new - lowest_old,
-        p=(
-            paired_p(*_sides(judged, figure), weights_of(figure, [pair[1] for pair in judged]))
-            if judged and _defined(figure, [pair[1] for pair in judged])
-            else None
-        ),
-        effect=_effect(pairs, old, new),
+        p=paired_p(old, new, weights),
+        effect=_effect(judged, old, new),
     )
 
 
@@ -263,7 +329,3 @@ def _effect(pairs: Sequence[Pair], old: Sequence[float], new: Sequence[float]) -
     if not 1 < len(pairs) / len(set(groups)) <= CLUSTER:
         return None
     return design_effect([b - a for a, b in zip(old, new, strict=True)], groups)
-
-
-def _sides(pairs: Sequence[Pair], figure: Figure) -> tuple[list[float], list[float]]:
-    return [figure.value(old.scores()) for old, _ in pairs], [figure.value(new.scores()) for _, new in pairs]

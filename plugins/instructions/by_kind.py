@@ -25,15 +25,17 @@ def over_kinds(name: str, mode: Mode) -> Figure:
             followed[kind] += follows
         return sum(followed[kind] / count for kind, count in asked.items()) / len(asked)
 
-    return Figure(name, lambda scores: _share([follows for _, follows in _verdicts(scores, mode)]), corpus=corpus)
+    def value(scores: Sequence[Scored]) -> float:
+        return _share([follows for _, follows in _verdicts(scores, mode)])
+
+    return Figure(name, value, corpus=corpus, rising=True)
 
 
 def of_kind(kind: str) -> Figure:
     """The share of one kind's instructions that are followed loosely."""
 
     def value(scores: Sequence[Scored]) -> float:
-        unknown = [score.metrics["prompt_level_loose_acc"] > 0 for score in scores if score.extracted == UNKNOWN]
-        return _share([*unknown, *verdicts(scores)])
+        return _share(verdicts(scores))
 
     def verdicts(scores: Sequence[Scored]) -> list[bool]:
         return [follows for name, follows in _verdicts(scores, "loose") if name == kind]
@@ -42,9 +44,11 @@ def of_kind(kind: str) -> Figure:
 
 
 def _verdicts(scores: Iterable[Scored], mode: Mode) -> Iterable[tuple[str, bool]]:
+    """Kind by kind whether it is followed; of a reply that counts as right, or as wrong, all are, or none."""
     for score in scores:
         verdicts: Any = score.parts.get(mode, ())
-        yield from verdicts
+        whole = score.metrics["prompt_level_loose_acc"] > 0
+        yield from ((kind, whole) for kind, _ in verdicts) if score.extracted == UNKNOWN else verdicts
 
 
 def _share(verdicts: Sequence[bool]) -> float:

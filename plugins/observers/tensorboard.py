@@ -38,7 +38,7 @@ class TensorBoard(Observer[TensorBoardSettings]):
             case Sample() as sample:
                 self._sample(entry, sample)
             case Scores(scores=rows):
-                for row in (row for row in rows if not row.withheld):
+                for row in (row for row in rows if row.interval is not None):
                     name = f"scores/{row.task}/{row.metric}/temperature {row.temperature}"
                     self._writer(entry.stage).add_scalar(name, row.mean, 0)
             case StageDone() if entry.stage in self.writers:

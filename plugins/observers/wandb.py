@@ -48,7 +48,7 @@ class WeightsAndBiases(Observer[WandbSettings]):
                     {f"{stage}/{name}": value for name, value in numbers.items()} | {f"{stage}/step": entry.step}
                 )
             case Scores(scores=rows):
-                for row in (row for row in rows if not row.withheld):
+                for row in (row for row in rows if row.interval is not None):
                     self.run.summary[f"{stage}/{row.task}/{row.metric}/temperature {row.temperature}"] = row.mean
 
     def close(self) -> None:

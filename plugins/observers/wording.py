@@ -8,7 +8,6 @@ from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.core.run.ledger import worded
-from aftertrain.core.statistics import direction
 
 FIRST = (
     "nll_per_token",
@@ -100,15 +99,16 @@ def books(units: Mapping[str, Balance]) -> str:
 
 def score(row: ScoreRow) -> str:
     """One score with its interval; of one that is withheld its bounds."""
-    if row.withheld:
-        return f"{_cell(row)}: withheld, n = {row.n}{_open(row)}"
-    return f"{_cell(row)}: {row.mean:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}{_open(row)}"
+    found = row.interval
+    if found is None:
+        return f"{_cell(row)}: withheld, n = {row.counted}{_open(row)}"
+    return f"{_cell(row)}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], n = {row.counted}{_open(row)}"
 
 
 def difference(row: Difference) -> str:
     """One paired difference with its interval."""
     p = row.adjusted
-    way = direction(row.mean, p, row.lowest, row.highest)
+    way = row.direction
     sure = f"{'no difference shown' if way == 'none' else f'a {way}'}, {'no p-value' if p is None else p_value(p)}"
     return f"{_cell(row)} against {row.against}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}] ({sure}{_open(row)})"
 
@@ -121,8 +121,11 @@ def _open(row: ScoreRow | Difference) -> str:
     """What judging that failed leaves open."""
     if not row.unjudged:
         return ""
-    count = f", {row.unjudged} could not be judged"
-    return count if row.lowest is None else f"{count}: between {row.lowest:.3f} and {row.highest:.3f}"
+    left_out = "could not be judged" if isinstance(row, ScoreRow) else "pairs could not be judged and are left out"
+    count = f", {row.unjudged} {left_out}"
+    if row.lowest is None:
+        return f"{count}, and nothing bounds what they leave open"
+    return f"{count}: between {row.lowest:.3f} and {row.highest:.3f}"
 
 
 def _first(numbers: Mapping[str, float], order: Sequence[str]) -> list[str]:

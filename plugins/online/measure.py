@@ -58,6 +58,7 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
     Of problems from several data sets further `accuracy/SOURCE` and `source_reward/SOURCE`.
     """
     every, judged = judged, counted(judged)
+    verdicts = [reply for reply in judged if reply.verdicts and not reply.unjudged]
     n, lengths = len(judged), [reply.rollout.sampled for reply in every]
     mean = sum(reply.total for reply in judged) / n
     values = [reply.value for reply in judged if reply.value is not None]
@@ -65,9 +66,7 @@ def reply_metrics(judged: Sequence[Judged]) -> dict[str, float]:
         "reward": mean,
         "batch_reward": sum(reply.earned for reply in judged) / n,
         "reward_std": (sum((reply.total - mean) ** 2 for reply in judged) / n) ** 0.5,
-        **(
-            {"accuracy": sum(reply.verified for reply in judged) / n} if any(reply.verdicts for reply in judged) else {}
-        ),
+        **({"accuracy": _mean([float(reply.verified) for reply in verdicts])} if verdicts else {}),
         **({"verdict": sum(values) / len(values)} if values else {}),
         "response_length": sum(lengths) / len(every),
         "finished_rate": sum(reply.rollout.ended for reply in every) / len(every),
@@ -114,7 +113,8 @@ def _by_source(judged: Sequence[Judged]) -> dict[str, float]:
         sources.setdefault(reply.rollout.prompt.problem.source, []).append(reply)
     figures: dict[str, float] = {}
     for source, replies in sorted(sources.items()) if len(sources) > 1 else ():
-        figures[f"accuracy/{source}"] = _mean([float(reply.verified) for reply in replies])
+        if known := [float(reply.verified) for reply in replies if not reply.unjudged]:
+            figures[f"accuracy/{source}"] = _mean(known)
         figures[f"source_reward/{source}"] = _mean([reply.total for reply in replies])
     return figures
 

@@ -12,7 +12,7 @@ from aftertrain.core.ground.wording import distinct
 from aftertrain.core.learning.rewards import total_reward, verification_reward, verified
 from aftertrain.core.learning.shaping import product_reward, weighted_reward
 from aftertrain.core.preference import verdicts_by_comparison
-from aftertrain.core.records import Check, Completion, Outcome, Verdict, VerificationCase
+from aftertrain.core.records import UNJUDGED, Check, Completion, Outcome, Verdict, VerificationCase
 from aftertrain.core.verification import checks
 from aftertrain.core.verifier import Verifier, verdicts_of
 from aftertrain.plugins.online.problems import Prompt
@@ -70,6 +70,14 @@ class Judged:
     def verified(self) -> bool:
         """Whether every check holds: in full, or as far as the threshold asks."""
         return self.value is not None and verified(self.value, self.threshold)
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether its verdicts say nothing of it: some failed, or all abstained, and no other is against it."""
+        known = [verdict for _, verdict in self.verdicts if verdict.outcome not in UNJUDGED]
+        wrong = any(verdict.value is None or not verified(verdict.value, self.threshold) for verdict in known)
+        failed = any(verdict.outcome in UNJUDGED and verdict.outcome != "abstained" for _, verdict in self.verdicts)
+        return not wrong and (failed or (bool(self.verdicts) and not known))
 
     def sample(self) -> Sample:
         """The reply as it is shown and kept."""

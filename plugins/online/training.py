@@ -191,7 +191,8 @@ class Training:
     def _validate(self, validation: Validation, step: int) -> dict[str, float]:
         """Held-out figures of the policy after that step, whose weights the generator has."""
         figures = validation.measure(self.models.generator, self.verifiers, step)
-        return figures | validation.rank(step, figures["validation_accuracy"], self.models.policy.save_state)
+        accuracy = figures.get("validation_accuracy")
+        return figures | validation.rank(step, accuracy, self.models.policy.save_state)
 
     def _save(self, step: int, folder: Path) -> None:
         self.models.save(folder)

@@ -11,7 +11,7 @@ from aftertrain.core.errors import CheckpointError
 from aftertrain.core.generator import Generator, Sampling
 from aftertrain.core.learning.rollouts import write_samples
 from aftertrain.core.learning.seeding import sub_seed
-from aftertrain.core.statistics import Interval, mean_interval
+from aftertrain.core.statistics import mean_interval
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.online.problems import Prompt
 from aftertrain.plugins.online.reward import Judged, verdicts_on
@@ -19,6 +19,8 @@ from aftertrain.plugins.online.rollout import Stand, roll_out
 from aftertrain.plugins.online.validation_settings import ValidationSettings
 
 DRAFT = ".writing-"
+WITHHOLD = 0.05
+"""Share of replies without a verdict above which there is no accuracy."""
 
 
 class Validation:
@@ -55,8 +57,10 @@ class Validation:
     def measure(self, generator: Generator[Any], verifiers: Mapping[str, Verifier[Any]], step: int) -> dict[str, float]:
         """Figures of the policy as the generator has it, by names that begin with `validation_`.
 
-        The replies are drawn by the same seeds each time. A verdict that failed counts as wrong, and is counted in
-        `failed_rate`. The interval is Wilson's (95 %); of several replies to a problem that of the problems' means.
+        The replies are drawn by the same seeds each time. The accuracy is over those that have a verdict, its interval
+        Wilson's (95 %); of several replies to a problem that of the problems' means. Others are counted in
+        `unjudged_rate`; with them stand `accuracy_lowest` and `accuracy_highest`, as if all of them were wrong, or
+        right. Of more than `WITHHOLD` of them there is no accuracy, so that no weights are best by what nobody judged.
         """
         rollouts = roll_out(
             generator,
@@ -73,31 +77,32 @@ class Validation:
             for rollout, verdicts in zip(rollouts, verdicts_on(rollouts, verifiers), strict=True)
         ]
         write_samples(self._folder / "validation" / f"step-{step:05d}.jsonl", [reply.sample() for reply in judged])
-        accuracy, n = _interval(judged, self.settings.samples), len(judged)
+        n, unjudged = len(judged), sum(reply.unjudged for reply in judged)
         failed = sum(any(v.outcome in ("error", "timeout") for _, v in reply.verdicts) for reply in judged)
         figures = {
-            "accuracy": accuracy.mean,
-            "accuracy_low": accuracy.low,
-            "accuracy_high": accuracy.high,
+            **_accuracy(judged, self.settings.samples, unjudged),
             "problems": float(len(self._prompts)),
             "response_length": sum(reply.rollout.sampled for reply in judged) / n,
             "finished_rate": sum(reply.rollout.ended for reply in judged) / n,
             "failed_rate": failed / n,
+            "unjudged_rate": unjudged / n,
         }
         return {f"validation_{name}": value for name, value in figures.items()}
 
-    def rank(self, step: int, accuracy: float, save: Callable[[Path], None]) -> dict[str, float]:
-        """Keep the weights of that step if it is the best so far; tells which step is.
+    def rank(self, step: int, accuracy: float | None, save: Callable[[Path], None]) -> dict[str, float]:
+        """Keep the weights of that step if it is the best so far; tells which step is. Without an accuracy it is not.
 
         Those that the last checkpoint counts on stay beside, for a resume may need them.
 
         Args:
             save: writes the policy's state into a folder.
         """
-        if self.best is None or accuracy > self.best[1]:
+        if accuracy is not None and (self.best is None or accuracy > self.best[1]):
             self.best = step, accuracy
             if self.settings.keep == "best":
                 self._keep(step, save)
+        if self.best is None:
+            return {}
         return {"validation_best_step": float(self.best[0]), "validation_best_accuracy": self.best[1]}
 
     def best_weights(self, last: int) -> Path | None:
@@ -154,7 +159,18 @@ class Validation:
         return self._folder / "best" / f"step-{step:05d}"
 
 
-def _interval(judged: Sequence[Judged], samples: int) -> Interval:
-    """Of the mean over problems of the share of their replies that is verified; Wilson's where each has one reply."""
-    right = [reply.verified for reply in judged]
-    return mean_interval([sum(right[i : i + samples]) / samples for i in range(0, len(right), samples)])
+def _accuracy(judged: Sequence[Judged], samples: int, unjudged: int) -> dict[str, float]:
+    """The share of replies that are verified, problem by problem, and between what it lies where some have no verdict.
+
+    The interval is Wilson's where each problem has one reply.
+    """
+    figures, n = {}, len(judged)
+    if unjudged:
+        right = sum(reply.verified for reply in judged)
+        figures = {"accuracy_lowest": right / n, "accuracy_highest": (right + unjudged) / n}
+    if unjudged > WITHHOLD * n:
+        return figures
+    problems = [judged[i : i + samples] for i in range(0, n, samples)]
+    known = [[reply.verified for reply in problem if not reply.unjudged] for problem in problems]
+    interval = mean_interval([sum(right) / len(right) for right in known if right])
+    return {"accuracy": interval.mean, "accuracy_low": interval.low, "accuracy_high": interval.high, **figures}

@@ -9,7 +9,6 @@ from typing import Protocol
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.ground.wording import sides_text
 from aftertrain.core.stage import Flip
-from aftertrain.core.statistics import direction
 from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.forest import Forest, Row, forest
 from aftertrain.plugins.report.page import asset, environment
@@ -108,7 +107,8 @@ def _share(compared: Compared, row: Difference) -> bool:
 def _row(row: Difference, *, share: bool) -> Row:
     scale, digits = (100, 1) if share else (1, 3)
     low, high = (numbers.signed(scale * value, digits) for value in (row.low, row.high))
-    way = direction(row.mean, row.adjusted, row.lowest, row.highest)
+    way = row.direction
+    left_out = f", {numbers.counted(row.unjudged, 'pair')} left out, not judged" if row.unjudged else ""
     p = (
         ""
         if row.adjusted is None
@@ -126,7 +126,7 @@ def _row(row: Difference, *, share: bool) -> Row:
         interval=f"{low} to {high}",
         n=numbers.count(row.n),
         verdict="no difference shown" if way == "none" else f"a {way}",
-        note=f"{numbers.count(row.better or 0)} up, {numbers.count(row.worse or 0)} down{p}",
+        note=f"{numbers.count(row.better or 0)} up, {numbers.count(row.worse or 0)} down{p}{left_out}",
     )
 
 
@@ -134,10 +134,10 @@ def _cell(score: ScoreRow | None) -> tuple[str, str]:
     """A score and its interval, written."""
     if score is None:
         return "–", ""
-    share = score.share is not False
-    written = [numbers.percent(v) if share else numbers.number(v) for v in (score.mean, score.low, score.high)]
-    if not score.withheld:
-        return written[0], f"{written[1]} to {written[2]}"
-    if score.lowest is None or score.highest is None:
-        return "withheld", ""
-    return "withheld", f"between {numbers.percent(score.lowest)} and {numbers.percent(score.highest)}"
+    write = numbers.percent if score.share is not False else numbers.number
+    between = ""
+    if score.unjudged and score.lowest is not None and score.highest is not None:
+        between = f"between {write(score.lowest)} and {write(score.highest)}"
+    if (found := score.interval) is None:
+        return "withheld", between
+    return write(found.mean), ", ".join(filter(None, (f"{write(found.low)} to {write(found.high)}", between)))

@@ -17,7 +17,8 @@ class Row:
         label: what was measured.
         detail: a second, smaller line of the label.
         tone: CSS class of its colour.
-        mean, low, high: the estimate and its interval, in axis units; of a forest's rows in per cent of the axis.
+        mean, low, high: the estimate and its interval, in axis units; of a forest's rows in per cent of the axis. Of
+            an estimate that is withheld there is no mean, and its bounds, if any, are in place of the interval.
         value, interval, n: the same, written.
         verdict: words beside it (`a rise`), may be empty.
         note: more about the interval (flips and p-value), may be empty.
@@ -26,9 +27,9 @@ class Row:
     label: str
     detail: str
     tone: str
-    mean: float
-    low: float
-    high: float
+    mean: float | None
+    low: float | None
+    high: float | None
     value: str
     interval: str
     n: str
@@ -60,13 +61,20 @@ def forest(title: str, unit: str, rows: Sequence[Row], *, bounds: tuple[float, f
     def place(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
 
-    placed = tuple(replace(row, mean=place(row.mean), low=place(row.low), high=place(row.high)) for row in rows)
+    def place_or_none(value: float | None) -> float | None:
+        return None if value is None else place(value)
+
+    placed = tuple(
+        replace(row, mean=place_or_none(row.mean), low=place_or_none(row.low), high=place_or_none(row.high))
+        for row in rows
+    )
     ticks = tuple(Tick(place(value), number(value)) for value in nice_ticks(low, high, 5))
     return Forest(title, unit, placed, ticks, place(0.0) if zero else None)
 
 
 def _range(rows: Sequence[Row], zero: bool) -> tuple[float, float]:
-    edges = [edge for row in rows for edge in (row.low, row.high, row.mean)] + ([0.0] if zero else [])
+    known = [edge for row in rows for edge in (row.low, row.high, row.mean) if edge is not None]
+    edges = known + ([0.0] if zero or not known else [])
     low, high = min(edges), max(edges)
     pad = 0.08 * (high - low) or abs(low) * 0.1 or 1.0
     return low - pad, high + pad

@@ -56,6 +56,11 @@ class Reply:
     repeat: int = 0
     group: str = ""
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether it has no verdict: its metrics say nothing of it."""
+        return self.outcome in UNJUDGED
+
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
@@ -111,7 +116,7 @@ class Instances:
 
     def unjudged(self, stage: str, task: str, temperature: float | None) -> set[str]:
         """Ids of the instances of which a reply could not be judged."""
-        return {reply.id for reply in self.of(stage, task, temperature) if reply.outcome in UNJUDGED}
+        return {reply.id for reply in self.of(stage, task, temperature) if reply.unjudged}
 
     def likelihood(self, stage: str, task: str) -> bool:
         """Whether a task compared log-likelihoods instead of sampling replies."""
@@ -130,12 +135,17 @@ class Instances:
         """Problems that all `stages` answered: changed ones and failures first, `number` in all.
 
         Half of them became right (of one model: are wrong), the others are dealt in turn to the remaining groups; a
-        group that has too few leaves its places to the rest. None when no problem was answered by every stage.
+        group that has too few leaves its places to the rest. A problem of which a reply has no verdict is in no group.
+        None when no problem was answered by every stage.
         """
         tables = [{(r.id, r.repeat): r for r in self.of(stage, task, temperature)} for stage in stages]
         if not tables or metric == "":
             return None
-        keys = [key for key in tables[0] if all(key in t and metric in t[key].metrics for t in tables)]
+        keys = [
+            key
+            for key in tables[0]
+            if all(key in t and metric in t[key].metrics and not t[key].unjudged for t in tables)
+        ]
         names = GROUPS if len(tables) > 1 else ALONE
         groups: dict[str, list[tuple[str, int]]] = {group: [] for group in names.values()}
         for key in sorted(keys, key=blind):

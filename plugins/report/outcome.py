@@ -39,7 +39,8 @@ class ScoreSeries:
         said = [score.share for score in self.scores if score.share is not None]
         if said:
             return all(said)
-        inside = all(0 <= edge <= 1 for score in self.scores for edge in (score.mean, score.low, score.high))
+        found = [score.interval for score in self.scores]
+        inside = all(0 <= edge <= 1 for each in found if each for edge in (each.mean, each.low, each.high))
         return inside and not _NOT_A_SHARE.search(self.metric)
 
     @property
@@ -62,8 +63,8 @@ class ScoreSeries:
 
     def headline(self, score: Score) -> str:
         """A score, written; of one that is withheld what it lies between."""
-        if not score.withheld:
-            return self.write(score.mean)
+        if score.interval is not None:
+            return self.write(score.interval.mean)
         if score.lowest is None or score.highest is None:
             return "withheld"
         return f"withheld ({self.interval(score.lowest, score.highest)})"
@@ -95,8 +96,7 @@ class Comparison:
     @property
     def direction(self) -> str:
         """`rise`, `fall`, or `none` where the adjusted p-value, or what could not be judged, leaves it open."""
-        d = self.difference
-        return direction(d.mean, d.adjusted, d.lowest, d.highest)
+        return self.difference.direction
 
     @property
     def verdict(self) -> str:
@@ -221,8 +221,8 @@ def _worded(pairs: Sequence[tuple[ScoreSeries, Comparison]]) -> str:
 
 
 def _verb(series: ScoreSeries, comparisons: Sequence[Comparison]) -> str:
-    first, last = series.scores[0], series.scores[-1]
-    if first.withheld or last.withheld:
+    first, last = series.scores[0].interval, series.scores[-1].interval
+    if first is None or last is None:
         return "went"
     if first.mean == last.mean:
         return "stayed the same,"
@@ -243,10 +243,13 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
     )
     if not before or before.keys() != after.keys():
         return None
-    paired = paired_difference(list(before.values()), [after[key] for key in before])
     unsure = instances.unjudged(first.stage, series.task, series.temperature)
     unsure |= instances.unjudged(last.stage, series.task, series.temperature)
     judged = [key for key in before if key not in unsure]
+    if not judged:
+        return None
+    old, new = [before[key] for key in judged], [after[key] for key in judged]
+    paired = paired_difference(old, new)
     return Difference(
         task=series.task,
         metric=series.metric,
@@ -259,7 +262,7 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
         unjudged=len(before) - len(judged),
         lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
         highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
-        p=paired_p([before[key] for key in judged], [after[key] for key in judged]) if judged else None,
+        p=paired_p(old, new),
         stage=last.stage,
     )
 

@@ -152,6 +152,7 @@ def environment(settings: HtmlSettings) -> jinja2.Environment:
         "hidden": lambda text: max(0, len(str(text)) - settings.characters),
         "outline": outline,
         "when": provenance.when,
+        "questions": _counted,
     }
     templates.globals |= {"model_of": model_of, "box": BOX, "spark": (WIDTH, HEIGHT)}
     return templates
@@ -164,22 +165,7 @@ def asset(name: str) -> str:
 
 def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Panel:
     colour = tones(run)
-    scale = 100 if series.share else 1
-    rows = [
-        Row(
-            label=model_of(run, score.stage),
-            detail=score.stage,
-            tone=colour.get(score.stage, "t0"),
-            mean=score.mean * scale,
-            low=score.low * scale,
-            high=score.high * scale,
-            value=series.headline(score),
-            interval=series.interval(score.low, score.high),
-            n=numbers.count(score.n),
-            note=_doubt(series, score),
-        )
-        for score in series.scores
-    ]
+    rows = [_score_row(run, series, score, colour.get(score.stage, "t0")) for score in series.scores]
     differences = [_difference_row(run, series, comparison) for comparison in compared]
     words = " · ".join(filter(None, (series.task, series.metric.replace("_", " "), series.condition)))
     return Panel(
@@ -188,6 +174,29 @@ def _panel(run: Run, series: ScoreSeries, compared: Sequence[Comparison]) -> Pan
         forest(words, "points" if series.share else "", differences, bounds=None, zero=True) if differences else None,
         overall(series, compared),
     )
+
+
+def _score_row(run: Run, series: ScoreSeries, score: Score, tone: str) -> Row:
+    scale, found = 100 if series.share else 1, score.interval
+    mean, low, high = (None, score.lowest, score.highest) if found is None else (found.mean, found.low, found.high)
+    return Row(
+        label=model_of(run, score.stage),
+        detail=score.stage,
+        tone=tone,
+        mean=None if mean is None else mean * scale,
+        low=None if low is None else low * scale,
+        high=None if high is None else high * scale,
+        value=series.headline(score),
+        interval="" if found is None else series.interval(found.low, found.high),
+        n=_counted(score),
+        note=_doubt(series, score),
+    )
+
+
+def _counted(score: Score) -> str:
+    """Questions that a score is made of, and of how many where some have no verdict."""
+    n = numbers.count(score.n)
+    return n if score.of in (None, score.n) else f"{n} of {numbers.count(score.of or 0)}"
 
 
 def _difference_row(run: Run, series: ScoreSeries, compared: Comparison) -> Row:
@@ -215,16 +224,18 @@ def _doubt(series: ScoreSeries, score: Score) -> str:
         return ""
     words = f"{numbers.count(score.unjudged)} could not be judged"
     if score.lowest is None or score.highest is None:
-        return words
+        return f"{words}, and nothing bounds what they leave open"
     return f"{words}: {series.interval(score.lowest, score.highest)}"
 
 
 def _flips(difference: Difference) -> str:
+    left_out = f"{numbers.counted(difference.unjudged, 'pair')} left out, not judged" if difference.unjudged else ""
     if difference.better is None or difference.worse is None:
-        return ""
+        return left_out
     flips = f"{numbers.count(difference.better)} up, {numbers.count(difference.worse)} down"
     p = difference.adjusted
-    return flips + ("" if p is None else ", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}")
+    flips += "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {numbers.number(p, 2)}"
+    return ", ".join(filter(None, (flips, left_out)))
 
 
 def _browsed(series: Sequence[ScoreSeries], instances: Instances, number: int) -> list[Browsed]:

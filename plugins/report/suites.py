@@ -146,12 +146,19 @@ def _table(name: str, columns: Sequence[tuple[str, list[Line], str]]) -> SuiteTa
 def _row(key: tuple[str, int], stages: Sequence[str], lines: Sequence[Line | None]) -> SuiteRowCells:
     there = [line for line in lines if line is not None]
     last = there[-1]
-    of = f"{last.of[0]} of {last.of[1]} rows" if last.of else "" if last.n is None else f"n = {count(last.n)}"
+    of = f"{last.of[0]} of {last.of[1]} rows" if last.of else _questions(last)
     compared = next((line for line in there if line.reference is not None), None)
     published = "" if compared is None else _write(compared, compared.reference)
     published += f" {SAME_ROWS}" if compared is not None and compared.table == SAME_ROWS else ""
     contamination = sides_text(stages, ["" if line is None else line.contamination for line in lines])
     return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, contamination, _path(lines))
+
+
+def _questions(line: Line) -> str:
+    if line.n is None:
+        return ""
+    some = line.asked is not None and line.asked != line.n
+    return f"n = {count(line.n)} of {count(line.asked or 0)}" if some else f"n = {count(line.n)}"
 
 
 def _cell(line: Line | None) -> Cell:
@@ -217,7 +224,7 @@ def _heat_map(task: str, scores: Sequence[Score], instances: Instances) -> HeatM
         metric = metric or next(iter(replies[0].metrics), "") if replies else metric
         groups: dict[str, dict[str, list[float]]] = {}
         for reply in replies:
-            if reply.group and metric in reply.metrics:
+            if reply.group and metric in reply.metrics and not reply.unjudged:
                 groups.setdefault(reply.group, {}).setdefault(reply.id, []).append(reply.metrics[metric])
         columns.append({group: [mean(values) for values in ids.values()] for group, ids in groups.items()})
     names = sorted({group for column in columns for group in column})

@@ -70,7 +70,7 @@ class XSTest(SafetyTask):
             mean(accuracy),
             share_of(self.named("refusal_of_safe"), refusal, "safe"),
             share_of(self.named("refusal_of_unsafe"), refusal, "unsafe"),
-            Figure(self.named("exaggerated_safety"), mean(refusal).value, corpus=exaggerated),
+            Figure(self.named("exaggerated_safety"), mean(refusal).value, corpus=exaggerated, rising=True),
         ]
 
 

@@ -50,8 +50,8 @@ def evaluate(
         **settings: of the stage, as in a recipe: `temperatures`, `limit`, `max_new_tokens`, `generator` …
 
     Returns:
-        One entry per task, temperature and metric: task, metric, temperature, mean, low, high (95 %), n, primary,
-        fingerprint, unjudged, lowest, highest, withheld (see the guide).
+        One entry per task, temperature and metric: task, metric, temperature, mean, low, high (95 %), n, of,
+        primary, fingerprint, unjudged, lowest, highest, withheld (see the guide). `mean` is None where it is withheld.
 
     Raises:
         RecipeError: unknown tasks or settings, all at once.

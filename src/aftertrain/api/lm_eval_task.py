@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -22,8 +23,8 @@ from aftertrain.core.eval_task import (
     ReplyTask,
     TextScores,
 )
-from aftertrain.core.figures import Figure
-from aftertrain.core.records import Completion
+from aftertrain.core.figures import Figure, with_verdict
+from aftertrain.core.records import UNJUDGED, Completion
 from aftertrain.core.statistics import Weights, weighted_mean
 from aftertrain.core.text.answer import thoughts_of
 from aftertrain.core.text.chat import prompt_text
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NO_FILTER = "none"
+UNJUDGED_COUNT = "unjudged"
+"""Beside a task's figures: the outputs that have no verdict."""
 
 
 class AftertrainTask(Task):  # type: ignore[misc]  # lm-eval has no types
@@ -140,15 +143,16 @@ class AftertrainTask(Task):  # type: ignore[misc]  # lm-eval has no types
         instance = self._questions[doc["id"]]
         scores = [asdict(score) for score in self._scored(instance, results)]
         item = {"group": instance.group, "scores": scores}
-        return dict.fromkeys(self._figures, item)
+        return dict.fromkeys((*self._figures, UNJUDGED_COUNT), item)
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
-        """The task's figures."""
-        return {name: partial(_number, figure) for name, figure in self._figures.items()}
+        """The task's figures, and how many outputs have no verdict: the figures are of those that have one."""
+        figures = {name: partial(_number, figure) for name, figure in self._figures.items()}
+        return {**figures, UNJUDGED_COUNT: _without_verdict}
 
     def higher_is_better(self) -> dict[str, bool]:
         """Of shares it is; of anything else the task does not say."""
-        return {name: True for name, figure in self._figures.items() if figure.share}
+        return {name: True for name, figure in self._figures.items() if figure.share} | {UNJUDGED_COUNT: False}
 
     @cached_property
     def _questions(self) -> dict[str, Instance]:
@@ -225,8 +229,19 @@ class _Uncounted(tuple[int, ...]):
 
 
 def _number(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
-    """A figure of all questions, as the stage `evaluate` makes it."""
-    questions = [[InstanceScore(**score) for score in item["scores"]] for item in items]
+    """A figure of the questions that have a verdict, as the stage `evaluate` makes it.
+
+    Where it would be withheld there whatever the share of them, since nothing bounds it or there is none, it is NaN.
+    """
+    every = [[InstanceScore(**score) for score in item["scores"]] for item in items]
+    pairs = [(item, with_verdict(figure, asked)) for item, asked in zip(items, every, strict=True)]
+    judged = [(item, scores) for item, scores in pairs if scores]
+    bounded = figure.share and figure.shown is None and (figure.corpus is None or figure.rising)
+    groups = {item["group"] for item in items} if figure.grouped else set()
+    lost = groups - {item["group"] for item, _ in judged}
+    if not judged or lost or (not bounded and _without_verdict(items)):
+        return math.nan
+    items, questions = [item for item, _ in judged], [scores for _, scores in judged]
     if figure.corpus is not None:
         return float(figure.corpus(questions))
     weights = None
@@ -236,3 +251,7 @@ def _number(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
         weights = Weights.of_sizes([figure.weight(scores) for scores in questions])
     value = weighted_mean([figure.value(scores) for scores in questions], weights)
     return value if figure.shown is None else figure.shown(value)
+
+
+def _without_verdict(items: Sequence[Mapping[str, Any]]) -> int:
+    return sum(score["outcome"] in UNJUDGED for item in items for score in item["scores"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import RunError
-from aftertrain.core.statistics import Z95
+from aftertrain.core.statistics import Z95, Interval
 
 if TYPE_CHECKING:
     from aftertrain.api.finished import FinishedEvaluation
@@ -55,20 +55,23 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
     """What lm-eval's `results_*.json` holds, so that its own tools read it.
 
     A standard error is that of a normal interval as wide as ours. A score that is withheld is not among the results,
-    nor is a row that is missing: both stand in `config`, with the reason. `versions` are fingerprints: scores compare
-    only if they are equal.
+    nor is a row that is missing: both stand in `config`, with the reason. There, too, stands of each score how many
+    replies have no verdict, and between what it lies: a score is over the questions that have one, which `effective`
+    counts. `versions` are fingerprints: scores compare only if they are equal.
     """
     asked = _Asked(evaluation)
     results: dict[str, dict[str, Any]] = {}
     tasks: dict[str, str] = {}
+    given: dict[str, int] = {}
     for row in evaluation.scores:
         name = _place(evaluation, row).removeprefix(FAMILY)
         tasks[name] = row.task
+        given.setdefault(name, row.n if row.of is None else row.of)
         entry = results.setdefault(name, {"name": name, "alias": name, "sample_len": row.n})
-        if not row.withheld:
+        if (found := row.interval) is not None:
             metric, _, named = row.metric.partition(",")
-            entry[f"{metric},{named or 'none'}"] = row.mean
-            entry[f"{metric}_stderr,{named or 'none'}"] = _standard_error(row)
+            entry[f"{metric},{named or 'none'}"] = found.mean
+            entry[f"{metric}_stderr,{named or 'none'}"] = _standard_error(found)
     configs = {name: {"task": name, **asked.settings(task)} for name, task in tasks.items()}
     prints = {row.task: row.fingerprint for row in evaluation.scores}
     manifest = evaluation.manifest
@@ -80,7 +83,7 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
         "n-shot": {name: config.get("shots") or 0 for name, config in configs.items()},
         "higher_is_better": {name: {} for name in results},
         "n-samples": {
-            name: {"original": asked.split(task, results[name]["sample_len"]), "effective": results[name]["sample_len"]}
+            name: {"original": asked.split(task, given[name]), "effective": results[name]["sample_len"]}
             for name, task in tasks.items()
         },
         "config": {
@@ -90,7 +93,12 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
             "limit": asked.limit,
             "random_seed": manifest.seed,
             "stderr": "half of the 95 % interval / 1.96",
-            "withheld": [f"{row.task}: {row.metric}" for row in evaluation.scores if row.withheld],
+            "withheld": [f"{row.task}: {row.metric}" for row in evaluation.scores if row.interval is None],
+            "unjudged": {
+                f"{row.task}: {row.metric}": {"replies": row.unjudged, "lowest": row.lowest, "highest": row.highest}
+                for row in evaluation.scores
+                if row.unjudged
+            },
             "missing": {row.task: row.why for row in evaluation.missing},
         },
         "git_hash": None,
@@ -112,15 +120,16 @@ def model_card(evaluation: FinishedEvaluation) -> str:
         if row.primary is False:
             continue
         shots = asked.settings(row.task).get("shots")
-        score, low, high = (_written(value, row) for value in (row.mean, row.low, row.high))
-        shown, interval = ("withheld", "") if row.withheld else (score, f"{low} – {high}")
+        shown, interval = "withheld", ""
+        if (found := row.interval) is not None:
+            shown, interval = _written(found.mean, row), f"{_written(found.low, row)} – {_written(found.high, row)}"
         cells = (
             _place(evaluation, row),
             "" if shots is None else shots,
             row.metric,
-            shown,
+            shown + _open(row),
             interval,
-            row.n,
+            row.counted,
             known.get(row.task, ""),
         )
         lines.append(f"| {' | '.join(map(str, cells))} | `{row.fingerprint[:8]}` |")
@@ -171,7 +180,14 @@ def _place(evaluation: FinishedEvaluation, row: ScoreRow) -> str:
     return f"{row.task} at temperature {row.temperature:g}" if several else row.task
 
 
-def _standard_error(row: ScoreRow) -> float | str:
+def _open(row: ScoreRow) -> str:
+    """What replies without a verdict leave open."""
+    if not row.unjudged or row.lowest is None or row.highest is None:
+        return ""
+    return f" ({_written(row.lowest, row)} – {_written(row.highest, row)} by what could not be judged)"
+
+
+def _standard_error(row: Interval) -> float | str:
     error = (row.high - row.low) / (2 * Z95)
     return error if math.isfinite(error) else NOT_AVAILABLE
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def saved_scores(run: str | os.PathLike[str]) -> tuple[list[Evaluation], dict[str, dict[str, float]]]:
     """The tasks of an evaluation as evaluation sets, and the main metric of each question.
 
-    Of several replies to a question their mean, at the first temperature.
+    Of several replies to a question the mean of those that have a verdict, at the first temperature.
 
     Args:
         run: a run's folder or its name under `runs/`; with `:STAGE` where it has several evaluations.
@@ -24,6 +24,7 @@ def saved_scores(run: str | os.PathLike[str]) -> tuple[list[Evaluation], dict[st
     from aftertrain.core.overlap.questions import bare, evaluation_of
     from aftertrain.plugins.evaluation.evaluate import INSTANCES
     from aftertrain.plugins.evaluation.rows import read_instances
+    from aftertrain.plugins.evaluation.summary import unjudged
 
     evaluation = finished_evaluation(run)
     stage = evaluation.built()
@@ -33,7 +34,7 @@ def saved_scores(run: str | os.PathLike[str]) -> tuple[list[Evaluation], dict[st
         mine = [row for row in rows if row.task == name]
         by_question: dict[str, list[float]] = {}
         for row in mine:
-            if row.temperature == mine[0].temperature:
+            if row.temperature == mine[0].temperature and not unjudged(row):
                 by_question.setdefault(row.id, []).append(row.metrics[metric])
         scores[name] = {id_: sum(values) / len(values) for id_, values in by_question.items()}
         sets.append(evaluation_of(name, stage.builder.build(bare(use)).instances()))

@@ -10,6 +10,7 @@ from aftertrain.api.side_figures import TaskFigures, is_mean, values_of
 from aftertrain.core.benchmark.rows import read_rows
 from aftertrain.core.errors import RunError, Unavailable
 from aftertrain.core.eval_task import Instance, InstanceScore
+from aftertrain.core.events import ScoreRow
 from aftertrain.core.records import UNJUDGED
 
 Key = tuple[str, str, float | None]
@@ -33,6 +34,8 @@ class Side:
         chats: whether a prompt was rendered by the chat template.
         scored: what the outputs of each question are worth, by task and temperature; of those that were judged.
         tasks: the figures of each of our tasks.
+        unjudged: questions without a verdict, or of which a reply has none.
+        recorded: of a run of ours the scores that it found, which know what could not be judged.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Side:
     chats: Mapping[Place, bool] = field(default_factory=dict)
     scored: Mapping[Cell, Mapping[str, Sequence[InstanceScore]]] = field(default_factory=dict)
     tasks: Mapping[str, TaskFigures] = field(default_factory=dict)
+    unjudged: frozenset[Place] = frozenset()
+    recorded: Mapping[Key, ScoreRow] = field(default_factory=dict)
 
 
 def own_side(run: FinishedEvaluation) -> Side:
@@ -80,7 +85,8 @@ def own_side(run: FinishedEvaluation) -> Side:
         for figure in filter(is_mean, tasks.get(task, TaskFigures()).figures):
             if of_figure := values_of(figure, of_cell):
                 values.setdefault((task, figure.name, temperature), of_figure)
-    return Side(run.name, values, replies, prompts, choices, chats, whole, tasks)
+    recorded = {(row.task, row.metric, row.temperature): row for row in run.scores}
+    return Side(run.name, values, replies, prompts, choices, chats, whole, tasks, frozenset(unjudged), recorded)
 
 
 def _continuations(instance: Instance) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aftertrain.api.comparison import Comparison
@@ -56,8 +57,8 @@ def compare_with_files(
             scores[key] = cells
     for key, (figure, intervals) in figures.items():
         scores[key] = tuple(
-            None if one is None else _row(key, one, headlines, share=figure.share and 0 <= one.mean <= 1)
-            for one in intervals
+            None if one is None else _row(key, one, headlines, side, share=figure.share and 0 <= one.mean <= 1)
+            for one, side in zip(intervals, sides, strict=True)
         )
     base = sides[0]
     gaps = {}
@@ -87,12 +88,21 @@ def _score(key: Key, side: Side, headlines: frozenset[tuple[str, str]]) -> Score
     if not values:
         return None
     share = all(0 <= value <= 1 for value in values.values())
-    return _row(key, mean_interval(list(values.values())), headlines, share=share)
+    return _row(key, mean_interval(list(values.values())), headlines, side, share=share)
 
 
-def _row(key: Key, interval: Interval, headlines: frozenset[tuple[str, str]], *, share: bool) -> ScoreRow:
-    primary = key[:2] in headlines
-    return ScoreRow(*key, interval.mean, interval.low, interval.high, interval.n, primary=primary, share=share)
+def _row(key: Key, interval: Interval, headlines: frozenset[tuple[str, str]], side: Side, *, share: bool) -> ScoreRow:
+    """Of a run of ours further what could not be judged, as it recorded it: then what it withheld is withheld."""
+    row = ScoreRow(
+        *key, interval.mean, interval.low, interval.high, interval.n, primary=key[:2] in headlines, share=share
+    )
+    known = side.recorded.get(key)
+    if known is None or not known.unjudged:
+        return row
+    row = replace(row, unjudged=known.unjudged, lowest=known.lowest, highest=known.highest, of=known.of)
+    if known.withheld or known.lowest is None:
+        return replace(row, withheld=True, mean=None, low=None, high=None)
+    return row
 
 
 Figures = Mapping[Key, tuple[Figure, tuple[Interval | None, ...]]]
@@ -123,7 +133,8 @@ def _weighted(base: Side, side: Side, anchor: Side, figures: Figures) -> Iterato
             continue
         weights = [weights_of(figure, anchor.tasks[key[0]], scored, ids) for scored in (before, after)]
         if weights[0] == weights[1]:
-            yield _difference(key, base.name, [old[id_] for id_ in ids], [new[id_] for id_ in ids], weights[0])
+            pairs = [old[id_] for id_ in ids], [new[id_] for id_ in ids]
+            yield _difference(key, (base, side), ids, pairs, weights[0])
 
 
 def _differences(base: Side, side: Side) -> Iterator[Difference]:
@@ -131,23 +142,36 @@ def _differences(base: Side, side: Side) -> Iterator[Difference]:
         there = base.values.get(key, {})
         ids = [id_ for id_ in values if id_ in there]
         if ids:
-            old, new = [there[id_] for id_ in ids], [values[id_] for id_ in ids]
-            yield _difference(key, base.name, old, new, None)
+            yield _difference(key, (base, side), ids, ([there[id_] for id_ in ids], [values[id_] for id_ in ids]), None)
 
 
 def _difference(
-    key: Key, against: str, old: Sequence[float], new: Sequence[float], weights: Weights | None
+    key: Key,
+    sides: tuple[Side, Side],
+    ids: Sequence[str],
+    values: tuple[Sequence[float], Sequence[float]],
+    weights: Weights | None,
 ) -> Difference:
+    (old, new), paired = values, set(ids)
     interval = paired_difference(old, new, weights)
+    unjudged = {place for side in sides for place in side.unjudged if place[:2] == (key[0], key[2])}
+    left_out = sum(all(place in side.prompts for side in sides) for place in unjudged if place[2] not in paired)
+    lowest = highest = None
+    if left_out and weights is None and all(0 <= value <= 1 for value in (*old, *new)):
+        total, pairs = sum(new) - sum(old), len(ids) + left_out  # each that is left out may be anything from -1 to 1
+        lowest, highest = (total - left_out) / pairs, (total + left_out) / pairs
     return Difference(
         *key,
-        against=against,
+        against=sides[0].name,
         mean=interval.mean,
         low=interval.low,
         high=interval.high,
         n=interval.n,
         better=sum(b > a for a, b in zip(old, new, strict=True)),
         worse=sum(b < a for a, b in zip(old, new, strict=True)),
+        unjudged=left_out,
+        lowest=lowest,
+        highest=highest,
         p=paired_p(old, new, weights),
     )
 

@@ -161,11 +161,16 @@ def _rows(found: Comparison, names: list[str]) -> list[list[str]]:
         scores = ["" if cell is None else mean_text(cell) for cell in cells]
         differences = [text for side in found.sides[1:] for text in _difference(by_key.get((*key, side)), share=share)]
         temperature = "" if key[2] is None else f"{key[2]:g}"
-        pairs = [by_key[*key, side].n for side in found.sides[1:] if (*key, side) in by_key]
-        n = ", ".join(dict.fromkeys(map(str, pairs))) or str(first.n)
+        pairs = [_pairs(by_key[*key, side]) for side in found.sides[1:] if (*key, side) in by_key]
+        n = ", ".join(dict.fromkeys(pairs)) or first.counted
         contamination = sides_text(names, found.contaminated(key[0])) if key[:2] in found.headlines else ""
         rows.append([key[0], key[1], temperature, *scores, *differences, n, contamination])
     return rows
+
+
+def _pairs(row: Difference) -> str:
+    """Pairs, and those that are left out since a side has no verdict."""
+    return f"{row.n}" + (f" ({row.unjudged} left out, not judged)" if row.unjudged else "")
 
 
 def _difference(row: Difference | None, *, share: bool) -> list[str]:

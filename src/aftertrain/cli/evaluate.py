@@ -156,9 +156,9 @@ def echo_scores(scores: Sequence[dict[str, Any]], contamination: Iterable[Contam
             str(score["task"]),
             str(score["metric"]),
             f"{score['temperature']:g}",
-            WITHHELD if score.get("withheld") else score_text(score["mean"], share=is_share(score)),
-            "" if score.get("withheld") else interval_text(score["low"], score["high"], share=is_share(score)),
-            str(score["n"]),
+            WITHHELD if _withheld(score) else score_text(score["mean"], share=is_share(score)),
+            "" if _withheld(score) else interval_text(score["low"], score["high"], share=is_share(score)),
+            _counted(score),
             *([_doubt(score)] if doubtful else []),
             *_contaminated(score, by_task.get(str(score["task"])))[: (1 if by_task else 0) + (2 if parts else 0)],
         )
@@ -192,12 +192,22 @@ def _suite_row(line: Line, *, compared: bool, parts: bool) -> list[str]:
         return "" if value is None else score_text(value, share=line.share)
 
     interval = "" if line.low is None else f"{written(line.low)} to {written(line.high)}"
-    of = f"{line.of[0]} of {line.of[1]} rows" if line.of else "" if line.n is None else f"{line.n:,}"
+    of = f"{line.of[0]} of {line.of[1]} rows" if line.of else line.counted
     published = [written(line.reference), line.standing or ""] if compared else []
     apart = [written(line.clean), written(line.contaminated)] if parts else []
     says = line.missing or ", ".join(filter(None, (line.task, line.metric, *remarks(line))))
     score = "missing" if line.value is None else written(line.value)
     return ["  " * line.depth + line.name, score, interval, of, *published, line.contamination, *apart, says]
+
+
+def _withheld(score: Mapping[str, Any]) -> bool:
+    return bool(score.get("withheld")) or score["mean"] is None
+
+
+def _counted(score: Mapping[str, Any]) -> str:
+    """Questions that a score is made of, and of how many where some have no verdict."""
+    n, of = score["n"], score.get("of")
+    return f"{n}" if of in (None, n) else f"{n} of {of}"
 
 
 def is_share(score: Mapping[str, Any]) -> bool:
@@ -211,7 +221,7 @@ def _doubt(score: dict[str, Any]) -> str:
         return "0"
     if score.get("lowest") is None:
         return str(score["unjudged"])
-    return f"{score['unjudged']}: {100 * score['lowest']:.1f} to {100 * score['highest']:.1f}"
+    return f"{score['unjudged']}: {interval_text(score['lowest'], score['highest'], share=is_share(score))}"
 
 
 def _slug(model: str) -> str:

@@ -48,12 +48,20 @@ def _rows(stage: RescoredStage) -> list[tuple[str, ...]]:
 
 
 def _row(now: ScoreRow, before: ScoreRow | None) -> tuple[str, ...]:
+    found = now.interval
     return (
         now.task,
         now.metric,
         f"{now.temperature:g}",
         "" if before is None else mean_text(before),
         mean_text(now),
-        "" if now.withheld else interval_text(now.low, now.high, share=now.share is not False),
-        str(now.n),
+        "" if found is None else interval_text(found.low, found.high, share=now.share is not False),
+        now.counted + ("" if not now.unjudged or now.withheld else _open(now)),
     )
+
+
+def _open(row: ScoreRow) -> str:
+    """What the outputs without a verdict leave open of a score that is shown."""
+    if row.lowest is None or row.highest is None:
+        return ""
+    return f", between {interval_text(row.lowest, row.highest, share=row.share is not False)}"

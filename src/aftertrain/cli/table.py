@@ -55,8 +55,8 @@ def interval_text(low: float, high: float, *, share: bool, signed: bool = False)
 
 def mean_text(row: ScoreRow) -> str:
     """A score's mean, or that it is withheld, with what it lies between."""
-    if not row.withheld:
-        return score_text(row.mean, share=row.share is not False)
+    if row.interval is not None:
+        return score_text(row.interval.mean, share=row.share is not False)
     if row.lowest is None or row.highest is None:
         return WITHHELD
     return f"{WITHHELD} ({interval_text(row.lowest, row.highest, share=row.share is not False)})"

@@ -220,5 +220,23 @@ def test_what_could_not_be_judged_widens_what_is_said() -> None:
     assert remarks(table["average"]) == ["70.0 to 74.0 by what could not be judged"]
 
 
+def test_the_best_of_two_is_bounded_by_both() -> None:
+    """0.5 lies between 0.45 and 0.7, 0.6 is sure: the best is 0.6, and may be 0.7 but no less."""
+    suite = outline({"arc": {"tasks": {"arc:mc": {}, "arc:rc": {}}}})
+    unjudged = score("arc:mc", 0.5, unjudged=25, lowest=0.45, highest=0.7)
+    best = lines(suite, unjudged, score("arc:rc", 0.6))["arc"]
+    assert (best.value, best.lowest, best.highest) == (0.6, 0.6, 0.7)
+
+
+def test_rows_are_pooled_by_what_was_asked() -> None:
+    """A row of which 10 of 100 have no verdict weighs as 100, so that bounds are the pool's: (0.45 + 0.9) / 2."""
+    suite = outline({"a": {}, "b": {}}, {"name": "pool", "pooled": ["a", "b"]})
+    part = replace(score("a", 0.5, unjudged=10, lowest=0.45, highest=0.55), n=90, of=100)
+    pool = lines(suite, part, score("b", 0.9))["pool"]
+    assert pool.value == pytest.approx(0.7)
+    assert (pool.lowest, pool.highest) == (pytest.approx(0.675), pytest.approx(0.725))
+    assert lines(suite, part)["a"].counted == "90 of 100"
+
+
 def test_an_unknown_figure_is_told() -> None:
     assert lines(outline({"a": {"metric": "f1"}}), score("a", 0.1))["a"].missing == "a has no figure 'f1'; it has acc"

@@ -43,5 +43,5 @@ def test_what_it_is_made_of_is_kept_with_the_outputs() -> None:
 
     figure = Figure("f1", lambda scores: scores[0].metrics["same"], corpus=corpus)
     assert figure.corpus is not None
-    assert figure.corpus([question.scores() for question in questions.values()]) == 2 / 3
+    assert figure.corpus([question.scores for question in questions.values()]) == 2 / 3
     assert InstanceScore({}).parts == {}

@@ -47,6 +47,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "fingerprint": exact["fingerprint"],
         "share": True,
         "withheld": False,
+        "of": 12,
     }
     assert (form["metric"], form["mean"], form["primary"]) == ("format", 1.0, False)
     rows = rows_of(artifact.path)

@@ -1,4 +1,4 @@
-"""An error of judging is no 0: it is told with the score, and what it leaves open; no difference is built on it."""
+"""An error of judging is no 0: a score is over what has a verdict, with its bounds; no difference is built on it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.figures import mean
 from aftertrain.core.records import Verdict, VerificationCase
 from aftertrain.core.settings import Settings, Use
+from aftertrain.core.statistics import wilson
 from aftertrain.core.verifier import Verifier
 from aftertrain.plugins.evaluation.problems import Problems, score_of
 from aftertrain.plugins.observers import wording
@@ -25,6 +26,7 @@ class Doubtful(Verifier[Settings]):
     isolated = False
     errors: Sequence[str] = ()
     timeouts: Sequence[str] = ()
+    wrong: Sequence[str] = ()
     answer: str | None = None
 
     def verify(self, cases: Sequence[VerificationCase]) -> list[Verdict]:
@@ -36,14 +38,17 @@ class Doubtful(Verifier[Settings]):
         number = case.prompt.split()[0]
         if number in self.errors:
             return Verdict.error("broken")
-        return Verdict.timeout("slow") if number in self.timeouts else Verdict.scored(1.0, self.answer)
+        if number in self.timeouts:
+            return Verdict.timeout("slow")
+        return Verdict.scored(float(number not in self.wrong), self.answer)
 
 
 @pytest.fixture
 def doubtful(builder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def choose(errors: Sequence[str] = (), timeouts: Sequence[str] = ()) -> None:
+    def choose(errors: Sequence[str] = (), timeouts: Sequence[str] = (), wrong: Sequence[str] = ()) -> None:
         monkeypatch.setattr(Doubtful, "errors", errors)
         monkeypatch.setattr(Doubtful, "timeouts", timeouts)
+        monkeypatch.setattr(Doubtful, "wrong", wrong)
 
     builder.classes["verifier", "equal"] = Doubtful
     return choose
@@ -52,20 +57,21 @@ def doubtful(builder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 def test_one_error_is_told_with_the_score(
     evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None], capsys: Any
 ) -> None:
-    """Of 12 replies 10 are right, one is an error and one a timeout: between 10/12 and 12/12."""
-    doubtful(["3"], ["5"])
+    """Of 12 replies 9 are right, one wrong, one an error and one a timeout: 9/10, between 9/12 and 11/12."""
+    doubtful(["3"], ["5"], ["7"])
     here = stand()
     exact = evaluate(withhold_above=0.2).run(here.context).details["scores"][0]
-    assert (exact["mean"], exact["unjudged"]) == (pytest.approx(10 / 12), 2)
-    assert (exact["lowest"], exact["highest"]) == (pytest.approx(10 / 12), 1.0)
+    assert (exact["mean"], exact["n"], exact["of"], exact["unjudged"]) == (pytest.approx(9 / 10), 10, 12, 2)
+    assert (exact["low"], exact["high"]) == (pytest.approx(wilson(9, 10).low), pytest.approx(wilson(9, 10).high))
+    assert (exact["lowest"], exact["highest"]) == (pytest.approx(9 / 12), pytest.approx(11 / 12))
     assert [data["message"] for data in here.named("warning")] == [
-        "problems at temperature 0: 2 of 12 replies could not be judged (1 error, 1 timeout) and count as 0, so that "
-        "exact_match lies between 0.833 and 1.000; see 'detail' in samples/instances.jsonl"
+        "problems at temperature 0: 2 of 12 replies could not be judged (1 error, 1 timeout): exact_match is over 10 "
+        "of 12 questions, and lies between 0.750 and 0.917 over all of them; see 'detail' in samples/instances.jsonl"
     ]
-    assert wording.score(ScoreRow(**exact)).endswith("n = 12, 2 could not be judged: between 0.833 and 1.000")
+    assert wording.score(ScoreRow(**exact)).endswith("n = 10 of 12, 2 could not be judged: between 0.750 and 0.917")
     echo_scores([exact])
     assert "not judged" in (shown := capsys.readouterr().out)
-    assert "2: 83.3 to 100.0" in shown
+    assert shown.splitlines()[1].split()[-7:] == ["10", "of", "12", "2:", "75.0", "to", "91.7"]
 
 
 def test_a_score_of_which_too_much_is_open_is_withheld(
@@ -77,16 +83,17 @@ def test_a_score_of_which_too_much_is_open_is_withheld(
     details = evaluate().run(here.context).details
     exact = details["scores"][0]
     assert (exact["withheld"], details["scores"][1]["withheld"]) == (True, True)
+    assert (exact["mean"], exact["low"], exact["high"]) == (None, None, None)
     assert (
-        "and the scores are withheld, so that exact_match lies between 0.833 and 1.000"
+        "exact_match is withheld, and lies between 0.833 and 1.000 over all of them (withheld, too: format)"
         in (here.named("warning")[0]["message"])
     )
     assert wording.score(ScoreRow(**exact)) == (
-        "problems exact_match at temperature 0: withheld, n = 12, 2 could not be judged: between 0.833 and 1.000"
+        "problems exact_match at temperature 0: withheld, n = 10 of 12, 2 could not be judged: between 0.833 and 1.000"
     )
     echo_scores([exact])
     line = capsys.readouterr().out.splitlines()[1]
-    assert line.split() == ["problems", "exact_match", "0", "withheld", "12", "2:", "83.3", "to", "100.0"]
+    assert line.split() == ["problems", "exact_match", "0", "withheld", "10", "of", "12", "2:", "83.3", "to", "100.0"]
 
 
 def test_the_health_of_replies_is_counted(
@@ -161,26 +168,30 @@ def test_all_errors_leave_everything_open(
     doubtful([str(n) for n in range(12)])
     made = evaluate(compare="base-eval").run(stand("eval", {"compare:base-eval": base}).context)
     exact = made.details["scores"][0]
-    assert (exact["mean"], exact["lowest"], exact["highest"], exact["unjudged"]) == (0.0, 0.0, 1.0, 12)
-    difference = made.details["differences"][0]
-    assert (difference["p"], difference["p_holm"], difference["unjudged"]) == (None, None, 12)
-    assert (difference["lowest"], difference["highest"]) == (-1.0, 0.0)
-    assert "no difference shown, no p-value" in wording.difference(Difference(**difference))
+    assert (exact["mean"], exact["lowest"], exact["highest"], exact["unjudged"]) == (None, 0.0, 1.0, 12)
+    assert (exact["withheld"], exact["n"], exact["of"]) == (True, 0, 12)
+    assert made.details["differences"] == [], "no pair has two verdicts"
+    made = evaluate(withhold_above=1.0).run(stand("all-allowed").context)
+    assert made.details["scores"][0]["withheld"], "of nothing there is no mean, whatever is allowed"
 
 
 def test_errors_on_one_side_make_no_fall(
     evaluate: Callable[..., Any], stand: Callable[..., Any], doubtful: Callable[..., None]
 ) -> None:
-    """8 of 12 fail to be judged: as zeros they would be a fall (p = 2/2^8); of the pairs that were judged none fell."""
+    """8 of 12 fail to be judged: as zeros they would be a fall (p = 2/2^8); of the pairs that were judged none fell.
+
+    All 12 are right before, and 4 of 4 after: the difference is 0 over 4 pairs, and between 4/12 - 1 and 0 over all.
+    """
     doubtful()
     base = evaluate().run(stand("base-eval").context)
     doubtful([str(n) for n in range(8)])
     made = evaluate(compare="base-eval").run(stand("eval", {"compare:base-eval": base}).context)
     difference = made.details["differences"][0]
-    assert (difference["mean"], difference["worse"], difference["p"]) == (pytest.approx(-8 / 12), 8, 1.0)
-    assert "no difference shown, p = 1, 8 could not be judged: between -0.667 and 0.000" in wording.difference(
-        Difference(**difference)
-    )
+    assert (difference["mean"], difference["worse"], difference["p"]) == (0.0, 0, 1.0)
+    assert (difference["n"], difference["unjudged"]) == (4, 8)
+    assert (difference["lowest"], difference["highest"]) == (pytest.approx(-8 / 12), 0.0)
+    told = "p = 1, 8 pairs could not be judged and are left out: between -0.667 and 0.000"
+    assert told in wording.difference(Difference(**difference))
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,32 @@ def test_the_plan_tells_how_it_measures_and_what_is_not_held_out(bench: Make, tm
     assert items["validation.data"].value == "12 of its 15 prompts are trained on, too"
     assert items["validation.data"].status == "warning"
     assert "validation" in run.stage.fingerprints()
+
+
+def test_a_failed_verdict_is_no_wrong_reply(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of nine held-out problems one cannot be judged, then three: accuracy over eight of nine, and none."""
+    from aftertrain.core.records import Verdict
+    from aftertrain.plugins.online import validation
+
+    failing = 1
+
+    def verdicts_on(rollouts: Any, verifiers: Any) -> list[Any]:
+        worth = [Verdict.error("?")] * failing + [Verdict.scored(1.0)] * 5 + [Verdict.scored(0.0)] * (4 - failing)
+        return [(("contains", verdict),) for verdict in worth]
+
+    monkeypatch.setattr(validation, "verdicts_on", verdicts_on)
+    monkeypatch.setattr(validation, "WITHHOLD", 0.2)
+    run = bench("one", {"validation": HELD_OUT, "steps": 2})
+    run.run()
+    figures = _measured(run)[2]
+    assert figures["validation_accuracy"] == 5 / 8
+    assert figures["validation_accuracy_low"] == wilson(5, 8).low
+    assert (figures["validation_accuracy_lowest"], figures["validation_accuracy_highest"]) == (5 / 9, 6 / 9)
+    assert figures["validation_unjudged_rate"] == 1 / 9
+    failing = 3
+    run = bench("three", {"validation": HELD_OUT, "steps": 2})
+    artifact = run.run()
+    assert _measured(run) == {}, "a third without a verdict is no accuracy"
+    (measured,) = [data for event, step, data in run.events if event == "metrics" and step == 2]
+    assert (measured["validation_accuracy_lowest"], measured["validation_accuracy_highest"]) == (5 / 9, 8 / 9)
+    assert artifact.details.get("validation", {}).get("best_step") is None, "and no weights are best by it"

@@ -89,6 +89,32 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     assert 0.2 < controlled(scores) < 0.8
 
 
+def test_the_length_controlled_rate_is_withheld_with_one_of_its_prompts(tmp_path: Path) -> None:
+    """Nothing says how far one preference moves a regression; the plain rate is over the others, with its bounds."""
+    from types import SimpleNamespace
+
+    from aftertrain.plugins.evaluation.outputs import row_of
+    from aftertrain.plugins.evaluation.summary import scores
+
+    task = task_of(tmp_path, 40)
+    ready: Any = SimpleNamespace(
+        name="t", temperatures=(0.0,), figures=task.figures(), withhold_above=0.05, fingerprint="f"
+    )
+
+    def table(replies: Sequence[str]) -> dict[str, Any]:
+        outputs = [reply(text) for text in replies]
+        rows = zip(task.instances(), outputs, task.score_all(task.instances(), outputs), strict=True)
+        made = scores([ready], [row_of("t", 0.0, *each, sample=0, prompt="") for each in rows])
+        return {row.metric.removesuffix("_by_First"): row for row in made}
+
+    whole, lacking = table(["a" * n for n in range(1, 41)]), table(["?", *("a" * n for n in range(2, 41))])
+    assert whole["length_controlled_minimal"].mean is not None
+    controlled, plain = lacking["length_controlled_minimal"], lacking["win_rate"]
+    assert (controlled.withheld, controlled.mean, controlled.n, controlled.of) == (True, None, 39, 40)
+    assert (plain.withheld, plain.n, plain.of) == (False, 39, 40)
+    assert plain.highest - plain.lowest == pytest.approx(1 / 40)
+
+
 def test_the_published_prompt_has_the_plain_names_and_says_who_judges(tmp_path: Path) -> None:
     judge = {"use": "pairwise", "template": "alpaca_eval", "model": LONGER["model"]}
     task = task_of(tmp_path, judge=judge)

@@ -100,7 +100,8 @@ def test_evaluations_of_different_questions_are_not_compared(full_run: Path) -> 
     ("mean", "p", "bounds", "words"),
     [
         (0.1, 0.01, (0.1, 0.1), "a rise"),
-        (-0.1, 0.0499, (None, None), "a fall"),
+        (-0.1, 0.0499, (-0.2, -0.05), "a fall"),
+        (-0.1, 0.0499, (None, None), "no difference shown: the 7 that could not be judged may decide it"),
         (0.1, 0.05, (0.1, 0.1), "no difference shown"),
         (0.1, None, (0.1, 0.1), "no difference shown (no p-value)"),
         (0.1, 0.01, (-0.01, 0.2), "no difference shown: the 7 that could not be judged may decide it"),
