@@ -207,7 +207,9 @@ def test_results_for_others_say_what_has_no_verdict() -> None:
     scores = summary.scores([task(mean("acc"), mean("acc", "cost", share=False))], ROWS)
     stage = SimpleNamespace(settings=SimpleNamespace(tasks=(), limit=None))
     manifest = SimpleNamespace(recipe={"model": "m"}, base=SimpleNamespace(digest="d"), seed=0, packages={})
-    finished: Any = SimpleNamespace(scores=tuple(scores), missing=(), built=lambda: stage, manifest=manifest)
+    finished: Any = SimpleNamespace(
+        scores=tuple(scores), missing=(), contaminations={}, built=lambda: stage, manifest=manifest
+    )
     made = lm_eval_results(finished)
     assert made["results"]["t"]["acc,none"] == 6 / 8
     assert "cost,none" not in made["results"]["t"]
