@@ -169,6 +169,11 @@ class EvalTask(Component[S]):
         """What a user should know of the task's rules before a run, a sentence each; told in plan and events."""
         return ()
 
+    @property
+    def cost(self) -> float:
+        """What scoring has spent so far on models that it asks, by their prices; 0 where it asks none."""
+        return 0.0
+
     def reads(self) -> Sequence[str]:
         """Ids on the hub of what it reads, by which sealed benchmarks are known beside their questions."""
         return ()

@@ -118,6 +118,15 @@ class Generator(Component[S]):
         """Most tokens of prompt and reply together, where it knows of a limit beside that of a model folder."""
         return None
 
+    @property
+    def cost(self) -> float:
+        """What its requests have cost so far, by its prices; 0 where it has none."""
+        return 0.0
+
+    def price(self, prompt: int, reply: int) -> float:
+        """Of so many tokens, by its prices; 0 where it has none."""
+        return 0.0
+
     def preflight(self, model: str) -> None:
         """Find what `open` and `submit` would refuse, without loading or asking anything.
 

@@ -14,6 +14,7 @@ from aftertrain.core.book import Book
 from aftertrain.core.component import Component
 from aftertrain.core.events import Difference, Event, ScoreRow
 from aftertrain.core.ground.usage import Unused
+from aftertrain.core.ground.wording import at_temperature
 from aftertrain.core.ranks import ALONE, Ranks
 from aftertrain.core.records import Artifact, PlanItem, Thoughts
 from aftertrain.core.settings import Builder, Settings, unhashed
@@ -280,7 +281,7 @@ class Rescored:
     """
 
     scores: tuple[ScoreRow, ...]
-    rows: Mapping[tuple[str, float], tuple[int, int]]
+    rows: Mapping[tuple[str, float | None], tuple[int, int]]
     changes: tuple[str, ...]
 
 
@@ -320,7 +321,7 @@ class Flip:
     replies: tuple[str, str]
 
     def __str__(self) -> str:
-        where = f"{self.task} {self.id}" + ("" if self.temperature is None else f" at temperature {self.temperature:g}")
+        where = f"{self.task} {self.id}{at_temperature(self.temperature)}"
         sides = [
             f"{value:.3g} {'no answer' if answer is None else repr(answer[:60])}"
             for value, answer in zip(self.values, self.answers, strict=True)
@@ -364,7 +365,7 @@ class SavedReply:
         thoughts: how thoughts are marked in it, None where that is not known.
     """
 
-    question: tuple[str, str, float, int]
+    question: tuple[str, str, float | None, int]
     asked: str
     text: str
     with_special: str | None = None

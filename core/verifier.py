@@ -89,6 +89,11 @@ class Verifier(Component[S]):
         found = [part.content() for part in self.parts]
         return hashlib.sha256("\0".join(found).encode()).hexdigest() if any(found) else ""
 
+    @property
+    def cost(self) -> float:
+        """What it has spent so far on models that it asks, by their prices; that of its parts by default."""
+        return sum(part.cost for part in self.parts)
+
     def preflight(self) -> None:
         """Find what is missing (a package, a resource) before anything is generated; the default asks the parts.
 

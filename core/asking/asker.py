@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aftertrain.core.asking.exchange import Answer, Question, Spent
 from aftertrain.core.asking.prompting import Prompting, clean
-from aftertrain.core.asking.settings import AskingSettings
+from aftertrain.core.asking.settings import AskingSettings, Prices
 from aftertrain.core.asking.transcript import add_lines, line
 from aftertrain.core.completions.keeping import Keeping, shared_store
 from aftertrain.core.completions.store import CompletionStore
@@ -67,6 +67,13 @@ class Asker:
                     begins_reply=self._begins_reply,
                 )
             return self._prompting
+
+    @property
+    def cost(self) -> float:
+        """So far: by `prices`, else by those of the generator."""
+        if self.settings.prices != Prices():
+            return self.spent.cost
+        return 0.0 if self._keeping is None else self._keeping.generator.cost
 
     def preflight(self) -> None:
         """Find model folder, tokenizer and transcript, without loading weights.

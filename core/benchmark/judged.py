@@ -83,6 +83,11 @@ class JudgedBenchmark(ReplyBenchmark[J]):
             ) from error
         return isolate(judge, shared_pool())
 
+    @property
+    def cost(self) -> float:
+        """The judge's."""
+        return self.judge_of_replies.cost
+
     def instances(self) -> Sequence[Instance]:
         """The questions, all of which the judge can judge.
 

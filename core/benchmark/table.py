@@ -50,6 +50,7 @@ class Line:
             that was not recorded.
         clean: the score over the questions that were not found there; None where none was, or all were.
         contaminated: over those that were; None where none was.
+        fingerprint: of a row's task; only scores with the same one may be compared.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Line:
     contamination: str = ""
     clean: float | None = None
     contaminated: float | None = None
+    fingerprint: str = ""
 
     @property
     def counted(self) -> str:
@@ -216,6 +218,7 @@ class _Table:
         if node.best:
             best = _best(there)
             line = replace(best, name=node.name, depth=depth, n=None, asked=None, of=line.of, metric="", reference=None)
+            line = replace(line, fingerprint="")
         else:
             line = _sum(line, list(self._factors(node, parts)), there)
         line = replace(line, contamination=self._verdicts(rows), clean=None, contaminated=None)
@@ -282,6 +285,7 @@ class _Table:
             other_rule=(health.other_rule or 0) if health is not None else 0,
             share=score.share is not False,
             **self._contaminated(task, score),
+            fingerprint=score.fingerprint,
         )
 
     def _contaminated(self, task: str, score: ScoreRow) -> dict[str, Any]:

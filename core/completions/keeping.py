@@ -7,6 +7,7 @@ reply from the store is one that this generator gave to this request, and equals
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,7 @@ class Keeping:
     ) -> None:
         self.generator = generator
         self.from_store = 0
+        self.opening = 0.0
         self._use, self._folder, self._store = use, folder, store
         self._maker: str | None = None
         self._is_open = False
@@ -87,7 +89,9 @@ class Keeping:
     def open(self) -> None:
         """Open the model, if it is not."""
         if not self._is_open:
+            started = time.monotonic()
             self.generator.open(self._folder())
+            self.opening += time.monotonic() - started
             self._is_open = True
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:

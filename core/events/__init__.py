@@ -30,6 +30,7 @@ from aftertrain.core.events.scores import Health as Health
 from aftertrain.core.events.scores import Missing as Missing
 from aftertrain.core.events.scores import ScoreRow as ScoreRow
 from aftertrain.core.events.scores import Scores as Scores
+from aftertrain.core.events.scores import Speed as Speed
 from aftertrain.core.events.work import Alarm as Alarm
 from aftertrain.core.events.work import Balance as Balance
 from aftertrain.core.events.work import Books as Books

@@ -246,6 +246,36 @@ class Contamination:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast outputs of one task at one temperature were made and scored, by the attempt that ended the evaluation.
+
+    Attributes:
+        task: its name.
+        temperature: None where nothing is sampled.
+        outputs: that this attempt made or took from the store.
+        recalled: those of them that were taken from the store.
+        seconds: for all of them, judging with it; without loading the model.
+        read: tokens of prompts, of texts that were scored, and of choices with their contexts, as they were computed.
+        written: tokens of replies.
+        cost: of an endpoint's replies and of judges, by their prices; 0 where they have none.
+    """
+
+    task: str
+    temperature: float | None
+    outputs: int
+    recalled: int
+    seconds: float
+    read: int
+    written: int
+    cost: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second, read and written; None where outputs were recalled, which took none."""
+        return None if self.recalled or self.seconds <= 0 else (self.read + self.written) / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Scores(Event):
     """What an evaluation found.
 
@@ -256,6 +286,7 @@ class Scores(Event):
         missing: rows of suites for which data or a judge are missing, and tasks without their main figure.
         openings: of sealed benchmarks, by this evaluation and by those of the models that its model was made of.
         contamination: of each task, by the data that made the model.
+        timing: how fast each task was, and what it cost.
     """
 
     event: ClassVar[str] = "scores"
@@ -265,3 +296,4 @@ class Scores(Event):
     missing: tuple[Missing, ...] = ()
     openings: tuple[Opening, ...] = ()
     contamination: tuple[Contamination, ...] = ()
+    timing: tuple[Speed, ...] = ()

@@ -33,3 +33,21 @@ def sides_text(names: Sequence[str], said: Sequence[str]) -> str:
     if len(set(said)) < 2:
         return "".join(said[:1])
     return "; ".join(f"{name}: {text}" for name, text in zip(names, said, strict=True) if text)
+
+
+def at_temperature(temperature: float | None, before: str = " at temperature ") -> str:
+    """How something was sampled, to stand behind its name; nothing where nothing was.
+
+    >>> at_temperature(0.7), at_temperature(0.0, ""), at_temperature(None)
+    (' at temperature 0.7', '0', '')
+    """
+    return "" if temperature is None else f"{before}{temperature:g}"
+
+
+def identity(fingerprint: str) -> str:
+    """A fingerprint as it is shown: what has the same one was asked and scored alike.
+
+    >>> identity("0123456789abcdef")
+    '0123456789ab'
+    """
+    return fingerprint[:12]

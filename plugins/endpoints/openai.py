@@ -19,6 +19,7 @@ from aftertrain.plugins.endpoints.answers import Usage, completion_of
 from aftertrain.plugins.endpoints.body import PATHS, begins_reply, body_of, longest
 from aftertrain.plugins.endpoints.crew import Crew
 from aftertrain.plugins.endpoints.line import Line, Refused, check_packages, key_of
+from aftertrain.plugins.endpoints.pace import Purse
 from aftertrain.plugins.endpoints.scoring import EchoScorer
 from aftertrain.plugins.endpoints.settings import OpenAISettings
 
@@ -37,6 +38,7 @@ class OpenAI(Generator[OpenAISettings]):
         self._line: Line | None = None
         self._crew: Crew[Completion] | None = None
         self._version = 0
+        self._cost = 0.0
 
     @property
     def takes(self) -> Takes:
@@ -44,6 +46,15 @@ class OpenAI(Generator[OpenAISettings]):
         if self.settings.api == "chat":
             return "messages"
         return "text" if self.settings.tokenizer is None else "tokens"
+
+    @property
+    def cost(self) -> float:
+        """By the setting `prices`, over all connections."""
+        return self._cost + (0.0 if self._line is None else self._line.purse.spent)
+
+    def price(self, prompt: int, reply: int) -> float:
+        """By the setting `prices`."""
+        return Purse(self.settings.prices, None).price(prompt, reply)
 
     @property
     def tokenizer_folder(self) -> str | None:
@@ -152,6 +163,7 @@ class OpenAI(Generator[OpenAISettings]):
             self._crew.close()
         if self._line is not None:
             self._line.close()
+            self._cost += self._line.purse.spent
         self._line = self._crew = None
 
     def _reply(self, line: Line, request: GenerationRequest) -> Completion:

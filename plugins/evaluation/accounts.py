@@ -57,5 +57,5 @@ def state_of(row: ScoredInstance) -> str:
     return "cut"
 
 
-def _key(task: str, temperature: float, instance: str, sample: int) -> str:
+def _key(task: str, temperature: float | None, instance: str, sample: int) -> str:
     return f"{task}\0{temperature!r}\0{instance}" + (f"\0{sample}" if sample else "")

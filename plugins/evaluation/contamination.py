@@ -160,7 +160,7 @@ def scored(
     """With the main metric over the questions that were not found, and over those that were."""
     values: dict[str, dict[str, list[float]]] = {}
     metrics = {task.name: task.task.metrics[0] for task in tasks}
-    temperatures: dict[str, float] = {}
+    temperatures: dict[str, float | None] = {}
     for row in rows:
         if temperatures.setdefault(row.task, row.temperature) == row.temperature and not unjudged(row):
             values.setdefault(row.task, {}).setdefault(row.id, []).append(row.metrics[metrics[row.task]])

@@ -7,6 +7,7 @@ from typing import Any
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.events import Health, ScoreRow
+from aftertrain.core.ground.wording import at_temperature, identity
 from aftertrain.core.records import UNJUDGED
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
@@ -32,7 +33,7 @@ def check_comparable(tasks: Sequence[ReadyTask], stage: str, against: str, there
     unlike = [task for task in shared if task.fingerprint != prints[task.name]]
     if unlike:
         named = "; ".join(
-            f"{task.name} is {task.fingerprint[:12]} in {stage!r} and {prints[task.name][:12]} in {against!r}"
+            f"{task.name} is {identity(task.fingerprint)} in {stage!r} and {identity(prints[task.name])} in {against!r}"
             for task in unlike
         )
         raise DataError(
@@ -86,4 +87,4 @@ def _whole(row: Health) -> str:
 
 
 def _place(row: ScoreRow | Health) -> str:
-    return f"{row.task} at temperature {row.temperature:g}"
+    return f"{row.task}{at_temperature(row.temperature)}"

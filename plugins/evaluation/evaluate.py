@@ -20,7 +20,7 @@ from aftertrain.core.completions.keeping import sharing
 from aftertrain.core.component import aside
 from aftertrain.core.errors import DataError, Interrupted
 from aftertrain.core.eval_task import ReplyTask, TextTask
-from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, VerdictCounts, Warned
+from aftertrain.core.events import Missing, Progress, Sample, SampleVerdict, Scores, Speed, VerdictCounts, Warned
 from aftertrain.core.ground.endpoint import is_endpoint
 from aftertrain.core.ground.openings import Opening
 from aftertrain.core.ground.usage import Unused
@@ -36,12 +36,13 @@ from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Absent, Block, ReadyTask, blocks, ready_tasks
 
 if TYPE_CHECKING:
-    from aftertrain.plugins.evaluation import comparing, doubts, outlook, rescoring
+    from aftertrain.plugins.evaluation import comparing, doubts, outlook, rescoring, speeds
 else:
     comparing = aside("aftertrain.plugins.evaluation.comparing")
     doubts = aside("aftertrain.plugins.evaluation.doubts")
     outlook = aside("aftertrain.plugins.evaluation.outlook")
     rescoring = aside("aftertrain.plugins.evaluation.rescoring")
+    speeds = aside("aftertrain.plugins.evaluation.speeds")
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'fewer_shots' takes worked examples away, 'limit' questions"
@@ -108,7 +109,7 @@ class Evaluate(Stage[EvaluateSettings]):
         saved = context.checkpoints.latest()
         if saved is None:
             done, rows = 0, []
-            for item in [*fewer, *self._checks(ask)]:
+            for item in [*fewer, *self._checks(ask), *outlook.crowded(self._tasks, context.folder)]:
                 if item.status == "error":
                     raise DataError(item.value)
                 context.emit(Warned(f"{item.label}: {item.value}"), 1)
@@ -134,9 +135,10 @@ class Evaluate(Stage[EvaluateSettings]):
                     self._tell(context, start + number + 1, block, fresh, (len(rows), total))
                 save = partial(_save, rows=tuple(rows)) if ranks.first else _nothing
                 context.checkpoints.save(start + len(dealt), save)
+        measured = speeds.together(ranks.gather(runner.speeds.found(), "speeds"))
         if not ranks.first:
             return Artifact("scores", str(context.folder), context.name, digest="")
-        return self._conclude(context, len(work) + 1, rows, others, (opened, checked))
+        return self._conclude(context, len(work) + 1, rows, others, (opened, checked, measured))
 
     def _refuse_contaminated(self, checked: Sequence[contamination.Checked]) -> None:
         """The gate.
@@ -299,9 +301,9 @@ class Evaluate(Stage[EvaluateSettings]):
         step: int,
         rows: Sequence[ScoredInstance],
         others: Mapping[str, Sequence[ScoredInstance]],
-        known: tuple[Sequence[Opening], Sequence[contamination.Checked]],
+        known: tuple[Sequence[Opening], Sequence[contamination.Checked], Sequence[Speed]],
     ) -> Artifact:
-        opened, checked = known
+        opened, checked, measured = known
         write_instances(context.folder / INSTANCES, rows)
         enter_cases(context.book, self._tasks, rows)
         scores = Scores(
@@ -319,7 +321,7 @@ class Evaluate(Stage[EvaluateSettings]):
             *doubts.alarms(scores.health),
         ):
             context.emit(Warned(message), step)
-        context.emit(scores, step)
+        context.emit(replace(scores, timing=tuple(measured)), step)
         return Artifact("scores", str(context.folder), context.name, digest="", details=scores.facts())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.records import PlanItem
@@ -11,6 +13,9 @@ from aftertrain.plugins.evaluation.asking import Asking
 from aftertrain.plugins.evaluation.prompts import encode
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import ReadyTask
+
+TOKEN_BYTES = 20
+"""A token of a reply as it is saved: in rows, in two checkpoints and in the store, five bytes each."""
 
 
 def outlook(settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyTask], ask: Asking) -> list[PlanItem]:
@@ -43,6 +48,25 @@ def outlook(settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyT
             value = f"{short:,} prompts leave less than {reply:,} of {window:,} tokens: their replies are cut earlier"
             items.append(PlanItem(f"{task.name}: room", value, "warning"))
     return items
+
+
+def crowded(tasks: Sequence[ReadyTask], folder: Path) -> list[PlanItem]:
+    """That the disk may be too full for what is saved: prompts, and replies of any length that is allowed."""
+    prompts = sum(
+        task.samples * len(task.temperatures) * sum(len(m.content) for i in task.instances for m in i.messages)
+        for task in tasks
+    )
+    most = sum(
+        task.samples * len(task.temperatures) * len(task.instances) * task.sampling.max_new_tokens
+        for task in tasks
+        if task.generates
+    )
+    free = shutil.disk_usage(folder).free
+    if prompts + TOKEN_BYTES * most <= free:
+        return []
+    sizes = [f"{count / 1e9:,.2f} GB" for count in (prompts, TOKEN_BYTES * most, free)]
+    value = f"prompts of {sizes[0]} and replies of up to {sizes[1]} are saved, and {sizes[2]} are free in {folder}"
+    return [PlanItem("disk", value, "error" if prompts > free else "warning")]
 
 
 def overlong(task: ReadyTask, long: Sequence[tuple[str, int]], window: int | None) -> str:

@@ -56,7 +56,7 @@ def _judged(reply: Completion, score: InstanceScore) -> InstanceScore:
 
 def row_of(
     task: str,
-    temperature: float,
+    temperature: float | None,
     instance: Instance,
     output: Output,
     score: InstanceScore,

@@ -51,6 +51,11 @@ class Problems(ReplyTask[ProblemsSettings]):
         verifier.preflight()
         return isolate(verifier, shared_pool(self.settings.verification))
 
+    @property
+    def cost(self) -> float:
+        """The verifier's."""
+        return self._verifier.cost
+
     def instances(self) -> Sequence[Instance]:
         """One per problem; the verifier has what it needs.
 

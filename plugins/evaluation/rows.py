@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class ScoredInstance:
         id: the instance's id within its task.
         sample: which of the replies to it.
         group: its subject or category.
+        temperature: at which a reply was drawn; None for log-likelihoods, which earlier versions wrote as 0.
         other_rule: the first metric if the other part of the reply had been read; None where that is the same text.
         parts: what figures of the whole corpus are made of, by name.
         prompt: text as sent to the model.
@@ -44,7 +45,7 @@ class ScoredInstance:
 
     id: str
     task: str
-    temperature: float
+    temperature: float | None
     prompt: str
     output: str
     target: JSON
@@ -91,4 +92,4 @@ def read_instances(path: Path) -> list[ScoredInstance]:
 
 def _scored(path: Path, number: int, row: dict[str, Any]) -> ScoredInstance:
     scored: ScoredInstance = typed(row, ScoredInstance, f"{path}:{number}: not a scored instance", error=DataError)
-    return scored
+    return scored if scored.finish_reason else replace(scored, temperature=None)

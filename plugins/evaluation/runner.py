@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.completions.keeping import Keeping, shared_store
+from aftertrain.core.component import aside
 from aftertrain.core.engine import Continuation, Engine, Likelihood, ScoresContinuations
 from aftertrain.core.errors import DataError, RunError
 from aftertrain.core.eval_task import ChoiceTask, Instance, InstanceScore, Output, ReplyTask
@@ -26,6 +28,11 @@ from aftertrain.plugins.evaluation.outputs import row_of, score_outputs
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.settings import EvaluateSettings
 from aftertrain.plugins.evaluation.suite import Block
+
+if TYPE_CHECKING:
+    from aftertrain.plugins.evaluation import speeds
+else:
+    speeds = aside("aftertrain.plugins.evaluation.speeds")
 
 
 class Runner:
@@ -48,19 +55,45 @@ class Runner:
         self.seed = seed
         self._keeping: Keeping | None = None
         self._tokens: Counter[str] = Counter()
+        self.speeds = speeds.Speeds()
+        self._closed_opening, self._closed_recalled = 0.0, 0
+
+    @property
+    def _opening(self) -> float:
+        """Seconds of loading models so far."""
+        return self._closed_opening + (0.0 if self._keeping is None else self._keeping.opening)
+
+    @property
+    def _recalled(self) -> int:
+        """Replies of the store so far."""
+        return self._closed_recalled + (0 if self._keeping is None else self._keeping.from_store)
 
     def run(self, block: Block) -> list[ScoredInstance]:
         """Score a block; rows in its order, those of one question together."""
+        n_outputs = len(block.instances) * block.task.samples
+        with self.speeds.of(block.task.name, block.temperature, n_outputs) as work:
+            opened, recalled, cost = self._opening, self._recalled, self._cost(block)
+            rows = self._run(block, work)
+            work.opening, work.recalled = self._opening - opened, self._recalled - recalled
+            work.cost = self._cost(block) - cost
+        return rows
+
+    def _cost(self, block: Block) -> float:
+        """Of the endpoint and of the task's judges so far."""
+        replies = 0.0 if self._keeping is None else self._keeping.generator.cost
+        return replies + block.task.task.cost
+
+    def _run(self, block: Block, work: speeds.Work) -> list[ScoredInstance]:
         task = block.task.task
         if isinstance(task, ReplyTask):
-            outputs: list[Output] = [*self._generate(block)]
+            outputs: list[Output] = [*self._generate(block, work)]
         elif isinstance(task, ChoiceTask):
             outputs = [
                 choice_scores(instance, *scored)
-                for instance, scored in zip(block.instances, self._score(block, encode_instance), strict=True)
+                for instance, scored in zip(block.instances, self._score(block, encode_instance, work), strict=True)
             ]
         else:
-            outputs = [text_scores(*scored) for scored in self._score(block, encode_text)]
+            outputs = [text_scores(*scored) for scored in self._score(block, encode_text, work)]
         asked = [instance for instance in block.instances for _ in range(block.task.samples)]
         if isinstance(task, ReplyTask):
             asked = self.marked(asked)
@@ -97,25 +130,30 @@ class Runner:
         """Free the generator."""
         if self._keeping is not None:
             self._keeping.close()
+            self._closed_opening += self._keeping.opening
+            self._closed_recalled += self._keeping.from_store
             self._keeping = None
 
     def prompt(self, instance: Instance) -> str:
         """The prompt as sent."""
         return self.asking.prompt(instance)
 
-    def _generate(self, block: Block) -> list[Completion]:
+    def _generate(self, block: Block, work: speeds.Work) -> list[Completion]:
         requests = [
             self._request(block, instance, sample)
             for instance in block.instances
             for sample in range(block.task.samples)
         ]
         try:
-            return self._kept.generate(requests, self.settings.timeout)
+            replies = self._kept.generate(requests, self.settings.timeout)
         except TimeoutError as error:
             raise RunError(
                 f"task {block.task.name!r}: generator {self.settings.generator.name!r} finished no reply in "
                 f"{self.settings.timeout:g} s; raise the stage's timeout, or lower max_new_tokens"
             ) from error
+        work.read += sum(len(reply.prompt_ids) for reply in replies)
+        work.written += sum(len(reply.token_ids) for reply in replies)
+        return replies
 
     def _request(self, block: Block, instance: Instance, sample: int) -> GenerationRequest:
         sampling = block.task.sampling.model_copy(update={"temperature": block.temperature})
@@ -137,12 +175,14 @@ class Runner:
     @cached_property
     def _engine(self) -> Engine[Any]:
         self.close()
+        started = time.monotonic()
         engine = self.builder.build(self.settings.engine)
         engine.load(self.asking.model, seed=sub_seed(self.seed, "evaluate", "engine"), ranks=self._alone)
+        self._closed_opening += time.monotonic() - started
         return engine
 
     def _score(
-        self, block: Block, encoder: Callable[..., list[Encoded]]
+        self, block: Block, encoder: Callable[..., list[Encoded]], work: speeds.Work
     ) -> list[tuple[list[Encoded], list[Likelihood]]]:
         """What an encoder makes of each instance, and how likely each of it is."""
         window = self.asking.window
@@ -153,6 +193,7 @@ class Runner:
             window -= 1  # what scores whole sequences reads the last token of a window, too
         encoded = [encoder(self.asking.tokenizer, instance, window) for instance in block.instances]
         flat = [item for items in encoded for item in items]
+        work.read += sum(speeds.tokens_read([item.continuation for item in items]) for items in encoded)
         for item in flat:
             self._tokens.update(context=item.continuation.n_context, cut=item.cut)
         scored = iter(self._likelihoods([item.continuation for item in flat]))

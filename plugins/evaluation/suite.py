@@ -87,10 +87,10 @@ class ReadyTask:
         return samples
 
     @property
-    def temperatures(self) -> tuple[float, ...]:
-        """At which the task is run: the stage's, else the task's own; log-likelihoods have none, which is written 0."""
+    def temperatures(self) -> tuple[float | None, ...]:
+        """At which the task is run: the stage's, else the task's own; log-likelihoods have none."""
         if not isinstance(self.task, ReplyTask):
-            return (0.0,)
+            return (None,)
         return self._temperatures or (self.task.sampling().temperature,)
 
     @cached_property
@@ -148,7 +148,7 @@ class Block:
     """Instances `start` … `stop`-1 of a task at one temperature: the unit of saving and of batching."""
 
     task: ReadyTask
-    temperature: float
+    temperature: float | None
     start: int
     stop: int
 

@@ -27,8 +27,8 @@ from aftertrain.plugins.evaluation.suite import ReadyTask
 
 CLUSTER = 10
 """Mean size of groups up to which they are taken for clusters."""
-Cell = tuple[str, float]
-"""Task and temperature."""
+Cell = tuple[str, float | None]
+"""Task and temperature; log-likelihoods have none."""
 
 
 def by_cell(rows: Iterable[ScoredInstance]) -> dict[Cell, list[ScoredInstance]]:
@@ -296,7 +296,7 @@ def _judged(figure: Figure, pairs: Sequence[Pair]) -> list[Pair]:
     return [(old, new) for old, new in pairs if old.has(figure) and new.has(figure)]
 
 
-def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float, str]) -> Difference:
+def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float | None, str]) -> Difference:
     task, temperature, against = cell
     judged = _judged(figure, pairs)
     weights = weights_of(figure, [new for _, new in judged])

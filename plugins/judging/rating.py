@@ -50,6 +50,11 @@ class Aspects(Verifier[AspectsSettings]):
         """Calls, tokens and cost so far."""
         return self._asker.spent
 
+    @property
+    def cost(self) -> float:
+        """Of calls."""
+        return self._asker.cost
+
     def content(self) -> str:
         """Of the model's files."""
         return self._asker.content()

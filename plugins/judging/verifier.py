@@ -49,6 +49,11 @@ class AskingVerifier(Verifier[A]):
         """Calls, tokens and cost so far."""
         return self._asker.spent
 
+    @property
+    def cost(self) -> float:
+        """Of calls, and of the parts."""
+        return self._asker.cost + super().cost
+
     def content(self) -> str:
         """Of the model's files, and of what the parts have."""
         return self._asker.content() + super().content()

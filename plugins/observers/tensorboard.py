@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aftertrain.core.events import Entry, Metrics, Sample, Scores, StageDone, StageStarted, VerdictCounts
+from aftertrain.core.ground.wording import at_temperature
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.observers.settings import TensorBoardSettings
 
@@ -39,7 +40,7 @@ class TensorBoard(Observer[TensorBoardSettings]):
                 self._sample(entry, sample)
             case Scores(scores=rows):
                 for row in (row for row in rows if row.interval is not None):
-                    name = f"scores/{row.task}/{row.metric}/temperature {row.temperature}"
+                    name = f"scores/{row.task}/{row.metric}{at_temperature(row.temperature, '/temperature ')}"
                     self._writer(entry.stage).add_scalar(name, row.mean, 0)
             case StageDone() if entry.stage in self.writers:
                 self.writers.pop(entry.stage).close()

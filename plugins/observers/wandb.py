@@ -8,6 +8,7 @@ from typing import Any
 
 from aftertrain.core.errors import MissingExtra
 from aftertrain.core.events import Entry, Metrics, RunStarted, Scores, StageStarted
+from aftertrain.core.ground.wording import at_temperature
 from aftertrain.core.observer import Observer
 from aftertrain.plugins.observers.settings import WandbSettings
 
@@ -49,7 +50,8 @@ class WeightsAndBiases(Observer[WandbSettings]):
                 )
             case Scores(scores=rows):
                 for row in (row for row in rows if row.interval is not None):
-                    self.run.summary[f"{stage}/{row.task}/{row.metric}/temperature {row.temperature}"] = row.mean
+                    drawn = at_temperature(row.temperature, "/temperature ")
+                    self.run.summary[f"{stage}/{row.task}/{row.metric}{drawn}"] = row.mean
 
     def close(self) -> None:
         """Finish the run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
-from aftertrain.core.ground.wording import counted
+from aftertrain.core.ground.wording import at_temperature, counted
 from aftertrain.core.loss import TARGETS_PER_UNIT
 from aftertrain.core.run.ledger import worded
 
@@ -114,7 +114,7 @@ def difference(row: Difference) -> str:
 
 
 def _cell(row: ScoreRow | Difference) -> str:
-    return f"{row.task} {row.metric}" + (f" at temperature {row.temperature:g}" if row.temperature is not None else "")
+    return f"{row.task} {row.metric}{at_temperature(row.temperature)}"
 
 
 def _open(row: ScoreRow | Difference) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aftertrain.core.events import Difference, ScoreRow
-from aftertrain.core.ground.wording import sides_text
+from aftertrain.core.ground.wording import at_temperature, sides_text
 from aftertrain.core.stage import Flip
 from aftertrain.plugins.report import numbers
 from aftertrain.plugins.report.forest import Forest, Row, forest
@@ -117,7 +117,7 @@ def _row(row: Difference, *, share: bool) -> Row:
     unit = f"{numbers.SPACE}points" if share else ""
     return Row(
         label=row.task,
-        detail=row.metric if row.temperature is None else f"{row.metric}, temperature {row.temperature:g}",
+        detail=f"{row.metric}{at_temperature(row.temperature, ', temperature ')}",
         tone=way,
         mean=row.mean * scale,
         low=row.low * scale,

@@ -22,6 +22,7 @@ from aftertrain.core.events import (
     RunStarted,
     Sample,
     ScoreRow,
+    Speed,
 )
 from aftertrain.core.ground.openings import Opening
 from aftertrain.core.records import Artifact
@@ -107,6 +108,7 @@ class Stage:
     missing: list[Missing] = field(default_factory=list)
     contamination: list[Contamination] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
+    speeds: list[Speed] = field(default_factory=list)
     artifact: Artifact | None = None
     folder: Path | None = None
 

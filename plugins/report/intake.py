@@ -59,6 +59,7 @@ def note_scores(stage: Stage, scores: events.Scores) -> None:
     stage.scores = [Score(**asdict(row), stage=stage.name) for row in scores.scores]
     stage.differences = [Difference(**asdict(row), stage=stage.name) for row in scores.differences]
     stage.health = list(scores.health)
+    stage.speeds = list(scores.timing)
     stage.missing, stage.openings = list(scores.missing), list(scores.openings)
     stage.contamination = list(scores.contamination)
 

@@ -117,6 +117,7 @@ def render(run_folder: Path, settings: HtmlSettings = DEFAULTS) -> str:
             for row in stage.health
             if not instances.likelihood(stage.name, row.task)
         ],
+        speeds=[(stage.name, place(row.task, row.temperature), row) for stage in run.stages for row in stage.speeds],
         outcomes=outcome_rows(run.stages, instances),
         graph=graph(run),
         tones=tones(run),

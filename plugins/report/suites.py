@@ -11,7 +11,7 @@ from aftertrain.core.benchmark.table import SAME_ROWS, Line, remarks, suite_tabl
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Contamination
 from aftertrain.core.ground.reading import typed
-from aftertrain.core.ground.wording import sides_text
+from aftertrain.core.ground.wording import identity, sides_text
 from aftertrain.plugins.report.facts import Run, Score, Stage
 from aftertrain.plugins.report.instances import Instances
 from aftertrain.plugins.report.numbers import count, number, percent
@@ -19,6 +19,7 @@ from aftertrain.plugins.report.outcome import model_of
 
 MISSING, NONE = "missing", "–"
 NO_SCORE = (MISSING, NONE)
+NOT_ALIKE = "not comparable"
 FEWEST_GROUPS, MOST_GROUPS = 2, 80
 HEATS = 10
 WIDTH, HEIGHT, MARGIN = 120.0, 26.0, 4.0
@@ -46,7 +47,9 @@ class SuiteRowCells:
     Attributes:
         published: score of the model that is compared with, written.
         contamination: of its questions by the data that made each model; said once where it is the same.
-        path: points of a line from evaluation to evaluation; empty for fewer than two scores.
+        identity: of what was asked and how it was scored; of several they stand in the order of the evaluations, and
+            the scores may not be compared.
+        path: points of a line from evaluation to evaluation; empty for fewer than two scores that may be compared.
     """
 
     name: str
@@ -55,6 +58,7 @@ class SuiteRowCells:
     of: str
     published: str
     contamination: str
+    identity: str
     path: str
 
 
@@ -151,7 +155,12 @@ def _row(key: tuple[str, int], stages: Sequence[str], lines: Sequence[Line | Non
     published = "" if compared is None else _write(compared, compared.reference)
     published += f" {SAME_ROWS}" if compared is not None and compared.table == SAME_ROWS else ""
     contamination = sides_text(stages, ["" if line is None else line.contamination for line in lines])
-    return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, contamination, _path(lines))
+    prints = {(line.task, line.fingerprint) for line in there if line.fingerprint}
+    alike = len({task for task, _ in prints}) == len(prints)
+    shown = " ".join(dict.fromkeys(identity(line.fingerprint) for line in there if line.fingerprint))
+    path = _path(lines) if alike else ""
+    told = shown if alike else f"{NOT_ALIKE}: {shown}"
+    return SuiteRowCells(key[0], key[1], tuple(map(_cell, lines)), of, published, contamination, told, path)
 
 
 def _questions(line: Line) -> str:

@@ -128,7 +128,7 @@ def test_a_recipe_uses_it_by_name(aftertrain: Shell, recipe: Path, tmp_path: Pat
         ("strict", "right", 0.8, 4),
         ("strict", "pass@3", 0.8, 4),
         ("judged", "right", 0.0, 4),
-        ("acme/mottos", "bits_per_byte", 0.0, 3),
+        ("acme/mottos", "bits_per_byte", None, 3),
     ]
     assert 0 < scores[-1]["low"] < scores[-1]["mean"] < scores[-1]["high"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aftertrain.api.finished import FinishedEvaluation, finished_evaluation
 from aftertrain.core.errors import RunError, unknown
+from aftertrain.core.ground.wording import at_temperature
 
 if TYPE_CHECKING:
     from aftertrain.core.arena import Duel
@@ -23,7 +24,7 @@ AT_ONCE = 256
 """Pairs that the judge is asked about together."""
 SEED = 0
 
-Key = tuple[str, str, float, int]
+Key = tuple[str, str, float | None, int]
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _case(first: SavedReply, second: SavedReply) -> VerificationCase:
 
     task, instance, temperature, sample = first.question
     return VerificationCase(
-        f"{task}/{instance}/{temperature:g}/{sample}",
+        f"{task}/{instance}/{at_temperature(temperature, '')}/{sample}",
         first.asked,
         _answer(first),
         {"other": _answer(second), "reference": None},

@@ -79,19 +79,23 @@ def evaluation_run(
 ) -> RunResult:
     """Run a recipe of one stage in the folder `out`; `settings` are the stage's, `overrides` paths into the recipe."""
     from aftertrain.api.runs import run
-    from aftertrain.core.ground.endpoint import is_endpoint
 
     named = os.fspath(model)
-    if is_endpoint(named):
-        settings = {"generator": {"use": "openai"}, **settings}
     recipe = {
         "name": out.name,
         "model": named_model(named),
         "seed": seed,
         "chat_template": chat_template,
-        "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **settings}},
+        "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **with_generator(named, settings)}},
     }
     return run(load_one_stage(recipe, overrides), out=out.parent, console=console)
+
+
+def with_generator(model: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of a stage by which an endpoint is asked by the generator that asks endpoints, unless they name one."""
+    from aftertrain.core.ground.endpoint import is_endpoint
+
+    return {"generator": {"use": "openai"}, **settings} if is_endpoint(model) else settings
 
 
 def load_one_stage(recipe: Mapping[str, Any], overrides: Iterable[str]) -> LoadedRecipe:

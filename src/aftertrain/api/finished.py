@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from aftertrain.core.errors import RunError, unknown
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.table import Line
-    from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
+    from aftertrain.core.events import Contamination, Health, Missing, ScoreRow, Speed
     from aftertrain.core.run.manifest import Manifest
     from aftertrain.registry.recipe import LoadedRecipe
 
@@ -65,6 +66,18 @@ class FinishedEvaluation:
             )
             for entry in suites_of(settings.tasks)
         }
+
+    @cached_property
+    def speeds(self) -> tuple[Speed, ...]:
+        """How fast its tasks were, as the attempt that ended it told; empty where that was not recorded."""
+        from aftertrain.core.events import Scores
+        from aftertrain.core.events.lines import read_events
+        from aftertrain.core.run.folder import RunFolder
+
+        path = RunFolder(self.run).events
+        entries = read_events(path) if path.is_file() else []
+        told = [e.event.timing for e in entries if e.stage == self.stage and isinstance(e.event, Scores)]
+        return next((timing for timing in reversed(told) if timing), ())
 
     def built(self, overrides: Iterable[str] = ()) -> Any:
         """The stage by the settings that ran, with `path=value` overrides of the recipe.

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.api.asked_model import AskedModel, asked_model
+from aftertrain.api.rates import Rate, known_rate, measured_rate
+from aftertrain.api.report import RUNS
 from aftertrain.core.errors import AftertrainError, RunError
 from aftertrain.core.statistics import detectable, pairs_needed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from aftertrain.api.evaluation import Task
     from aftertrain.core.benchmark.suite import NamedTask
     from aftertrain.core.eval_task import EvalTask, Instance
@@ -28,21 +30,10 @@ ASSUMED = (0.1, 0.3, 0.4)
 """Shares of discordant pairs where no earlier pair of runs says one; the middle one is gone by."""
 COUNTED = 256
 """Prompts of a task that are counted in tokens; the others are taken to be like them."""
+ROW, BYTES = 1000, 5
+"""Bytes of a saved output beside its prompt and reply, and of a token of a reply."""
 LONGEST = 8
 """Prompts, by their characters, among which the longest is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Tokens a second: of prompts that are read, and of replies that are written; and where that is known from."""
-
-    read: float
-    write: float
-    source: str
-
-    def minutes(self, read: float, write: float) -> float:
-        """How long so many tokens take."""
-        return (read / self.read + write / self.write) / 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +58,10 @@ class PlannedRow:
         prompt_tokens: read, from a sample of the prompts where there are many.
         longest: tokens of the longest prompt, with its longest choice.
         reply_tokens: written at most.
+        characters: of prompts, where their tokens cannot be counted here.
         minutes: at most; None where no rate is known.
+        cost: of an endpoint's tokens at most, by its prices; 0 where it has none.
+        saved: bytes that its outputs take on disk, at most.
         missing: what is not here that it needs, and how it is had.
         notes: what a user should know.
         earlier: of an earlier pair of runs, None where there is none.
@@ -81,7 +75,10 @@ class PlannedRow:
     prompt_tokens: int = 0
     longest: int = 0
     reply_tokens: int = 0
+    characters: int = 0
     minutes: float | None = None
+    cost: float = 0.0
+    saved: int = 0
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     earlier: Earlier | None = None
@@ -96,12 +93,19 @@ class EvaluationPlan:
     Attributes:
         rate: by which minutes are counted; None where it is not known.
         difference: that is asked for.
+        free: bytes on the disk where its run would lie.
     """
 
     model: str
     rows: tuple[PlannedRow, ...]
     rate: Rate | None
     difference: float | None
+    free: int
+
+    @property
+    def ready(self) -> list[PlannedRow]:
+        """The rows that can be run."""
+        return [row for row in self.rows if row.n and not row.missing]
 
 
 def plan_evaluation(
@@ -118,56 +122,39 @@ def plan_evaluation(
     """Plan an evaluation; nothing is run, and no weights are loaded.
 
     Args:
+        model: a folder, a hub name, a run's, or an endpoint, which is not asked.
         tasks: names or mappings, of suites too.
         settings: of the stage, as for `evaluate`.
         overrides: paths into its recipe, as `stages.evaluate.tasks.0.shots=4`.
         earlier: two finished evaluations, from which the share of discordant pairs and, unless `rate` is given, the
             speed are taken.
         difference: for which each task's questions are counted.
+        rate: tokens a second; None takes that of the latest evaluation of the model under `runs/`.
 
     Raises:
         RecipeError: unknown tasks or settings. ModelError: there is no such model. RunError: `earlier` is no pair.
     """
-    from aftertrain.api.evaluation import STAGE, load_one_stage, named_model
+    from aftertrain.api.evaluation import STAGE, load_one_stage, named_model, with_generator
     from aftertrain.core.benchmark.suite import named_tasks
-    from aftertrain.core.run.base_model import find_model
 
     if earlier and len(earlier) != 2:
         raise RunError(f"an earlier pair of runs is two evaluations, not {len(earlier)}")
+    named = named_model(os.fspath(model))
     recipe = {
         "name": STAGE,
-        "model": named_model(os.fspath(model)),
+        "model": named,
         "chat_template": chat_template,
-        "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **(settings or {})}},
+        "stages": {STAGE: {"use": "evaluate", "tasks": list(tasks), **with_generator(named, settings or {})}},
     }
     loaded = load_one_stage(recipe, overrides)
-    folder = find_model(loaded.recipe.base_model, Path.cwd(), weights=False)
     stage: Any = loaded.recipe.stages[STAGE].settings
-    rate = rate or (measured_rate(earlier[-1]) if earlier else None)
+    asked = asked_model(loaded.recipe.base_model, stage, loaded.builder, chat_template)
+    rate = rate or (measured_rate(earlier[-1]) if earlier else known_rate(asked.name, Path(RUNS)))
     known = _earlier(*earlier) if earlier else {}
-    planner = _Planner(loaded.builder, stage, folder, chat_template, rate, known, difference)
+    planner = _Planner(loaded.builder, stage, asked, rate, known, difference)
     rows = tuple(planner.row(named) for named in named_tasks(stage.tasks))
-    return EvaluationPlan(os.fspath(model), rows, rate, difference)
-
-
-def measured_rate(run: str | os.PathLike[str]) -> Rate | None:
-    """How fast a finished evaluation was, all its tokens alike; None where its events do not tell."""
-    from aftertrain.api.finished import finished_evaluation
-    from aftertrain.api.report import find_run
-    from aftertrain.core.events import Books, StageDone
-    from aftertrain.core.events.lines import read_events
-    from aftertrain.core.run.folder import RunFolder
-
-    evaluation = finished_evaluation(run)
-    path = find_run(os.fspath(run).partition(":")[0] if not Path(run).exists() else os.fspath(run))
-    mine = [entry.event for entry in read_events(RunFolder(path).events) if entry.stage == evaluation.stage]
-    tokens = sum(
-        sum(balance.tokens.values()) for event in mine if isinstance(event, Books) for balance in event.units.values()
-    )
-    seconds = sum(event.timing.seconds for event in mine if isinstance(event, StageDone) and event.timing is not None)
-    if not tokens or not seconds:
-        return None
-    return Rate(tokens / seconds, tokens / seconds, f"measured in {evaluation.name}")
+    place = next(folder for folder in (Path(RUNS), Path.cwd()) if folder.is_dir())
+    return EvaluationPlan(os.fspath(model), rows, rate, difference, shutil.disk_usage(place).free)
 
 
 def _earlier(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> dict[str, Earlier]:
@@ -187,8 +174,7 @@ def _earlier(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> d
 class _Planner:
     builder: Builder
     stage: Any
-    folder: Path
-    chat_template: str | None
+    asked: AskedModel
     rate: Rate | None
     known: Mapping[str, Earlier]
     difference: float | None
@@ -197,9 +183,10 @@ class _Planner:
         """One task; what keeps it from running stands in `missing`."""
         from aftertrain.core.benchmark.seal import sealed_as
         from aftertrain.core.benchmark.source import with_folder
+        from aftertrain.plugins.evaluation.suite import ReadyTask
 
         use = with_folder(named.use, self.stage.data)
-        missing = list(_lacking(self.builder, use))
+        missing = [*self.asked.lacking, *_lacking(self.builder, use)]
         try:
             task: EvalTask[Any] = self.builder.build(use)
             every = task.instances()
@@ -211,6 +198,7 @@ class _Planner:
         limits = [most for most in (self.stage.limit, named.limit) if most is not None]
         n = min([*limits, len(every)])
         try:
+            missing += self.asked.objections(task, ReadyTask(named.name, task, self.stage, named.limit, use=use))
             read, longest, write = self._tokens(task, every, n)
             refused, notes = self._fit(task, longest)
             missing += refused
@@ -218,6 +206,7 @@ class _Planner:
             missing.append(str(error))
             read = longest = write = 0
             notes = []
+        counted = self.asked.counts
         earlier = self.known.get(named.name)
         shares = (earlier.discordant,) if earlier else ASSUMED
         effect = earlier.effect if earlier else 1.0
@@ -225,11 +214,14 @@ class _Planner:
             named.name,
             n,
             len(every),
-            read,
-            longest,
+            read if counted else 0,
+            longest if counted else 0,
             write,
-            None if self.rate is None or not read else self.rate.minutes(read, write),
-            tuple(missing),
+            0 if counted else read,
+            None if self.rate is None or not read or not counted else self.rate.minutes(read, write),
+            self.asked.generator.price(read, write) if counted else 0.0,
+            _saved(task, every, n, write),
+            tuple(dict.fromkeys(missing)),
             (*notes, *task.notes()),
             earlier,
             {share: detectable(n, share, effect) for share in shares},
@@ -247,10 +239,9 @@ class _Planner:
     def _fit(self, task: EvalTask[Any], longest: int) -> tuple[list[str], list[str]]:
         """What of the model's context keeps the task from running, as the stage would refuse it; and what is noted."""
         from aftertrain.core.eval_task import TextTask
-        from aftertrain.core.ground.model_folder import context_window
 
-        window, reply = context_window(str(self.folder)), self._reply(task)
-        if window is None or isinstance(task, TextTask):  # a long text is scored in windows
+        window, reply = self.asked.window, self._reply(task)
+        if window is None or not self.asked.counts or isinstance(task, TextTask):  # a long text is scored in windows
             return [], []
         if longest + min(1, reply) > window:
             told = f"the longest prompt has {longest:,} tokens, the model's context {window:,}"
@@ -261,14 +252,11 @@ class _Planner:
         return [], []
 
     def _tokens(self, task: EvalTask[Any], every: Sequence[Instance], n: int) -> tuple[int, int, int]:
-        """Tokens of prompts, of the longest, of replies at most."""
+        """Tokens (or characters) of prompts, of the longest, and tokens of replies at most."""
         from aftertrain.core.eval_task import ReplyTask
-        from aftertrain.core.text.chat import load_tokenizer
 
-        chat = any(instance.chat for instance in every)
-        tokenizer = load_tokenizer(str(self.folder), self.chat_template, needs_template=chat)
-        count = _counter(tokenizer)
-        sample = every if n <= COUNTED else random.Random(0).sample(list(every), COUNTED)
+        count = self.asked.counter(chat=any(instance.chat for instance in every))
+        sample = every if len(every) <= COUNTED else random.Random(0).sample(list(every), COUNTED)
         counts = [count(instance) for instance in sample]
         by_length = sorted(every, key=lambda i: sum(len(message.content) for message in i.messages))[-LONGEST:]
         longest = max(count(instance)[1] for instance in by_length)
@@ -280,21 +268,13 @@ class _Planner:
         return round(mean * n * asked), longest, n * samples * temperatures * self._reply(task)
 
 
-def _counter(tokenizer: PreTrainedTokenizerBase) -> Callable[[Instance], tuple[int, int]]:
-    """Counts the tokens that an instance computes, its choices sharing their prompt, and those of its longest text."""
-    from aftertrain.core.text.chat import encode, prompt_text
+def _saved(task: EvalTask[Any], every: Sequence[Instance], n: int, written: int) -> int:
+    """Bytes of a task's saved outputs at most: prompts once; replies as rows, in two checkpoints, and in the store."""
+    from aftertrain.core.eval_task import ReplyTask
 
-    def count(instance: Instance) -> tuple[int, int]:
-        prompt = len(encode(tokenizer, prompt_text(tokenizer, instance.messages, chat=instance.chat), special=False))
-        lengths = [(len(encode(tokenizer, choice.text, special=False)), choice.context) for choice in instance.choices]
-        own = [0 if context is None else len(encode(tokenizer, context, special=False)) for _, context in lengths]
-        tails = [length for length, _ in lengths]
-        shared = prompt if not all(own) or not own else 0
-        longest = max([(context or prompt) + tail for context, tail in zip(own, tails, strict=True)] or [prompt])
-        bare = sum(tails) if instance.baseline is not None else 0
-        return shared + sum(own) + sum(tails) + bare, longest
-
-    return count
+    samples = task.samples if isinstance(task, ReplyTask) else 1
+    prompts = sum(len(message.content) for instance in every for message in instance.messages) / len(every)
+    return round(n * samples * (prompts + ROW)) + 4 * BYTES * written
 
 
 def _needed(difference: float, earlier: Earlier | None) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.ground.wording import at_temperature, identity
 from aftertrain.core.statistics import Z95, Interval
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
         "results": results,
         "group_subtasks": {name: [] for name in results},
         "configs": configs,
-        "versions": {name: prints[task][:12] for name, task in tasks.items()},
+        "versions": {name: identity(prints[task]) for name, task in tasks.items()},
         "n-shot": {name: config.get("shots") or 0 for name, config in configs.items()},
         "higher_is_better": {name: {} for name in results},
         "n-samples": {
@@ -132,7 +133,7 @@ def model_card(evaluation: FinishedEvaluation) -> str:
             row.counted,
             known.get(row.task, ""),
         )
-        lines.append(f"| {' | '.join(map(str, cells))} | `{row.fingerprint[:8]}` |")
+        lines.append(f"| {' | '.join(map(str, cells))} | `{identity(row.fingerprint)}` |")
     lines += [f"| {row.task} | | | missing | {' '.join(row.why.split())} | | | |" for row in evaluation.missing]
     manifest = evaluation.manifest
     limited = "" if asked.limit is None else f" At most {asked.limit:,} questions of each task."
@@ -177,7 +178,7 @@ class _Asked:
 def _place(evaluation: FinishedEvaluation, row: ScoreRow) -> str:
     """A task's name, with the temperature where it was run at several."""
     several = len({other.temperature for other in evaluation.scores if other.task == row.task}) > 1
-    return f"{row.task} at temperature {row.temperature:g}" if several else row.task
+    return f"{row.task}{at_temperature(row.temperature)}" if several else row.task
 
 
 def _open(row: ScoreRow) -> str:

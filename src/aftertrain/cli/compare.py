@@ -10,7 +10,7 @@ import click
 from aftertrain.cli.certificates import certify_prompts, certify_verdicts
 from aftertrain.cli.table import echo_safely, echo_table, mean_text, score_text
 from aftertrain.core.ground.cleaning import json_text, worded
-from aftertrain.core.ground.wording import sides_text
+from aftertrain.core.ground.wording import at_temperature, sides_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,7 +160,7 @@ def _rows(found: Comparison, names: list[str]) -> list[list[str]]:
         share = first.share is not False
         scores = ["" if cell is None else mean_text(cell) for cell in cells]
         differences = [text for side in found.sides[1:] for text in _difference(by_key.get((*key, side)), share=share)]
-        temperature = "" if key[2] is None else f"{key[2]:g}"
+        temperature = at_temperature(key[2], "")
         pairs = [_pairs(by_key[*key, side]) for side in found.sides[1:] if (*key, side) in by_key]
         n = ", ".join(dict.fromkeys(pairs)) or first.counted
         contamination = sides_text(names, found.contaminated(key[0])) if key[:2] in found.headlines else ""

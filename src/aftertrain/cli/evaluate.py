@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from aftertrain.cli.table import WITHHELD, echo_safely, echo_table, interval_text, score_text
-from aftertrain.core.ground.wording import counted
+from aftertrain.core.ground.wording import at_temperature, counted, identity
 
 if TYPE_CHECKING:
     from aftertrain.core.benchmark.table import Line
-    from aftertrain.core.events import Contamination
+    from aftertrain.core.events import Contamination, Speed
 
 PARTS = ("clean", "contaminated")
 """Columns of the score over questions that do not stand in the training data, and over those that do."""
@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0917
     if os.environ.get("RANK", "0") != "0":
         return
     finished = finished_evaluation(result.folder)
-    echo_scores(result.scores[STAGE], finished.contamination)
+    echo_scores(result.scores[STAGE], finished.contamination, finished.speeds)
     for suite, lines in finished.suites().items():
         echo_suite(suite, lines)
     for file in results:
@@ -140,27 +140,36 @@ def split_tasks(words: Iterable[str]) -> tuple[list[str], list[str]]:
     return names, overrides
 
 
-def echo_scores(scores: Sequence[dict[str, Any]], contamination: Iterable[Contamination] = ()) -> None:
+def echo_scores(
+    scores: Sequence[dict[str, Any]], contamination: Iterable[Contamination] = (), speeds: Sequence[Speed] = ()
+) -> None:
     """Print scores as a table, shares in percent; of one that is withheld what it lies between.
+
+    Only scores of one identity may be compared: it is the beginning of the task's fingerprint.
 
     Args:
         contamination: of the tasks, which stands beside the main figure of each.
+        speeds: how fast the tasks were and what they cost, likewise.
     """
     by_task = {row.task: row for row in contamination}
+    took = {(speed.task, speed.temperature): speed for speed in speeds}
     doubtful = any(score.get("unjudged") for score in scores)
     parts = any(row.contaminated for row in by_task.values())
+    more = [*(["tokens/s"] if took else []), *(["cost"] if any(speed.cost for speed in speeds) else [])]
     header = ("task", "metric", "temperature", "score", "95 %", "n", *(["not judged"] if doubtful else []))
-    header = (*header, *(["contamination"] if by_task else []), *(PARTS if parts else []))
+    header = (*header, *(["contamination"] if by_task else []), *(PARTS if parts else []), *more, "identity")
     rows = [
         (
             str(score["task"]),
             str(score["metric"]),
-            f"{score['temperature']:g}",
+            at_temperature(score["temperature"], ""),
             WITHHELD if _withheld(score) else score_text(score["mean"], share=is_share(score)),
             "" if _withheld(score) else interval_text(score["low"], score["high"], share=is_share(score)),
             _counted(score),
             *([_doubt(score)] if doubtful else []),
             *_contaminated(score, by_task.get(str(score["task"])))[: (1 if by_task else 0) + (2 if parts else 0)],
+            *_speed(took.get((score["task"], score["temperature"])) if score.get("primary") else None)[: len(more)],
+            identity(str(score.get("fingerprint", ""))),
         )
         for score in scores
     ]
@@ -213,6 +222,14 @@ def _counted(score: Mapping[str, Any]) -> str:
 def is_share(score: Mapping[str, Any]) -> bool:
     """Whether a score is a share, as those of earlier versions are that do not say."""
     return score.get("share") is not False
+
+
+def _speed(speed: Speed | None) -> tuple[str, str]:
+    """Tokens a second, read and written, and what they and judging cost."""
+    if speed is None:
+        return "", ""
+    rate = f"{speed.recalled:,} kept" if speed.rate is None else f"{speed.rate:,.0f}"
+    return rate, f"{speed.cost:.4g}" if speed.cost else ""
 
 
 def _doubt(score: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ COLOURS = {"ok": None, "warning": "yellow", "error": "red"}
 @click.option("--data", type=click.Path(), help="Of tasks: folder of benchmarks in the hub's columns.")
 @click.option("--unseal", metavar="REASON", help="Of tasks: plan sealed ones as if scored with this reason.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Of tasks: replies are cut after so many tokens.")
+@click.option("--set", "more", multiple=True, metavar="SETTING=VALUE", help="Of tasks: another setting of the stage.")
 @click.option("--chat-template", help="Of tasks: named chat template in place of the tokenizer's own.")
 @click.option(
     "--from", "earlier", nargs=2, metavar="RUN[:STAGE] RUN[:STAGE]", help="Of tasks: an earlier pair of runs."
@@ -49,6 +50,7 @@ def plan(  # noqa: PLR0917  click hands over options by name
     data: str | None,
     unseal: str | None,
     max_new_tokens: int | None,
+    more: tuple[str, ...],
     chat_template: str | None,
     earlier: tuple[str, str] | None,
     detect: str | None,
@@ -69,13 +71,14 @@ def plan(  # noqa: PLR0917  click hands over options by name
             recipe,
             overrides,
             given,
+            more,
             chat_template=chat_template,
             earlier=earlier or (),
             detect=detect,
             rate=rate,
         )
         return
-    if given or chat_template or earlier or detect or rate:
+    if given or more or chat_template or earlier or detect or rate:
         raise click.UsageError("--limit, --data, --from, --detect, --rate … belong to: aftertrain plan MODEL TASK…")
     from aftertrain.api.runs import plan as plan_recipe
 

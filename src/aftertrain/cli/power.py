@@ -11,8 +11,11 @@ from aftertrain.cli.evaluate import split_tasks
 from aftertrain.cli.table import echo_safely, echo_table
 
 if TYPE_CHECKING:
-    from aftertrain.api.power import EvaluationPlan, PlannedRow, Rate
+    from aftertrain.api.power import EvaluationPlan, PlannedRow
+    from aftertrain.api.rates import Rate
 
+LARGE = 10**9
+"""Bytes of saved outputs from which on a plan tells them."""
 NONE = "none"
 """In place of a difference: that no number of wins among these questions is enough."""
 
@@ -21,6 +24,7 @@ def echo_evaluation_plan(
     model: str,
     words: Sequence[str],
     settings: dict[str, Any],
+    stage: Sequence[str],
     *,
     chat_template: str | None,
     earlier: tuple[str, ...],
@@ -28,9 +32,11 @@ def echo_evaluation_plan(
     rate: str | None,
 ) -> None:
     """Print the plan as a table; exits with 1 when no task could be run."""
+    from aftertrain.api.evaluation import STAGE
     from aftertrain.api.power import plan_evaluation
 
     names, overrides = split_tasks(words)
+    overrides += [f"stages.{STAGE}.{text}" for text in stage]
     found = plan_evaluation(
         model,
         names,
@@ -45,6 +51,7 @@ def echo_evaluation_plan(
     detects = [f"at d = {share:g}" for share in shares] or []
     measured = any(row.earlier for row in found.rows)
     header = ["task", "n", "prompt tokens", "reply tokens, at most", "minutes, at most", *detects]
+    header += ["cost, at most"] * any(row.cost for row in found.rows)
     header += ["measured d"] * measured + [f"n for {detect}"] * (detect is not None)
     echo_table([_cells(row, shares, found, measured=measured) for row in found.rows if row.n], header)
     for row in found.rows:
@@ -52,14 +59,16 @@ def echo_evaluation_plan(
             for text in words_:
                 echo_safely(f"{row.name}: {mark}: {text}")
     _echo_sums(found)
-    if not any(row.n and not row.missing for row in found.rows):
+    if not found.ready:
         click.get_current_context().exit(1)
 
 
 def _cells(row: PlannedRow, shares: Sequence[float], plan: EvaluationPlan, *, measured: bool) -> list[str]:
-    cells = [row.name, f"{row.n:,}" + (f" of {row.of:,}" if row.n < row.of else ""), f"{row.prompt_tokens:,}"]
+    cells = [row.name, f"{row.n:,}" + (f" of {row.of:,}" if row.n < row.of else ""), _prompts(row)]
     cells += [f"{row.reply_tokens:,}" if row.reply_tokens else "", "" if row.minutes is None else _minutes(row.minutes)]
     cells += [_points(row.detects[share]) if share in row.detects and row.earlier is None else "" for share in shares]
+    if any(other.cost for other in plan.rows):
+        cells.append(f"{row.cost:.4g}")
     if measured:
         e = row.earlier
         clusters = f", {e.effect:.1f}× for clusters" if e is not None and e.effect > 1 else ""
@@ -70,16 +79,30 @@ def _cells(row: PlannedRow, shares: Sequence[float], plan: EvaluationPlan, *, me
     return cells
 
 
+def _prompts(row: PlannedRow) -> str:
+    return f"{row.characters:,} characters" if row.characters else f"{row.prompt_tokens:,}"
+
+
 def _echo_sums(plan: EvaluationPlan) -> None:
-    ready = [row for row in plan.rows if row.n and not row.missing]
+    ready = plan.ready
     prompts, replies = sum(row.prompt_tokens for row in ready), sum(row.reply_tokens for row in ready)
     time = f", {_minutes(sum(row.minutes or 0 for row in ready))} minutes at most" if plan.rate is not None else ""
     tokens = f"{prompts:,} tokens of prompts, {replies:,} of replies"
     echo_safely(f"{len(ready)} of {len(plan.rows)} tasks can be run: {tokens}{time}")
+    if any(row.characters for row in ready):
+        echo_safely("tokens of an endpoint's prompts are counted where generator.tokenizer names its tokenizer")
     if plan.rate is None:
-        echo_safely("minutes need a rate: --rate READ/WRITE tokens a second, or --from two runs that measured it")
+        echo_safely(
+            "minutes need a rate: no evaluation of this model under runs/ has measured one; --rate READ/WRITE tokens a "
+            "second states it, --from takes that of another model's"
+        )
     else:
         echo_safely(f"{plan.rate.read:,.0f} tokens/s read, {plan.rate.write:,.0f} written: {plan.rate.source}")
+    saved = sum(row.saved for row in ready)
+    if saved > plan.free:
+        click.secho(f"saved outputs take up to {_size(saved)}, and {_size(plan.free)} are free", fg="yellow")
+    elif saved > LARGE:
+        echo_safely(f"saved outputs take up to {_size(saved)} of {_size(plan.free)} that are free")
     echo_safely(
         "a difference is found with power 80 % by McNemar's test at 5 %; d is the share of questions that one model "
         "answers and the other does not"
@@ -116,7 +139,7 @@ def stated_rate(text: str) -> Rate:
     Raises:
         UsageError: it is none.
     """
-    from aftertrain.api.power import Rate
+    from aftertrain.api.rates import Rate
 
     read, _, write = text.partition("/")
     try:
@@ -126,6 +149,10 @@ def stated_rate(text: str) -> Rate:
     if min(speeds) <= 0:
         raise click.UsageError(f"--rate {text!r}: tokens a second are given as READ/WRITE, as in 20000/900")
     return Rate(*speeds, "as stated")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB"
 
 
 def _points(difference: float | None) -> str:

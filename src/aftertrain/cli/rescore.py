@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aftertrain.cli.table import echo_safely, echo_table, interval_text, mean_text
-from aftertrain.core.ground.wording import counted
+from aftertrain.core.ground.wording import at_temperature, counted
 
 if TYPE_CHECKING:
     from aftertrain.api.rescoring import RescoredStage
@@ -35,7 +35,7 @@ def rescore(run: str, settings: tuple[str, ...], out: Path | None, every: bool) 
         click.secho(stage.stage, bold=True)
         echo_table(list(map(list, _rows(stage))), ("task", "metric", "temperature", "recorded", "now", "95 %", "n"))
         for (task, temperature), (total, changed) in stage.now.rows.items():
-            echo_safely(f"{task} at temperature {temperature:g}: {changed:,} of {counted(total, 'output')} changed")
+            echo_safely(f"{task}{at_temperature(temperature)}: {changed:,} of {counted(total, 'output')} changed")
         for line in stage.now.changes[: None if every else SHOWN]:
             echo_safely(f"  {line}")
         if not every and len(stage.now.changes) > SHOWN:
@@ -52,7 +52,7 @@ def _row(now: ScoreRow, before: ScoreRow | None) -> tuple[str, ...]:
     return (
         now.task,
         now.metric,
-        f"{now.temperature:g}",
+        at_temperature(now.temperature, ""),
         "" if before is None else mean_text(before),
         mean_text(now),
         "" if found is None else interval_text(found.low, found.high, share=now.share is not False),

@@ -9,6 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from aftertrain.api.finished import finished_evaluation
 from aftertrain.cli import main
 from aftertrain.core.completions.store import CompletionStore
 from aftertrain.plugins.evaluation.rows import ScoredInstance, read_instances
@@ -173,13 +174,14 @@ def test_a_judge_shares_the_evaluations_store(httpserver: HTTPServer, sums: Path
 
     httpserver.expect_request(CHAT).respond_with_handler(both)
     url, out = httpserver.url_for("/v1"), tmp_path / "out"
-    judge = {**JUDGE, "model": f"{url}#judge", "generator": "openai"}
+    priced = {"use": "openai", "prices": {"prompt": 1000, "reply": 2000}}
+    judge = {**JUDGE, "model": f"{url}#judge", "generator": priced}
     data = {"use": "jsonl", "path": str(sums), "format": "gsm8k", "as": "problem"}
     task = {"use": "problems", "data": data, "verifier": judge, "check": "gsm8k"}
     recipe = {
         "name": "out",
         "model": f"{url}#tiny",
-        "stages": {"eval": {"use": "evaluate", "tasks": [task], "generator": "openai"}},
+        "stages": {"eval": {"use": "evaluate", "tasks": [task], "generator": priced}},
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     assert main(["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path)]) == 0
@@ -187,5 +189,9 @@ def test_a_judge_shares_the_evaluations_store(httpserver: HTTPServer, sums: Path
     store = CompletionStore(out / "cache" / "completions.sqlite")
     assert store.count() == len(httpserver.log) == 12
     store.close()
+    (speed,) = finished_evaluation(out).speeds
+    assert speed.cost == pytest.approx(12 * (3 * 1000 + 2 * 2000) / 1e6), "three tokens of prompt and two of reply each"
     assert main(["run", str(tmp_path / "recipe.yaml"), "stages.eval.block=2", "--out", str(tmp_path)]) == 0
     assert len(httpserver.log) == 12
+    (speed,) = finished_evaluation(out).speeds
+    assert (speed.recalled, speed.rate, speed.cost) == (6, None, 0.0)

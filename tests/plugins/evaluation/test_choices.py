@@ -189,7 +189,7 @@ def test_a_whole_multiple_choice_evaluation(
     scores = {score["metric"]: score for score in made.details["scores"]}
     assert set(scores) == {"acc", "acc_norm"}
     assert made.details["scores"][0]["metric"] == "acc_norm"
-    assert {score["temperature"] for score in scores.values()} == {0.0}
+    assert {score["temperature"] for score in scores.values()} == {None}
     rows = [json.loads(line) for line in (Path(made.path) / "samples/instances.jsonl").read_text().splitlines()]
     assert scores["acc"]["mean"] == sum(row["metrics"]["acc"] for row in rows) / 7
     for row in rows:

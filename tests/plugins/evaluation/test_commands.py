@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 import aftertrain
+from aftertrain.api.finished import finished_evaluation
 from aftertrain.cli import main
 from aftertrain.core.errors import RecipeError
 from aftertrain.core.records import VerificationCase
 from aftertrain.core.run.base_model import find_model
+from aftertrain.plugins.evaluation.evaluate import INSTANCES
+from aftertrain.plugins.evaluation.rows import read_instances
 
 CASES = (
     '{"response": "so #### 42", "ground_truth": "42", "id": "a"}\n'
@@ -305,9 +308,24 @@ def test_evaluate_from_the_shell(
         assert main(["evaluate", str(tiny_model), *words]) == 0
         told = capsys.readouterr().out
         table = told.splitlines()[-5:]
-        assert table[0].split() == ["task", "metric", "temperature", "score", "95", "%", "n"]
+        assert table[0].split() == [
+            "task",
+            "metric",
+            "temperature",
+            "score",
+            "95",
+            "%",
+            "n",
+            "contamination",
+            "tokens/s",
+            "identity",
+        ]
         assert table[1].split()[:3] == ["gsm8k", "exact_match", "0"]
-        assert table[1].split()[-1] == "5"
+        done = finished_evaluation(out)
+        assert table[1].split()[-4] == "5"
+        assert table[1].split()[-2:] == [f"{done.speeds[0].rate:,.0f}", done.scores[0].fingerprint[:12]]
+        assert (done.speeds[0].outputs, done.speeds[0].recalled) == (5, 0)
+        assert done.speeds[0].written == sum(row.n_tokens for row in read_instances(done.folder / INSTANCES))
         assert table[-1] == str(out)
     assert len(list(out.glob("stages/evaluate-*/samples/instances.jsonl"))) == 1
 

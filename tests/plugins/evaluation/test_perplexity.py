@@ -47,7 +47,7 @@ def test_a_text_without_spaces_is_one_word_of_any_number_of_nats(tmp_path: Path)
     made = task(tmp_path, {"text": "天地玄黄" * 50})
     (instance,) = made.instances()
     row = row_of(
-        "t", 0.0, instance, output := TextScores(-1000.0, 400), made.score(instance, output), sample=0, prompt=""
+        "t", None, instance, output := TextScores(-1000.0, 400), made.score(instance, output), sample=0, prompt=""
     )
     ready = ReadyTask("t", made, EvaluateSettings.model_construct(limit=None, max_new_tokens=None, temperatures=None))
     means = {score.metric: score.mean for score in summary.scores([ready], [row])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,4 +39,9 @@ def test_two_find_the_bits_of_one(tiny_model: Path, tmp_path: Path) -> None:
     assert one[0] == two[0]
     assert "12 cases" in two[1]
     tables = [said[said.index("task  ") :].replace("runs/2", "runs/1") for _, said in (one, two)]
-    assert tables[0] == tables[1]
+    assert without_speeds(tables[0]) == without_speeds(tables[1])
+
+
+def without_speeds(table: str) -> list[str]:
+    """Its lines, without the number of tokens a second before the identity."""
+    return [" ".join(re.sub(r"[\d,]+(?= +[0-9a-f]{12}$)", "", line).split()) for line in table.splitlines()]

@@ -30,7 +30,19 @@ SUITE = {
 }
 
 
-def score(task: str, mean: float) -> dict[str, Any]:
+SPEED = {
+    "task": "arc:rc",
+    "temperature": None,
+    "outputs": 4,
+    "recalled": 0,
+    "seconds": 65.0,
+    "read": 1200,
+    "written": 100,
+    "cost": 0.25,
+}
+
+
+def score(task: str, mean: float, fingerprint: str = "") -> dict[str, Any]:
     ends = {"low": mean - 0.05, "high": mean + 0.05}
     return {
         "task": task,
@@ -40,6 +52,7 @@ def score(task: str, mean: float) -> dict[str, Any]:
         "n": 4,
         "primary": True,
         "share": True,
+        "fingerprint": fingerprint,
         **ends,
     }
 
@@ -62,6 +75,11 @@ def instance(stage: int, number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
+    return rendered(tmp_path, ("ab" * 32, "ab" * 32))
+
+
+def rendered(tmp_path: Path, fingerprints: tuple[str, str]) -> str:
+    """The report of two evaluations of one suite, by the fingerprints that its formulation `rc` has in each."""
     stages = {name: {"use": "evaluate", "from": "base", "tasks": [SUITE]} for name in ("before", "after")}
     diary = Diary(tmp_path / "events.jsonl")
     diary.emit(
@@ -69,10 +87,19 @@ def page(tmp_path: Path) -> str:
     )
     for number, name in enumerate(stages):
         diary.emit("stage_started", name, use="evaluate", hash=f"{number}" * 64, inputs={"model": "base"})
-        scores = [score("arc:mc", 0.2), score("arc:rc", 0.5 + 0.25 * number)]
+        scores = [score("arc:mc", 0.2), score("arc:rc", 0.5 + 0.25 * number, fingerprints[number])]
         missing = [{"task": "judged", "why": "no judge is set"}]
         opening = {"benchmark": "gpqa", "task": "gpqa", "reason": "final", "run": "r:e", "model": "m"}
-        diary.emit("scores", name, scores=scores, differences=[], health=[], missing=missing, openings=[opening])
+        diary.emit(
+            "scores",
+            name,
+            scores=scores,
+            differences=[],
+            health=[],
+            missing=missing,
+            openings=[opening],
+            timing=[SPEED],
+        )
         folder = tmp_path / "stages" / f"{name}-{str(number) * 12}" / "samples"
         folder.mkdir(parents=True)
         rows = [json.dumps(instance(number, n)) for n in range(4)]
@@ -90,6 +117,23 @@ def test_a_suite_stands_over_its_evaluations(page: str) -> None:
     assert judged.count("missing") == 2
     assert "no judge is set" in judged
     assert "theirs (a paper, table 3)" in page
+
+
+def test_what_was_asked_otherwise_is_told_and_not_joined_by_a_line(page: str, tmp_path: Path) -> None:
+    arc = page.partition('aria-label="Suite mini"')[2].partition("</table>")[0].split("<tr ")[2]
+    assert "<code>abababababab</code>" in arc
+    (tmp_path / "unlike").mkdir()
+    unlike = rendered(tmp_path / "unlike", ("ab" * 32, "cd" * 32))
+    arc = unlike.partition('aria-label="Suite mini"')[2].partition("</table>")[0].split("<tr ")[2]
+    assert "<code>not comparable: abababababab cdcdcdcdcdcd</code>" in arc
+    assert "polyline" not in arc
+
+
+def test_how_fast_a_task_was_and_what_it_cost(page: str) -> None:
+    row = page.partition('aria-label="How fast, and at what cost"')[2].partition("</table>")[0].split("<tr>")[2]
+    cells = [text.partition(">")[2].partition("<")[0] for text in row.split("<td")[1:]]
+    assert cells[1:6] == ["arc:rc", "4", "0", "1\u202fmin 5\u202fs", "1,200".replace(",", "\u202f")]
+    assert cells[-2:] == ["20", "0.25"], "1300 tokens in 65 s"
 
 
 def test_categories_are_a_heat_map(page: str) -> None:
