@@ -258,7 +258,7 @@ def test_a_suite_has_a_column_and_the_report_too(
     assert main(["report", str(run_folder)]) == 0
     page = (run_folder / "report.html").read_text(encoding="utf-8")
     said = "before: unknown; after: 1 of 3 contaminated, 25.0% not testable, over the limit"
-    assert f"<td>{said}</td></tr>" in page
+    assert f"<td>{said}</td><td>" in page
     assert "0.0% on clean questions, 0.0% on contaminated questions" in page.replace("\u202f", "")
     assert "<td>1 of 3 contaminated, 25.0% not testable, over the limit<small>sft/dirty</small></td>" in page
     capsys.readouterr()
@@ -289,8 +289,9 @@ def test_evaluate_prints_the_column_of_single_tasks_and_of_suites(
     said = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     told = "1 of 3 contaminated, 25.0% not testable, over the limit, unknown: gated:sft"
     rows = [[cell.strip() for cell in line if cell.strip()] for line in said]
-    assert ["task", "metric", "temperature", "score", "95 %", "n", "contamination", "clean", "contaminated"] in rows
-    assert ["apples", "exact_match", "0", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0"] in rows
+    scores = [row[:-2] for row in rows]  # without tokens a second and identity
+    assert ["task", "metric", "temperature", "score", "95 %", "n", "contamination", "clean", "contaminated"] in scores
+    assert ["apples", "exact_match", "0", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0"] in scores
     assert ["score", "95 %", "of", "contamination", "clean", "contaminated"] in rows
     assert ["apples", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0", "exact_match"] in rows
     assert f" | 4 | {told} | `" in card.read_text("utf-8")

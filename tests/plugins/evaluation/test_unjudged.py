@@ -71,7 +71,7 @@ def test_one_error_is_told_with_the_score(
     assert wording.score(ScoreRow(**exact)).endswith("n = 10 of 12, 2 could not be judged: between 0.750 and 0.917")
     echo_scores([exact])
     assert "not judged" in (shown := capsys.readouterr().out)
-    assert shown.splitlines()[1].split()[-7:] == ["10", "of", "12", "2:", "75.0", "to", "91.7"]
+    assert shown.splitlines()[1].split()[-8:-1] == ["10", "of", "12", "2:", "75.0", "to", "91.7"]
 
 
 def test_a_score_of_which_too_much_is_open_is_withheld(
