@@ -59,7 +59,7 @@ def it_gives_the_records_that_it_says(subject: Subject) -> None:
     require(operator.takes <= set(RECORDS), f"it takes {sorted(operator.takes - set(RECORDS))}, no record types")
     for taken, rows in _plain(operator).items():
         said = operator.gives(RECORDS[taken])
-        for result in _learnt(subject, rows).apply(rows, SEED):
+        for result in _learnt(subject, rows, taken).apply(rows, SEED):
             if isinstance(result, Row):
                 given = type(result.record)
                 require(given is said, f"of {taken} it says that it makes {said.__name__}, and makes {given.__name__}")
@@ -67,14 +67,14 @@ def it_gives_the_records_that_it_says(subject: Subject) -> None:
 
 def no_row_is_lost(subject: Subject) -> None:
     """Each row comes out, as it was or changed, or dropped for a reason, or what is made of it names it in `origin`."""
-    for rows in _plain(_ready(subject)).values():
-        _account(_learnt(subject, rows), rows)
+    for taken, rows in _plain(_ready(subject)).items():
+        _account(_learnt(subject, rows, taken), rows)
 
 
 def it_finds_the_facts_that_it_names(subject: Subject) -> None:
     """Where `finds` or `writes` names facts, a row gets no other: a plan refuses those that nobody names."""
     for taken, rows in _plain(_ready(subject)).items():
-        operator = _learnt(subject, rows)
+        operator = _learnt(subject, rows, taken)
         said = operator.writes(RECORDS[taken])
         if said is None:
             continue
@@ -85,12 +85,12 @@ def it_finds_the_facts_that_it_names(subject: Subject) -> None:
 
 def neighbours_change_nothing(subject: Subject) -> None:
     """What becomes of a row is the same alone, among others, in another order, and when it is done again."""
-    for rows in _plain(_ready(subject)).values():
-        operator = _learnt(subject, rows)
+    for taken, rows in _plain(_ready(subject)).items():
+        operator = _learnt(subject, rows, taken)
         together = _fates(operator, rows)
         for words, others in (
             ("done again", _fates(operator, rows)),
-            ("by a new instance", _fates(_recalled(subject), rows)),
+            ("by a new instance", _fates(_recalled(subject, taken), rows)),
             ("in the other order", _fates(operator, rows[::-1])),
             ("alone", {id: fate for row in rows for id, fate in _fates(operator, [row]).items()}),
         ):
@@ -104,8 +104,8 @@ def neighbours_change_nothing(subject: Subject) -> None:
 
 def rows_are_left_as_they_are(subject: Subject) -> None:
     """The rows that go in are not changed: what is found is added to new ones, with `row.with_facts`."""
-    for rows in _plain(_ready(subject)).values():
-        operator, before = _learnt(subject, rows), pickle.dumps([to_columns(row) for row in rows])
+    for taken, rows in _plain(_ready(subject)).items():
+        operator, before = _learnt(subject, rows, taken), pickle.dumps([to_columns(row) for row in rows])
         list(operator.apply(rows, SEED))
         require(pickle.dumps([to_columns(row) for row in rows]) == before, "it changes the rows that it is given")
 
@@ -115,41 +115,49 @@ def it_is_the_same_in_another_process(subject: Subject) -> None:
     operator = _ready(subject)
     print_ = operator.fingerprint()
     require(re.fullmatch(r"([0-9a-f]{16,})?", print_), f"the fingerprint {print_!r} is no hex digest, and not empty")
-    for rows in _plain(operator).values():
-        ours = _fates(_learnt(subject, rows), rows)
-        asked = (operator, _state(subject), rows)
-        theirs, their_print = in_child(_there, asked, patience=PATIENCE, doing="working on plain rows")
-        require(their_print == print_, f"a new process finds the fingerprint {their_print!r}, this one {print_!r}")
-        for id, fate in ours.items():
-            require(
-                theirs.get(id) == fate, f"row {id!r} ends as {fate!r:.300}, in a new process as {theirs.get(id)!r:.300}"
-            )
+    plain = _plain(operator)
+    ours = {taken: _fates(_learnt(subject, rows, taken), rows) for taken, rows in plain.items()}
+    asked = (operator, subject.folder, plain)
+    theirs, their_print = in_child(_there, asked, patience=PATIENCE, doing="working on plain rows")
+    require(their_print == print_, f"a new process finds the fingerprint {their_print!r}, this one {print_!r}")
+    for taken, fates in ours.items():
+        for id, fate in fates.items():
+            other = theirs[taken].get(id)
+            require(other == fate, f"row {id!r} ends as {fate!r:.300}, in a new process as {other!r:.300}")
 
 
 def hostile_rows_are_taken_in_time(subject: Subject) -> None:
     """Texts that are empty, huge, deeply nested or odd, in every record type: none makes it raise, hang or lose one."""
     operator = _ready(subject)
-    for taken in sorted(operator.takes):
-        rows = [*_rows(taken, [clean(text) for text in HOSTILE]), *_odd(taken)]
-        _learnt(subject, rows)
-        in_child(_hostile, (operator, _state(subject), rows), patience=PATIENCE, doing=f"a {taken} of odd texts")
+    hostile = {taken: [*_rows(taken, [clean(text) for text in HOSTILE]), *_odd(taken)] for taken in operator.takes}
+    for taken, rows in hostile.items():
+        _learnt(subject, rows, taken)
+    in_child(_hostile, (operator, subject.folder, hostile), patience=PATIENCE, doing="rows of odd texts")
 
 
-def _hostile(asked: tuple[Operator[Any], Path, list[Row]], tell: Callable[[str], None]) -> None:
-    operator, state, rows = asked
-    if operator.learns:
-        operator.recall(state)
-    for row in rows:
-        tell(f"row {row.id!r} ({row.text[:40]!r}, {len(row.text):,} characters)")
-        _account(operator, [row])
+Asked = tuple[Operator[Any], Path, Mapping[str, list[Row]]]
+"""An operator, the folder in which lies what it learnt, and rows by their record type: one process for all of them."""
 
 
-def _there(asked: tuple[Operator[Any], Path, list[Row]], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
-    operator, state, rows = asked
+def _hostile(asked: Asked, tell: Callable[[str], None]) -> None:
+    for taken, operator, rows in _recalled_there(asked):
+        for row in rows:
+            tell(f"a {taken}, row {row.id!r} ({row.text[:40]!r}, {len(row.text):,} characters)")
+            _account(operator, [row])
+
+
+def _there(asked: Asked, tell: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], str]:
     tell("working on plain rows in a new process")
-    if operator.learns:
-        operator.recall(state)
-    return _fates(operator, rows), operator.fingerprint()
+    found = {taken: _fates(operator, rows) for taken, operator, rows in _recalled_there(asked)}
+    return found, asked[0].fingerprint()
+
+
+def _recalled_there(asked: Asked) -> Iterator[tuple[str, Operator[Any], list[Row]]]:
+    operator, folder, by_type = asked
+    for taken, rows in by_type.items():
+        if operator.learns:
+            operator.recall(_state(folder, taken))
+        yield taken, operator, rows
 
 
 def _account(operator: Operator[Any], rows: Sequence[Row]) -> None:
@@ -185,24 +193,25 @@ def _ready(subject: Subject) -> Operator[Any]:
     return operator
 
 
-def _state(subject: Subject) -> Path:
-    return subject.folder / "learnt"
+def _state(folder: Path, taken: str) -> Path:
+    return folder / f"learnt-{taken}"
 
 
-def _learnt(subject: Subject, rows: Sequence[Row]) -> Operator[Any]:
+def _learnt(subject: Subject, rows: Sequence[Row], taken: str) -> Operator[Any]:
     """A new operator that has seen these rows, as far as it learns."""
     operator = _ready(subject)
-    if operator.learns:
-        state = _state(subject)
-        state.mkdir(exist_ok=True)
-        operator.learn(iter(rows), state, SEED)
-    return _recalled(subject)
+    if not operator.learns:
+        return operator
+    state = _state(subject.folder, taken)
+    state.mkdir(exist_ok=True)
+    operator.learn(iter(rows), state, SEED)
+    return _recalled(subject, taken)
 
 
-def _recalled(subject: Subject) -> Operator[Any]:
+def _recalled(subject: Subject, taken: str) -> Operator[Any]:
     operator = _ready(subject)
     if operator.learns:
-        operator.recall(_state(subject))
+        operator.recall(_state(subject.folder, taken))
     return operator
 
 
