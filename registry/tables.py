@@ -272,6 +272,11 @@ class Registry:
         """Other kinds that have the name, and failed built-ins that might have supplied it."""
         others = [other for other in KINDS if other != kind and (other, name) in self._registrations]
         hints = [f"There is a {other} of that name." for other in others]
+        if kind == "eval_task" and self.suites:
+            guess = nearest(name, self.suites)
+            hints.append(
+                f"Did you mean the suite {guess!r}?" if guess else f"Suites: {', '.join(sorted(self.suites))}."
+            )
         head, slash, member = name.partition("/")
         families = {entry.name for (k, _), entry in self._registrations.items() if k == kind and entry.family}
         if slash and (family := nearest(f"{head}/", families)) is not None:

@@ -8,7 +8,6 @@ is counted in passes over bytes (three) and over tokens (some twenty, at a sixth
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from aftertrain.core.ground.unicode import nfkc
 from aftertrain.core.overlap.layout import without
 from aftertrain.core.overlap.rules import Rule
 from aftertrain.core.overlap.tokens import UNSPACED
@@ -212,9 +212,7 @@ def _beyond_ascii(block: str) -> bytes:
     """
     texts = block.split(BORDER)
     points = np.frombuffer(
-        BORDER.join(unicodedata.normalize("NFKC", text) for text in texts)
-        .casefold()
-        .encode("utf-32-le", "surrogatepass"),
+        BORDER.join(nfkc(text) for text in texts).casefold().encode("utf-32-le", "surrogatepass"),
         dtype=np.uint32,
     )
     kinds = _kinds()[points]

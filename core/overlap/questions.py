@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from aftertrain.core.benchmark.source import with_folder
+from aftertrain.core.benchmark.suite import NamedTask, named_tasks
+from aftertrain.core.errors import Unavailable
 from aftertrain.core.eval_task import EvalTask, Instance
 from aftertrain.core.overlap.items import Evaluation, Item
-from aftertrain.core.settings import Use
+from aftertrain.core.settings import Builder, Use
 
 _CHOICES = re.compile(
     r"\n(?:(?:Options|Choices|Answer choices):?[ \t]*\n)?[ \t]*\(?A[.):](?=[ \t].*\n[ \t]*\(?B[.):][ \t])"
@@ -23,6 +26,33 @@ def bare(use: Use[EvalTask[Any]]) -> Use[EvalTask[Any]]:
     if not getattr(settings, "shots", 0):
         return use
     return Use(use.kind, use.name, settings.model_copy(update={"shots": 0}))
+
+
+def sets_of(
+    uses: Iterable[Use[EvalTask[Any]]], builder: Builder, data: str | None
+) -> tuple[list[tuple[NamedTask, Evaluation]], dict[str, Unavailable]]:
+    """The questions of tasks, and of those of suites, as evaluation sets; and of which there are none here, with why.
+
+    Args:
+        data: folder of benchmarks, for tasks that read one.
+
+    Raises:
+        DataError: the data of a task are not as they must be.
+    """
+    sets, missing = list[tuple[NamedTask, Evaluation]](), dict[str, Unavailable]()
+    for task in named_tasks(uses):
+        try:
+            instances = builder.build(bare(with_folder(task.use, data))).instances()
+        except Unavailable as error:
+            missing[task.name] = error
+        else:
+            sets.append((task, evaluation_of(task.name, instances)))
+    return sets, missing
+
+
+def reasons(missing: Mapping[str, Unavailable]) -> str:
+    """Why questions are not here, each reason once."""
+    return "; ".join(dict.fromkeys(map(str, missing.values())))
 
 
 def evaluation_of(name: str, instances: Sequence[Instance]) -> Evaluation:

@@ -10,6 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
+
+from aftertrain.core.ground.unicode import nfkc
 
 # Without spaces between words: Thai, Lao; Tibetan, Myanmar; Khmer; Tai Le, New Tai Lue; Tai Tham; ideographic marks and
 # numbers; kana and bopomofo; kana extensions; Han; Yi; Myanmar extended; Tai Viet; compatibility Han; kana supplement;
@@ -53,7 +56,7 @@ class Token:
 
 def folded(text: str) -> str:
     """`text` in the form in which letters are compared."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return text.lower() if text.isascii() else nfkc(text).casefold()
 
 
 def tokens(text: str) -> list[str]:
@@ -83,11 +86,29 @@ def _in_piece(piece: str, start: int) -> Iterator[Token]:
     """White space neither composes nor folds, so that what stands between it is folded by itself."""
     whole = folded(piece)
     parts = [folded(char) for char in piece]
-    if "".join(parts) == whole:
-        at = [start + place for place, part in enumerate(parts) for _ in part]
-        ends = [place + 1 for place in at]
-    else:  # characters compose: each token stands on the whole piece
-        at, ends = [start] * len(whole), [start + len(piece)] * len(whole)
+    lengths = [1] * len(piece)
+    if "".join(parts) != whole:
+        clusters = list(_clusters(piece))
+        parts, lengths = [folded(cluster) for cluster in clusters], [len(cluster) for cluster in clusters]
+    ends = list(accumulate(lengths))
+    first = [start + end - length for part, end, length in zip(parts, ends, lengths, strict=True) for _ in part]
+    past = [start + end for part, end in zip(parts, ends, strict=True) for _ in part]
     for match in _TOKEN.finditer(whole):
         if match[0].isalnum():
-            yield Token(match[0], at[match.start()], ends[match.end() - 1])
+            yield Token(match[0], first[match.start()], past[match.end() - 1])
+
+
+def _clusters(piece: str) -> Iterator[str]:
+    """Characters that compose or change places, together; each cluster is folded by itself."""
+    cluster = ""
+    for char in piece:
+        own = nfkc(char)
+        if cluster and not unicodedata.combining(own[0]) and _apart(cluster, char, own):
+            yield cluster
+            cluster = ""
+        cluster += char
+    yield cluster
+
+
+def _apart(cluster: str, char: str, own: str) -> bool:
+    return nfkc(cluster + char) == nfkc(cluster) + own

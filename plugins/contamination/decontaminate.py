@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.benchmark.rows import digest
-from aftertrain.core.benchmark.source import with_folder
-from aftertrain.core.benchmark.suite import named_tasks
 from aftertrain.core.errors import Unavailable
 from aftertrain.core.ground.reading import read_json
 from aftertrain.core.operator import Dropped, Operator, Row
@@ -19,7 +17,7 @@ from aftertrain.core.overlap.files import evaluations_of
 from aftertrain.core.overlap.findings import findings
 from aftertrain.core.overlap.index import EvaluationIndex
 from aftertrain.core.overlap.items import Evaluation, distinct_sets, training_row
-from aftertrain.core.overlap.questions import bare, evaluation_of
+from aftertrain.core.overlap.questions import reasons, sets_of
 from aftertrain.core.overlap.rules import Rule, rule_named
 from aftertrain.core.overlap.scan import Flagged, Scan
 from aftertrain.core.records import JSON
@@ -57,19 +55,13 @@ class Decontaminate(Operator[DecontaminateSettings]):
     def _sets(self) -> tuple[list[Evaluation], dict[str, str]]:
         """Evaluation sets, and why others are missing."""
         sets = [each for file in self.settings.files for each in evaluations_of(Path(file), self.settings.columns)]
-        missing: dict[str, str] = {}
-        for task in named_tasks(self.settings.against):
-            try:
-                instances = self.builder.build(bare(with_folder(task.use, self.settings.data))).instances()
-            except Unavailable as error:
-                if self.settings.missing == "stop":
-                    raise
-                missing[task.name] = str(error)
-                continue
-            sets.append(evaluation_of(task.name, instances))
+        asked, missing = sets_of(self.settings.against, self.builder, self.settings.data)
+        if missing and self.settings.missing == "stop":
+            raise next(iter(missing.values()))
+        sets += [evaluation for _, evaluation in asked]
         if not sets:
-            raise Unavailable(f"none of the questions are here: {'; '.join(dict.fromkeys(missing.values())):.2000}")
-        return distinct_sets(sets), missing
+            raise Unavailable(f"none of the questions are here: {reasons(missing):.2000}")
+        return distinct_sets(sets), {name: str(error) for name, error in missing.items()}
 
     def fingerprint(self) -> str:
         """Of all items that are looked for."""

@@ -6,13 +6,13 @@ import hashlib
 import math
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aftertrain.core.ground.unicode import nfkc
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.overlap.tokens import tokens
 from aftertrain.core.records import JSON
@@ -155,7 +155,7 @@ def plain(text: str) -> str:
     >>> plain(" Straße\\n\\tNo. ５ ")
     'strasse no. 5'
     """
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return _SPACES.sub(" ", nfkc(text).casefold()).strip()
 
 
 def digest(text: str) -> bytes:

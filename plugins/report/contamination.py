@@ -118,10 +118,12 @@ def hit(facts: Mapping[str, Any]) -> Hit:
     """A line of the file of flagged rows, cut to what both texts share and what stands around it."""
     by_turn: dict[str, list[tuple[int, int]]] = {turn: [] for turn in facts["texts"]}
     for span in facts["spans"]:
-        by_turn[str(span["turn"])].append((span["start"], span["end"]))
+        before = facts["cut"].get(str(span["turn"]), 0)
+        by_turn[str(span["turn"])].append((span["start"] - before, span["end"] - before))
     by_text: list[list[tuple[int, int]]] = [[] for _ in facts["item_texts"]]
     for span in facts["item_spans"]:
-        by_text[span["text"]].append((span["start"], span["end"]))
+        before = facts["item_cut"].get(str(span["text"]), 0)
+        by_text[span["text"]].append((span["start"] - before, span["end"] - before))
     return Hit(
         id=facts["id"],
         source=facts["source"],

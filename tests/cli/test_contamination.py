@@ -199,3 +199,47 @@ def test_what_is_wrong_is_said(words: list[str], said: str, tmp_path: Path, caps
     }
     assert main(["contamination", *(word.format(**files) for word in words)]) in (1, 2)
     assert said in capsys.readouterr().err
+
+
+def test_what_is_looked_for_may_be_misspelt_or_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "One two three four five six seven eight nine ten?", "response": "x"}\n')
+
+    def said(against: str, code: int) -> str:
+        assert main(["contamination", str(rows), "--against", against, "--planted", "0"]) == code
+        out, err = capsys.readouterr()
+        return out + err
+
+    told = said("tulu3-deb", 2)
+    assert "error: tulu3-deb: no eval_task named 'tulu3-deb'." in told
+    assert "Did you mean the suite 'tulu3-dev'?" in told
+    assert "no eval_task named 'gsm9k'. Did you mean 'gsm8k'?" in said("gsm9k", 2)
+    for name, text, why in (
+        ("a.jsonl", "", "a.jsonl: no rows"),
+        ("b.txt", "\n \n", "b.txt: no lines"),
+        ("c.jsonl", '{"id": 1, "prompt": null}\n', "c.jsonl:1: no column of prompt, "),
+        ("d.jsonl", '{"prompt": 3}\n', "d.jsonl:1: column 'prompt' must be a text or turns, found int"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert why in said(str(tmp_path / name), 1)
+    (tmp_path / "e.jsonl").write_text('{"prompt": ""}\n{"prompt": "?!"}\n')
+    (row,) = (line for line in said(str(tmp_path / "e.jsonl"), 0).splitlines() if line.startswith("e  "))
+    assert row.split()[:6] == ["e", "all", "2", "100.0%", "0", "not"]
+
+
+def test_a_gigantic_row_is_shown_where_it_matters(tmp_path: Path) -> None:
+    """The item stands behind 100,000 other characters, and the file of flagged rows holds a part of both texts."""
+    asked = "How many of the seven red apples on the old table are left today?"
+    long = "é " * 50_000 + asked + " z" * 50_000
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": long, "response": "x"}) + "\n")
+    (tmp_path / "asked.txt").write_text(asked + "\n")
+    out, html = tmp_path / "flagged.jsonl", tmp_path / "hits.html"
+    words = [str(tmp_path / "rows.jsonl"), "--against", str(tmp_path / "asked.txt"), "--planted", "0"]
+    assert main(["contamination", *words, "--out", str(out), "--html", str(html)]) == 1
+    row = json.loads(out.read_text())
+    [span] = row["spans"]
+    assert long[span["start"] : span["end"]] == asked[:-1]
+    start = row["cut"]["0"]
+    assert row["texts"]["0"] == long[start : start + 20_000]
+    assert row["texts"]["0"][span["start"] - start : span["end"] - start] == asked[:-1]
+    assert html.read_text().count(f"<mark>{asked[:-1]}</mark>") == 2

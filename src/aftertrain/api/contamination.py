@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.core.errors import DataError
 
 if TYPE_CHECKING:
+    from aftertrain.core.overlap.evidence import Span
     from aftertrain.core.overlap.findings import EvaluationFinding
     from aftertrain.core.overlap.grid import GridPoint
     from aftertrain.core.overlap.index import EvaluationIndex
@@ -28,8 +29,9 @@ HITS = 200
 """Flagged rows that the page shows."""
 HOSTS = 200
 """Rows that are kept for planting, drawn evenly over all."""
-TEXTS = 20_000
-"""Characters of a text that a line of flagged rows holds."""
+TEXTS, AROUND = 20_000, 1_000
+"""Characters of a text that a line of flagged rows holds; of one that it does not hold whole, those before the first
+that are shared."""
 
 
 @dataclass(frozen=True)
@@ -215,13 +217,31 @@ def _write(path: Path | None, facts: Iterator[dict[str, Any]], kept: int) -> tup
     return first, total
 
 
+def _by_text(spans: Sequence[Span]) -> dict[int, list[Span]]:
+    found: dict[int, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span.text, []).append(span)
+    return found
+
+
+def cut(text: str, spans: Sequence[Span]) -> tuple[int, str]:
+    """So much of a text as a line holds, with the character at which it begins: the first spans are in it."""
+    start = max(0, spans[0].start - AROUND) if spans and spans[-1].end > TEXTS else 0
+    return start, text[start : start + TEXTS]
+
+
 def flagged_facts(flagged: Flagged, index: EvaluationIndex) -> dict[str, Any]:
-    """A flagged row as plain data, with its first match's texts and the characters that both share."""
+    """A flagged row as plain data, with its first match's texts and the characters that both share.
+
+    Spans count in the whole texts; `cut` says where a text begins of which only a part is held.
+    """
     from aftertrain.core.overlap.evidence import evidence
 
     row, first = flagged.row, flagged.matches[0]
     shown = evidence(row, first.item, index.rule, index.vocabulary)
-    turns = {span.text for span in shown.row}
+    in_row, in_item = _by_text(shown.row), _by_text(shown.item)
+    given = {turn: cut(text, in_row[turn]) for turn, text in zip(row.turns, row.texts, strict=True) if turn in in_row}
+    asked = [cut(text, in_item.get(place, [])) for place, text in enumerate(first.item.texts)]
     return {
         "id": row.id,
         "source": row.source,
@@ -234,8 +254,10 @@ def flagged_facts(flagged: Flagged, index: EvaluationIndex) -> dict[str, Any]:
         "n": index.rule.n,
         "spans": [{"turn": span.text, "start": span.start, "end": span.end} for span in shown.row],
         "item_spans": [{"text": span.text, "start": span.start, "end": span.end} for span in shown.item],
-        "texts": {str(turn): text[:TEXTS] for turn, text in zip(row.turns, row.texts, strict=True) if turn in turns},
-        "item_texts": [text[:TEXTS] for text in first.item.texts],
+        "texts": {str(turn): text for turn, (_, text) in given.items()},
+        "item_texts": [text for _, text in asked],
+        "cut": {str(turn): start for turn, (start, _) in given.items() if start},
+        "item_cut": {str(place): start for place, (start, _) in enumerate(asked) if start},
         "also": [
             {"evaluation": match.evaluation, "item": match.item.id, "share": round(match.share, 6), "how": match.how}
             for match in flagged.matches[1:]

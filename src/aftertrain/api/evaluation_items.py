@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aftertrain.core.errors import DataError, Unavailable
+from aftertrain.core.errors import DataError, RecipeError
 from aftertrain.core.overlap.files import TEXT, evaluations_of
 from aftertrain.core.overlap.items import Evaluation, distinct_sets
-from aftertrain.core.overlap.questions import bare, evaluation_of
+from aftertrain.core.overlap.questions import reasons, sets_of
 
 ENDS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet", TEXT)
 
@@ -42,22 +43,15 @@ def load_evaluations(
 
 def _of_tasks(word: str, data: str | None) -> tuple[list[Evaluation], dict[str, str]]:
     from aftertrain.api.evaluation import STAGE, load_one_stage
-    from aftertrain.core.benchmark.source import with_folder
-    from aftertrain.core.benchmark.suite import named_tasks
 
     recipe = {"name": STAGE, "model": ".", "stages": {STAGE: {"use": "evaluate", "tasks": [word]}}}
-    loaded = load_one_stage(recipe, ())
+    try:
+        loaded = load_one_stage(recipe, ())
+    except RecipeError as error:
+        # The recipe is ours: what a user named is the word.
+        raise RecipeError(replace(issue, where=word, path="") for issue in error.issues) from None
     settings: Any = loaded.recipe.stages[STAGE].settings
-    tasks = named_tasks(settings.tasks)
-    sets, missing = [], {}
-    for task in tasks:
-        try:
-            instances = loaded.builder.build(bare(with_folder(task.use, data))).instances()
-        except Unavailable as error:
-            missing[task.name] = str(error)
-            continue
-        sets.append(evaluation_of(task.name, instances))
+    sets, missing = sets_of(settings.tasks, loaded.builder, data)
     if not sets:
-        reasons = "; ".join(dict.fromkeys(missing.values()))
-        raise DataError(f"{word}: none of its questions are here: {reasons:.2000}")
-    return sets, missing
+        raise DataError(f"{word}: none of its questions are here: {reasons(missing):.2000}")
+    return [evaluation for _, evaluation in sets], {name: str(error) for name, error in missing.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aftertrain.core.overlap.items import Evaluation
@@ -21,7 +21,8 @@ def saved_scores(run: str | os.PathLike[str]) -> tuple[list[Evaluation], dict[st
         RunError: there is no finished evaluation, or several.
     """
     from aftertrain.api.finished import finished_evaluation
-    from aftertrain.core.overlap.questions import bare, evaluation_of
+    from aftertrain.core.benchmark.source import with_folder
+    from aftertrain.core.overlap.questions import sets_of
     from aftertrain.plugins.evaluation.evaluate import INSTANCES
     from aftertrain.plugins.evaluation.rows import read_instances
     from aftertrain.plugins.evaluation.summary import unjudged
@@ -30,30 +31,13 @@ def saved_scores(run: str | os.PathLike[str]) -> tuple[list[Evaluation], dict[st
     stage = evaluation.built()
     rows = read_instances(evaluation.folder / INSTANCES)
     sets, scores = [], {}
-    for name, use, metric in _tasks(stage):
-        mine = [row for row in rows if row.task == name]
+    for task, asked in sets_of(stage.settings.tasks, stage.builder, stage.settings.data)[0]:
+        metric = stage.builder.build(with_folder(task.use, stage.settings.data)).metrics[0]
+        mine = [row for row in rows if row.task == task.name]
         by_question: dict[str, list[float]] = {}
         for row in mine:
             if row.temperature == mine[0].temperature and not unjudged(row):
                 by_question.setdefault(row.id, []).append(row.metrics[metric])
-        scores[name] = {id_: sum(values) / len(values) for id_, values in by_question.items()}
-        sets.append(evaluation_of(name, stage.builder.build(bare(use)).instances()))
+        scores[task.name] = {id_: sum(values) / len(values) for id_, values in by_question.items()}
+        sets.append(asked)
     return sets, scores
-
-
-def _tasks(stage: Any) -> list[tuple[str, Any, str]]:
-    """Name, task and main metric of each task whose questions are here."""
-    from aftertrain.core.benchmark.source import with_folder
-    from aftertrain.core.benchmark.suite import named_tasks
-    from aftertrain.core.errors import Unavailable
-
-    found = []
-    for task in named_tasks(stage.settings.tasks):
-        use = with_folder(task.use, stage.settings.data)
-        try:
-            built = stage.builder.build(use)
-            built.instances()
-        except Unavailable:
-            continue
-        found.append((task.name, use, built.metrics[0]))
-    return found
