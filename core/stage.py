@@ -346,11 +346,12 @@ class Compared:
 class Compares(Protocol):
     """A stage whose saved outputs can be compared with those of others."""
 
-    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Collection[str]) -> Compared:
+    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Mapping[str, str]) -> Compared:
         """Compare what lies in the folder of a finished stage with other folders, by the names that these go by.
 
         Args:
-            tasks: those that are known to be the same on both sides; no other is compared.
+            tasks: those that are known to be the same on both sides, with what the others call each; no other is
+                compared.
         """
         ...
 

@@ -49,6 +49,7 @@ class RowOutline(Settings):
         (), description="Settings that the published row needs and that cannot be carried, such as its judge."
     )
     table: str | None = unhashed(None, description="Where these were published; null takes the suite's.")
+    table_version: str | None = unhashed(None, description="Version of what they were published in; null: the suite's.")
     n: int | None = unhashed(None, description="Questions behind a published score.")
     note: str = unhashed("", description="What a reader of the row must know.")
     changed: tuple[str, ...] = unhashed((), description="Settings that a recipe has set; filled in when it is read.")
@@ -106,6 +107,7 @@ class SuiteOutline(Settings):
     summary: str = unhashed("", description="One line on what it measures.")
     version: str = unhashed("1", description="Raised when rows, or how they are averaged, change.")
     table: str = unhashed("", description="Where the published scores stand.")
+    table_version: str = unhashed("", description="Version of what they were published in, such as the paper's.")
     rows: Mapping[RowName, RowOutline] = Field(description="Its rows, by name.")
     average: Node | None = unhashed(None, description="The suite's number; null takes the mean of all rows.")
     beside: tuple[Node, ...] = unhashed(

@@ -45,6 +45,7 @@ class Line:
         standing: of the score to it, by a two-sided test at 5 %; None where the two are not of one protocol, or the
             noise of the published one is not known.
         table: where it was published.
+        table_version: in which version of that.
         share: whether it is written in per cent.
         contamination: of a row's questions by the data that made the model, or of how many rows what is known; "" where
             that was not recorded.
@@ -72,6 +73,7 @@ class Line:
     reference: float | None = None
     reference_half: float | None = None
     table: str = ""
+    table_version: str = ""
     share: bool = True
     contamination: str = ""
     clean: float | None = None
@@ -84,6 +86,13 @@ class Line:
         if self.n is None:
             return ""
         return f"{self.n:,}" if self.asked in (None, self.n) else f"{self.n:,} of {self.asked:,}"
+
+    @property
+    def source(self) -> str:
+        """Where the published score stands, and in which version of that; "" where there is none."""
+        if self.reference is None:
+            return ""
+        return f"{self.table}, {self.table_version}" if self.table and self.table_version else self.table
 
     @property
     def standing(self) -> Standing | None:
@@ -225,6 +234,7 @@ class _Table:
         published = node.references.get(self._model) if self._model is not None and had == len(rows) else None
         if published is not None:
             line = replace(line, reference=published / (100 if line.share else 1), table=self._suite.table)
+            line = replace(line, table_version=self._suite.table_version)
         return line
 
     def _factors(self, node: Node, parts: Sequence[Line | None]) -> Iterator[float]:
@@ -320,7 +330,9 @@ class _Table:
         half = None
         if row.n and line.share and 0 <= reference <= 1:
             half = Z95 * math.sqrt(reference * (1 - reference) / row.n)
-        return replace(line, reference=reference, reference_half=half, table=row.table or self._suite.table)
+        version = self._suite.table_version if row.table_version is None else row.table_version
+        table = row.table or self._suite.table
+        return replace(line, reference=reference, reference_half=half, table=table, table_version=version)
 
 
 def _best(lines: Iterable[Line]) -> Line:
@@ -376,4 +388,5 @@ def _sum(line: Line, factors: Sequence[float], parts: Sequence[Line]) -> Line:
         reference=of(part.reference for part in parts) if referred else None,
         reference_half=distance((part.reference_half, 0.0) for part in parts) if known else None,
         table=SAME_ROWS if referred else "",
+        table_version="",
     )

@@ -7,7 +7,7 @@ ends with the bits of one that was never killed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
@@ -242,10 +242,10 @@ class Evaluate(Stage[EvaluateSettings]):
             write_instances(out / INSTANCES.name, rescored.rows)
         return rescored.told()
 
-    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Collection[str]) -> Compared:
+    def compared(self, folder: Path, others: Mapping[str, Path], tasks: Mapping[str, str]) -> Compared:
         """Saved outputs beside those of others, over the same questions."""
-        rows = [row for row in self._saved(folder) if row.task in tasks]
-        shared = [task for task in self._tasks if task.name in tasks]
+        rows = [replace(row, task=tasks[row.task]) for row in self._saved(folder) if row.task in tasks]
+        shared = [task.called(tasks[task.name]) for task in self._tasks if task.name in tasks]
         theirs = {name: read_instances(other / INSTANCES) for name, other in others.items()}
         return Compared(tuple(summary.differences(shared, rows, theirs)), tuple(comparing.flips(shared, rows, theirs)))
 

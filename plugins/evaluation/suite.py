@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,12 @@ class ReadyTask:
         self._max_new_tokens = settings.max_new_tokens
         self._temperatures = settings.temperatures
         self.withhold_above = settings.withhold_above
+
+    def called(self, name: str) -> ReadyTask:
+        """The same by another name."""
+        other = copy(self)
+        other.name = name
+        return other
 
     @property
     def shots(self) -> int:

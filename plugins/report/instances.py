@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Reply:
         likelihood: nothing was sampled: the log-likelihoods of choices were compared.
         repeat: counts replies to one id at one temperature.
         group: subject or category of the question.
+        axis: which of several sides of its task it is on, as the safe prompts and the unsafe ones; "" for no side.
+        marks: by reading, what was found of each of its parts, as of the instructions that it had to follow.
     """
 
     id: str
@@ -55,6 +57,8 @@ class Reply:
     likelihood: bool = False
     repeat: int = 0
     group: str = ""
+    axis: str = ""
+    marks: Mapping[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
 
     @property
     def unjudged(self) -> bool:
@@ -220,6 +224,7 @@ def _reply(row: Mapping[str, Any], seen: Counter[tuple[str, str, float | None]])
     task, id_ = str(row.get("task", "")), str(row.get("id", ""))
     repeat = seen[task, id_, temperature]
     seen[task, id_, temperature] += 1
+    parts = row["parts"] if isinstance(row.get("parts"), dict) else {}
     metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
     return Reply(
         id=id_,
@@ -235,7 +240,16 @@ def _reply(row: Mapping[str, Any], seen: Counter[tuple[str, str, float | None]])
         likelihood=bool(row.get("logprobs")),
         repeat=repeat,
         group=str(row.get("group", "")),
+        axis=next((name for name, there in parts.items() if there is True), ""),
+        marks={name: marks for name, found in parts.items() if (marks := _marks(found))},
     )
+
+
+def _marks(found: Any) -> tuple[tuple[str, bool], ...]:
+    """What a part of a score says of several things by name; () where it says something else."""
+    pairs = found if isinstance(found, list) else []
+    whole = all(isinstance(pair, list) and [type(part) for part in pair] == [str, bool] for pair in pairs)
+    return tuple((name, follows) for name, follows in pairs) if whole else ()
 
 
 def _target(value: Any) -> str:

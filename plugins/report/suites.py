@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -13,7 +13,7 @@ from aftertrain.core.events import Contamination
 from aftertrain.core.ground.reading import typed
 from aftertrain.core.ground.wording import identity, sides_text
 from aftertrain.plugins.report.facts import Run, Score, Stage
-from aftertrain.plugins.report.instances import Instances
+from aftertrain.plugins.report.instances import Instances, Reply
 from aftertrain.plugins.report.numbers import count, number, percent
 from aftertrain.plugins.report.outcome import model_of
 
@@ -87,9 +87,10 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """The headline of one task by category."""
+    """A figure of one task by category, or by the parts of its replies (`by`)."""
 
     task: str
+    by: str
     metric: str
     stages: tuple[str, ...]
     rows: tuple[HeatRow, ...]
@@ -140,7 +141,7 @@ def _table(name: str, columns: Sequence[tuple[str, list[Line], str]]) -> SuiteTa
     by_key = [{(line.name, line.depth): line for line in lines} for _, lines, _ in columns]
     stages = [stage for stage, _, _ in columns]
     rows = [_row(key, stages, [lines.get(key) for lines in by_key]) for key in keys]
-    tables = {line.table for _, lines, _ in columns for line in lines if line.reference is not None}
+    tables = {line.source for _, lines, _ in columns for line in lines if line.reference is not None}
     tables -= {"", SAME_ROWS}
     models = dict.fromkeys(reference for _, _, reference in columns if reference)
     reference = " and ".join(models) + (f" ({'; '.join(sorted(tables))})" if tables else "")
@@ -222,20 +223,49 @@ def heat_maps(run: Run, instances: Instances) -> list[HeatMap]:
     for score in run.scores:
         if score.primary and score.share is not False:
             tasks.setdefault(score.task, []).append(score)
-    maps = [_heat_map(task, scores, instances) for task, scores in tasks.items()]
+    maps = [_by_category(task, scores, instances) for task, scores in tasks.items()]
+    maps += [found for task, scores in tasks.items() for found in _by_parts(task, scores, instances)]
     return [found for found in maps if found is not None]
 
 
-def _heat_map(task: str, scores: Sequence[Score], instances: Instances) -> HeatMap | None:
+def _by_category(task: str, scores: Sequence[Score], instances: Instances) -> HeatMap | None:
+    """Of a task of several sides each side, and each category on its side."""
     metric, columns = "", []
     for score in scores:
         replies = instances.of(score.stage, task, score.temperature)
         metric = metric or next(iter(replies[0].metrics), "") if replies else metric
         groups: dict[str, dict[str, list[float]]] = {}
         for reply in replies:
-            if reply.group and metric in reply.metrics and not reply.unjudged:
-                groups.setdefault(reply.group, {}).setdefault(reply.id, []).append(reply.metrics[metric])
+            if metric in reply.metrics and not reply.unjudged:
+                for group in _groups(reply):
+                    groups.setdefault(group, {}).setdefault(reply.id, []).append(reply.metrics[metric])
         columns.append({group: [mean(values) for values in ids.values()] for group, ids in groups.items()})
+    return _heat_map(task, "category", metric, [score.stage for score in scores], columns)
+
+
+def _groups(reply: Reply) -> list[str]:
+    if not reply.axis:
+        return [reply.group] if reply.group else []
+    return [reply.axis, f"{reply.axis}: {reply.group}"] if reply.group else [reply.axis]
+
+
+def _by_parts(task: str, scores: Sequence[Score], instances: Instances) -> Iterator[HeatMap | None]:
+    """The share of parts that hold, by what they are called, for each reading of them."""
+    cells = [instances.of(score.stage, task, score.temperature) for score in scores]
+    for reading in dict.fromkeys(name for replies in cells for reply in replies for name in reply.marks):
+        columns: list[dict[str, list[float]]] = []
+        for replies in cells:
+            kinds: dict[str, list[float]] = {}
+            for reply in replies:
+                for kind, holds in () if reply.unjudged else reply.marks.get(reading, ()):
+                    kinds.setdefault(kind, []).append(float(holds))
+            columns.append(kinds)
+        yield _heat_map(task, "kind", reading, [score.stage for score in scores], columns)
+
+
+def _heat_map(
+    task: str, by: str, metric: str, stages: Sequence[str], columns: Sequence[Mapping[str, Sequence[float]]]
+) -> HeatMap | None:
     names = sorted({group for column in columns for group in column})
     if not FEWEST_GROUPS <= len(names) <= MOST_GROUPS:
         return None
@@ -251,7 +281,7 @@ def _heat_map(task: str, scores: Sequence[Score], instances: Instances) -> HeatM
         )
         for name in names
     ]
-    return HeatMap(task, metric, tuple(score.stage for score in scores), tuple(rows))
+    return HeatMap(task, by, metric, tuple(stages), tuple(rows))
 
 
 def _shade(value: float | None, low: float, high: float) -> tuple[str, int]:

@@ -75,3 +75,25 @@ def test_pass_at_k_is_paired_by_question(tiny_model: Path, tmp_path: Path) -> No
     assert [cell and cell.mean for cell in found.scores[key]] == [0.0, 0.5]
     (row,) = [row for row in found.differences[str(other)] if row.metric == "pass@3"]
     assert (row.mean, row.n) == (0.5, 2)
+
+
+def test_one_task_by_two_names_is_paired(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tasks of one fingerprint are one task; one that differs in its questions has another."""
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("even", "odd")}
+    for name, file in files.items():
+        rows = [{"question": f"Is {n} {name}?", "choices": ["yes", "no"], "answer": n % 2} for n in range(5)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    even = {"use": "multiple_choice", "path": str(files["even"])}
+    odd = {**even, "name": "odd", "path": str(files["odd"])}
+    aftertrain.evaluate(tiny_model, [even, odd], out=tmp_path / "a")
+    renamed, changed = {**even, "name": "even::mini"}, {**odd, "question_prefix": "Q: "}
+    aftertrain.evaluate(tiny_model, [renamed, changed], out=tmp_path / "b")
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert list(found.scores) == [("multiple_choice", "acc", None)]
+    assert all(cell is not None and cell.n == 5 for cell in found.scores["multiple_choice", "acc", None])
+    (difference,) = found.differences["b:evaluate"]
+    assert (difference.task, difference.mean, difference.n) == ("multiple_choice", 0.0, 5)
+    assert found.unlike == {"b:evaluate": ("odd",)}
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    told = capsys.readouterr().out
+    assert "call tasks of one identity differently, which are paired: multiple_choice with even::mini" in told

@@ -49,19 +49,25 @@ def compare(
     names = tuple(side.name for side in sides)
     if len(set(names)) < len(names):
         raise RunError(f"{', '.join(names)}: an evaluation is named twice")
+    names_of = {side.name: _called(sides[0], side) for side in sides}
     compared = {
         side.name: side.built().compared(side.folder, {names[0]: sides[0].folder}, _shared(sides[0], side))
         for side in sides[1:]
     }
+    scores = [[replace(row, task=names_of[side.name].get(row.task, row.task)) for row in side.scores] for side in sides]
     return _headlines_adjusted(
         Comparison(
             names,
-            _table(sides),
+            _table(scores),
             {name: tuple(side.differences) for name, side in compared.items()},
             {name: tuple(side.flips) for name, side in compared.items()},
-            frozenset((row.task, row.metric) for side in sides for row in side.scores if row.primary),
+            frozenset((row.task, row.metric) for rows in scores for row in rows if row.primary),
             {side.name: _unlike(sides[0], side) for side in sides[1:]},
-            contamination={side.name: side.contaminations for side in sides},
+            tuple(_paired(sides[0], side) for side in sides[1:] if names_of[side.name]),
+            contamination={
+                side.name: {names_of[side.name].get(task, task): row for task, row in side.contaminations.items()}
+                for side in sides
+            },
         )
     )
 
@@ -81,19 +87,47 @@ def _headlines_adjusted(comparison: Comparison) -> Comparison:
     return replace(comparison, differences=differences)
 
 
+def _called(base: FinishedEvaluation, side: FinishedEvaluation) -> dict[str, str]:
+    """Tasks of a side that the first side has by another name, and that name: those of one fingerprint are one task.
+
+    Of two with the same fingerprint on one side none is known to be the other's.
+    """
+    ours, theirs = _prints(base), _prints(side)
+    there: dict[str, list[str]] = {}
+    for task, print_ in ours.items():
+        if theirs.get(task) != print_:
+            there.setdefault(print_, []).append(task)
+    free = {
+        task: print_ for task, print_ in theirs.items() if ours.get(task) != print_ and len(there.get(print_, ())) == 1
+    }
+    prints = list(free.values())
+    return {task: there[print_][0] for task, print_ in free.items() if prints.count(print_) == 1}
+
+
+def _paired(base: FinishedEvaluation, side: FinishedEvaluation) -> str:
+    """That tasks were paired by what they are, whatever they are called."""
+    pairs = ", ".join(f"{ours} with {theirs}" for theirs, ours in _called(base, side).items())
+    return f"{base.name} and {side.name} call tasks of one identity differently, which are paired: {pairs}"
+
+
+def _prints(side: FinishedEvaluation) -> dict[str, str]:
+    return {score.task: score.fingerprint for score in side.scores if score.fingerprint}
+
+
 def _unlike(base: FinishedEvaluation, side: FinishedEvaluation) -> tuple[str, ...]:
-    prints = [{score.task: score.fingerprint for score in each.scores} for each in (base, side)]
-    return tuple(task for task, print_ in prints[0].items() if prints[1].get(task, print_) != print_)
+    ours, theirs, called = _prints(base), _prints(side), _called(base, side)
+    paired = {*called, *called.values()}
+    return tuple(t for t, print_ in ours.items() if theirs.get(t, print_) != print_ and t not in paired)
 
 
-def _shared(base: FinishedEvaluation, side: FinishedEvaluation) -> frozenset[str]:
-    """Tasks that are the same on both sides.
+def _shared(base: FinishedEvaluation, side: FinishedEvaluation) -> dict[str, str]:
+    """Tasks that are the same on both sides, by the side's name, and the first side's name of each.
 
     Raises:
         RunError: there is none; says which differ.
     """
-    prints = [{score.task: score.fingerprint for score in each.scores} for each in (base, side)]
-    shared = frozenset(task for task, print_ in prints[0].items() if prints[1].get(task) == print_)
+    prints = [_prints(each) for each in (base, side)]
+    shared = {task: task for task, print_ in prints[0].items() if prints[1].get(task) == print_} | _called(base, side)
     if not shared:
         unlike = sorted(prints[0].keys() & prints[1].keys())
         why = f"{', '.join(unlike)} differ in data, prompts, rules, limit or length" if unlike else "they share no task"
@@ -101,9 +135,9 @@ def _shared(base: FinishedEvaluation, side: FinishedEvaluation) -> frozenset[str
     return shared
 
 
-def _table(sides: Sequence[FinishedEvaluation]) -> dict[Key, tuple[ScoreRow | None, ...]]:
+def _table(sides: Sequence[Sequence[ScoreRow]]) -> dict[Key, tuple[ScoreRow | None, ...]]:
     """Scores by key: of each side that asks the task as the first side that has it does, and none of any other."""
-    columns = [{(row.task, row.metric, row.temperature): row for row in side.scores} for side in sides]
+    columns = [{(row.task, row.metric, row.temperature): row for row in side} for side in sides]
     table = {}
     for key in dict.fromkeys(key for column in columns for key in column):
         cells = [column.get(key) for column in columns]

@@ -192,6 +192,19 @@ def echo_suite(name: str, lines: Sequence[Line]) -> None:
     click.secho(f"\n{name}", bold=True)
     rows = [_suite_row(line, compared=compared, parts=parts) for line in lines]
     echo_table(rows, ("", "score", "95 %", "of", *columns, ""))
+    for source, names in _sources(lines).items():
+        echo_safely(f"published in {source}: {', '.join(names)}")
+
+
+def _sources(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Where published scores stand, and the lines that they are beside."""
+    from aftertrain.core.benchmark.table import SAME_ROWS
+
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.source and line.table != SAME_ROWS:
+            found.setdefault(line.source, []).append(line.name)
+    return found
 
 
 def _suite_row(line: Line, *, compared: bool, parts: bool) -> list[str]:

@@ -196,6 +196,15 @@ def test_an_interval_that_ends_at_one_is_not_taken_for_an_even_one() -> None:
     assert lines(suite, none, reference="theirs")["a"].standing == "within noise"
 
 
+def test_where_and_in_which_version_a_score_was_published() -> None:
+    """The suite's, unless the row has its own; of a row without a published score nothing."""
+    rows: dict[str, Any] = {"a": {"tasks": {"a": {}}, "references": {"theirs": 50}, "n": 9}, "b": {"tasks": {"b": {}}}}
+    rows["c"] = {**rows["a"], "tasks": {"c": {}}, "table": "model card", "table_version": "2 of May"}
+    suite = SuiteOutline.model_validate({"name": "s", "table": "a paper, table 3", "table_version": "v5", "rows": rows})
+    found = lines(suite, *(score(name, 0.5) for name in "abc"), reference="theirs")
+    assert [found[name].source for name in "abc"] == ["a paper, table 3, v5", "", "model card, 2 of May"]
+
+
 def test_no_standing_where_protocols_differ() -> None:
     row = {"references": {"theirs": 90.0}, "n": 1000, "published": "acc", "needs": ["judge"]}
     by_words = lines(outline({"a": row}), score("a", 0.5, metric="acc_by_words"), reference="theirs")["a"]

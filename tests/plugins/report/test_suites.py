@@ -73,6 +73,27 @@ def instance(stage: int, number: int) -> dict[str, Any]:
     }
 
 
+def followed(stage: int, number: int) -> dict[str, Any]:
+    """One comma in every reply but the last; a title in each of the second model's."""
+    read = [["punctuation:no_comma", number == 3], ["detectable_format:title", bool(stage)]]
+    parts = {"loose": read, "strict": [[name, False] for name, _ in read]}
+    return {**instance(stage, number), "task": "ifeval", "group": "", "parts": parts}
+
+
+def refused(number: int) -> dict[str, Any]:
+    """Two safe prompts, of which one is answered, and two unsafe ones, both refused."""
+    safe = number < 2
+    kind = "homonyms" if safe else "contrast_homonyms"
+    parts = {"safe": safe, "unsafe": not safe}
+    return {
+        **instance(0, number),
+        "task": "xstest",
+        "metrics": {"acc": float(number > 0)},
+        "group": kind,
+        "parts": parts,
+    }
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> str:
     return rendered(tmp_path, ("ab" * 32, "ab" * 32))
@@ -87,7 +108,12 @@ def rendered(tmp_path: Path, fingerprints: tuple[str, str]) -> str:
     )
     for number, name in enumerate(stages):
         diary.emit("stage_started", name, use="evaluate", hash=f"{number}" * 64, inputs={"model": "base"})
-        scores = [score("arc:mc", 0.2), score("arc:rc", 0.5 + 0.25 * number, fingerprints[number])]
+        scores = [
+            score("ifeval", 0.5),
+            score("xstest", 0.5),
+            score("arc:mc", 0.2),
+            score("arc:rc", 0.5 + 0.25 * number, fingerprints[number]),
+        ]
         missing = [{"task": "judged", "why": "no judge is set"}]
         opening = {"benchmark": "gpqa", "task": "gpqa", "reason": "final", "run": "r:e", "model": "m"}
         diary.emit(
@@ -102,7 +128,7 @@ def rendered(tmp_path: Path, fingerprints: tuple[str, str]) -> str:
         )
         folder = tmp_path / "stages" / f"{name}-{str(number) * 12}" / "samples"
         folder.mkdir(parents=True)
-        rows = [json.dumps(instance(number, n)) for n in range(4)]
+        rows = [json.dumps(row) for n in range(4) for row in (instance(number, n), followed(number, n), refused(n))]
         (folder / "instances.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     diary.emit("run_done", timing={"seconds": 1.0})
     diary.close()
@@ -145,12 +171,37 @@ def test_categories_are_a_heat_map(page: str) -> None:
     assert "h0" in biology
 
 
+def cells_of(page: str, table: str) -> dict[str, list[str]]:
+    """A heat map's cells by what its rows are called, without the spaces before signs of per cent."""
+    rows = page.partition(f'aria-label="{table}"')[2].partition("</table>")[0].split("<tr>")[2:]
+    cells = [
+        [text.partition(">")[2].partition("<")[0].replace("\u202f", "") for text in r.split("<td")[1:]] for r in rows
+    ]
+    return {name: values for name, *values in cells}
+
+
+def test_kinds_of_instructions_are_a_heat_map_for_each_reading(page: str) -> None:
+    loose = {"detectable_format:title": ["0.0%", "100.0%", "4"], "punctuation:no_comma": ["25.0%", "25.0%", "4"]}
+    assert cells_of(page, "ifeval by kind, loose") == loose
+    assert cells_of(page, "ifeval by kind, strict") == {name: ["0.0%", "0.0%", "4"] for name in loose}
+
+
+def test_sides_of_a_task_stand_beside_each_other(page: str) -> None:
+    """Of safe prompts half are answered, of unsafe ones all refused: too many refusals are seen beside too few."""
+    assert cells_of(page, "xstest by category") == {
+        "safe": ["50.0%", "50.0%", "2"],
+        "safe: homonyms": ["50.0%", "50.0%", "2"],
+        "unsafe": ["100.0%", "100.0%", "2"],
+        "unsafe: contrast_homonyms": ["100.0%", "100.0%", "2"],
+    }
+
+
 def test_questions_can_be_looked_through_as_they_were_sent(page: str) -> None:
     questions = page.partition('id="questions"')[2].partition("</section>")[0]
-    assert questions.count('<details class="question">') == 4
+    assert questions.count('<details class="question">') == 12
     assert "&lt;b&gt;Question 3&lt;/b&gt;" in questions
-    assert questions.count("expected: <bdi>no</bdi>") == 4  # the right choice, not its place among them
-    assert questions.count("it is yes, &lt;i&gt;<mark>yes</mark>&lt;/i&gt; indeed") == 8
+    assert questions.count("expected: <bdi>no</bdi>") == 12  # the right choice, not its place among them
+    assert questions.count("it is yes, &lt;i&gt;<mark>yes</mark>&lt;/i&gt; indeed") == 24
 
 
 def test_the_suites_own_number_comes_first(page: str) -> None:
