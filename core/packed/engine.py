@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from aftertrain.core.batch import PackedBatch, TokenScores
-from aftertrain.core.engine import AdamW, Engine, Head
+from aftertrain.core.engine import AdamW, Engine, Head, ScoresContinuations
 from aftertrain.core.errors import ModelError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.head_kernel import HeadKernel
 from aftertrain.core.loss import Score
+from aftertrain.core.packed.apart import family_misfit
 from aftertrain.core.packed.model import device_of, lm_head, load_model, score_packed, skeleton
 from aftertrain.core.packed.probing import probe, probe_head
 from aftertrain.core.packed.router import router_misfit
@@ -24,6 +26,7 @@ from aftertrain.core.ranks import ALONE, Ranks
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=PackedSettings)
 
 
@@ -37,6 +40,8 @@ class PackedEngine(Engine[P]):
     _head: Head
     _head_kernel: HeadKernel[Any] | None
     _folder: str
+    unpacked: str
+    """Why the loaded model cannot be packed, so that it scores continuations and nothing else; empty where it can."""
 
     def preflight(self, model: str, *, head: Head = "lm") -> None:
         device = device_of(self.settings.device, 0)
@@ -44,8 +49,11 @@ class PackedEngine(Engine[P]):
             kernel.check(lm_head(skeleton(read_config(model), head)), device, self._dtype)
 
     def misfits(self, model: str, *, head: Head = "lm") -> Sequence[str]:
-        misfit = router_misfit(read_config(model), self.settings.router_loss) if head == "lm" else ""
-        return [misfit] if misfit else []
+        config = read_config(model)
+        found = [family_misfit(config, head)]
+        if head == "lm":
+            found.append(router_misfit(config, self.settings.router_loss))
+        return [misfit for misfit in found if misfit]
 
     def notes(self) -> Sequence[str]:
         kernel = self._build_head_kernel()
@@ -69,14 +77,31 @@ class PackedEngine(Engine[P]):
         if optimizer is not None and (misfits := self.misfits(model, head=head)):
             raise ModelError(f"{model}: {'; '.join(misfits)}")
         self._folder, self._head, self.ranks = model, head, ranks
-        self._model = load_model(model, head, seed)
-        self._model.to(device_of(self.settings.device, ranks.local))  # type: ignore[arg-type]
-        probe(self._model, head)
-        self._head_kernel = self._build_head_kernel() if head == "lm" else None
+        device = device_of(self.settings.device, ranks.local)
+        self.unpacked = self._load_packed(seed, device)
+        if self.unpacked:
+            if optimizer is not None or head != "lm" or not isinstance(self, ScoresContinuations):
+                raise ModelError(self.unpacked)
+            # Anew: some families cannot change their attention afterwards, and would be left without a mask.
+            self._model = _on(load_model(model, head, seed, packed=False), device)
+            logger.warning("continuations are scored each by itself, which is slower: %s", self.unpacked)
+        packs_head = head == "lm" and not self.unpacked
+        self._head_kernel = self._build_head_kernel() if packs_head else None
         if self._head_kernel is not None:
             probe_head(self._model, self._head_kernel, self._dtype)
         self._model.requires_grad_(optimizer is not None)
         self.prepare(optimizer, seed)
+
+    def _load_packed(self, seed: int, device: torch.device) -> str:
+        """Load the model for packed scores; why it cannot be, where it cannot."""
+        try:
+            self._model = _on(load_model(self._folder, self._head, seed), device)
+            probe(self._model, self._head)
+        except ModelError as error:
+            # Its words alone: its traceback would keep the model in memory.
+            self._model = None  # type: ignore[assignment]
+            return str(error)
+        return ""
 
     @abstractmethod
     def prepare(self, optimizer: AdamW | None, seed: int) -> None:
@@ -87,7 +112,12 @@ class PackedEngine(Engine[P]):
 
         Args:
             options: further arguments of `score_packed`.
+
+        Raises:
+            ModelError: the model cannot be packed.
         """
+        if self.unpacked:
+            raise ModelError(self.unpacked)
         with self.precision(batch.token_ids.device):
             return score_packed(
                 self._model,
@@ -113,3 +143,9 @@ class PackedEngine(Engine[P]):
     def _build_head_kernel(self) -> HeadKernel[Any] | None:
         use = self.settings.head_kernel
         return None if use is None else self.builder.build(use)
+
+
+def _on(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """The model, moved."""
+    model.to(device)  # type: ignore[arg-type]
+    return model

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
-    """A float32 model in eval mode whose attention is packed; with a scalar head its padding ends no sequence.
+def load_model(folder: str, head: Head, seed: int, *, packed: bool = True) -> PreTrainedModel:
+    """A float32 model in eval mode; with a scalar head its padding ends no sequence.
+
+    Args:
+        packed: give it packed attention, in place of transformers' plain one.
 
     Raises:
         ModelError: the folder is unreadable, lacks weights, or is of a family that cannot be packed or headed.
@@ -50,7 +53,7 @@ def load_model(folder: str, head: Head, seed: int) -> PreTrainedModel:
             model, info = auto_class(head).from_pretrained(
                 folder,
                 dtype=torch.float32,
-                attn_implementation=attention.register(),
+                attn_implementation=attention.register() if packed else "eager",
                 output_loading_info=True,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -208,10 +211,7 @@ def score_continuations(
     Raises:
         ModelError: an item is longer than the model takes.
     """
-    # The last token is only predicted, never read.
-    limit, longest = length_limit(model.config), max((len(item.token_ids) for item in items), default=1) - 1
-    if limit is not None and longest > limit[0]:
-        raise ModelError(f"{longest} tokens are to be read at once; the model takes {limit[0]} ({limit[1]})")
+    check_continuations(model, items)
     head = lm_head(model)
 
     def hidden(tree: TokenTree) -> Tensor:
@@ -230,6 +230,17 @@ def score_continuations(
 
     with torch.no_grad():
         return tree_likelihoods(items, budget, device=model.device, hidden=hidden, score=score)
+
+
+def check_continuations(model: PreTrainedModel, items: Sequence[Continuation]) -> None:
+    """Refuse what the model's positions cannot tell apart; an item's last token is only predicted, never read.
+
+    Raises:
+        ModelError: an item is longer than the model takes.
+    """
+    limit, longest = length_limit(model.config), max((len(item.token_ids) for item in items), default=1) - 1
+    if limit is not None and longest > limit[0]:
+        raise ModelError(f"{longest} tokens are to be read at once; the model takes {limit[0]} ({limit[1]})")
 
 
 def check_lengths(model: PreTrainedModel, batch: PackedBatch) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aftertrain.core.errors import AftertrainError
+from aftertrain.core.ground.model_folder import read_config
+from aftertrain.core.packed.apart import family_misfit
 from aftertrain.core.records import PlanItem
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.evaluation.asking import Asking
@@ -27,6 +29,8 @@ def outlook(settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyT
             builder.build(settings.engine).preflight(ask.model)
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
+        if misfit := family_misfit(read_config(ask.model), "lm"):
+            items.append(PlanItem("engine", f"scores each continuation by itself, which is slower: {misfit}", "warning"))
     for task in tasks:
         texts = [(ask.prompt(instance), instance.chat) for instance in task.instances]
         lengths = [len(encode(ask.tokenizer, text, chat=chat)) if ask.counts else len(text) for text, chat in texts]

@@ -15,6 +15,7 @@ from aftertrain.core.errors import BrokenWeights, NumericsError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.loss import Score
 from aftertrain.core.packed.attention_kernels import choose_kernel
+from aftertrain.core.packed.apart import own_likelihoods
 from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel
@@ -69,7 +70,7 @@ class TorchEngine(PackedEngine[TorchSettings]):
 
     def prepare(self, optimizer: AdamW | None, seed: int) -> None:
         self.kernel = self._choose_kernel(self._model.device, self._model.config)
-        if self.kernel != "sdpa":
+        if self.kernel != "sdpa" and not self.unpacked:
             probe_kernel(self._model, self.kernel)
         if optimizer is not None:
             if self._lean:
@@ -103,6 +104,8 @@ class TorchEngine(PackedEngine[TorchSettings]):
 
     def likelihoods(self, items: Sequence[Continuation], budget: int) -> list[Likelihood]:
         with self.precision(self._model.device):
+            if self.unpacked:
+                return own_likelihoods(self._model, items, budget)
             return score_continuations(
                 self._model, items, budget, chunk=self.settings.chunk, head_kernel=self._head_kernel
             )

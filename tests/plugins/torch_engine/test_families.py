@@ -50,6 +50,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("PhiConfig", {}),
     "smollm3": ("SmolLM3Config", {"no_rope_layers": [1, 0]}),
     "granite": ("GraniteConfig", {"logits_scaling": 4.0, "residual_multiplier": 0.5}),
+    "opt": ("OPTConfig", {"ffn_dim": 40, "word_embed_proj_dim": 32}),
+    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}),
+    "gpt-neox": ("GPTNeoXConfig", {}),
     "cohere": ("CohereConfig", {"logit_scale": 0.25}),
 }
 LENGTHS = (3, 17, 9, 1, 40, 9, 70)
@@ -107,6 +110,16 @@ def test_packed_equals_each_alone(
     for name, parameter in alone.named_parameters():
         difference = (gradients[name] - parameter.grad).norm()
         assert difference <= 1e-4 * parameter.grad.norm() + 1e-6, name
+
+
+def test_a_layer_that_has_the_names_of_a_block_stays_as_it_is(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
+    """OPT's layer has a block's `fc1`, `activation_fn` and `fc2` itself, and was tried as one: it could not be loaded."""
+    from transformers import OPTConfig
+
+    config = OPTConfig(
+        vocab_size=61, hidden_size=32, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=32
+    )
+    make_engine(save(config, tmp_path), optimizer=AdamW())
 
 
 @pytest.mark.parametrize("family", ["llama-tied", "qwen3", "gemma2", "gemma3", "olmo2"])
@@ -242,7 +255,7 @@ def test_a_model_that_mixes_segments_is_refused(tmp_path: Path, make_engine: Cal
 
     config = MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=1, state_size=4)
     with pytest.raises(ModelError, match="Mamba"):
-        make_engine(save(config, tmp_path))
+        make_engine(save(config, tmp_path), optimizer=AdamW())
 
 
 def test_attention_with_sinks_is_refused_by_name(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
@@ -251,7 +264,7 @@ def test_attention_with_sinks_is_refused_by_name(tmp_path: Path, make_engine: Ca
 
     config = GptOssConfig(**{**SHAPE, "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1})
     with pytest.raises(ModelError, match="'s_aux'"):
-        make_engine(save(config, tmp_path))
+        make_engine(save(config, tmp_path), optimizer=AdamW())
 
 
 MOE = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
@@ -274,7 +287,7 @@ def test_a_window_that_is_in_the_mask_alone_is_refused(
     name, extra = WINDOWS[family]
     folder = save(getattr(transformers, name)(**{**SHAPE, **extra}), tmp_path)
     with pytest.raises(ModelError, match=r"its sliding window \(sliding_window: 16\) does not reach packed attention"):
-        make_engine(folder)
+        make_engine(folder, optimizer=AdamW())
 
 
 @pytest.mark.parametrize("family", ["qwen2-window", "gemma3", "mistral", "phi3"])
@@ -298,7 +311,7 @@ def test_a_window_longer_than_the_probe_is_accepted_and_left_as_it_is(
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
 def test_a_family_with_an_attention_of_its_own_is_refused_however_small_its_weights(
-    scale: float, tmp_path: Path, make_engine: Callable[..., Any]
+    scale: float, tmp_path: Path, make_engine: Callable[..., Any], make_batch: Callable[..., Any]
 ) -> None:
     """Bloom's samples saw one another; with fresh weights that moved log-probs by less than the probe's tolerance."""
     from transformers import AutoModelForCausalLM, BloomConfig
@@ -309,17 +322,21 @@ def test_a_family_with_an_attention_of_its_own_is_refused_however_small_its_weig
         for weight in model.parameters():
             weight.mul_(scale if weight.ndim > 1 else 1.0)
     model.save_pretrained(tmp_path)
+    engine = make_engine(tmp_path)
     with pytest.raises(ModelError, match="BloomForCausalLM cannot be trained packed: its layers do not attend through"):
-        make_engine(tmp_path)
+        engine.score(make_batch([5, 8]))
 
 
-def test_a_family_that_needs_its_own_mask_is_refused_by_name(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
+def test_a_family_that_needs_its_own_mask_is_refused_by_name(
+    tmp_path: Path, make_engine: Callable[..., Any], make_batch: Callable[..., Any]
+) -> None:
     """MPT adds its position biases to a mask that packing has not."""
     from transformers import MptConfig
 
     config = MptConfig(vocab_size=61, d_model=32, n_heads=4, n_layers=1)
+    engine = make_engine(save(config, tmp_path))
     with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: it cannot do without its own"):
-        make_engine(save(config, tmp_path))
+        engine.score(make_batch([5, 8]))
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
