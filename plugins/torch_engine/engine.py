@@ -14,8 +14,8 @@ from aftertrain.core.engine import AdamW, Continuation, Head, Likelihood, StepRe
 from aftertrain.core.errors import BrokenWeights, NumericsError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.loss import Score
-from aftertrain.core.packed.attention_kernels import choose_kernel
 from aftertrain.core.packed.apart import own_likelihoods
+from aftertrain.core.packed.attention_kernels import choose_kernel
 from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel

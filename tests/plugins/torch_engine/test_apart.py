@@ -123,9 +123,11 @@ def test_a_plan_says_that_it_cannot_be_trained(stage: str, recurrent: Path, tmp_
     row = {"messages": turns, "question": "a", "answer": "b #### 1"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     stages = {
-        "train": "{use: train, loss: sft, optimizer: {lr: 1e-3}, epochs: 1, data: {use: jsonl, path: rows.jsonl, format: messages}}",
-        "online": "{use: online, optimizer: {lr: 1e-3}, steps: 1, data: {use: jsonl, path: rows.jsonl, format: gsm8k, as: problem}, "
-        "batch: {prompts: 1, samples_per_prompt: 2}, loss: grpo, advantages: group, rewards: [gsm8k]}",
+        "train": "{use: train, loss: sft, optimizer: {lr: 1e-3}, epochs: 1, "
+        "data: {use: jsonl, path: rows.jsonl, format: messages}}",
+        "online": "{use: online, optimizer: {lr: 1e-3}, steps: 1, loss: grpo, advantages: group, rewards: [gsm8k], "
+        "batch: {prompts: 1, samples_per_prompt: 2}, "
+        "data: {use: jsonl, path: rows.jsonl, format: gsm8k, as: problem}}",
     }
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"name: r\nmodel: {recurrent}\nstages:\n  first: {stages[stage]}\n", encoding="utf-8")

@@ -113,7 +113,7 @@ def test_packed_equals_each_alone(
 
 
 def test_a_layer_that_has_the_names_of_a_block_stays_as_it_is(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
-    """OPT's layer has a block's `fc1`, `activation_fn` and `fc2` itself, and was tried as one: it could not be loaded."""
+    """OPT's layer has a block's `fc1`, `activation_fn` and `fc2` itself; tried as one, it could not be loaded."""
     from transformers import OPTConfig
 
     config = OPTConfig(
