@@ -30,7 +30,8 @@ def outlook(settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyT
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
         if misfit := family_misfit(read_config(ask.model), "lm"):
-            items.append(PlanItem("engine", f"scores each continuation by itself, which is slower: {misfit}", "warning"))
+            slower = f"scores each continuation by itself, which is slower: {misfit}"
+            items.append(PlanItem("engine", slower, "warning"))
     for task in tasks:
         texts = [(ask.prompt(instance), instance.chat) for instance in task.instances]
         lengths = [len(encode(ask.tokenizer, text, chat=chat)) if ask.counts else len(text) for text, chat in texts]
