@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from aftertrain.core.engine import Continuation, Head, Likelihood
 from aftertrain.core.packed.model import check_continuations, skeleton
@@ -76,17 +77,18 @@ def _batches(sequences: Mapping[Tokens, object], budget: int) -> Iterator[list[T
         yield from (alike[start : start + count] for start in range(0, len(alike), count))
 
 
-def _logprobs(model: PreTrainedModel, batch: Sequence[Tokens], first: int) -> torch.Tensor:
+def _logprobs(model: PreTrainedModel, batch: Sequence[Tokens], first: int) -> Tensor:
     """Float32 `[rows, places, vocabulary]` of what follows each place from `first` on."""
     ids = torch.tensor(batch, device=model.device)
     places = ids.shape[1] - first
     keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
     with torch.no_grad():
-        logits = model(input_ids=ids, use_cache=False, **({"logits_to_keep": places} if keeps else {})).logits
+        output = model(input_ids=ids, use_cache=False, **({"logits_to_keep": places} if keeps else {}))
+    logits: Tensor = output.logits
     return logits[:, -places:].float().log_softmax(-1)
 
 
-def _likelihood(logprobs: torch.Tensor, item: Continuation, first: int) -> Likelihood:
+def _likelihood(logprobs: Tensor, item: Continuation, first: int) -> Likelihood:
     """Of one item, by the log-probabilities `[places, vocabulary]` from place `first` on."""
     scored = logprobs[item.n_context - 1 - first :]
     following = torch.tensor(item.token_ids[item.n_context :], device=scored.device)
