@@ -18,7 +18,7 @@ from aftertrain.core.asking.prompting import Prompting, clean
 from aftertrain.core.asking.settings import AskingSettings, Prices
 from aftertrain.core.asking.transcript import add_lines, line
 from aftertrain.core.completions.keeping import Keeping, shared_store
-from aftertrain.core.completions.store import CompletionStore
+from aftertrain.core.completions.store import CompletionStore, StoreDamaged, StoreUnusable
 from aftertrain.core.errors import AftertrainError, ModelError
 from aftertrain.core.generator import GenerationRequest, Sampling
 from aftertrain.core.ground.endpoint import is_endpoint
@@ -217,7 +217,11 @@ class Asker:
         return None
 
     def _collected(self, requests: Mapping[str, _Key]) -> dict[_Key, Completion | Verdict]:
-        """Wait for all; what is not there when the generator fails or says nothing for too long is a verdict."""
+        """Wait for all; what is not there when the generator fails or says nothing for too long is a verdict.
+
+        Raises:
+            StoreUnusable, StoreDamaged: replies cannot be kept, which is no model's fault: a disk is full.
+        """
         replies: dict[_Key, Completion | Verdict] = {}
         failure: Verdict | None = None
         while failure is None and len(replies) < len(requests):
@@ -225,6 +229,8 @@ class Asker:
                 completions = self._opened().collect(self.settings.timeout)
             except TimeoutError:
                 failure = Verdict.timeout(f"the model finished no reply in {self.settings.timeout:g} s")
+            except (StoreUnusable, StoreDamaged):
+                raise
             except AftertrainError as error:
                 failure = Verdict.error(f"the model failed: {error}")
             else:

@@ -29,6 +29,14 @@ MOST = 500
 AWAY = "move it away, and replies are made anew"
 
 
+class StoreUnusable(RunError):
+    """The file cannot be written or read now (a full disk): no fault of what was asked, and no answer to it."""
+
+
+class StoreDamaged(DataError):
+    """The file is no store, or holds what was not written so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A reply without what belongs to one request (its id, its prompt)."""
@@ -145,7 +153,8 @@ class CompletionStore:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # over a full disk SQLite has rolled back by itself
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
@@ -155,9 +164,9 @@ class CompletionStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise RunError(f"{self.path}: the store of completions cannot be used: {error}") from error
+            raise StoreUnusable(f"{self.path}: the store of completions cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path}: is no store of completions, or a damaged one: {error}; {AWAY}") from error
+            raise StoreDamaged(f"{self.path}: is no store of completions, or a damaged one: {error}; {AWAY}") from error
 
     def _read(self, key: str, reply: str, digest: str) -> Kept:
         try:
@@ -165,7 +174,7 @@ class CompletionStore:
                 raise ValueError("its digest is another")
             return _kept(json.loads(reply))
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{self.path}: the reply {key[:16]} is damaged: {error}; {AWAY}") from error
+            raise StoreDamaged(f"{self.path}: the reply {key[:16]} is damaged: {error}; {AWAY}") from error
 
 
 def _written(reply: Completion) -> str:

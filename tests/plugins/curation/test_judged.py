@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aftertrain.cli import main
+from aftertrain.core.completions.store import CompletionStore
 from tests.plugins.curation.test_curate import shards
 
 FILES = '''
@@ -111,6 +112,29 @@ def test_a_run_that_failed_pays_no_reply_twice_in_the_same_process(
     lines = [line for shard in shards(path.parent).values() for line in shard.splitlines()]
     values = [json.loads(json.loads(line)["facts"])["verdict.value"] for line in lines]
     assert values == [pytest.approx((10 + n) / 100) for n in range(9)]
+
+
+def test_a_full_disk_under_the_store_is_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge's replies that cannot be kept stop the stage: they were rows that the judge failed on, and the stage was
+    done with them."""
+    prepare = CompletionStore._prepare
+
+    def small(store: CompletionStore) -> None:
+        prepare(store)
+        store._connection.execute("PRAGMA max_page_count=1")
+
+    path = recipe(tmp_path / "one", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(CompletionStore, "_prepare", small)
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("{{ response }}", "{{ response }} " + "long " * 40), encoding="utf-8")
+        assert run(path) == 1
+    assert "database or disk is full" in capsys.readouterr().err
+    assert run(path) == 0
+    lines = [line for shard in shards(path.parent).values() for line in shard.splitlines()]
+    assert [json.loads(json.loads(line)["facts"])["verdict.outcome"] for line in lines] == ["scored"] * 9
 
 
 def test_without_a_model_there_is_no_store(tmp_path: Path) -> None:

@@ -187,13 +187,17 @@ def test_rensa_finds_the_same(tmp_path: Path) -> None:
 
 
 def test_from_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Replies of one word, again and again, have one set of words: of ten rows the first stays."""
-    operators = "[{use: deduplicate, of: reply, n: 1}]"
+    """Replies of one word, again and again, have one set of words: of ten rows the longest stays, as the rule says, and
+    the card shows the cluster by it."""
+    operators = "[{use: length, of: reply}, {use: deduplicate, of: reply, n: 1, keep: {highest: length.words}}]"
     assert run(tmp_path, operators) == 0
     (kept,) = lines(tmp_path, "rows")
     assert json.loads(kept["facts"])["deduplicate.duplicates"] == 9
+    assert json.loads(kept["facts"])["length.words"] == 10
     dropped = lines(tmp_path, "dropped")
     assert {json.loads(row["evidence"])["kept"] for row in dropped} == {kept["id"]}
     funnel = json.loads((data(tmp_path) / "funnel.json").read_text(encoding="utf-8"))
     assert funnel["passages"]["deduplicate"]["figures"]["clusters"] == 1
+    assert funnel["passages"]["deduplicate"]["figures"]["largest"] == {kept["id"]: 10}
+    assert f"| deduplicate | largest | {{'{kept['id']}': 10}} |" in (data(tmp_path) / "README.md").read_text("utf-8")
     assert "9 dropped: deduplicate: duplicate" in "".join(capsys.readouterr())
