@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import aftertrain
+from aftertrain.api.finished import finished_evaluation
 from aftertrain.cli import main
 from aftertrain.core.benchmark.outline import Node, SuiteOutline
 from aftertrain.registry.document import read
@@ -112,3 +113,20 @@ def test_a_suite_runs_end_to_end(
     table = capsys.readouterr().out.rpartition(f"\n{suite}\n")[2]
     assert f"{scored} of {rows} rows" in table
     assert aftertrain.suites(tmp_path / "run")[suite][0].of == (scored, rows)
+
+
+@pytest.mark.slow
+def test_gold_answers_of_all_that_is_shared_are_scored(
+    benchmarks: Path, smollm2: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And MATH-500 is answered, whose worked examples are nobody's to pass on."""
+    gold = ("gsm8k", "humaneval", "math_500", "mbpp", "naturalqs")
+    tasks = [word for name in gold for word in ("gold_bits", f"name={name}", f"benchmark={name}", "shots=0")]
+    math = ["minerva_math", "benchmark=math500", "shots=0"]
+    options = ["--data", str(benchmarks), "--limit", "1", "--max-new-tokens", "4", "--chat-template", "tulu"]
+    assert main(["evaluate", smollm2, *tasks, *math, *options, "--out", str(tmp_path / "run")]) == 0
+    rows = {line.split()[0] for line in capsys.readouterr().out.splitlines() if " bits_per_byte " in line}
+    assert rows >= set(gold)
+    scores = {score.task: score for score in finished_evaluation(tmp_path / "run").scores if score.primary}
+    assert scores.keys() == {*gold, "minerva_math"}
+    assert all(0.1 < (scores[name].mean or 0.0) < 5 for name in gold), "bits per byte of English by a small model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,6 +168,9 @@ def test_a_tiny_model_is_scored_alike(wide_model: Path, hub: Path, own_files: Pa
     assert len(compared) == 18
     check(compared)
     assert not [reply for result in compared for reply in result.replies]
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "lm-eval.md"
+    told = re.findall(r"^\| (lm_eval/\w+) \| \d+ \| (\S+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert told == [(result.task, metric.removesuffix(",none")) for result in compared for metric in result.scores]
 
 
 @pytest.mark.slow
