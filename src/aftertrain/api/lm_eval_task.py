@@ -147,8 +147,8 @@ class AftertrainTask(Task):  # type: ignore[misc]  # lm-eval has no types
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
         """The task's figures, and how many outputs have no verdict: the figures are of those that have one."""
-        figures = {name: partial(_number, figure) for name, figure in self._figures.items()}
-        return {**figures, UNJUDGED_COUNT: _without_verdict}
+        figures = {name: partial(number_of, figure) for name, figure in self._figures.items()}
+        return {**figures, UNJUDGED_COUNT: without_verdict}
 
     def higher_is_better(self) -> dict[str, bool]:
         """Of shares it is; of anything else the task does not say."""
@@ -228,7 +228,7 @@ class _Uncounted(tuple[int, ...]):
         return len(list(self))
 
 
-def _number(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
+def number_of(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
     """A figure of the questions that have a verdict, as the stage `evaluate` makes it.
 
     Where it would be withheld there whatever the share of them, since nothing bounds it or there is none, it is NaN.
@@ -239,7 +239,7 @@ def _number(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
     bounded = figure.share and figure.shown is None and (figure.corpus is None or figure.rising)
     groups = {item["group"] for item in items} if figure.grouped else set()
     lost = groups - {item["group"] for item, _ in judged}
-    if not judged or lost or (not bounded and _without_verdict(items)):
+    if not judged or lost or (not bounded and without_verdict(items)):
         return math.nan
     items, questions = [item for item, _ in judged], [scores for _, scores in judged]
     if figure.corpus is not None:
@@ -253,5 +253,5 @@ def _number(figure: Figure, items: Sequence[Mapping[str, Any]]) -> float:
     return value if figure.shown is None else figure.shown(value)
 
 
-def _without_verdict(items: Sequence[Mapping[str, Any]]) -> int:
+def without_verdict(items: Sequence[Mapping[str, Any]]) -> int:
     return sum(score["outcome"] in UNJUDGED for item in items for score in item["scores"])

@@ -188,16 +188,16 @@ def test_clean_questions_are_those_with_a_verdict() -> None:
 
 def test_lm_eval_gets_a_figure_of_verdicts_or_none() -> None:
     pytest.importorskip("lm_eval")
-    from aftertrain.api.lm_eval_task import _number, _without_verdict
+    from aftertrain.api.lm_eval_task import number_of, without_verdict
 
     items = [
         {"group": "", "scores": [{"metrics": dict(r.metrics), "extracted": None, "outcome": r.outcome}]} for r in ROWS
     ]
-    assert _number(mean("acc"), items) == 6 / 8
-    assert _without_verdict(items) == 2
-    assert math.isnan(_number(mean("acc", share=False), items))
-    assert _number(mean("acc", share=False), items[:8]) == 6 / 8
-    assert math.isnan(_number(mean("acc"), items[8:]))
+    assert number_of(mean("acc"), items) == 6 / 8
+    assert without_verdict(items) == 2
+    assert math.isnan(number_of(mean("acc", share=False), items))
+    assert number_of(mean("acc", share=False), items[:8]) == 6 / 8
+    assert math.isnan(number_of(mean("acc"), items[8:]))
 
 
 def test_results_for_others_say_what_has_no_verdict() -> None:
@@ -228,8 +228,8 @@ def test_the_report_compares_and_shows_what_has_two_verdicts(tmp_path: Path) -> 
     from aftertrain.plugins.evaluation.rows import write_instances
     from aftertrain.plugins.report.facts import Score
     from aftertrain.plugins.report.instances import Instances
-    from aftertrain.plugins.report.outcome import ScoreSeries, _computed
-    from aftertrain.plugins.report.suites import _heat_map
+    from aftertrain.plugins.report.outcome import ScoreSeries, comparisons
+    from aftertrain.plugins.report.suites import heat_maps
 
     after = [row(1, None) if scored.id == "1" else scored for scored in ROWS]
     sides = {"base": ROWS, "last": after}
@@ -240,14 +240,14 @@ def test_the_report_compares_and_shows_what_has_two_verdicts(tmp_path: Path) -> 
         (found,) = summary.scores([task(mean("acc"), withhold_above=0.5)], rows)
         scores.append(Score(**asdict(found), stage=stage))
     instances = Instances({stage: tmp_path / stage for stage in sides})
-    difference = _computed(ScoreSeries("t", "acc", 0.0, tuple(scores)), instances)
-    assert difference is not None
+    run: Any = SimpleNamespace(scores=scores, differences=[])
+    (comparison,) = comparisons(run, ScoreSeries("t", "acc", 0.0, tuple(scores)), instances)
+    difference = comparison.difference
     assert (difference.mean, difference.n, difference.unjudged) == (0.0, 7, 3)
     chosen = instances.choose(list(sides), "t", "acc", 0.0, 10)
     assert chosen is not None
     assert (chosen.total, chosen.counts["became wrong"], chosen.counts["wrong before and after"]) == (7, 0, 2)
-    heat = _heat_map("t", scores, instances)
-    assert heat is not None
+    (heat,) = heat_maps(run, instances)
     # Even ids 0, 2, 4, 6 have verdicts 1, 1, 0, 1; odd ones 1, 3, 5, 7 have 1, 0, 1, 1, after none for 1.
     assert [[text for text, _ in line.cells] for line in heat.rows] == [
         ["75.0\u202f%", "75.0\u202f%"],
