@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from table import Row, add_options, show
@@ -107,6 +108,31 @@ def resident(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def growth(name: str, sizes: Sequence[int], rows: Sequence[Row]) -> list[Row]:
+    """What a further million rows costs, by the two last sizes; what any size has, as the start, is not in it.
+
+    Args:
+        rows: figures of the recipe, four a size.
+    """
+    if len(rows) < 8:
+        return []
+    step = (sizes[len(rows) // 4 - 1] - sizes[len(rows) // 4 - 2]) / 1e6
+    return [
+        Row(f"{name}, a further million rows: {what}", unit, (rows[at - 4].ours - rows[at - 8].ours) / step)
+        for what, unit, at in (("wall", "s", len(rows)), ("processor", "s", len(rows) + 1))
+    ]
+
+
+def foretold(name: str, sizes: Sequence[int], rows: Sequence[Row], count: int) -> str:
+    """How long the next size will take, by those before it."""
+    ahead = growth(name, sizes, rows)
+    if not ahead:
+        return ""
+    more = (count - sizes[len(rows) // 4 - 1]) / 1e6
+    wall, seconds = (row.ours * more + rows[place - 4].ours for place, row in enumerate(ahead))
+    return f"{name}, {count:,} rows: about {wall:,.0f} s, {seconds:,.0f} s of processors, by the sizes before\n"
+
+
 def main() -> None:
     """Measure each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,15 +141,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes; as many as there are cores by default")
     add_options(parser, "ten thousand rows alone")
     options = parser.parse_args()
-    rows = []
+    rows: dict[str, list[Row]] = {name: [] for name in options.operators}
+    sizes = SIZES[:1] if options.quick else options.rows
     with tempfile.TemporaryDirectory() as temporary:
-        for count in SIZES[:1] if options.quick else options.rows:
+        for count in sizes:
             write_rows(Path(temporary) / f"rows-{count}.jsonl", count)
             for name in options.operators:
-                rows += measured(Path(temporary), count, name, options.workers)
-                show(rows[-4:], None)
+                sys.stdout.write(foretold(name, sizes, rows[name], count))
+                sys.stdout.flush()
+                rows[name] += measured(Path(temporary), count, name, options.workers)
+                show(rows[name][-4:], None)
     sys.stdout.write(f"\n{os.cpu_count()} cores\n")
-    show(rows, options.json)
+    show([row for name, own in rows.items() for row in (*own, *growth(name, sizes, own))], options.json)
 
 
 if __name__ == "__main__":

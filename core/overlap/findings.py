@@ -44,6 +44,7 @@ class EvaluationFinding:
         covered: C(D) by n: the share of the evaluation's tokens that n-grams of the corpus cover (F5 before the
             maximum).
         samples: by n, the mean over its items of the share that the corpus covers (F3 before the maximum).
+        sample: C(s), the largest over n of each item, as a mean over its items (F3).
         sources: only those that have an item of it.
     """
 
@@ -54,6 +55,7 @@ class EvaluationFinding:
     whole: int
     covered: Mapping[int, float]
     samples: Mapping[int, float]
+    sample: float
     sources: tuple[SourceFinding, ...]
 
     @property
@@ -107,6 +109,7 @@ def _finding(
         len({item for items in tally.whole.values() for item in items if mine[item]}),
         {n: _mean(tokens[of_tokens]) for n, tokens in covered.items()},
         {n: _mean(shares[mine]) for n, shares in samples.items()},
+        _mean(np.max([*samples.values()], axis=0)[mine]),
         tuple(sources),
     )
 
@@ -119,12 +122,6 @@ def covered_tokens(scan: Scan, n: int) -> NDArray[np.bool_]:
     edges[places] += 1
     edges[places + n] -= 1
     result: NDArray[np.bool_] = np.cumsum(edges[:-1]) > 0
-    return result
-
-
-def sample_contamination(scan: Scan) -> NDArray[np.float64]:
-    """C(s) of each item: the largest share over n that n-grams of the corpus cover (F3, ConTAM)."""
-    result: NDArray[np.float64] = np.max([_samples(scan.index, covered_tokens(scan, n)) for n in scan.index.sizes], 0)
     return result
 
 

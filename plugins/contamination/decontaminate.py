@@ -130,6 +130,7 @@ def _figures(scan: Scan) -> dict[str, JSON]:
             "found": finding.found,
             "as a whole": finding.whole,
             "C(s), mean, by n": {str(n): round(share, 4) for n, share in finding.samples.items()},
+            "C(s)": round(finding.sample, 4),
             "C(D)": round(finding.contamination, 4),
             "contaminated sources": sources,
         }

@@ -69,8 +69,9 @@ def contamination(  # noqa: PLR0917  click hands over options by name
     fewer tokens than an 8-gram are not testable: their share is told, and those that stand in a row as a whole.
 
     C(s) is the share of an item that n-grams of all rows together cover, as a mean over the items, and C(D) that of all
-    tokens of the evaluation. With --scores the questions of a finished evaluation are looked for, and for each n and
-    threshold stands what the score would lose without the questions above it.
+    tokens of the evaluation; of several lengths the largest stand beside. With --scores the questions of a finished
+    evaluation are looked for, and for each n and threshold stands what the score would lose without the questions above
+    it.
 
     Copies of items are planted in a scratch copy, edited as people edit them, and the share of them that was found is
     told: what the rule would miss in these data.
@@ -121,7 +122,7 @@ def _echo(found: Contamination) -> None:
     )
     echo_safely(f"flagged: {counted(flagged, 'row')}")
     sizes = sorted({n for finding in found.evaluations for n in finding.covered})
-    contam = [f"C(s), C(D) {n}-grams" for n in sizes]
+    contam = [*(f"C(s), C(D) {n}-grams" for n in sizes), *(["largest"] if len(sizes) > 1 else [])]
     header = ("evaluation", "source", "items", "not testable", "found", "share", "as a whole", *contam, "")
     echo_table([line for finding in found.evaluations for line in _lines(finding, found, sizes)], header)
     for task, reason in found.missing.items():
@@ -164,10 +165,12 @@ def _lines(finding: EvaluationFinding, found: Contamination, sizes: list[int]) -
     """The evaluation in all rows, then in each source where there are several."""
     verdict = "contaminated" if finding.contaminated else ""
     covered = [f"{finding.samples[n]:.1%}, {finding.covered[n]:.1%}" for n in sizes]
+    if len(sizes) > 1:
+        covered.append(f"{finding.sample:.1%}, {finding.contamination:.1%}")
     share = f"{finding.found / finding.testable:.1%}" if finding.testable else "not testable"
     items = [f"{finding.items:,}", f"{finding.untestable:.1%}"]
     yield [finding.name, "all", *items, f"{finding.found:,}", share, f"{finding.whole:,}", *covered, verdict]
     for source in finding.sources if len(found.rows) > 1 else ():
         of = "not testable" if source.share is None else f"{source.share:.1%}"
         word = "contaminated" if source.contaminated else ""
-        yield ["", source.source, "", "", f"{source.found:,}", of, f"{source.whole:,}", *([""] * len(sizes)), word]
+        yield ["", source.source, "", "", f"{source.found:,}", of, f"{source.whole:,}", *([""] * len(covered)), word]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aftertrain.core.errors import DataError
 from aftertrain.core.overlap.evidence import evidence
-from aftertrain.core.overlap.findings import findings, sample_contamination
+from aftertrain.core.overlap.findings import findings
 from aftertrain.core.overlap.index import EvaluationIndex
 from aftertrain.core.overlap.items import Evaluation, Item, TrainingRow
 from aftertrain.core.overlap.planting import EDITS, planted_row, recall
@@ -94,9 +94,8 @@ def test_a_share_is_of_one_row() -> None:
     index = EvaluationIndex([evaluation("e", "a b c d e f g h")], replace(TULU3, n=4))
     scan = Scan(index)
     assert shares_of(scan, [row("1", "a b c d"), row("2", "e f g h")]) == {}
-    assert sample_contamination(scan).tolist() == [1.0]
     [finding] = findings(scan)
-    assert (finding.found, finding.contamination) == (0, 1.0)
+    assert (finding.found, finding.sample, finding.contamination) == (0, 1.0, 1.0)
 
 
 def test_passage_and_question_are_averaged() -> None:
@@ -159,7 +158,7 @@ def test_coverage_by_several_lengths_by_hand() -> None:
     [finding] = findings(scan)
     assert finding.covered == {2: 0.75, 3: 0.75, 4: 0.0}
     assert finding.contamination == 0.75
-    assert sample_contamination(scan).tolist() == [0.75, 0.75]
+    assert (finding.sample, dict(finding.samples)) == (0.75, {2: 0.75, 3: 0.75, 4: 0.0})
 
 
 def test_a_hash_hit_is_verified_on_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
