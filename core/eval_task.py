@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -66,6 +67,8 @@ class Instance:
         chat: render `messages` with the chat template; otherwise their contents are joined as plain text.
         baseline: a context without the question, after which the choices are scored as well (PMI), or None.
         group: the subject or category that averages over groups go by; "" where the task has none.
+        cluster: name of what questions share, such as a digest of their passage: those of one name are not independent,
+            and intervals, tests and plans count them so. "" stands alone.
         thoughts: how the model's template marks thoughts in a reply; whoever runs the model sets it before scoring.
     """
 
@@ -77,6 +80,16 @@ class Instance:
     baseline: str | None = None
     group: str = ""
     thoughts: Thoughts | None = None
+    cluster: str = ""
+
+
+def cluster_of(text: str | None) -> str:
+    """A cluster's name by the text that its questions share; "" of none.
+
+    >>> cluster_of("A passage.") == cluster_of(" A passage. "), cluster_of(""), cluster_of(None)
+    (True, '', '')
+    """
+    return sha256(text.strip().encode()).hexdigest()[:12] if text and text.strip() else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +149,14 @@ class InstanceScore:
 
 
 class EvalTask(Component[S]):
-    """A benchmark; subclass `ReplyTask`, `ChoiceTask` or `TextTask`."""
+    """A benchmark; subclass `ReplyTask`, `ChoiceTask` or `TextTask`.
+
+    Attributes:
+        clustered_by: what questions of one `Instance.cluster` share, as tables call it.
+    """
 
     kind: ClassVar[str] = "eval_task"
+    clustered_by: ClassVar[str] = "cluster"
 
     @property
     @abstractmethod

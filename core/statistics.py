@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from aftertrain.core.clusters import are_several, design_effect, names, number_of, standard_error, t95
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -50,10 +52,16 @@ def wilson(successes: float, n: int) -> Interval:
     """
     if n <= 0:
         raise ValueError("an interval needs at least one instance")
-    p, z2 = successes / n, Z95 * Z95
+    p = successes / n
+    return Interval(p, *_wilson(p, n, Z95), n)
+
+
+def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
+    """Both ends, of n independent draws or of what counts for as many."""
+    z2 = z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n)
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -119,16 +127,25 @@ def weighted_mean(values: Sequence[float], weights: Weights | None) -> float:
     return sum(value * weight for value, weight in zip(values, weights.weight, strict=True))
 
 
-def mean_interval(values: Sequence[float], weights: Weights | None = None) -> Interval:
+def mean_interval(
+    values: Sequence[float], weights: Weights | None = None, clusters: Sequence[str] | None = None
+) -> Interval:
     """Interval of a mean: Wilson's where every value is 0 or 1, else the percentile bootstrap, see `open_share`.
 
     Values in [0, 1] may have unseen others anywhere in it; of other values, as far away as the largest is from 0. Where
     some values weigh nothing and the others all the same, the mean is a plain one of these, and `n` their number.
+
+    Where values are of one cluster, as questions about one passage are, the interval is by the clustered standard error
+    and Student's t. Of 0 and 1 it is Wilson's of n divided by the design effect (Korn & Graubard 1998; of equal values,
+    which show none, of the clusters' number).
     """
     if weights is not None and weights.group is None:
-        counted = [value for value, weight in zip(values, weights.weight, strict=True) if weight > 0]
-        if len({weight for weight in weights.weight if weight > 0}) == 1 and len(counted) < len(values):
-            return mean_interval(counted)
+        counted = [place for place, weight in enumerate(weights.weight) if weight > 0]
+        if len({weights.weight[place] for place in counted}) == 1 and len(counted) < len(values):
+            there = None if clusters is None else [clusters[place] for place in counted]
+            return mean_interval([values[place] for place in counted], clusters=there)
+    if clusters is not None and are_several(clusters):
+        return _clustered(values, weights, clusters)
     if weights is None and all(value in (0, 1) for value in values):
         return wilson(sum(values), len(values))
     interval = bootstrap_mean(values, weights)
@@ -136,6 +153,25 @@ def mean_interval(values: Sequence[float], weights: Weights | None = None) -> In
         return _widened(interval, 0.0, 1.0)
     reach = max(map(abs, values))
     return _widened(interval, interval.mean - reach, interval.mean + reach)
+
+
+def _clustered(values: Sequence[float], weights: Weights | None, clusters: Sequence[str]) -> Interval:
+    error, free = _error(values, weights, clusters)
+    n, g, mean = len(values), number_of(clusters) or len(values), weighted_mean(values, weights)
+    if g > 1 and weights is None and all(value in (0, 1) for value in values):
+        effect = n / g if mean in (0, 1) else design_effect(values, clusters)
+        return Interval(mean, *_wilson(mean, n / effect, t95(free)), n)
+    interval = Interval(mean, mean - t95(free) * error, mean + t95(free) * error, n)
+    if all(0 <= value <= 1 for value in values):
+        return _within(_widened(interval, 0.0, 1.0, g), 0.0, 1.0)
+    reach = max(map(abs, values))
+    return _within(_widened(interval, mean - reach, mean + reach, g), mean - 2 * reach, mean + 2 * reach)
+
+
+def _error(values: Sequence[float], weights: Weights | None, clusters: Sequence[str]) -> tuple[float, int]:
+    if weights is None:
+        return standard_error(values, clusters)
+    return standard_error(values, clusters, weights.weight, weights.group)
 
 
 def open_share(n: int) -> float:
@@ -152,8 +188,14 @@ def open_share(n: int) -> float:
     return -math.expm1(math.log(0.025) / n)
 
 
-def _widened(interval: Interval, lowest: float, highest: float) -> Interval:
-    share = open_share(interval.n)
+def _within(interval: Interval, lowest: float, highest: float) -> Interval:
+    """What can be; of a single cluster that is all that is known."""
+    return Interval(interval.mean, max(interval.low, lowest), min(interval.high, highest), interval.n)
+
+
+def _widened(interval: Interval, lowest: float, highest: float, n: int | None = None) -> Interval:
+    """See `open_share`, of so many draws as there are values, or clusters."""
+    share = open_share(n or interval.n)
     low = interval.mean - share * (interval.mean - lowest)
     high = interval.mean + share * (highest - interval.mean)
     return Interval(interval.mean, min(interval.low, low), max(interval.high, high), interval.n)
@@ -197,6 +239,7 @@ def bootstrap_corpus(
     share: bool = False,
     seed: int = 0,
     resamples: int = 1000,
+    clusters: Sequence[str] | None = None,
 ) -> Interval:
     """Percentile bootstrap interval (Efron 1979) of a number that is made of all items at once and is no mean of them.
 
@@ -213,19 +256,23 @@ def bootstrap_corpus(
     if not items:
         raise ValueError("an interval needs at least one instance")
     whole = number(items)
-    if len(items) == 1:
-        return Interval(whole, -math.inf, math.inf, 1)
-    draws = np.random.default_rng(seed).integers(0, len(items), (resamples, len(items)))
+    together: dict[tuple[str, int], list[T]] = {}
+    for name, item in zip(names([""] * len(items) if clusters is None else clusters), items, strict=True):
+        together.setdefault(name, []).append(item)
+    drawn = list(together.values())
+    if len(drawn) == 1:
+        return Interval(whole, -math.inf, math.inf, len(items))
+    draws = np.random.default_rng(seed).integers(0, len(drawn), (resamples, len(drawn)))
     numbers = []
     for draw in draws:
         try:
-            numbers.append(number([items[place] for place in draw]))
+            numbers.append(number([item for place in draw for item in drawn[place]]))
         except (ValueError, ArithmeticError):
             continue
     finite = [value for value in numbers if math.isfinite(value)]
     low, high = np.quantile(finite, [0.025, 0.975]) if finite else (-math.inf, math.inf)
     interval = Interval(whole, min(whole, float(low)), max(whole, float(high)), len(items))
-    return _widened(interval, 0.0, 1.0) if share and 0 <= whole <= 1 else interval
+    return _widened(interval, 0.0, 1.0, len(drawn)) if share and 0 <= whole <= 1 else interval
 
 
 def _resampled_group(group: np.ndarray, every: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
@@ -252,27 +299,54 @@ def _resampled(data: np.ndarray, rng: np.random.Generator, resamples: int) -> np
     return means
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float], weights: Weights | None = None) -> Interval:
+def paired_difference(
+    before: Sequence[float],
+    after: Sequence[float],
+    weights: Weights | None = None,
+    clusters: Sequence[str] | None = None,
+) -> Interval:
     """Bootstrap interval of mean(after - before) over the same instances, resampled in pairs; see `open_share`.
 
     Scores in [0, 1] may have unseen differences of -1 to 1; others, as far from the mean as the largest score from 0.
+    Where instances are of one cluster it is by the clustered standard error and Student's t.
     """
     if len(before) != len(after):
         raise ValueError(f"paired scores differ in number: {len(before)} and {len(after)}")
-    interval = bootstrap_mean([b - a for a, b in zip(before, after, strict=True)], weights)
-    if all(0 <= value <= 1 for value in (*before, *after)):
+    gaps = [b - a for a, b in zip(before, after, strict=True)]
+    shares = all(0 <= value <= 1 for value in (*before, *after))
+    reach = max(map(abs, (*before, *after)), default=0.0)
+    if clusters is not None and are_several(clusters):
+        error, free = _error(gaps, weights, clusters)
+        mean, half = weighted_mean(gaps, weights), t95(free) * error
+        ends = (-1.0, 1.0) if shares else (mean - reach, mean + reach)
+        interval = _widened(Interval(mean, mean - half, mean + half, len(gaps)), *ends, number_of(clusters))
+        return _within(interval, *(ends if shares else (mean - 2 * reach, mean + 2 * reach)))
+    interval = bootstrap_mean(gaps, weights)
+    if shares:
         return _widened(interval, -1.0, 1.0)
-    reach = max(map(abs, (*before, *after)))
     return _widened(interval, interval.mean - reach, interval.mean + reach)
 
 
-def paired_p(before: Sequence[float], after: Sequence[float], weights: Weights | None = None) -> float:
-    """Two-sided p-value that paired scores differ by chance alone: McNemar's for 0 and 1, else by flipped signs."""
+def paired_p(
+    before: Sequence[float],
+    after: Sequence[float],
+    weights: Weights | None = None,
+    clusters: Sequence[str] | None = None,
+) -> float:
+    """Two-sided p-value that paired scores differ by chance alone: McNemar's for 0 and 1, else by flipped signs.
+
+    Where instances are of one cluster, all differences of a cluster get one sign.
+    """
     if weights is not None:
         before, after = (
             [value * weight for value, weight in zip(side, weights.weight, strict=True)] for side in (before, after)
         )
-    elif all(value in (0, 1) for value in (*before, *after)):
+    if clusters is not None and are_several(clusters):
+        sums: dict[tuple[str, int], float] = {}
+        for name, a, b in zip(names(clusters), before, after, strict=True):
+            sums[name] = sums.get(name, 0.0) + b - a
+        return sign_flips([0.0] * len(sums), list(sums.values()))
+    if weights is None and all(value in (0, 1) for value in (*before, *after)):
         return mcnemar(before, after)
     return sign_flips(before, after)
 
@@ -405,26 +479,3 @@ def detectable(n: int, discordant: float, effect: float = 1.0) -> float | None:
         return None
     found = (a * math.sqrt(m) + math.sqrt(root)) / (m + Z80**2)
     return found if found <= discordant else None
-
-
-def design_effect(values: Sequence[float], clusters: Sequence[str]) -> float:
-    """How many times the variance of a mean is what it were if values were independent and not in clusters; at least 1.
-
-    The variance by sums of clusters (Liang & Zeger 1986, with G / (G - 1) for G clusters) over that of a simple sample.
-    Kish (1965): clusters of m equal values have an effect of about m. Four clusters of two, G/(G-1) = 4/3, n - 1 = 7:
-
-    >>> round(design_effect([0, 0, 1, 1, 0, 0, 1, 1], list("aabbccdd")), 4)
-    2.3333
-    """
-    if len(values) != len(clusters):
-        raise ValueError(f"each of {len(values)} values needs a cluster, there are {len(clusters)}")
-    n, groups = len(values), len(set(clusters))
-    if n < 2 or groups < 2:
-        return 1.0
-    mean = sum(values) / n
-    sums: dict[str, float] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] = sums.get(cluster, 0.0) + value - mean
-    simple = sum((value - mean) ** 2 for value in values) * n / (n - 1)
-    clustered = sum(total * total for total in sums.values()) * groups / (groups - 1)
-    return max(1.0, clustered / simple) if simple else 1.0

@@ -52,6 +52,7 @@ class Question:
         target: what a reply is compared with.
         answer: what a worked example replies, after the benchmark's `prefill`.
         group: subject or category, which averages over groups and worked examples go by.
+        cluster: what it shares with others, see `Instance.cluster`.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Question:
     target: JSON
     answer: str = ""
     group: str = ""
+    cluster: str = ""
 
 
 class ReplyBenchmark(ReplyTask[R]):
@@ -217,6 +219,7 @@ class ReplyBenchmark(ReplyTask[R]):
                 question.target,
                 chat=self.settings.chat,
                 group=question.group,
+                cluster=question.cluster,
             )
             for question in questions
         ]

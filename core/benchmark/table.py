@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 from aftertrain.core.benchmark.outline import OVERLONG, Node, RowOutline, SuiteOutline
+from aftertrain.core.clusters import told
 from aftertrain.core.events import Contamination, Health, Missing, ScoreRow
 from aftertrain.core.ground.wording import counted
 from aftertrain.core.statistics import Z95
@@ -32,6 +33,7 @@ class Line:
         lowest: the score over all questions if all that could not be judged were wrong; None where all was judged.
         highest: the score if all of it were right.
         n: questions that a row's score is made of; None for a number made of rows.
+        clustered: how its questions hang together, by which its interval is; "" where they are independent.
         asked: questions that it would be made of if all had a verdict.
         of: rows that it has, and should have, of a number made of rows.
         metric: figure that counts.
@@ -63,6 +65,7 @@ class Line:
     highest: float | None = None
     n: int | None = None
     asked: int | None = None
+    clustered: str = ""
     of: tuple[int, int] | None = None
     metric: str = ""
     task: str = ""
@@ -148,6 +151,8 @@ def remarks(line: Line) -> list[str]:
     if line.lowest is not None and line.highest is not None:
         ends = [f"{100 * value:.1f}" if line.share else f"{value:.4g}" for value in (line.lowest, line.highest)]
         found.append(f"{ends[0]} to {ends[1]} by what could not be judged")
+    if line.clustered:
+        found.append(line.clustered)
     if line.other_rule:
         found.append(f"{counted(line.other_rule, 'verdict')} other by the other reading of thoughts")
     if line.table == SAME_ROWS:
@@ -226,8 +231,8 @@ class _Table:
             return replace(line, missing=f"no score of {', '.join(lacking)}")
         if node.best:
             best = _best(there)
-            line = replace(best, name=node.name, depth=depth, n=None, asked=None, of=line.of, metric="", reference=None)
-            line = replace(line, fingerprint="")
+            best = replace(best, n=None, asked=None, clustered="", metric="", reference=None, fingerprint="")
+            line = replace(best, name=node.name, depth=depth, of=line.of)
         else:
             line = _sum(line, list(self._factors(node, parts)), there)
         line = replace(line, contamination=self._verdicts(rows), clean=None, contaminated=None)
@@ -288,6 +293,7 @@ class _Table:
             highest=score.highest if score.unjudged else None,
             n=score.n,
             asked=score.of,
+            clustered="" if score.clusters is None else told(score.clustered_by, score.clusters),
             metric=score.metric,
             task=task,
             changed=row.changed,

@@ -34,6 +34,8 @@ class ScoreRow:
             there is no result: what is shown in its place are `lowest` and `highest`, and an average over rows has this
             one missing. None where that was not recorded.
         of: questions that it would be made of if all had a verdict; None where that was not recorded.
+        clusters: that these questions make up, by which the interval is; None where all are independent.
+        clustered_by: what questions of a cluster share, such as `passage`.
     """
 
     task: str
@@ -51,6 +53,8 @@ class ScoreRow:
     share: bool | None = None
     withheld: bool | None = None
     of: int | None = None
+    clusters: int | None = None
+    clustered_by: str = ""
 
     @property
     def interval(self) -> Interval | None:
@@ -86,10 +90,13 @@ class Difference:
         lowest: the mean over all pairs if what could not be judged spoke against this stage; None where nothing bounds
             it, as for a metric that is no share.
         highest: the mean over all pairs if it spoke for it.
-        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test.
+        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, as of clusters.
         p_holm: the same after Holm's method, over all of the stage's comparisons.
-        effect: design effect of the questions' groups where these are small, as passages are: so many times as many
-            questions are needed as if they were independent; None where there are none, or that was not recorded.
+        effect: design effect of the questions' clusters: so many times as many questions are needed as if they were
+            independent; None where all are, or that was not recorded.
+        clusters: that these pairs make up, by which interval and p-value are; None where all are independent.
+        clustered_by: what questions of a cluster share.
+        correlation: of differences within a cluster, which explains `effect`.
     """
 
     task: str
@@ -108,6 +115,9 @@ class Difference:
     p: float | None = None
     p_holm: float | None = None
     effect: float | None = None
+    clusters: int | None = None
+    clustered_by: str = ""
+    correlation: float | None = None
 
     @property
     def adjusted(self) -> float | None:

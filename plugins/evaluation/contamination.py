@@ -161,14 +161,16 @@ def scored(
     values: dict[str, dict[str, list[float]]] = {}
     metrics = {task.name: task.task.metrics[0] for task in tasks}
     temperatures: dict[str, float | None] = {}
+    clusters = {(row.task, row.id): row.cluster for row in rows}
     for row in rows:
         if temperatures.setdefault(row.task, row.temperature) == row.temperature and not unjudged(row):
             values.setdefault(row.task, {}).setdefault(row.id, []).append(row.metrics[metrics[row.task]])
     found = []
     for entry in checked:
         by_question = {id_: sum(each) / len(each) for id_, each in values.get(entry.row.task, {}).items()}
-        clean = _mean([value for id_, value in by_question.items() if id_ not in entry.ids])
-        other = _mean([value for id_, value in by_question.items() if id_ in entry.ids])
+        named = {id_: clusters[entry.row.task, id_] for id_ in by_question}
+        clean = _mean({id_: value for id_, value in by_question.items() if id_ not in entry.ids}, named)
+        other = _mean({id_: value for id_, value in by_question.items() if id_ in entry.ids}, named)
         found.append(
             replace(
                 entry.row,
@@ -182,5 +184,6 @@ def scored(
     return found
 
 
-def _mean(values: Sequence[float]) -> Interval | None:
-    return mean_interval(values) if values else None
+def _mean(values: Mapping[str, float], clusters: Mapping[str, str]) -> Interval | None:
+    """Of questions by id."""
+    return mean_interval(list(values.values()), clusters=[clusters[id_] for id_ in values]) if values else None

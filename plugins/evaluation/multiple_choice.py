@@ -16,15 +16,15 @@ from aftertrain.core.benchmark import Row
 from aftertrain.core.benchmark.likelihood import likeliest, normalised
 from aftertrain.core.benchmark.rows import Ids, digest, need, read_file
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore
+from aftertrain.core.eval_task import Choice, ChoiceScores, ChoiceTask, Instance, InstanceScore, cluster_of
 from aftertrain.core.figures import Figure, grouped
 from aftertrain.core.records import Message
 from aftertrain.plugins.evaluation.places import rows_of, split_of
 from aftertrain.plugins.evaluation.settings import MultipleChoiceSettings
 
 NAME = "multiple_choice"
-COLUMNS: tuple[Literal["question", "choices", "answer", "id", "subject"], ...] = (
-    "question", "choices", "answer", "id", "subject"
+COLUMNS: tuple[Literal["question", "choices", "answer", "id", "subject", "cluster"], ...] = (
+    "question", "choices", "answer", "id", "subject", "cluster"
 )  # fmt: skip
 WAYS = {"none": "raw", "token": "per_token", "char": "per_char", "pmi": "uncond"}
 """What the setting `normalization` compares."""
@@ -39,6 +39,7 @@ class Question:
     choices: tuple[str, ...]
     answer: int
     subject: str = ""
+    cluster: str = ""
 
 
 class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
@@ -88,6 +89,7 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
                 chat=self.settings.chat,
                 baseline=self.settings.answer_prefix if pmi else None,
                 group=question.subject,
+                cluster=question.cluster,
             )
             for question in self._questions
         ]
@@ -174,7 +176,8 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         answer = _index(row.fields.get(names["answer"]), choices, labels, self.settings.index_from, row.where)
         subject = str(row.fields.get(names["subject"]) or "")
         id_ = ids.of({"id": row.fields.get(names["id"])}, "\n".join([subject, text, *choices]))
-        return Question(id_, text, choices, answer, subject)
+        shared = row.fields.get(names["cluster"])
+        return Question(id_, text, choices, answer, subject, cluster_of(None if shared is None else str(shared)))
 
     def _answers(self, question: Question) -> Sequence[str]:
         return ascii_uppercase[: len(question.choices)] if self._letters else question.choices

@@ -78,6 +78,7 @@ def row_of(
         detail=score.detail,
         sample=sample,
         group=instance.group,
+        cluster=instance.cluster,
         thoughts=instance.thoughts,
         asked=asked(instance, sampling),
         other_rule=None if score.other_rule is None else float(score.other_rule),

@@ -24,6 +24,7 @@ class ScoredInstance:
         sample: which of the replies to it.
         group: its subject or category.
         temperature: at which a reply was drawn; None for log-likelihoods, which earlier versions wrote as 0.
+        cluster: what it shares with other questions.
         other_rule: the first metric if the other part of the reply had been read; None where that is the same text.
         parts: what figures of the whole corpus are made of, by name.
         prompt: text as sent to the model.
@@ -67,6 +68,7 @@ class ScoredInstance:
     other_rule: float | None = None
     parts: Mapping[str, JSON] = field(default_factory=dict)
     expected: str = ""
+    cluster: str = ""
 
 
 def write_instances(path: Path, rows: Iterable[ScoredInstance]) -> None:

@@ -202,10 +202,10 @@ class RowsSettings(EvalTaskSettings, BenchmarkSettings):
 class MultipleChoiceSettings(RowsSettings):
     """Settings of the task `multiple_choice`.
 
-    Rows have question, choices and answer, and may have id and subject.
+    Rows have question, choices and answer, and may have id, subject and cluster: what questions share, as a passage.
     """
 
-    columns: dict[Literal["question", "choices", "answer", "id", "subject"], str] = Field(
+    columns: dict[Literal["question", "choices", "answer", "id", "subject", "cluster"], str] = Field(
         {}, description="What the rows call a column that is not called so: {choices: options, answer: answer_index}."
     )
     index_from: Literal[0, 1] = Field(0, description="The number of the first choice, where answers are numbers.")

@@ -117,9 +117,7 @@ class ReadyTask:
             raise DataError(f"task {self.name!r} has no instances")
         if len({instance.id for instance in every}) < len(every):
             raise DataError(f"task {self.name!r} has two instances of one id; scores are paired by id")
-        if self._limit is None or self._limit >= len(every):
-            return every
-        return [every[i] for i in sorted(random.Random(SUBSET_SEED).sample(range(len(every)), self._limit))]
+        return every if self._limit is None else subset(every, self._limit)
 
     @cached_property
     def figures(self) -> Sequence[Figure]:
@@ -148,6 +146,13 @@ class ReadyTask:
         sampling = self.sampling.deciding if self.generates else None
         drawn = [sampling, self.samples] if self.samples > 1 else [sampling]
         return digest([self.task.fingerprint(), [instance.id for instance in self.instances], *drawn])
+
+
+def subset(every: Sequence[Instance], limit: int) -> Sequence[Instance]:
+    """So many of a task's questions, the same for every model, in the task's own order."""
+    if limit >= len(every):
+        return every
+    return [every[i] for i in sorted(random.Random(SUBSET_SEED).sample(range(len(every)), limit))]
 
 
 @dataclass(frozen=True, slots=True)

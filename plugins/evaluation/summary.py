@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from aftertrain.core.clusters import are_several, correlation, design_effect, number_of
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Missing, ScoreRow
 from aftertrain.core.figures import UNKNOWN, Figure, with_verdict
@@ -15,7 +16,6 @@ from aftertrain.core.statistics import (
     Interval,
     Weights,
     bootstrap_corpus,
-    design_effect,
     holm,
     mean_interval,
     paired_difference,
@@ -25,8 +25,6 @@ from aftertrain.core.statistics import (
 from aftertrain.plugins.evaluation.rows import ScoredInstance
 from aftertrain.plugins.evaluation.suite import ReadyTask
 
-CLUSTER = 10
-"""Mean size of groups up to which they are taken for clusters."""
 Cell = tuple[str, float | None]
 """Task and temperature; log-likelihoods have none."""
 
@@ -45,6 +43,11 @@ class Question:
 
     group: str
     rows: tuple[ScoredInstance, ...]
+
+    @property
+    def cluster(self) -> str:
+        """What it shares with other questions."""
+        return self.rows[0].cluster
 
     @cached_property
     def scores(self) -> list[InstanceScore]:
@@ -110,9 +113,13 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
             for place, figure in enumerate(task.figures):
                 if (figure.votes and not _answered(cell)) or why_undefined(figure, questions) is not None:
                     continue
-                judged, of = [question for question in questions if question.has(figure)], _count(figure, questions)
+                judged, of = (
+                    [question for question in questions if question.has(figure)],
+                    len(_counted(figure, questions)),
+                )
                 interval = _interval(figure, judged)
                 n = 0 if interval is None else interval.n
+                clusters = number_of(clusters_of(_counted(figure, judged)))
                 lowest, highest = bounds(figure, questions)
                 open_ = sum(map(unjudged, cell))
                 lost = max(open_ / len(cell), 1 - n / of)
@@ -133,6 +140,8 @@ def scores(tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]) -> list[S
                         high=interval.high if interval is not None and shown else None,
                         n=n,
                         of=of,
+                        clusters=clusters,
+                        clustered_by=task.task.clustered_by if clusters is not None else "",
                         unjudged=open_,
                         lowest=lowest,
                         highest=highest,
@@ -188,23 +197,31 @@ def _interval(figure: Figure, judged: Sequence[Question]) -> Interval | None:
     if figure.corpus is not None:
         try:
             scores = [question.scores for question in judged]
-            return bootstrap_corpus(scores, figure.corpus, share=figure.share, resamples=figure.resamples)
+            return bootstrap_corpus(
+                scores, figure.corpus, share=figure.share, resamples=figure.resamples, clusters=clusters_of(judged)
+            )
         except ArithmeticError:
             return None
-    return _shown(figure, mean_interval([question.value(figure) for question in judged], weights_of(figure, judged)))
+    values = [question.value(figure) for question in judged]
+    return _shown(figure, mean_interval(values, weights_of(figure, judged), clusters_of(judged)))
+
+
+def clusters_of(questions: Iterable[Question]) -> list[str]:
+    """What each shares with others."""
+    return [question.cluster for question in questions]
 
 
 def _defined(figure: Figure, questions: Sequence[Question]) -> bool:
     return figure.weight is None or any(figure.weight(question.asked) > 0 for question in questions)
 
 
-def _count(figure: Figure, questions: Sequence[Question]) -> int:
-    """Questions that a figure would be made of, as `mean_interval` counts them: those that weigh nothing are none."""
+def _counted(figure: Figure, questions: Sequence[Question]) -> Sequence[Question]:
+    """Questions that a figure is made of, as `mean_interval` counts them: those that weigh nothing are none."""
     if figure.weight is None:
-        return len(questions)
+        return questions
     weights = [figure.weight(question.asked) for question in questions]
-    counted = [weight for weight in weights if weight > 0]
-    return len(counted) if len(set(counted)) == 1 else len(weights)
+    there = [question for question, weight in zip(questions, weights, strict=True) if weight > 0]
+    return there if len({weight for weight in weights if weight > 0}) == 1 else questions
 
 
 def _groups(questions: Iterable[Question]) -> set[str]:
@@ -257,6 +274,7 @@ def differences(
     a group.
     """
     figures = {task.name: task.figures for task in tasks}
+    by = {task.name: task.task.clustered_by for task in tasks}
     table: list[Difference] = []
     for against, theirs in others.items():
         cells = by_cell(theirs)
@@ -267,7 +285,7 @@ def differences(
                 cell = (task, temperature, against)
                 votes = _answered(row for pair in pairs for side in pair for row in side.rows)
                 shown = [f for f in figures[task] if _pairs_up(f, pairs) and (votes or not f.votes)]
-                table += [_difference(pairs, figure, cell) for figure in shown]
+                table += [_difference(pairs, figure, cell, by[task]) for figure in shown]
     adjusted = iter(holm([row.p for row in table if row.p is not None]))
     return [row if row.p is None else replace(row, p_holm=next(adjusted)) for row in table]
 
@@ -296,12 +314,14 @@ def _judged(figure: Figure, pairs: Sequence[Pair]) -> list[Pair]:
     return [(old, new) for old, new in pairs if old.has(figure) and new.has(figure)]
 
 
-def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float | None, str]) -> Difference:
+def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float | None, str], by: str) -> Difference:
     task, temperature, against = cell
     judged = _judged(figure, pairs)
     weights = weights_of(figure, [new for _, new in judged])
     old, new = [before.value(figure) for before, _ in judged], [after.value(figure) for _, after in judged]
-    interval = paired_difference(old, new, weights)
+    clusters = clusters_of(after for _, after in judged)
+    gaps, several = [b - a for a, b in zip(old, new, strict=True)], are_several(clusters)
+    interval = paired_difference(old, new, weights, clusters)
     lowest_old, highest_old = bounds(figure, [before for before, _ in pairs])
     lowest_new, highest_new = bounds(figure, [after for _, after in pairs])
     return Difference(
@@ -318,14 +338,9 @@ def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float | 
         unjudged=len(pairs) - len(judged),
         lowest=None if lowest_new is None or highest_old is None else lowest_new - highest_old,
         highest=None if highest_new is None or lowest_old is None else highest_new - lowest_old,
-        p=paired_p(old, new, weights),
-        effect=_effect(judged, old, new),
+        p=paired_p(old, new, weights, clusters),
+        effect=design_effect(gaps, clusters) if several else None,
+        clusters=number_of(clusters),
+        clustered_by=by if several else "",
+        correlation=correlation(gaps, clusters) if several else None,
     )
-
-
-def _effect(pairs: Sequence[Pair], old: Sequence[float], new: Sequence[float]) -> float | None:
-    """Design effect of groups that are clusters, such as the questions of a passage; subjects are no draws of any."""
-    groups = [question.group for _, question in pairs]
-    if not 1 < len(pairs) / len(set(groups)) <= CLUSTER:
-        return None
-    return design_effect([b - a for a, b in zip(old, new, strict=True)], groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from aftertrain.core.clusters import told
 from aftertrain.core.events import Balance, Difference, Metrics, Saved, ScoreRow
 from aftertrain.core.ground.wording import at_temperature, counted
 from aftertrain.core.loss import TARGETS_PER_UNIT
@@ -100,9 +101,10 @@ def books(units: Mapping[str, Balance]) -> str:
 def score(row: ScoreRow) -> str:
     """One score with its interval; of one that is withheld its bounds."""
     found = row.interval
+    behind = f"n = {row.counted}{_clustered(row)}{_open(row)}"
     if found is None:
-        return f"{_cell(row)}: withheld, n = {row.counted}{_open(row)}"
-    return f"{_cell(row)}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], n = {row.counted}{_open(row)}"
+        return f"{_cell(row)}: withheld, {behind}"
+    return f"{_cell(row)}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], {behind}"
 
 
 def difference(row: Difference) -> str:
@@ -110,11 +112,17 @@ def difference(row: Difference) -> str:
     p = row.adjusted
     way = row.direction
     sure = f"{'no difference shown' if way == 'none' else f'a {way}'}, {'no p-value' if p is None else p_value(p)}"
-    return f"{_cell(row)} against {row.against}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}] ({sure}{_open(row)})"
+    found = f"{row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}] ({sure}{_clustered(row)}{_open(row)})"
+    return f"{_cell(row)} against {row.against}: {found}"
 
 
 def _cell(row: ScoreRow | Difference) -> str:
     return f"{row.task} {row.metric}{at_temperature(row.temperature)}"
+
+
+def _clustered(row: ScoreRow | Difference) -> str:
+    """By what questions are not independent."""
+    return "" if row.clusters is None else f", {told(row.clustered_by, row.clusters)}"
 
 
 def _open(row: ScoreRow | Difference) -> str:

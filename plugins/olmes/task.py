@@ -38,12 +38,14 @@ class Question:
         text: the question, with what stands before it.
         answer: which of the choices is right.
         subject: that a mean over subjects goes by.
+        cluster: what it shares with others, see `Instance.cluster`.
     """
 
     text: str
     choices: tuple[str, ...]
     answer: int
     subject: str = ""
+    cluster: str = ""
 
 
 class OlmesTask(ChoiceTask[OlmesSettings]):
@@ -201,6 +203,7 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
             chat=False,
             baseline=ANSWER if self.unconditional and not self.letters else None,
             group=question.subject,
+            cluster=question.cluster,
         )
 
     def _in_chat(self, id_: str, question: Question, examples: Iterable[str]) -> Instance:
@@ -212,7 +215,15 @@ class OlmesTask(ChoiceTask[OlmesSettings]):
         first, *later = (*turns, Message("user", self.ask(question)))
         begun = replace(first, content=self.header(question) + first.content)
         letters = tuple(Choice(letter) for letter in self.answers(question))
-        return Instance(id_, (begun, *later), question.answer, choices=letters, chat=True, group=question.subject)
+        return Instance(
+            id_,
+            (begun, *later),
+            question.answer,
+            choices=letters,
+            chat=True,
+            group=question.subject,
+            cluster=question.cluster,
+        )
 
 
 def listed(text: str, choices: Sequence[str]) -> str:

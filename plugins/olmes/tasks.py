@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aftertrain.core.benchmark import Row, Source
 from aftertrain.core.benchmark.rows import need
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import Choice
+from aftertrain.core.eval_task import Choice, cluster_of
 from aftertrain.core.figures import Figure, grouped
 from aftertrain.plugins.olmes.settings import MMLUSettings
 from aftertrain.plugins.olmes.task import ANSWER, OlmesTask, Question, listed
@@ -48,11 +48,12 @@ class BoolQ(OlmesTask):
     compared = "raw"
     unconditional = False
     id_column = "idx"
+    clustered_by = "passage"
 
     def question(self, row: Row) -> Question:
         """The label 1 is yes."""
         text = f"{row.text('passage')}\nQuestion: {row.text('question')}?"
-        return Question(text, ("yes", "no"), 1 - row.index("label", 2))
+        return Question(text, ("yes", "no"), 1 - row.index("label", 2), cluster=cluster_of(row.text("passage")))
 
 
 class CSQA(OlmesTask):
@@ -76,12 +77,15 @@ class HellaSwag(OlmesTask):
     shots = "OLMES:hellaswag"
     id_column = "ind"
     repeats = True  # 433 of the 10,042 of validation
+    clustered_by = "source"  # one video or one article, of which several texts are continued
 
     def question(self, row: Row) -> Question:
         """Texts as they are; both formulations clean them."""
         endings = row.texts("endings")
         text = f"{row.text('activity_label')}: {row.text('ctx_a')} {row.text('ctx_b').capitalize()}"
-        return Question(text, endings, row.index("label", len(endings)))
+        source = row.fields.get("source_id")
+        shared = cluster_of(source if isinstance(source, str) else None)
+        return Question(text, endings, row.index("label", len(endings)), cluster=shared)
 
     def ask(self, question: Question) -> str:
         """The text itself, without `Answer:`; or with its list, cleaned as one."""
@@ -114,10 +118,12 @@ class PIQA(OlmesTask):
     task = "piqa"
     source = Source("ybisk/piqa", "plain_text", "validation", CONVERTED)
     shots = "OLMES:piqa"
+    clustered_by = "goal"
 
     def question(self, row: Row) -> Question:
         """A goal and two ways to it."""
-        return Question(f"Goal: {row.text('goal')}", (row.text("sol1"), row.text("sol2")), row.index("label", 2))
+        goal, ways = row.text("goal"), (row.text("sol1"), row.text("sol2"))
+        return Question(f"Goal: {goal}", ways, row.index("label", 2), cluster=cluster_of(goal))
 
 
 class SocialIQA(OlmesTask):
@@ -126,13 +132,13 @@ class SocialIQA(OlmesTask):
     task = "socialiqa"
     source = Source("allenai/social_i_qa", "default", "validation", CONVERTED)
     shots = "OLMES:social_i_qa"
+    clustered_by = "context"
 
     def question(self, row: Row) -> Question:
         """Labels count from 1."""
         answers = (row.text("answerA"), row.text("answerB"), row.text("answerC"))
-        return Question(
-            f"Question: {row.text('context')} {row.text('question')}", answers, row.index("label", 3, first=1)
-        )
+        text = f"Question: {row.text('context')} {row.text('question')}"
+        return Question(text, answers, row.index("label", 3, first=1), cluster=cluster_of(row.text("context")))
 
 
 class WinoGrande(OlmesTask):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from aftertrain.core.clusters import told
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.ground.wording import at_temperature, sides_text
 from aftertrain.core.stage import Flip
@@ -108,6 +109,7 @@ def _row(row: Difference, *, share: bool) -> Row:
     scale, digits = (100, 1) if share else (1, 3)
     low, high = (numbers.signed(scale * value, digits) for value in (row.low, row.high))
     way = row.direction
+    clustered = "" if row.clusters is None else f", {told(row.clustered_by, row.clusters)}"
     left_out = f", {numbers.counted(row.unjudged, 'pair')} left out, not judged" if row.unjudged else ""
     p = (
         ""
@@ -126,7 +128,7 @@ def _row(row: Difference, *, share: bool) -> Row:
         interval=f"{low} to {high}",
         n=numbers.count(row.n),
         verdict="no difference shown" if way == "none" else f"a {way}",
-        note=f"{numbers.count(row.better or 0)} up, {numbers.count(row.worse or 0)} down{p}{left_out}",
+        note=f"{numbers.count(row.better or 0)} up, {numbers.count(row.worse or 0)} down{p}{left_out}{clustered}",
     )
 
 

@@ -42,6 +42,7 @@ class Reply:
         group: subject or category of the question.
         axis: which of several sides of its task it is on, as the safe prompts and the unsafe ones; "" for no side.
         marks: by reading, what was found of each of its parts, as of the instructions that it had to follow.
+        cluster: what it shares with other questions.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Reply:
     group: str = ""
     axis: str = ""
     marks: Mapping[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
+    cluster: str = ""
 
     @property
     def unjudged(self) -> bool:
@@ -121,6 +123,10 @@ class Instances:
     def unjudged(self, stage: str, task: str, temperature: float | None) -> set[str]:
         """Ids of the instances of which a reply could not be judged."""
         return {reply.id for reply in self.of(stage, task, temperature) if reply.unjudged}
+
+    def clusters(self, stage: str, task: str, temperature: float | None) -> dict[str, str]:
+        """By instance id what it shares with others."""
+        return {reply.id: reply.cluster for reply in self.of(stage, task, temperature)}
 
     def likelihood(self, stage: str, task: str) -> bool:
         """Whether a task compared log-likelihoods instead of sampling replies."""
@@ -242,6 +248,7 @@ def _reply(row: Mapping[str, Any], seen: Counter[tuple[str, str, float | None]])
         group=str(row.get("group", "")),
         axis=next((name for name, there in parts.items() if there is True), ""),
         marks={name: marks for name, found in parts.items() if (marks := _marks(found))},
+        cluster=str(row.get("cluster", "")),
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from aftertrain.core.clusters import number_of
 from aftertrain.core.statistics import direction, holm, paired_difference, paired_p
 from aftertrain.plugins.report.facts import Difference, Run, Score
 from aftertrain.plugins.report.instances import Instances
@@ -249,7 +250,9 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
     if not judged:
         return None
     old, new = [before[key] for key in judged], [after[key] for key in judged]
-    paired = paired_difference(old, new)
+    by_id = instances.clusters(last.stage, series.task, series.temperature)
+    clusters = [by_id[key] for key in judged]
+    paired = paired_difference(old, new, clusters=clusters)
     return Difference(
         task=series.task,
         metric=series.metric,
@@ -262,7 +265,9 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
         unjudged=len(before) - len(judged),
         lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
         highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
-        p=paired_p(old, new),
+        p=paired_p(old, new, clusters=clusters),
+        clusters=number_of(clusters),
+        clustered_by=last.clustered_by,
         stage=last.stage,
     )
 

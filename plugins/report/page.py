@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jinja2
 
+from aftertrain.core import clusters
 from aftertrain.core.events import Sample
 from aftertrain.core.ground.cleaning import visible
 from aftertrain.plugins.report import numbers, provenance, rollouts
@@ -190,7 +191,7 @@ def _score_row(run: Run, series: ScoreSeries, score: Score, tone: str) -> Row:
         value=series.headline(score),
         interval="" if found is None else series.interval(found.low, found.high),
         n=_counted(score),
-        note=_doubt(series, score),
+        note=", ".join(filter(None, (_clustered(score), _doubt(series, score)))),
     )
 
 
@@ -215,8 +216,12 @@ def _difference_row(run: Run, series: ScoreSeries, compared: Comparison) -> Row:
         interval=series.difference_interval(d.low, d.high),
         n=numbers.count(d.n),
         verdict=compared.verdict,
-        note=_flips(d),
+        note=", ".join(filter(None, (_flips(d), _clustered(d)))),
     )
+
+
+def _clustered(row: Score | Difference) -> str:
+    return "" if row.clusters is None else clusters.told(row.clustered_by, row.clusters)
 
 
 def _doubt(series: ScoreSeries, score: Score) -> str:

@@ -9,7 +9,7 @@ from aftertrain.core.benchmark import Question, ReplyBenchmark, Row, Source
 from aftertrain.core.benchmark.rows import need
 from aftertrain.core.benchmark.shots import drawn
 from aftertrain.core.errors import DataError
-from aftertrain.core.eval_task import Instance, InstanceScore
+from aftertrain.core.eval_task import Instance, InstanceScore, cluster_of
 from aftertrain.plugins.tulu.drop_f1 import best
 from aftertrain.plugins.tulu.settings import DROPSettings
 
@@ -26,6 +26,7 @@ class DROP(ReplyBenchmark[DROPSettings]):
     sources = (Source("EleutherAI/drop", "default", "validation", CONVERTED),)
     prefill = "Answer:"
     stop = ("Passage:", "Question:", "\n\n")
+    clustered_by = "passage"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -38,7 +39,8 @@ class DROP(ReplyBenchmark[DROPSettings]):
         if not answers:
             raise DataError(f"{row.where}: columns 'answer' and 'validated_answers' hold no answer")
         text = f"Passage: {row.text('passage')}\nQuestion: {row.text('question')}"
-        return Question(str(row.fields.get("query_id", row.number)), text, answers, ", ".join(answers[0]))
+        id_ = str(row.fields.get("query_id", row.number))
+        return Question(id_, text, answers, ", ".join(answers[0]), cluster=cluster_of(row.text("passage")))
 
     def examples(self) -> Sequence[Question]:
         """Drawn from the split `train`, the same for all questions."""

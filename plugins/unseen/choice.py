@@ -31,6 +31,7 @@ class Item:
         text: what stands before the choices.
         answer: the place of the right one.
         group: what averages over groups go by.
+        cluster: what it shares with others.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Item:
     choices: Sequence[str]
     answer: int
     group: str
+    cluster: str = ""
 
 
 class LetterTask(ReplyBenchmark[LetterSettings]):
@@ -108,4 +110,4 @@ class LetterTask(ReplyBenchmark[LetterSettings]):
             f"{item.text}\n{lines}{self.gap}"
             f"Answer the above question and REMEMBER to finish your response with the exact phrase {closing}"
         )
-        return Question(item.id, text, ascii_uppercase[item.answer], group=item.group)
+        return Question(item.id, text, ascii_uppercase[item.answer], group=item.group, cluster=item.cluster)

@@ -10,6 +10,7 @@ from string import ascii_uppercase
 from aftertrain.core.benchmark import Question, Row, Source
 from aftertrain.core.benchmark.rows import need
 from aftertrain.core.errors import DataError, Unavailable
+from aftertrain.core.eval_task import cluster_of
 from aftertrain.plugins.unseen.choice import Item, LetterTask
 from aftertrain.plugins.unseen.reading import parenthesised, stated
 
@@ -28,6 +29,7 @@ class AGIEvalEnglish(LetterTask):
         )
     )  # fmt: skip
     most = 6
+    clustered_by = "passage"
     gap = "\n\n"
     cascade = stated("A-F")
     strict = stated("A-F", compat=False)
@@ -41,7 +43,8 @@ class AGIEvalEnglish(LetterTask):
             raise DataError(f"{row.where}: column 'label' must be a letter of {len(options)}, found {label!r:.80}")
         passage = need(row.fields, "passage", (str, type(None)), row.where)
         text = (f"Passage: {passage}\n" if passage else "") + f"Question: {row.text('question')}"
-        return Item(f"{source.config}/{row.number}", text, choices, ascii_uppercase.index(label), source.config)
+        id_, answer = f"{source.config}/{row.number}", ascii_uppercase.index(label)
+        return Item(id_, text, choices, answer, source.config, cluster_of(passage))
 
     def _questions(self) -> Iterator[Question]:
         if self.settings.data is None:

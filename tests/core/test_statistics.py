@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aftertrain.core.clusters import design_effect
 from aftertrain.core.statistics import (
     Interval,
     Weights,
     bootstrap_corpus,
     bootstrap_mean,
-    design_effect,
     detectable,
     direction,
     holm,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.clusters import t95
 from aftertrain.core.statistics import Z95, detectable
 
 Z80 = 0.8416212335729143
@@ -87,20 +88,20 @@ def detects(row: Difference) -> float | None:
     effect = row.effect or 1.0
     if _whole_changes(row):
         return detectable(row.n, max(row.better + row.worse, 1) / row.n, effect)
-    return (Z95 + Z80) * _error(row) * math.sqrt(effect)
+    return (Z95 + Z80) * _error(row)
 
 
 def discordance(row: Difference) -> float | None:
     """Share of pairs that one side answers and the other does not; None where it was not recorded.
 
     Of values between 0 and 1 the share of whole changes that would spread as much: their differences have the variance
-    d - δ², as those of 0 and 1 have. That almost every pair changed a little says nothing.
+    d - δ², as those of 0 and 1 have, without what clusters add. That almost every pair changed a little says nothing.
     """
     if row.better is None or row.worse is None:
         return None
     if _whole_changes(row):
         return (row.better + row.worse) / row.n
-    return min(1.0, row.n * _error(row) ** 2 + row.mean**2)
+    return min(1.0, row.n * _error(row) ** 2 / (row.effect or 1.0) + row.mean**2)
 
 
 def _whole_changes(row: Difference) -> bool:
@@ -109,4 +110,5 @@ def _whole_changes(row: Difference) -> bool:
 
 
 def _error(row: Difference) -> float:
-    return (row.high - row.low) / (2 * Z95)
+    """Standard error of the mean, that of clusters where there are some."""
+    return (row.high - row.low) / (2 * (Z95 if row.clusters is None else t95(row.clusters - 1)))

@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Any
 from aftertrain.api.asked_model import AskedModel, asked_model
 from aftertrain.api.rates import Rate, known_rate, measured_rate
 from aftertrain.api.report import RUNS
+from aftertrain.core.clusters import (
+    ASSUMED_CORRELATION,
+    are_several,
+    counts,
+    mean_size,
+    planned_effect,
+    questions_needed,
+)
 from aftertrain.core.errors import AftertrainError, RunError
 from aftertrain.core.statistics import detectable, pairs_needed
 
@@ -42,11 +50,40 @@ class Earlier:
 
     Attributes:
         discordant: share of questions that one answered rightly and the other did not.
-        effect: design effect of its clusters.
+        correlation: of differences within a cluster; None where questions had none.
     """
 
     discordant: float
+    correlation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """How the questions of a task hang together.
+
+    Attributes:
+        by: what those of a cluster share.
+        counts: how many are in how many.
+        correlation: ρ, of the differences of two models within a cluster: an earlier pair's, or assumed.
+        measured: whether an earlier pair says it.
+        effect: 1 + (m̃ - 1)ρ of the questions that would be asked (Kish 1965): of so many times as many they find what
+            independent ones do.
+        size: m̃ = Σ m² / Σ m, over all questions of the task.
+    """
+
+    by: str
+    counts: str
+    correlation: float
+    measured: bool
     effect: float
+    size: float
+
+    def __str__(self) -> str:
+        said = "by the earlier pair" if self.measured else "assumed"
+        return (
+            f"clustered by {self.by}: {self.counts}; differences are counted with a design effect of {self.effect:.2g} "
+            f"(correlation {self.correlation:.2g} within a cluster, {said})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +104,7 @@ class PlannedRow:
         earlier: of an earlier pair of runs, None where there is none.
         detects: by share of discordant pairs, the difference that n questions find; None where they find none.
         needed: questions for the difference that is asked for; None where none is.
+        clustering: None where its questions are independent.
     """
 
     name: str
@@ -84,6 +122,7 @@ class PlannedRow:
     earlier: Earlier | None = None
     detects: Mapping[float, float | None] = field(default_factory=dict)
     needed: int | None = None
+    clustering: Clustering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +205,7 @@ def _earlier(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> d
     found: dict[str, Earlier] = {}
     for row in comparison.differences[comparison.sides[1]]:
         if (share := discordance(row)) is not None:
-            found.setdefault(row.task, Earlier(max(share, 1 / row.n), row.effect or 1.0))
+            found.setdefault(row.task, Earlier(max(share, 1 / row.n), row.correlation))
     return found
 
 
@@ -209,7 +248,8 @@ class _Planner:
         counted = self.asked.counts
         earlier = self.known.get(named.name)
         shares = (earlier.discordant,) if earlier else ASSUMED
-        effect = earlier.effect if earlier else 1.0
+        clustering = _clustering(task, every, _asked(every, n), earlier)
+        effect = 1.0 if clustering is None else clustering.effect
         return PlannedRow(
             named.name,
             n,
@@ -222,10 +262,11 @@ class _Planner:
             self.asked.generator.price(read, write) if counted else 0.0,
             _saved(task, every, n, write),
             tuple(dict.fromkeys(missing)),
-            (*notes, *task.notes()),
+            (*notes, *((str(clustering),) if clustering is not None else ()), *task.notes()),
             earlier,
             {share: detectable(n, share, effect) for share in shares},
-            None if self.difference is None else _needed(self.difference, earlier),
+            None if self.difference is None else _needed(self.difference, earlier, clustering, len(every)),
+            clustering,
         )
 
     def _reply(self, task: EvalTask[Any]) -> int:
@@ -277,9 +318,33 @@ def _saved(task: EvalTask[Any], every: Sequence[Instance], n: int, written: int)
     return round(n * samples * (prompts + ROW)) + 4 * BYTES * written
 
 
-def _needed(difference: float, earlier: Earlier | None) -> int | None:
-    share, effect = (earlier.discordant, earlier.effect) if earlier else (ASSUMED[1], 1.0)
-    return pairs_needed(difference, share, effect) if difference <= share else None
+def _asked(every: Sequence[Instance], n: int) -> Sequence[Instance]:
+    """Those that the stage would ask."""
+    from aftertrain.plugins.evaluation.suite import subset
+
+    return subset(every, n)
+
+
+def _clustering(
+    task: EvalTask[Any], every: Sequence[Instance], asked: Sequence[Instance], earlier: Earlier | None
+) -> Clustering | None:
+    whole, mine = ([instance.cluster for instance in instances] for instances in (every, asked))
+    if not are_several(whole):
+        return None
+    measured = earlier is not None and earlier.correlation is not None
+    rho = earlier.correlation if earlier is not None and earlier.correlation is not None else ASSUMED_CORRELATION
+    effect = planned_effect(mean_size(mine), rho)
+    return Clustering(task.clustered_by, counts(mine), rho, measured, effect, mean_size(whole))
+
+
+def _needed(difference: float, earlier: Earlier | None, clustering: Clustering | None, total: int) -> int | None:
+    share = earlier.discordant if earlier else ASSUMED[1]
+    if difference > share:
+        return None
+    independent = pairs_needed(difference, share)
+    if clustering is None:
+        return independent
+    return questions_needed(independent, total, clustering.size, clustering.correlation)
 
 
 def _lacking(builder: Builder, use: Use[Any]) -> Iterable[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.clusters import told
 from aftertrain.core.errors import RunError
 from aftertrain.core.ground.wording import at_temperature, identity
 from aftertrain.core.statistics import Z95, Interval
@@ -100,6 +101,11 @@ def lm_eval_results(evaluation: FinishedEvaluation) -> dict[str, Any]:
                 for row in evaluation.scores
                 if row.unjudged
             },
+            "clustered": {
+                row.task: told(row.clustered_by, row.clusters)
+                for row in evaluation.scores
+                if row.primary is not False and row.clusters is not None
+            },
             "missing": {row.task: row.why for row in evaluation.missing},
         },
         "git_hash": None,
@@ -130,7 +136,7 @@ def model_card(evaluation: FinishedEvaluation) -> str:
             row.metric,
             shown + _open(row),
             interval,
-            row.counted,
+            row.counted + ("" if row.clusters is None else f", {told(row.clustered_by, row.clusters)}"),
             known.get(row.task, ""),
         )
         lines.append(f"| {' | '.join(map(str, cells))} | `{identity(row.fingerprint)}` |")

@@ -6,7 +6,7 @@ than the file has is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aftertrain.core.eval_task import InstanceScore
@@ -21,14 +21,21 @@ LACKING = (KeyError, ValueError, ArithmeticError, TypeError, IndexError)
 
 @dataclass(frozen=True)
 class TaskFigures:
-    """The figures of a task, and the group of each question.
+    """The figures of a task, and the group and the cluster of each question.
 
     Attributes:
+        clustered_by: what questions of a cluster share.
         headline: the first figure's name; "" where the task's data are not here.
     """
 
     figures: Sequence[Figure] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    clustered_by: str = ""
+
+    def clusters_of(self, ids: Iterable[str]) -> list[str]:
+        """Of each of these questions, as far as the task's data are here."""
+        return [self.clusters.get(id_, "") for id_ in ids]
 
     @property
     def headline(self) -> str:
@@ -65,9 +72,13 @@ def interval_of(figure: Figure, task: TaskFigures, scored: Scored) -> Interval |
     try:
         if figure.corpus is not None:
             scores = list(scored.values())
-            return bootstrap_corpus(scores, figure.corpus, share=figure.share, resamples=figure.resamples)
+            clusters = task.clusters_of(scored)
+            return bootstrap_corpus(
+                scores, figure.corpus, share=figure.share, resamples=figure.resamples, clusters=clusters
+            )
         values = values_of(figure, scored)
-        interval = mean_interval(list(values.values()), weights_of(figure, task, scored, list(values)))
+        weights = weights_of(figure, task, scored, list(values))
+        interval = mean_interval(list(values.values()), weights, task.clusters_of(values))
     except LACKING:
         return None
     if figure.shown is None:

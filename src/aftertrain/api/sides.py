@@ -111,7 +111,8 @@ def _asked(run: FinishedEvaluation) -> tuple[dict[tuple[str, str], Instance], di
             continue
         for instance in instances:
             found[named.name, instance.id] = instance
-        tasks[named.name] = TaskFigures(task.figures(), {instance.id: instance.group for instance in instances})
+        groups, clusters = ({i.id: getattr(i, name) for i in instances} for name in ("group", "cluster"))
+        tasks[named.name] = TaskFigures(task.figures(), groups, clusters, task.clustered_by)
     return found, tasks
 
 

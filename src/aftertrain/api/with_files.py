@@ -13,6 +13,7 @@ from aftertrain.api.foreign_sides import foreign_side, is_file
 from aftertrain.api.reply_gaps import reply_gaps
 from aftertrain.api.side_figures import TaskFigures, interval_of, is_mean, values_of, weights_of
 from aftertrain.api.sides import Key, Side, like_side, own_side
+from aftertrain.core.clusters import are_several, correlation, design_effect, number_of
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.figures import Figure
@@ -52,14 +53,18 @@ def compare_with_files(
     )
     scores = {}
     for key in dict.fromkeys(key for side in sides for key in side.values):
-        cells = tuple(_score(key, side, headlines) for side in sides)
+        cells = tuple(_score(key, side, headlines, _task(key, anchor)) for side in sides)
         if sum(cell is not None for cell in cells) > 1:
             scores[key] = cells
     for key, (figure, intervals) in figures.items():
-        scores[key] = tuple(
-            None if one is None else _row(key, one, headlines, side, share=figure.share and 0 <= one.mean <= 1)
-            for one, side in zip(intervals, sides, strict=True)
-        )
+        task, shown = _task(key, anchor), list[ScoreRow | None]()
+        for one, side in zip(intervals, sides, strict=True):
+            if one is None:
+                shown.append(None)
+                continue
+            row = _row(key, one, headlines, side, share=figure.share and 0 <= one.mean <= 1)
+            shown.append(_clustered(row, task, task.clusters_of(side.scored[key[0], key[2]])))
+        scores[key] = tuple(shown)
     base = sides[0]
     gaps = {}
     for side in (side for side, named in zip(sides, given, strict=True) if is_file(named)):
@@ -74,7 +79,7 @@ def compare_with_files(
     return Comparison(
         tuple(side.name for side in sides),
         scores,
-        {side.name: (*_differences(base, side), *_weighted(base, side, anchor, figures)) for side in sides[1:]},
+        {side.name: (*_differences(base, side, anchor), *_weighted(base, side, anchor, figures)) for side in sides[1:]},
         {side.name: tuple(_flips(base, side, by_question)) for side in sides[1:]},
         headlines,
         notes=tuple(notes),
@@ -83,12 +88,23 @@ def compare_with_files(
     )
 
 
-def _score(key: Key, side: Side, headlines: frozenset[tuple[str, str]]) -> ScoreRow | None:
+def _task(key: Key, anchor: Side) -> TaskFigures:
+    return anchor.tasks.get(key[0], TaskFigures())
+
+
+def _score(key: Key, side: Side, headlines: frozenset[tuple[str, str]], task: TaskFigures) -> ScoreRow | None:
     values = side.values.get(key)
     if not values:
         return None
     share = all(0 <= value <= 1 for value in values.values())
-    return _row(key, mean_interval(list(values.values())), headlines, side, share=share)
+    clusters = task.clusters_of(values)
+    interval = mean_interval(list(values.values()), clusters=clusters)
+    return _clustered(_row(key, interval, headlines, side, share=share), task, clusters)
+
+
+def _clustered(row: ScoreRow, task: TaskFigures, clusters: Sequence[str]) -> ScoreRow:
+    several = number_of(clusters)
+    return row if several is None else replace(row, clusters=several, clustered_by=task.clustered_by)
 
 
 def _row(key: Key, interval: Interval, headlines: frozenset[tuple[str, str]], side: Side, *, share: bool) -> ScoreRow:
@@ -134,15 +150,16 @@ def _weighted(base: Side, side: Side, anchor: Side, figures: Figures) -> Iterato
         weights = [weights_of(figure, anchor.tasks[key[0]], scored, ids) for scored in (before, after)]
         if weights[0] == weights[1]:
             pairs = [old[id_] for id_ in ids], [new[id_] for id_ in ids]
-            yield _difference(key, (base, side), ids, pairs, weights[0])
+            yield _difference(key, (base, side), ids, pairs, weights=weights[0], task=_task(key, anchor))
 
 
-def _differences(base: Side, side: Side) -> Iterator[Difference]:
+def _differences(base: Side, side: Side, anchor: Side) -> Iterator[Difference]:
     for key, values in side.values.items():
         there = base.values.get(key, {})
         ids = [id_ for id_ in values if id_ in there]
         if ids:
-            yield _difference(key, (base, side), ids, ([there[id_] for id_ in ids], [values[id_] for id_ in ids]), None)
+            pairs = [there[id_] for id_ in ids], [values[id_] for id_ in ids]
+            yield _difference(key, (base, side), ids, pairs, weights=None, task=_task(key, anchor))
 
 
 def _difference(
@@ -150,10 +167,14 @@ def _difference(
     sides: tuple[Side, Side],
     ids: Sequence[str],
     values: tuple[Sequence[float], Sequence[float]],
+    *,
     weights: Weights | None,
+    task: TaskFigures,
 ) -> Difference:
     (old, new), paired = values, set(ids)
-    interval = paired_difference(old, new, weights)
+    clusters = task.clusters_of(ids)
+    gaps, several = [b - a for a, b in zip(old, new, strict=True)], are_several(clusters)
+    interval = paired_difference(old, new, weights, clusters)
     unjudged = {place for side in sides for place in side.unjudged if place[:2] == (key[0], key[2])}
     left_out = sum(all(place in side.prompts for side in sides) for place in unjudged if place[2] not in paired)
     lowest = highest = None
@@ -172,7 +193,11 @@ def _difference(
         unjudged=left_out,
         lowest=lowest,
         highest=highest,
-        p=paired_p(old, new, weights),
+        p=paired_p(old, new, weights, clusters),
+        effect=design_effect(gaps, clusters) if several else None,
+        clusters=number_of(clusters),
+        clustered_by=task.clustered_by if several else "",
+        correlation=correlation(gaps, clusters) if several else None,
     )
 
 

@@ -9,6 +9,7 @@ import click
 
 from aftertrain.cli.certificates import certify_prompts, certify_verdicts
 from aftertrain.cli.table import echo_safely, echo_table, mean_text, score_text
+from aftertrain.core.clusters import told
 from aftertrain.core.ground.cleaning import json_text, worded
 from aftertrain.core.ground.wording import at_temperature, sides_text
 
@@ -169,8 +170,9 @@ def _rows(found: Comparison, names: list[str]) -> list[list[str]]:
 
 
 def _pairs(row: Difference) -> str:
-    """Pairs, and those that are left out since a side has no verdict."""
-    return f"{row.n}" + (f" ({row.unjudged} left out, not judged)" if row.unjudged else "")
+    """Pairs, how they hang together, and those that are left out since a side has no verdict."""
+    clustered = "" if row.clusters is None else f", {told(row.clustered_by, row.clusters)}"
+    return f"{row.n}{clustered}" + (f" ({row.unjudged} left out, not judged)" if row.unjudged else "")
 
 
 def _difference(row: Difference | None, *, share: bool) -> list[str]:

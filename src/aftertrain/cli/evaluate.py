@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from aftertrain.cli.table import WITHHELD, echo_safely, echo_table, interval_text, score_text
+from aftertrain.core.clusters import told
 from aftertrain.core.ground.wording import at_temperature, counted, identity
 
 if TYPE_CHECKING:
@@ -227,9 +228,10 @@ def _withheld(score: Mapping[str, Any]) -> bool:
 
 
 def _counted(score: Mapping[str, Any]) -> str:
-    """Questions that a score is made of, and of how many where some have no verdict."""
-    n, of = score["n"], score.get("of")
-    return f"{n}" if of in (None, n) else f"{n} of {of}"
+    """Questions that a score is made of, of how many where some have no verdict, and how they hang together."""
+    n, of, clusters = score["n"], score.get("of"), score.get("clusters")
+    words = f"{n}" if of in (None, n) else f"{n} of {of}"
+    return words if clusters is None else f"{words}, {told(score.get('clustered_by', ''), clusters)}"
 
 
 def is_share(score: Mapping[str, Any]) -> bool:

@@ -71,7 +71,8 @@ def _cells(row: PlannedRow, shares: Sequence[float], plan: EvaluationPlan, *, me
         cells.append(f"{row.cost:.4g}")
     if measured:
         e = row.earlier
-        clusters = f", {e.effect:.1f}× for clusters" if e is not None and e.effect > 1 else ""
+        effect = 1.0 if row.clustering is None else row.clustering.effect
+        clusters = f", {effect:.1f}× for clusters" if effect > 1 else ""
         cells.append("" if e is None else f"{_points(row.detects[e.discordant])} at d = {e.discordant:.2g}{clusters}")
     if plan.difference is not None:
         more = "" if row.needed is None or row.needed <= row.of else f", more than the {row.of:,} there are"

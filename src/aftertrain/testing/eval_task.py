@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
+from aftertrain.core.clusters import are_several
 from aftertrain.core.eval_task import (
     ChoiceScores,
     ChoiceTask,
@@ -30,7 +31,10 @@ PATIENCE = 120.0
 
 
 def instances_are_not_empty(subject: Subject) -> None:
-    """There are instances, each with a unique id, a prompt with text, and choices if choices are scored."""
+    """There are instances, each with a unique id, a prompt with text, and choices if choices are scored.
+
+    Where they make up clusters, the task says what those of one share.
+    """
     task = _task(subject)
     instances = task.instances()
     require(len(instances) > 0, "it has no instances")
@@ -39,10 +43,13 @@ def instances_are_not_empty(subject: Subject) -> None:
         require(instance.id and instance.id not in seen, f"id {instance.id!r} is empty or given twice")
         seen.add(instance.id)
         require(any(m.content.strip() for m in instance.messages), f"instance {instance.id!r} has an empty prompt")
+        require(isinstance(instance.cluster, str), f"instance {instance.id!r}: cluster {instance.cluster!r} is no text")
         if isinstance(task, ChoiceTask):
             require(bool(instance.choices), f"instance {instance.id!r} has no choices")
         if isinstance(task, TextTask):
             require(not instance.chat, f"instance {instance.id!r} is a text to score, and is no chat: chat=False")
+    clustered = are_several([instance.cluster for instance in instances])
+    require(not clustered or task.clustered_by.strip(), "instances make up clusters, and 'clustered_by' is blank")
 
 
 def instances_are_stable(subject: Subject) -> None:

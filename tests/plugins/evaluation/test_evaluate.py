@@ -48,6 +48,8 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "share": True,
         "withheld": False,
         "of": 12,
+        "clusters": None,
+        "clustered_by": "",
     }
     assert (form["metric"], form["mean"], form["primary"]) == ("format", 1.0, False)
     rows = rows_of(artifact.path)
@@ -135,6 +137,9 @@ def test_a_gain_is_reported_in_pairs(evaluate: Callable[..., Any], stand: Callab
         "p": 2 / 2**12,
         "p_holm": 4 / 2**12,
         "effect": None,
+        "clusters": None,
+        "clustered_by": "",
+        "correlation": None,
     }
 
 

@@ -26,7 +26,7 @@ VALUES = (1, 1, 1, 0, 0, 1, 1, 1, None, None)
 
 
 def task(*figures: Figure, withhold_above: float = 0.25) -> Any:
-    inner = SimpleNamespace(metrics=("acc",))
+    inner = SimpleNamespace(metrics=("acc",), clustered_by="passage")
     return SimpleNamespace(
         name="t", temperatures=(0.0,), figures=figures, withhold_above=withhold_above, fingerprint="f", task=inner
     )

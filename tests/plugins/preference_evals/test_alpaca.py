@@ -98,7 +98,7 @@ def test_the_length_controlled_rate_is_withheld_with_one_of_its_prompts(tmp_path
 
     task = task_of(tmp_path, 40)
     ready: Any = SimpleNamespace(
-        name="t", temperatures=(0.0,), figures=task.figures(), withhold_above=0.05, fingerprint="f"
+        name="t", temperatures=(0.0,), figures=task.figures(), withhold_above=0.05, fingerprint="f", task=task
     )
 
     def table(replies: Sequence[str]) -> dict[str, Any]:

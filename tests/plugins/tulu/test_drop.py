@@ -116,3 +116,10 @@ def test_rows_that_do_not_fit_are_told(make: Make) -> None:
         make("drop", {**ROW, "answer": blank, "validated_answers": none}, shots=0).instances()
     with pytest.raises(DataError, match="'validated_answers' must hold lists of one length"):
         make("drop", {**ROW, "validated_answers": {**none, "number": []}}, shots=0).instances()
+
+
+def test_questions_know_their_passage(make: Make) -> None:
+    task = make("drop", ROW, {**ROW, "question": "Why?"}, {**ROW, "passage": "Another one."}, shots=0)
+    first, second, other = (instance.cluster for instance in task.instances())
+    assert first == second != other
+    assert task.clustered_by == "passage"
