@@ -79,6 +79,7 @@ def test_a_whole_evaluation(evaluate: Callable[..., Any], stand: Callable[..., A
         "parts": {},
         "other_rule": None,
         "expected": "",
+        "cluster": "",
     }
     assert len({row["asked"] for row in rows}) == 12
     assert [data["done"] for data in here.named("progress")] == [5, 10, 12]
