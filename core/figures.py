@@ -95,8 +95,9 @@ def with_verdict(figure: Figure, scores: Sequence[V]) -> list[V]:
 
     >>> from aftertrain.core.eval_task import InstanceScore
     >>> right, broken = InstanceScore({"acc": 1.0}), InstanceScore({"acc": 0.0}, outcome="error")
-    >>> [len(with_verdict(figure, [right, broken, right])) for figure in (mean("acc"), pass_at("acc", 3))]
-    [2, 0]
+    >>> outputs = [right, broken, right]
+    >>> len(with_verdict(mean("acc"), outputs)), len(with_verdict(pass_at("acc", 3), outputs))
+    (2, 0)
     """
     judged = [score for score in scores if score.outcome not in UNJUDGED]
     if len(judged) == len(scores):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from importlib.resources import as_file, files
 from aftertrain.core.errors import DataError
 from aftertrain.core.eval_task import EvalTask, Instance
 from aftertrain.core.ground.reading import read_json
+from aftertrain.core.ground.unicode import nfkc
 
 WORDS = 10
 FEWEST_WORDS = 3
@@ -48,7 +48,7 @@ class Seal:
 
 def words(text: str) -> list[str]:
     """Runs of letters or digits, after NFKC and case folding."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(nfkc(text).casefold())
 
 
 def span_digests(text: str) -> Iterator[bytes]:
@@ -76,7 +76,7 @@ def line_digest(line: str) -> bytes:
     >>> line_digest("What is 3 - 1?") == line_digest("What is 3 + 1?")
     False
     """
-    text = "".join(unicodedata.normalize("NFKC", line).casefold().split())
+    text = "".join(nfkc(line).casefold().split())
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST, person=b"line").digest()
 
 
