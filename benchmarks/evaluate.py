@@ -119,6 +119,25 @@ def measured(side: str, model: str, parts: Sequence[Part], size: int, threads: i
     return {row["name"]: row for row in rows}
 
 
+def finished(
+    model: str, parts: Sequence[Part], sizes: Sequence[int], threads: int
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """lm-eval's rows at each batch size that it gets through: a large one may need more memory than there is.
+
+    Raises:
+        RuntimeError: it got through at none.
+    """
+    failed: list[RuntimeError] = []
+    for size in sizes:
+        try:
+            yield measured("peer", model, parts, size, threads)
+        except RuntimeError as error:
+            failed.append(error)
+            print(f"at batch size {size}: {error}", file=sys.stderr)
+    if len(failed) == len(sizes):
+        raise failed[0]
+
+
 def compared(parts: Sequence[Part], ours: dict[str, Any], peers: Sequence[dict[str, Any]], clock: str) -> Iterator[Row]:
     """Rates, agreement, and the memory of the whole."""
     for part in parts:
@@ -181,7 +200,7 @@ def main() -> None:
     if parts:
         sizes = [int(size) for size in arguments.batch_sizes.split(",")][: 1 if arguments.quick else None]
         ours = measured("ours", model, parts, arguments.budget, arguments.threads)
-        peers = [measured("peer", model, parts, size, arguments.threads) for size in sizes]
+        peers = list(finished(model, parts, sizes, arguments.threads))
         rows += compared(parts, ours, peers, "cpu" if arguments.threads == 1 else "wall")
     if not arguments.only or "ifeval scoring" in arguments.only:
         rows.append(ifeval_scoring(arguments.quick))

@@ -265,7 +265,8 @@ class Speed:
         outputs: that this attempt made or took from the store.
         recalled: those of them that were taken from the store.
         seconds: for all of them, judging with it; without loading the model.
-        read: tokens of prompts, of texts that were scored, and of choices with their contexts, as they were computed.
+        read: tokens of prompts, of texts that were scored, and of choices, with the context of each question once.
+            What questions share, as worked examples, is computed once and counted for each.
         written: tokens of replies.
         cost: of an endpoint's replies and of judges, by their prices; 0 where they have none.
     """

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PACKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """Of transformers' names for a layer's kind, those whose samples are told apart."""
+PLACES = 256
+"""Places whose probabilities are computed together: 256,000 tokens' are 262 MB in float32."""
 Tokens = tuple[int, ...]
 
 
@@ -60,8 +62,8 @@ def own_likelihoods(model: PreTrainedModel, items: Sequence[Continuation], budge
     results = [Likelihood(math.nan, False)] * len(items)
     for batch in _batches(readers, budget):
         first = min(items[index].n_context for tokens in batch for index in readers[tokens]) - 1
-        logprobs = _logprobs(model, batch, first)
-        for row, tokens in zip(logprobs, batch, strict=True):
+        logits = _logits(model, batch, first)
+        for row, tokens in zip(logits, batch, strict=True):
             for index in readers[tokens]:
                 results[index] = _likelihood(row, items[index], first)
     return results
@@ -77,20 +79,24 @@ def _batches(sequences: Mapping[Tokens, object], budget: int) -> Iterator[list[T
         yield from (alike[start : start + count] for start in range(0, len(alike), count))
 
 
-def _logprobs(model: PreTrainedModel, batch: Sequence[Tokens], first: int) -> Tensor:
-    """Float32 `[rows, places, vocabulary]` of what follows each place from `first` on."""
+def _logits(model: PreTrainedModel, batch: Sequence[Tokens], first: int) -> Tensor:
+    """`[rows, places, vocabulary]` of what follows each place from `first` on."""
     ids = torch.tensor(batch, device=model.device)
     places = ids.shape[1] - first
     keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
     with torch.no_grad():
         output = model(input_ids=ids, use_cache=False, **({"logits_to_keep": places} if keeps else {}))
     logits: Tensor = output.logits
-    return logits[:, -places:].float().log_softmax(-1)
+    return logits[:, -places:]
 
 
-def _likelihood(logprobs: Tensor, item: Continuation, first: int) -> Likelihood:
-    """Of one item, by the log-probabilities `[places, vocabulary]` from place `first` on."""
-    scored = logprobs[item.n_context - 1 - first :]
+def _likelihood(logits: Tensor, item: Continuation, first: int) -> Likelihood:
+    """Of one item, by the logits `[places, vocabulary]` from place `first` on, some places at a time in float32."""
+    scored = logits[item.n_context - 1 - first :]
     following = torch.tensor(item.token_ids[item.n_context :], device=scored.device)
-    chosen = scored.gather(1, following.unsqueeze(1)).squeeze(1)
-    return Likelihood(float(chosen.double().sum()), bool((scored.argmax(-1) == following).all()))
+    total, greedy = 0.0, True
+    for part, targets in zip(scored.split(PLACES), following.split(PLACES), strict=True):
+        logprobs = part.float().log_softmax(-1).gather(1, targets.unsqueeze(1))
+        total += float(logprobs.double().sum())
+        greedy = greedy and bool((part.argmax(-1) == targets).all())
+    return Likelihood(total, greedy)

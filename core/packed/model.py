@@ -25,7 +25,7 @@ from aftertrain.core.packed.head_scores import head_scores
 from aftertrain.core.packed.heap import give_back
 from aftertrain.core.packed.layout import Kernel, PackedLayout, shared_prefixes
 from aftertrain.core.packed.notes import notebook
-from aftertrain.core.packed.tree import TokenTree, tree_likelihoods
+from aftertrain.core.packed.tree import TokenTree, check_parted, tree_likelihoods
 from aftertrain.core.text.padding import reward_padding
 
 if TYPE_CHECKING:
@@ -236,8 +236,9 @@ def check_continuations(model: PreTrainedModel, items: Sequence[Continuation]) -
     """Refuse what the model's positions cannot tell apart; an item's last token is only predicted, never read.
 
     Raises:
-        ModelError: an item is longer than the model takes.
+        ModelError: an item is longer than the model takes. DataError: nothing is given, or left to be scored.
     """
+    check_parted(items)
     limit, longest = length_limit(model.config), max((len(item.token_ids) for item in items), default=1) - 1
     if limit is not None and longest > limit[0]:
         raise ModelError(f"{longest} tokens are to be read at once; the model takes {limit[0]} ({limit[1]})")

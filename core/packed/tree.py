@@ -149,6 +149,17 @@ def batches(items: Sequence[Continuation], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
+def check_parted(items: Sequence[Continuation]) -> None:
+    """See that each item has tokens that are given, and tokens that are scored.
+
+    Raises:
+        DataError: a continuation has no token, or nothing before its first.
+    """
+    for number, item in enumerate(items):
+        if not 1 <= item.n_context < len(item.token_ids):
+            raise DataError(f"item {number}: {item.n_context} of {len(item.token_ids)} tokens are given; none is left")
+
+
 def tree_likelihoods(
     items: Sequence[Continuation],
     budget: int,
@@ -168,9 +179,7 @@ def tree_likelihoods(
     Raises:
         DataError: a continuation has no token, or nothing before its first.
     """
-    for number, item in enumerate(items):
-        if not 1 <= item.n_context < len(item.token_ids):
-            raise DataError(f"item {number}: {item.n_context} of {len(item.token_ids)} tokens are given; none is left")
+    check_parted(items)
     results: list[Likelihood | None] = [None] * len(items)
     for batch in batches(items, budget):
         tree = TokenTree([items[i].token_ids[:-1] for i in batch], device)

@@ -9,6 +9,7 @@ from pathlib import Path
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.ground.model_folder import read_config
 from aftertrain.core.packed.apart import family_misfit
+from aftertrain.core.packed.engine import PackedEngine
 from aftertrain.core.records import PlanItem
 from aftertrain.core.settings import Builder
 from aftertrain.plugins.evaluation.asking import Asking
@@ -25,11 +26,12 @@ def outlook(settings: EvaluateSettings, builder: Builder, tasks: Sequence[ReadyT
     window, unit = ask.window, "tokens" if ask.counts else "characters"
     items = []
     if any(not task.generates for task in tasks) and not ask.remote:
+        engine = builder.build(settings.engine)
         try:
-            builder.build(settings.engine).preflight(ask.model)
+            engine.preflight(ask.model)
         except AftertrainError as error:
             items.append(PlanItem("engine", f"could not be used on this machine: {error}", "warning"))
-        if misfit := family_misfit(read_config(ask.model), "lm"):
+        if isinstance(engine, PackedEngine) and (misfit := family_misfit(read_config(ask.model), "lm")):
             slower = f"scores each continuation by itself, which is slower: {misfit}"
             items.append(PlanItem("engine", slower, "warning"))
     for task in tasks:

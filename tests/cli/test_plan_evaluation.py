@@ -183,14 +183,20 @@ def test_minutes_rest_on_what_an_earlier_evaluation_measured(
     written, read = sorted(finished_evaluation(Path("runs/before")).speeds, key=lambda speed: -speed.written)
     rate = known_rate(str(tiny_model.resolve()), Path("runs"))
     assert rate is not None
+    assert rate.write is not None
     assert rate.read == pytest.approx(read.read / read.seconds)
-    assert rate.minutes(written.read, written.written) * 60 == pytest.approx(written.seconds)
+    assert rate.minutes(written.read, written.written) == pytest.approx(written.seconds / 60)
     result = call(tiny_model, *asked)
     assert f"{rate.read:,.0f} tokens/s read, {rate.write:,.0f} written: measured in before:evaluate" in result.output
     cells = [cell.strip() for cell in result.output.splitlines()[1].split("  ") if cell.strip()]
     assert float(cells[4]) > 0
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
+    assert main(["evaluate", str(other), *map(str, words[5:-1]), "runs/read"]) == 0
+    told = call(other, *asked).output
+    assert "replies not measured: measured in read:evaluate" in told
+    assert " minutes\n" not in told, "what is written is slower than what is read"
+    shutil.rmtree("runs/read")
     assert "no evaluation of this model under runs/ has measured one" in call(other, *asked).output
 
 

@@ -20,15 +20,22 @@ LATEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Tokens a second: of prompts that are read, and of replies that are written; and where that is known from."""
+    """Tokens a second, and where they are known from.
+
+    Attributes:
+        read: of prompts. What several questions share counts for each, as a plan counts it.
+        write: of replies; None where none were written.
+    """
 
     read: float
-    write: float
+    write: float | None
     source: str
 
-    def minutes(self, read: float, write: float) -> float:
-        """How long so many tokens take."""
-        return (read / self.read + write / self.write) / 60
+    def minutes(self, read: float, write: float) -> float | None:
+        """How long so many tokens take; None where it is not known."""
+        if write and self.write is None:
+            return None
+        return (read / self.read + (write / self.write if self.write else 0.0)) / 60
 
 
 def measured_rate(run: str | os.PathLike[str]) -> Rate | None:
@@ -81,18 +88,22 @@ def _model_of(evaluation: FinishedEvaluation) -> str:
 
 
 def _rate(evaluation: FinishedEvaluation) -> Rate | None:
-    """By what it read where nothing is written, and by the time that is left for what is written; else all alike."""
+    """By what it read where nothing is written, and by the time that is left for what is written; else both alike."""
     speeds = [speed for speed in evaluation.speeds if not speed.recalled and speed.seconds > 0]
     if not speeds:
         return None
-    alike = _tokens(speeds) / _seconds(speeds)
     readers = [speed for speed in speeds if not speed.written]
     writers = [speed for speed in speeds if speed.written]
-    read = _tokens(readers) / _seconds(readers) if readers else alike
-    left = _seconds(writers) - sum(speed.read for speed in writers) / read
-    write = sum(speed.written for speed in writers) / left if readers and left > 0 else alike
-    counted = "" if readers and writers else ", what is read and what is written alike"
-    return Rate(read, write, f"measured in {evaluation.name}{counted}")
+    source = f"measured in {evaluation.name}"
+    if not writers:
+        return Rate(_tokens(readers) / _seconds(readers), None, source)
+    if readers:
+        read = _tokens(readers) / _seconds(readers)
+        left = _seconds(writers) - sum(speed.read for speed in writers) / read
+        if left > 0:
+            return Rate(read, sum(speed.written for speed in writers) / left, source)
+    alike = _tokens(writers) / _seconds(writers)
+    return Rate(alike, alike, f"{source}, what is read and what is written alike")
 
 
 def _tokens(speeds: Iterable[Speed]) -> int:

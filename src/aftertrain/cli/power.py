@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGE = 10**9
 """Bytes of saved outputs from which on a plan tells them."""
+NOT_MEASURED = "no evaluation of this model under runs/ has measured one"
 NONE = "none"
 """In place of a difference: that no number of wins among these questions is enough."""
 
@@ -50,7 +51,7 @@ def echo_evaluation_plan(
     shares = list(dict.fromkeys(share for row in found.rows for share in row.detects if row.earlier is None))
     detects = [f"at d = {share:g}" for share in shares] or []
     measured = any(row.earlier for row in found.rows)
-    header = ["task", "n", "prompt tokens", "reply tokens, at most", "minutes, at most", *detects]
+    header = ["task", "n", "prompt tokens", "reply tokens, at most", "minutes, about", *detects]
     header += ["cost, at most"] * any(row.cost for row in found.rows)
     header += ["measured d"] * measured + [f"n for {detect}"] * (detect is not None)
     echo_table([_cells(row, shares, found, measured=measured) for row in found.rows if row.n], header)
@@ -58,7 +59,7 @@ def echo_evaluation_plan(
         for words_, mark in ((row.missing, "missing"), (row.notes, "note")):
             for text in words_:
                 echo_safely(f"{row.name}: {mark}: {text}")
-    _echo_sums(found)
+    _echo_sums(found, earlier=bool(earlier))
     if not found.ready:
         click.get_current_context().exit(1)
 
@@ -84,21 +85,23 @@ def _prompts(row: PlannedRow) -> str:
     return f"{row.characters:,} characters" if row.characters else f"{row.prompt_tokens:,}"
 
 
-def _echo_sums(plan: EvaluationPlan) -> None:
+def _echo_sums(plan: EvaluationPlan, *, earlier: bool) -> None:
     ready = plan.ready
     prompts, replies = sum(row.prompt_tokens for row in ready), sum(row.reply_tokens for row in ready)
-    time = f", {_minutes(sum(row.minutes or 0 for row in ready))} minutes at most" if plan.rate is not None else ""
+    known = plan.rate is not None and all(row.minutes is not None for row in ready)
+    time = f", about {_minutes(sum(row.minutes or 0 for row in ready))} minutes" if known else ""
     tokens = f"{prompts:,} tokens of prompts, {replies:,} of replies"
     echo_safely(f"{len(ready)} of {len(plan.rows)} tasks can be run: {tokens}{time}")
     if any(row.characters for row in ready):
         echo_safely("tokens of an endpoint's prompts are counted where generator.tokenizer names its tokenizer")
     if plan.rate is None:
         echo_safely(
-            "minutes need a rate: no evaluation of this model under runs/ has measured one; --rate READ/WRITE tokens a "
-            "second states it, --from takes that of another model's"
+            f"minutes need a rate: {'the runs of --from tell none' if earlier else NOT_MEASURED}; --rate READ/WRITE "
+            "tokens a second states it, --from takes that of another model's"
         )
     else:
-        echo_safely(f"{plan.rate.read:,.0f} tokens/s read, {plan.rate.write:,.0f} written: {plan.rate.source}")
+        written = "replies not measured" if plan.rate.write is None else f"{plan.rate.write:,.0f} written"
+        echo_safely(f"{plan.rate.read:,.0f} tokens/s read, {written}: {plan.rate.source}")
     saved = sum(row.saved for row in ready)
     if saved > plan.free:
         click.secho(f"saved outputs take up to {_size(saved)}, and {_size(plan.free)} are free", fg="yellow")
