@@ -95,7 +95,7 @@ def _likelihood(logits: Tensor, item: Continuation, first: int) -> Likelihood:
     scored = logits[item.n_context - 1 - first :]
     following = torch.tensor(item.token_ids[item.n_context :], device=scored.device)
     total, greedy = 0.0, True
-    for part, targets in zip(scored.split(PLACES), following.split(PLACES), strict=True):
+    for part, targets in zip(torch.split(scored, PLACES), torch.split(following, PLACES), strict=True):
         logprobs = part.float().log_softmax(-1).gather(1, targets.unsqueeze(1))
         total += float(logprobs.double().sum())
         greedy = greedy and bool((part.argmax(-1) == targets).all())
