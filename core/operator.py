@@ -196,9 +196,18 @@ class Operator(Component[S]):
         """Take up what `learn` wrote, in each process that works on rows; asked where it `learns`."""
 
     def figures(self) -> Mapping[str, JSON]:
-        """What it found of the rows as a whole, by name, for the data card and the report; asked after `recall`, once.
+        """What it found of the rows as a whole, by name, for the data card and the report; asked after `recall`, once,
+        and only where it `learns`.
 
         By default nothing.
+        """
+        return {}
+
+    def bounds(self) -> Mapping[str, Sequence[float]]:
+        """By a fact's whole name the values at which rows are left out, for the report's histograms; asked after
+        `recall` where it `learns`.
+
+        By default none.
         """
         return {}
 

@@ -137,6 +137,11 @@ class StageContext:
     cache: Path | None = None
     trained_on: Mapping[str, Learnt] = field(default_factory=dict)
 
+    @property
+    def replies(self) -> Path | None:
+        """The run's store of models' replies, one for all its stages; None outside of a run."""
+        return None if self.cache is None else self.cache / "completions.sqlite"
+
 
 @dataclass(frozen=True)
 class PlanContext:

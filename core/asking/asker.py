@@ -143,22 +143,26 @@ class Asker:
         sampling = ONE_TOKEN if likeliest else self._sampling(attempt)
         keys = [self._key(question, attempt, sampling) for question in questions]
         by_key: dict[_Key, Completion | Verdict] = {}
-        requests: dict[str, _Key] = {}
-        reserved = 0
+        missing: dict[_Key, GenerationRequest] = {}
         for key in dict.fromkeys(keys):
             if key in self._kept:
                 self._kept.move_to_end(key)
                 by_key[key] = self._kept[key]
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
-            request = self._request(str(len(requests)), *key, sampling, likeliest)
+            request = self._request(str(len(missing)), *key, sampling, likeliest)
             if isinstance(request, Verdict):
                 by_key[key] = request
-                continue
-            if kept := self._opened().recalled([request]):
-                by_key[key] = kept[request.id]
-                self._keep(key, kept[request.id])
-                self._count(kept[request.id])
+            else:
+                missing[key] = request
+        recalled = self._recalled(list(missing.values()))
+        requests: dict[str, _Key] = {}
+        reserved = 0
+        for key, request in missing.items():
+            if kept := recalled.get(request.id):
+                by_key[key] = kept
+                self._keep(key, kept)
+                self._count(kept)
                 self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
                 continue
             # No tokenizer makes more tokens than bytes: what goes out as a text is counted at its longest.
@@ -167,10 +171,19 @@ class Asker:
             if refused is not None:
                 by_key[key] = refused
                 continue
-            requests[str(len(requests))] = key
+            requests[request.id] = key
             reserved += longest
         by_key |= self._collected(requests)
         return [by_key[key] for key in keys]
+
+    def _recalled(self, requests: Sequence[GenerationRequest]) -> dict[str, Completion]:
+        """Replies from the store, by the requests' ids: of an endpoint each that is there, else all or none.
+
+        What a model in this process says is rounded by what is asked beside it, so that a part of a call would not
+        come out again as it was.
+        """
+        kept = self._opened().recalled(requests) if requests else {}
+        return kept if self.prompting.remote or len(kept) == len(requests) else {}
 
     def _opened(self) -> Keeping:
         """The generator, opened when a reply is first missing, and where its replies are kept."""

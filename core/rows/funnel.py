@@ -57,7 +57,7 @@ class Spread:
     Attributes:
         kept: rows that are left, by the value to two digits (`"0.53"`, `"1.2e+02"`).
         left_out: rows that had the fact when they were left out, likewise.
-        bounds: that rows were left out by.
+        bounds: that rows are left out by, whether or not one was.
     """
 
     kept: dict[str, int] = field(default_factory=dict)
@@ -107,9 +107,14 @@ class Funnel:
         for name, value in _numbers(left.row) if left.row is not None else ():
             if (spread := self._spread(name)) is not None:
                 _add(spread.left_out, {value: 1})
-        bounded, bound = self.facts.get(str(left.evidence.get("fact"))), left.evidence.get("bound")
-        if bounded is not None and _is_number(bound) and bound not in bounded.bounds:
-            bounded.bounds.append(bound)
+        if _is_number(bound := left.evidence.get("bound")):
+            self.bound(str(left.evidence.get("fact")), bound)
+
+    def bound(self, name: str, bound: float) -> None:
+        """Note at which value of a fact rows are left out, where the fact is counted."""
+        spread = self.facts.get(name)
+        if spread is not None and bound not in spread.bounds:
+            spread.bounds.append(bound)
 
     def _spread(self, name: str) -> Spread | None:
         return self.facts.setdefault(name, Spread()) if name in self.facts or len(self.facts) < FACTS else None

@@ -46,6 +46,9 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
         if operator.learns:
             operator.recall(group.learnt)
             funnel.passages[name].figures = dict(operator.figures())
+        for fact, bounds in (pair for _, step in group.steps for pair in step.bounds().items()):
+            for bound in bounds:
+                funnel.bound(fact, bound)
     if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
     contents = shelf.close()

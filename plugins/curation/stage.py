@@ -27,8 +27,6 @@ from aftertrain.plugins.curation.settings import CurateSettings
 from aftertrain.plugins.curation.source import read_source
 from aftertrain.plugins.curation.work import Group, Task, put_away, rows_before, work
 
-STORE = "completions.sqlite"
-
 
 class Curate(Stage[CurateSettings]):
     """Takes the rows of a data set through operators. Nothing is lost: each row is kept, or left out for a reason.
@@ -152,7 +150,7 @@ class Curate(Stage[CurateSettings]):
     def _store(self, context: StageContext) -> Path | None:
         """The file of replies, where an operator asks a model."""
         asks = any(use.kind == Generator.kind for use in nested(self.settings.operators))
-        return (context.cache or context.folder) / STORE if asks else None
+        return context.replies if asks else None
 
     @property
     def _workers(self) -> int:

@@ -17,7 +17,7 @@ from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.plugins.data.settings import MixtureSettings
 from aftertrain.plugins.data.spool import Spool
-from aftertrain.plugins.data.table import unique
+from aftertrain.plugins.data.table import together, unique
 
 
 class Mixture(Dataset[MixtureSettings]):
@@ -54,9 +54,8 @@ class Mixture(Dataset[MixtureSettings]):
         return self._mixed([part.made_rows() for part in self._parts])
 
     def fact_names(self) -> Collection[str] | None:
-        """Those of all of them; None where one does not know."""
-        names = [part.fact_names() for part in self._parts]
-        return None if None in names else {name for some in names for name in some or ()}
+        """Each that one of the parts has, so that rows of another may lack it; None where one does not know."""
+        return together(part.fact_names() for part in self._parts)
 
     def notes(self) -> Sequence[str]:
         return [f"parts[{number}]: {note}" for number, part in enumerate(self._parts) for note in part.notes()]

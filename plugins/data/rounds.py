@@ -13,7 +13,7 @@ from aftertrain.core.errors import DataError
 from aftertrain.core.operator import Row
 from aftertrain.core.records import Record
 from aftertrain.plugins.data.settings import RoundsSettings
-from aftertrain.plugins.data.table import unique
+from aftertrain.plugins.data.table import together, unique
 
 
 class Rounds(Dataset[RoundsSettings]):
@@ -54,9 +54,8 @@ class Rounds(Dataset[RoundsSettings]):
         return unique(chain.from_iterable(part.made_rows() for part in self._rounds))
 
     def fact_names(self) -> Collection[str] | None:
-        """Those of all of them; None where one does not know."""
-        names = [part.fact_names() for part in self._rounds]
-        return None if None in names else {name for some in names for name in some or ()}
+        """Each that one of the rounds has, so that rows of another may lack it; None where one does not know."""
+        return together(part.fact_names() for part in self._rounds)
 
     def notes(self) -> Sequence[str]:
         return [f"of[{number}]: {note}" for number, part in enumerate(self._rounds) for note in part.notes()]

@@ -211,6 +211,20 @@ def unique(records: Iterable[R]) -> Iterator[R]:
     return map(Names().named, records)
 
 
+def together(names: Iterable[Collection[str] | None]) -> Collection[str] | None:
+    """Names of all data sets that are one, each once; None where one does not know its own.
+
+    >>> sorted(together([["a"], ["a", "b"]]) or ()), together([["a"], None])
+    (['a', 'b'], None)
+    """
+    found: set[str] = set()
+    for some in names:
+        if some is None:
+            return None
+        found.update(some)
+    return found
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file.
 

@@ -46,7 +46,6 @@ else:
 
 INSTANCES = Path("samples") / "instances.jsonl"
 SHORTER = "'overlong: truncate' cuts their start, 'fewer_shots' takes worked examples away, 'limit' questions"
-STORE = "completions.sqlite"
 UNBOUNDED = 2**62
 """Tokens that fit a model whose configuration names no limit."""
 
@@ -174,7 +173,7 @@ class Evaluate(Stage[EvaluateSettings]):
     def _store(self, context: StageContext) -> Path | None:
         """The file of replies."""
         if self.settings.store is None:
-            return None if context.cache is None else context.cache / STORE
+            return context.replies
         return Path(self.settings.store) if self.settings.store else None
 
     def _refused(self, ask: Asking) -> list[PlanItem]:

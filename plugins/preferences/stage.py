@@ -33,7 +33,6 @@ from aftertrain.plugins.preferences.settings import (
 from aftertrain.plugins.preferences.weighted import Part, Weighted
 from aftertrain.plugins.preferences.work import Work
 
-STORE = "completions.sqlite"
 REWARD = "reward_model"
 """Ends the role of a reward model among the stage's inputs, behind the path of its rater."""
 UNJUDGEABLE = "no reply could be rated"
@@ -270,5 +269,5 @@ class Preferences(Stage[PreferencesSettings]):
     def _store(self, context: StageContext) -> Path | None:
         """The file of replies."""
         if self.settings.store is None:
-            return None if context.cache is None else context.cache / STORE
+            return context.replies
         return Path(self.settings.store) if self.settings.store else None

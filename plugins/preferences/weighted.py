@@ -56,7 +56,7 @@ class Weighted(Rater):
         rated = [part.rater.rate({id: self._seen[part.name][id] for id in prompts}, replies) for part in self._parts]
         outcomes: dict[str, Counter[str]] = {}
         for part, own in zip(self._parts, rated, strict=True):
-            outcomes |= {_named(part.name, name): counts for name, counts in own.outcomes.items()}
+            outcomes |= {f"{part.name}.{name}": counts for name, counts in own.outcomes.items()}
         ratings = {
             reply.id: together([(part, own.ratings[reply.id]) for part, own in zip(self._parts, rated, strict=True)])
             for reply in replies
@@ -74,12 +74,8 @@ def together(ratings: Sequence[tuple[Part, Rating]]) -> Rating:
     facts: dict[str, JSON] = {}
     for part, rating in ratings:
         facts[part.name] = rating.value
-        facts |= {_named(part.name, name): value for name, value in rating.facts.items()}
+        facts |= {f"{part.name}.{name}": value for name, value in rating.facts.items()}
     for part, rating in ratings:
         if rating.value is None:
             return replace(rating, unrated=f"{part.name}: {rating.unrated}", facts=facts)
     return Rating(math.fsum(part.weight * (rating.value or 0.0) for part, rating in ratings), facts=facts)
-
-
-def _named(rater: str, name: str) -> str:
-    return name if name == rater else f"{rater}.{name}"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.overlap.tokens import tokens
@@ -34,7 +35,8 @@ class Diversity(Operator[DiversitySettings]):
 
     With `embeddings`, of as many rows, drawn by their ids too, as they say: `embedding_distance`, the mean cosine
     distance of two; `vendi`, the Vendi score, in how many different rows they come to; `vendi_balance`, its logarithm
-    over that of their number.
+    over that of their number, and nothing where fewer than two were embedded: V(D) and M(D) of which it is a part are
+    nothing then, too.
     """
 
     Config = DiversitySettings
@@ -68,13 +70,14 @@ class Diversity(Operator[DiversitySettings]):
         }
         if self._embeddings is not None and embedded is not None:
             found |= self._embeddings.figures(embedded.texts())
-        diverse = sum(weight * found[name] for name, weight in settings.parts.items())
-        found["diversity"] = round(diverse, 6)
+        diverse = mixed(settings.parts, found)
+        found["diversity"] = None if diverse is None else round(diverse, 6)
         if settings.quality is not None:
             mean = qualities.mean
             found["quality"] = None if mean is None else round(mean, 6)
             alpha = settings.alpha
-            found["score"] = None if mean is None else round(alpha * mean + (1 - alpha) * diverse, 6)
+            score = mixed({"quality": alpha, "diversity": 1 - alpha}, {"quality": mean, "diversity": diverse})
+            found["score"] = None if score is None else round(score, 6)
         (state / FIGURES).write_text(json.dumps(found), encoding="utf-8")
 
     @cached_property
@@ -105,6 +108,16 @@ class Diversity(Operator[DiversitySettings]):
     def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
         """The rows as they are."""
         yield from rows
+
+
+def mixed(parts: Mapping[Any, float], found: Mapping[str, Any]) -> float | None:
+    """Σ wᵢ·vᵢ; None where a part has no value, which no number stands for.
+
+    >>> mixed({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.1}), mixed({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": None})
+    (0.3, None)
+    """
+    values = [(weight, found[name]) for name, weight in parts.items()]
+    return None if any(value is None for _, value in values) else sum(weight * value for weight, value in values)
 
 
 class Sum:

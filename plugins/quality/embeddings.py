@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHARACTERS = 32
-"""Of a text that are kept for each token that is read: more than any tokenizer needs."""
+"""Of a text that are kept for each token that is read: more than most tokenizers need, so that a
+text may be cut before `max_tokens` only where nearly every token is longer than that, as of white space in a row."""
 
 
 class TextSample:
@@ -51,7 +52,7 @@ class TextSample:
 
 
 class Embeddings:
-    """A model that reads texts, one by one, so that a text's vector depends on no other."""
+    """A model that reads texts, one by one, so that a text's vector depends on no other; held only while it reads."""
 
     def __init__(self, settings: EmbeddingsSettings) -> None:
         self._settings = settings
@@ -72,17 +73,17 @@ class Embeddings:
         return model_digest(self._folder)
 
     def figures(self, texts: Sequence[str]) -> dict[str, Any]:
-        """`embedded` rows, their `embedding_distance`, `vendi` and `vendi_balance`; to four digits, for floating-point
-        sums differ between machines."""
+        """`embedded` rows, their `embedding_distance`, `vendi` and `vendi_balance`, which is None of fewer
+        than two; to four digits, for floating-point sums differ between machines."""
         vectors = self.vectors(texts)
         score = vendi(vectors)
-        balance = math.log(score) / math.log(len(vectors)) if len(vectors) > 1 else 0.0
+        balance = math.log(score) / math.log(len(vectors)) if len(vectors) > 1 else None
         distance = mean_distance(vectors)
         return {
             "embedded": len(vectors),
             "embedding_distance": None if distance is None else round(distance, 4),
             "vendi": round(score, 4),
-            "vendi_balance": round(balance, 4),
+            "vendi_balance": None if balance is None else round(balance, 4),
         }
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -93,21 +94,18 @@ class Embeddings:
         """
         import torch
 
-        found = []
         window = context_window(self._folder)
         # RoBERTa's positions begin at 2.
         most = self._settings.max_tokens if window is None else min(self._settings.max_tokens, window - 2)
-        for text in texts:
-            try:
-                ids = encode(self._tokenizer, clean(text), special=True)[:most]
-            except UnusableRow:
-                continue  # characters that the tokenizer has no token for
-            if not ids:
-                continue
+        read = [ids for text in texts if (ids := self._ids(text)[:most])]
+        if not read:
+            return np.zeros((0, 1))
+        model, found = self._loaded(), []
+        for ids in read:
             with torch.no_grad():
-                states = self._model(input_ids=torch.tensor([ids], device=self._model.device)).last_hidden_state[0]
+                states = model(input_ids=torch.tensor([ids], device=model.device)).last_hidden_state[0]
             found.append(states.double().mean(0).cpu().numpy())
-        vectors = np.stack(found) if found else np.zeros((0, 1))
+        vectors = np.stack(found)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise NumericsError(
@@ -115,6 +113,13 @@ class Embeddings:
             )
         unit: NDArray[np.float64] = vectors / lengths
         return unit
+
+    def _ids(self, text: str) -> list[int]:
+        """None of characters that the tokenizer has no token for."""
+        try:
+            return encode(self._tokenizer, clean(text), special=True)
+        except UnusableRow:
+            return []
 
     @cached_property
     def _folder(self) -> Path:
@@ -124,8 +129,7 @@ class Embeddings:
     def _tokenizer(self) -> Any:
         return read_tokenizer(str(self._folder))
 
-    @cached_property
-    def _model(self) -> Any:
+    def _loaded(self) -> Any:
         import torch
         from transformers import AutoModel
 

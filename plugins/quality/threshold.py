@@ -56,6 +56,10 @@ class Threshold(Filter[ThresholdSettings]):
         """The bounds."""
         return {name: bound for name, bound in (("at_least", self._low), ("at_most", self._high)) if bound is not None}
 
+    def bounds(self) -> Mapping[str, Sequence[float]]:
+        """Of its fact, those of the settings or what was learnt in their place."""
+        return {self.settings.fact: [bound for bound in (self._low, self._high) if bound is not None]}
+
     def reads(self) -> Sequence[str]:
         """The fact."""
         return (self.settings.fact,)

@@ -175,7 +175,7 @@ def _fact(name: str, spread: Spread) -> Fact | None:
     )
     ticks = ticks or nice_ticks(values[0], values[-1], 5)
     total, out = sum(map(sum, bins)), sum(left_out.values())
-    words = f"{count(total)} rows from {number(values[0])} to {number(values[-1])}, median {number(_median(rows))}"
+    words = f"{count(total)} rows from {number(rows[0][0])} to {number(rows[-1][0])}, median {number(_median(rows))}"
     return Fact(
         name,
         tuple(bar(i, 0, inside, "kept") for i, (inside, _) in enumerate(bins) if inside),

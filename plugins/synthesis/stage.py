@@ -30,8 +30,6 @@ from aftertrain.plugins.synthesis.settings import SynthesizeSettings
 from aftertrain.plugins.synthesis.writing import Draft, Writer, total
 
 STAGE = "synthesize"
-STORE = "completions.sqlite"
-"""The run's store of replies, as of its evaluations."""
 SHARD = 10_000
 EXAMPLES = 3
 
@@ -101,7 +99,7 @@ class Synthesize(Stage[SynthesizeSettings]):
         rows: list[Row] = []
         lost: list[Draft] = []
         seen: set[str] = set()
-        with sharing((context.cache or context.folder) / STORE), ExitStack() as held:
+        with sharing(context.replies), ExitStack() as held:
             held.callback(judge.close)
             for asker in askers:
                 held.callback(asker.close)
@@ -182,7 +180,6 @@ class Synthesize(Stage[SynthesizeSettings]):
         record = type(rows[0].record).__name__
         for number, start in enumerate(range(0, len(rows), SHARD)):
             shelf.put(number, record, rows[start : start + SHARD])
-        (folder / FOLDER).mkdir()
         write_lines(
             folder / FOLDER / f"{part(0)}.jsonl", (left_out_line(STAGE, self._left_out(draft)) for draft in lost)
         )

@@ -126,6 +126,24 @@ def test_a_question_is_asked_once(make: Make) -> None:
     assert spent.prompt_tokens == sum(len(request.prompt_ids) for request in bench.script.requests)
 
 
+def test_all_replies_of_a_call_or_none_come_from_the_store(make: Make, tmp_path: Path) -> None:
+    """A model in this process rounds by what is asked beside it: a call of which a part was kept is asked whole."""
+    store = str(tmp_path / "replies.sqlite")
+
+    def asked(*replies: str) -> int:
+        bench = make(Judge, yes_to_four, **OWN, store=store)
+        assert outcomes(bench.judge(*map(case, replies))) == [1.0 if reply == "4" else 0.0 for reply in replies]
+        bench.verifier.close()
+        spent = bench.verifier.spent
+        assert spent.calls + spent.from_cache == len(replies)
+        return len(bench.script.requests)
+
+    assert asked("4", "5") == 2
+    assert asked("4", "5") == 0
+    assert asked("4", "5", "6") == 3
+    assert asked("6", "4", "5") == 0
+
+
 def test_drawn_replies_depend_on_seed_and_case(make: Make) -> None:
     """Seeds differ by id and setting; the same again is the same."""
 

@@ -12,6 +12,8 @@ import pytest
 from datasets import load_dataset
 
 from aftertrain.cli import main
+from aftertrain.plugins.preferences.rating import Rating
+from aftertrain.plugins.preferences.weighted import Part, together
 
 PARTS = '''
 import json, os
@@ -354,6 +356,14 @@ def test_several_raters_are_weighed_and_each_of_them_is_told(tmp_path: Path) -> 
     assert verdicts["verifiers.gsm8k"]["scored"] >= 2
 
 
+def test_a_rater_named_like_its_verifier_keeps_its_own_rating() -> None:
+    """A rating is by the rater's name and what its verifier says is a fact of it, whatever the two are called."""
+    rating = Rating(2.0, facts={"gsm8k": 1.0, "steps": 0.5})
+    found = together([(Part("gsm8k", 3.0, None), rating)])  # type: ignore[arg-type]
+    assert found.value == 6.0
+    assert found.facts == {"gsm8k": 2.0, "gsm8k.gsm8k": 1.0, "gsm8k.steps": 0.5}
+
+
 def test_what_was_known_of_a_prompt_stays_with_what_is_made_of_it(tmp_path: Path) -> None:
     """Facts of operators and the history of the row that was asked, on pairs and on prompts that made none."""
     best = {f"p{i}/two/1": marked(f"p{i}/two/1", "5") for i in range(5)}
@@ -401,6 +411,10 @@ def test_conversations_are_asked_up_to_their_last_reply(tmp_path: Path) -> None:
     [
         (("{judge: ./parts.py:Marks, scale: [1, 5]}", "{}"), "name one of verifiers, judge, reward_model and weighted"),
         ((JUDGED, "{weighted: [{judge: string}, {judge: string}]}"), "weighted: judge stands there more than once"),
+        (
+            (JUDGED, "{weighted: [{name: a, judge: string}, {name: a.b, judge: string}]}"),
+            "weighted: a.b reads like a fact of a",
+        ),
         ((JUDGED, "{weighted: [{weight: 2}]}"), "name one of verifiers, judge and reward_model, not none"),
         ((JUDGED, "{weighted: [{judge: string}], scale: [1, 5]}"), "set, and not used: each rater has its own"),
         ((JUDGED, "{weighted: [{verifiers: [math]}, {judge: ./parts.py:Marks}]}"), "no reward named 'gsm8k'"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import random
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from aftertrain.cli import main
 from aftertrain.core.operator import Row
 from aftertrain.core.records import Document
 from aftertrain.plugins.quality.diversity import Diversity, Sample, lexical
-from aftertrain.plugins.quality.diversity_settings import DiversitySettings
+from aftertrain.plugins.quality.diversity_settings import DiversitySettings, EmbeddingsSettings
 from tests.plugins.quality.test_recipe import data
 
 RECIPE = """
@@ -159,6 +161,36 @@ def test_embeddings_by_transformers_and_numpy_from_a_recipe(tmp_path: Path) -> N
     assert 1 < score < 3  # two of the four are one
     assert found["vendi_balance"] == pytest.approx(math.log(score) / math.log(4), abs=1e-3)
     assert found["diversity"] == pytest.approx(0.25 * found["vendi_balance"] + 0.75 * found["distinct_1"], abs=1e-5)
+
+
+def test_of_one_row_there_is_no_balance_and_no_score_and_the_model_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows, of which one is blank: how alike rows are is not 0 of one row, but nothing."""
+    from transformers import AutoModel
+
+    loaded: list[weakref.ref[Any]] = []
+    load = AutoModel.from_pretrained
+
+    def watched(*args: Any, **keywords: Any) -> Any:
+        loaded.append(weakref.ref(model := load(*args, **keywords)))
+        return model
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", watched)
+    settings = DiversitySettings(
+        parts={"vendi_balance": 0.25, "distinct_1": 0.75},
+        embeddings=EmbeddingsSettings(model=MODEL),
+        quality="length.words",
+    )
+    operator = Diversity(settings, None)  # type: ignore[arg-type]
+    rows = [Row(Document(text, text, "a"), {"length.words": 1}) for text in ("Who?", " ")]
+    operator.learn(rows, tmp_path, 0)
+    gc.collect()
+    assert [model() for model in loaded] == [None]
+    operator.recall(tmp_path)
+    found = operator.figures()
+    assert (found["embedded"], found["vendi"], found["quality"]) == (1, 1.0, 1.0)
+    assert [found[name] for name in ("vendi_balance", "diversity", "score")] == [None] * 3
 
 
 def test_the_vendi_score_counts_what_differs() -> None:

@@ -17,9 +17,9 @@ stages:
   curate:
     use: curate
     data: {{use: jsonl, path: rows.jsonl, format: prompt_response}}
-    operators: {operators}
     shard_rows: 4
     workers: 1
+    operators: {operators}
 """
 ROWS = [{"prompt": f"Say {n}", "response": " ".join(["word"] * n) or " "} for n in range(1, 11)]
 """Ten rows: the reply of the n-th has n words."""
@@ -79,7 +79,19 @@ def test_a_quantile_is_learnt_over_all_rows(tmp_path: Path) -> None:
     assert words == [3, 4, 5, 6, 7, 8, 9]
     funnel = json.loads((data(tmp_path) / "funnel.json").read_text(encoding="utf-8"))
     assert funnel["passages"]["threshold:length.words"]["figures"] == {"at_least": 3.0, "at_most": 9.0}
+    assert sorted(funnel["facts"]["length.words"]["bounds"]) == [3.0, 9.0]
     assert "| threshold:length.words | at_least | 3 |" in (data(tmp_path) / "README.md").read_text(encoding="utf-8")
+
+
+def test_bounds_that_no_row_misses_are_in_the_histogram_all_the_same(tmp_path: Path) -> None:
+    """A threshold that is given and stands in the midst of a group, and leaves nothing out; rows go from 1 to 10."""
+    operators = "[{use: length, of: reply}, {use: threshold, fact: length.words, at_least: 1, at_most: 50}, markup]"
+    assert run(tmp_path, f"{operators}\nobservers: [html]") == 0
+    assert not lines(tmp_path, "dropped")
+    funnel = json.loads((data(tmp_path) / "funnel.json").read_text(encoding="utf-8"))
+    assert funnel["facts"]["length.words"]["bounds"] == [1.0, 50.0]
+    page = (tmp_path / "runs" / "scored" / "report.html").read_text(encoding="utf-8")
+    assert "10 rows from 1 to 10, median 5. Bound 1. Bound 50." in page
 
 
 @pytest.mark.parametrize(
