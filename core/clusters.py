@@ -13,6 +13,9 @@ from aftertrain.core.ground.wording import counted
 
 ASSUMED_CORRELATION = 0.1
 """Of the differences of two models within a cluster, where no earlier pair of runs says one."""
+LEAST_PAIRS = 100
+"""Pairs of values of one cluster, of which a correlation is told: of k pairs of independent values it has a standard
+error of about 1/√k (Donner 1986), here 0.1; of fewer it says less than what is assumed."""
 
 
 def names(clusters: Sequence[str]) -> list[tuple[str, int]]:
@@ -52,8 +55,9 @@ def standard_error(
     """Of a (weighted) mean, with its degrees of freedom (Liang & Zeger 1986, the sandwich; G - 1 for G clusters).
 
     SE² = G/(G-1) Σ_c (Σ_{i in c} w_i (y_i - m))² with weights that sum to 1; of means of strata y_i is held against its
-    stratum's mean, and G counts the stratum's clusters. A stratum of one cluster says nothing of its own spread, and is
-    held against the mean of all (Cochran 1977, section 5A.12).
+    stratum's mean, G counts the stratum's clusters, and each stratum takes a degree of freedom. Strata of one cluster
+    say nothing of their own spread: they are held against the mean of all (Cochran 1977, section 5A.12), and take one
+    degree together.
 
     Two clusters of two, m = 0.75, sums of residuals 0.5 and -0.5: SE² = 2/1 · (0.5² + 0.5²) / 4² = 1/16:
 
@@ -83,7 +87,8 @@ def standard_error(
     for y, w, c, h in zip(values, share, named, layer, strict=True):
         m, corrected = centres[h]
         sums[c] += corrected * w * (y - m)
-    free = len(sums) - sum(len({c for c, o in zip(named, layer, strict=True) if o == h}) > 1 for h in centres)
+    sizes = [len({c for c, other in zip(named, layer, strict=True) if other == h}) for h in centres]
+    free = len(sums) - sum(size > 1 for size in sizes) - (1 in sizes)
     return math.sqrt(sum(total * total for total in sums.values())), max(1, free)
 
 
@@ -110,24 +115,29 @@ def t95(free: int) -> float:
     return math.fsum(term / float(free) ** power for power, term in enumerate(series))
 
 
-def design_effect(values: Sequence[float], clusters: Sequence[str]) -> float:
+def design_effect(values: Sequence[float], clusters: Sequence[str]) -> float | None:
     """How many times the variance of a mean is what it were if values were independent and not in clusters; at least 1.
 
-    The variance by sums of clusters (`standard_error`) over that of a simple sample. Kish (1965): clusters of m equal
-    values have an effect of about m. Four clusters of two, G/(G-1) = 4/3, n - 1 = 7:
+    None where values cannot show it: they are of one cluster, or equal. The variance by sums of clusters
+    (`standard_error`) over that of a simple sample. Kish (1965): clusters of m equal values have an effect of about m.
+    Four clusters of two, G/(G-1) = 4/3, n - 1 = 7:
 
-    >>> round(design_effect([0, 0, 1, 1, 0, 0, 1, 1], list("aabbccdd")), 4)
-    2.3333
+    >>> effect = design_effect([0, 0, 1, 1, 0, 0, 1, 1], list("aabbccdd"))
+    >>> round(effect, 4), design_effect([0, 1], ["a", "a"])
+    (2.3333, None)
+
+    Raises:
+        ValueError: there are not as many clusters' names as values.
     """
     if len(values) != len(clusters):
         raise ValueError(f"each of {len(values)} values needs a cluster, there are {len(clusters)}")
     n = len(values)
-    if n < 2 or len(set(names(clusters))) < 2:
-        return 1.0
+    if len(set(names(clusters))) < 2:
+        return None
     mean = sum(values) / n
     simple = sum((value - mean) ** 2 for value in values) / (n - 1) / n
     error, _ = standard_error(values, clusters)
-    return max(1.0, error * error / simple) if simple else 1.0
+    return max(1.0, error * error / simple) if simple else None
 
 
 def mean_size(clusters: Sequence[str]) -> float:
@@ -141,15 +151,31 @@ def mean_size(clusters: Sequence[str]) -> float:
 
 
 def correlation(values: Sequence[float], clusters: Sequence[str]) -> float | None:
-    """The intra-cluster correlation that explains the design effect, (effect - 1) / (m̃ - 1); None without clusters.
+    """The intra-cluster correlation by the analysis of variance, at least 0 (Donner 1986).
 
-    Clusters of two equal values have one of 1:
+    ρ = (B - W) / (B + (m₀ - 1) W) of the mean squares between G clusters, B = Σ_c m_c (y_c - y)² / (G - 1), and within
+    them, W = Σ_c Σ_i (y_i - y_c)² / (n - G), with m₀ = (n - Σ m_c² / n) / (G - 1). None where there are fewer than
+    `LEAST_PAIRS` pairs of values of one cluster, and where values cannot show it: of one cluster, or all equal.
 
-    >>> correlation([0, 0, 1, 1] * 50, [str(place // 2) for place in range(200)])
-    1.0
+    Clusters of two equal values have one of 1, two of two say nothing:
+
+    >>> pairs = [str(place // 2) for place in range(200)]
+    >>> correlation([0, 0, 1, 1] * 50, pairs), correlation([0, 0, 1, 1], list("aabb"))
+    (1.0, None)
     """
-    size = mean_size(clusters)
-    return min(1.0, (design_effect(values, clusters) - 1) / (size - 1)) if size > 1 else None
+    groups: dict[tuple[str, int], list[float]] = {}
+    for name, value in zip(names(clusters), values, strict=True):
+        groups.setdefault(name, []).append(value)
+    n, g, sizes = len(values), len(groups), [len(group) for group in groups.values()]
+    if g < 2 or sum(math.comb(m, 2) for m in sizes) < LEAST_PAIRS:
+        return None
+    mean, means = sum(values) / n, [sum(group) / len(group) for group in groups.values()]
+    between = sum(m * (y - mean) ** 2 for m, y in zip(sizes, means, strict=True)) / (g - 1)
+    of_each = zip(groups.values(), means, strict=True)
+    within = sum((value - y) ** 2 for group, y in of_each for value in group) / (n - g)
+    size = (n - sum(m * m for m in sizes) / n) / (g - 1)
+    total = between + (size - 1) * within
+    return max(0.0, (between - within) / total) if total > 0 else None
 
 
 def planned_effect(size: float, rho: float) -> float:

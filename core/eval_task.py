@@ -149,14 +149,14 @@ class InstanceScore:
 
 
 class EvalTask(Component[S]):
-    """A benchmark; subclass `ReplyTask`, `ChoiceTask` or `TextTask`.
-
-    Attributes:
-        clustered_by: what questions of one `Instance.cluster` share, as tables call it.
-    """
+    """A benchmark; subclass `ReplyTask`, `ChoiceTask` or `TextTask`."""
 
     kind: ClassVar[str] = "eval_task"
-    clustered_by: ClassVar[str] = "cluster"
+
+    @property
+    def clustered_by(self) -> str:
+        """What questions of one `Instance.cluster` share, as tables call it; a class may say it as an attribute."""
+        return "cluster"
 
     @property
     @abstractmethod

@@ -34,8 +34,8 @@ class Scored(Protocol):
         ...
 
 
-class Judged(Scored, Protocol):
-    """A score that knows whether there was a verdict."""
+class Judged(Protocol):
+    """A score, or a reply, that knows whether there was a verdict."""
 
     @property
     def outcome(self) -> str:

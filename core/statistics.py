@@ -159,8 +159,8 @@ def _clustered(values: Sequence[float], weights: Weights | None, clusters: Seque
     error, free = _error(values, weights, clusters)
     n, g, mean = len(values), number_of(clusters) or len(values), weighted_mean(values, weights)
     if g > 1 and weights is None and all(value in (0, 1) for value in values):
-        effect = n / g if mean in (0, 1) else design_effect(values, clusters)
-        return Interval(mean, *_wilson(mean, n / effect, t95(free)), n)
+        effect = design_effect(values, clusters)  # None of equal values
+        return Interval(mean, *_wilson(mean, g if effect is None else n / effect, t95(free)), n)
     interval = Interval(mean, mean - t95(free) * error, mean + t95(free) * error, n)
     if all(0 <= value <= 1 for value in values):
         return _within(_widened(interval, 0.0, 1.0, g), 0.0, 1.0)
@@ -246,7 +246,8 @@ def bootstrap_corpus(
     A draw of which no number can be made (one class alone) is left out. A number in [0, 1] (`share`) reaches at least
     as far as the share of items that may be unseen could move a mean, see `open_share`: of equal items it is no point.
 
-    Of one item nothing can be said, so that the interval is without bounds:
+    Of one item, or one cluster, nothing can be said, so that the interval is all that can be; of no share without
+    bounds:
 
     >>> bootstrap_corpus([2.0], lambda items: max(items))
     Interval(mean=2.0, low=-inf, high=inf, n=1)
@@ -260,8 +261,9 @@ def bootstrap_corpus(
     for name, item in zip(names([""] * len(items) if clusters is None else clusters), items, strict=True):
         together.setdefault(name, []).append(item)
     drawn = list(together.values())
+    bounded = share and 0 <= whole <= 1
     if len(drawn) == 1:
-        return Interval(whole, -math.inf, math.inf, len(items))
+        return Interval(whole, *((0.0, 1.0) if bounded else (-math.inf, math.inf)), len(items))
     draws = np.random.default_rng(seed).integers(0, len(drawn), (resamples, len(drawn)))
     numbers = []
     for draw in draws:
@@ -272,7 +274,7 @@ def bootstrap_corpus(
     finite = [value for value in numbers if math.isfinite(value)]
     low, high = np.quantile(finite, [0.025, 0.975]) if finite else (-math.inf, math.inf)
     interval = Interval(whole, min(whole, float(low)), max(whole, float(high)), len(items))
-    return _widened(interval, 0.0, 1.0, len(drawn)) if share and 0 <= whole <= 1 else interval
+    return _within(_widened(interval, 0.0, 1.0, len(drawn)), 0.0, 1.0) if bounded else interval
 
 
 def _resampled_group(group: np.ndarray, every: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:

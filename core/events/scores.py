@@ -81,7 +81,8 @@ class Difference:
         temperature: None where nothing is sampled.
         against: the stage that is compared with.
         mean: of the differences.
-        low: lower end of the mean's 95 % interval, a paired bootstrap.
+        low: lower end of the mean's 95 % interval: a paired bootstrap, or by `error` and Student's t where there are
+            `clusters`; widened by what so few may not show.
         high: its upper end.
         n: pairs, each with two verdicts.
         better: pairs in which this stage scored more; None where that was not recorded.
@@ -90,13 +91,18 @@ class Difference:
         lowest: the mean over all pairs if what could not be judged spoke against this stage; None where nothing bounds
             it, as for a metric that is no share.
         highest: the mean over all pairs if it spoke for it.
-        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test, as of clusters.
+        p: McNemar's exact p-value where scores are 0 or 1, else that of the sign-flip test; where there are `clusters`
+            that of the test that gives a whole cluster one sign.
         p_holm: the same after Holm's method, over all of the stage's comparisons.
         effect: design effect of the questions' clusters: so many times as many questions are needed as if they were
-            independent; None where all are, or that was not recorded.
+            independent; None where all are, where these pairs cannot show it (one cluster, equal differences), or that
+            was not recorded.
         clusters: that these pairs make up, by which interval and p-value are; None where all are independent.
         clustered_by: what questions of a cluster share.
-        correlation: of differences within a cluster, which explains `effect`.
+        correlation: of differences within a cluster; None where too few pairs of one cluster show it.
+        error: standard error of the mean, by clusters where there are some; None where these pairs cannot show it (one
+            pair, one cluster), or that was not recorded.
+        square: mean of the squared differences: the share of pairs that changed where each did so by 1.
     """
 
     task: str
@@ -118,6 +124,8 @@ class Difference:
     clusters: int | None = None
     clustered_by: str = ""
     correlation: float | None = None
+    error: float | None = None
+    square: float | None = None
 
     @property
     def adjusted(self) -> float | None:

@@ -59,6 +59,11 @@ class MultipleChoice(ChoiceTask[MultipleChoiceSettings]):
         return ("acc", "acc_norm") if self.settings.normalization == "none" else ("acc_norm", "acc")
 
     @property
+    def clustered_by(self) -> str:
+        """The column's name in the file."""
+        return self.settings.columns.get("cluster", "cluster")
+
+    @property
     def formulation(self) -> str:
         """The setting."""
         return self.settings.formulation

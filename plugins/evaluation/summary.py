@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from aftertrain.core.clusters import are_several, correlation, design_effect, number_of
+from aftertrain.core.clusters import number_of
 from aftertrain.core.eval_task import InstanceScore
 from aftertrain.core.events import Difference, Missing, ScoreRow
 from aftertrain.core.figures import UNKNOWN, Figure, with_verdict
 from aftertrain.core.ground.wording import counted
+from aftertrain.core.paired import paired_row, shared_clusters
 from aftertrain.core.records import UNJUDGED
 from aftertrain.core.statistics import (
     Interval,
@@ -18,8 +19,6 @@ from aftertrain.core.statistics import (
     bootstrap_corpus,
     holm,
     mean_interval,
-    paired_difference,
-    paired_p,
     weighted_mean,
 )
 from aftertrain.plugins.evaluation.rows import ScoredInstance
@@ -264,10 +263,10 @@ def bounds(figure: Figure, questions: Sequence[Question]) -> tuple[float | None,
 def differences(
     tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance], others: Mapping[str, Sequence[ScoredInstance]]
 ) -> list[Difference]:
-    """This stage minus each compared one over the same questions: mean, 95 % paired bootstrap interval, flips.
+    """This stage minus each compared one over the same questions, with all that a `Difference` tells.
 
-    Of a figure only the pairs count of which both sides have a verdict; `unjudged` are left out. `p` is McNemar's exact
-    p-value where values are 0 or 1, else that of the sign-flip test; `p_holm` that of Holm over all of this stage's.
+    Of a figure only the pairs count of which both sides have a verdict; `unjudged` are left out. `p_holm` is the
+    p-value after Holm's method over all of this stage's.
     `lowest` and `highest` are what the mean would be over all pairs if all that could not be judged spoke against this
     stage, or for it. A figure that shows a function of a mean has no difference, nor one by which questions weigh
     otherwise there than here, as by tokens of another tokenizer, nor one of which no pair has two verdicts, or none of
@@ -317,30 +316,19 @@ def _judged(figure: Figure, pairs: Sequence[Pair]) -> list[Pair]:
 def _difference(pairs: Sequence[Pair], figure: Figure, cell: tuple[str, float | None, str], by: str) -> Difference:
     task, temperature, against = cell
     judged = _judged(figure, pairs)
-    weights = weights_of(figure, [new for _, new in judged])
-    old, new = [before.value(figure) for before, _ in judged], [after.value(figure) for _, after in judged]
-    clusters = clusters_of(after for _, after in judged)
-    gaps, several = [b - a for a, b in zip(old, new, strict=True)], are_several(clusters)
-    interval = paired_difference(old, new, weights, clusters)
+    befores, afters = [before for before, _ in judged], [after for _, after in judged]
     lowest_old, highest_old = bounds(figure, [before for before, _ in pairs])
     lowest_new, highest_new = bounds(figure, [after for _, after in pairs])
-    return Difference(
-        task=task,
-        metric=figure.name,
-        temperature=temperature,
-        against=against,
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        better=sum(b > a for a, b in zip(old, new, strict=True)),
-        worse=sum(b < a for a, b in zip(old, new, strict=True)),
+    return paired_row(
+        (task, figure.name, temperature),
+        against,
+        ([before.value(figure) for before in befores], [after.value(figure) for after in afters]),
+        shared_clusters(clusters_of(befores), clusters_of(afters)),
+        by=by,
+        weights=weights_of(figure, afters),
         unjudged=len(pairs) - len(judged),
-        lowest=None if lowest_new is None or highest_old is None else lowest_new - highest_old,
-        highest=None if highest_new is None or lowest_old is None else highest_new - lowest_old,
-        p=paired_p(old, new, weights, clusters),
-        effect=design_effect(gaps, clusters) if several else None,
-        clusters=number_of(clusters),
-        clustered_by=by if several else "",
-        correlation=correlation(gaps, clusters) if several else None,
+        bounds=(
+            None if lowest_new is None or highest_old is None else lowest_new - highest_old,
+            None if highest_new is None or lowest_old is None else highest_new - lowest_old,
+        ),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aftertrain.core.errors import RunError
+from aftertrain.core.figures import mean, with_verdict
 from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.records import UNJUDGED
 
@@ -112,17 +113,18 @@ class Instances:
         """Replies of one evaluation to one task at one temperature."""
         return [r for r in self._replies.get(stage, []) if r.task == task and r.temperature == temperature]
 
-    def values(self, stage: str, task: str, metric: str, temperature: float | None) -> dict[str, float]:
-        """A metric by instance id; of several replies their mean, as they are not independent of each other."""
-        values: dict[str, list[float]] = {}
+    def values(self, stage: str, task: str, metric: str, temperature: float | None) -> dict[str, float | None]:
+        """A metric by instance id; of several replies the mean of those with a verdict, None where none has one."""
+        replies: dict[str, list[Reply]] = {}
         for reply in self.of(stage, task, temperature):
             if metric in reply.metrics:
-                values.setdefault(reply.id, []).append(reply.metrics[metric])
-        return {id_: sum(group) / len(group) for id_, group in values.items()}
-
-    def unjudged(self, stage: str, task: str, temperature: float | None) -> set[str]:
-        """Ids of the instances of which a reply could not be judged."""
-        return {reply.id for reply in self.of(stage, task, temperature) if reply.unjudged}
+                replies.setdefault(reply.id, []).append(reply)
+        figure = mean(metric)
+        found: dict[str, float | None] = {}
+        for id_, group in replies.items():
+            judged = with_verdict(figure, group)
+            found[id_] = sum(reply.metrics[metric] for reply in judged) / len(judged) if judged else None
+        return found
 
     def clusters(self, stage: str, task: str, temperature: float | None) -> dict[str, str]:
         """By instance id what it shares with others."""

@@ -1,18 +1,18 @@
 """What the scores say: series over the stages, paired differences, and one plain sentence made of the figures.
 
 A series is one task, metric and temperature over all evaluations that share the task's fingerprint. The comparison of a
-series' first and last evaluation is computed here from their instances, with the same paired bootstrap as the
-evaluations use, when no evaluation recorded it; the page says which.
+series' first and last evaluation is computed here from their instances, as the evaluations do (`core.paired`), when no
+evaluation recorded it; the page says which.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from aftertrain.core.clusters import number_of
-from aftertrain.core.statistics import direction, holm, paired_difference, paired_p
+from aftertrain.core.paired import paired_row, shared_clusters
+from aftertrain.core.statistics import direction, holm
 from aftertrain.plugins.report.facts import Difference, Run, Score
 from aftertrain.plugins.report.instances import Instances
 from aftertrain.plugins.report.numbers import SPACE, count, number, percent, signed
@@ -244,32 +244,24 @@ def _computed(series: ScoreSeries, instances: Instances) -> Difference | None:
     )
     if not before or before.keys() != after.keys():
         return None
-    unsure = instances.unjudged(first.stage, series.task, series.temperature)
-    unsure |= instances.unjudged(last.stage, series.task, series.temperature)
-    judged = [key for key in before if key not in unsure]
-    if not judged:
+    pairs = {key: (old, new) for key, old in before.items() if old is not None and (new := after[key]) is not None}
+    if not pairs:
         return None
-    old, new = [before[key] for key in judged], [after[key] for key in judged]
-    by_id = instances.clusters(last.stage, series.task, series.temperature)
-    clusters = [by_id[key] for key in judged]
-    paired = paired_difference(old, new, clusters=clusters)
-    return Difference(
-        task=series.task,
-        metric=series.metric,
-        temperature=series.temperature,
-        against=first.stage,
-        mean=paired.mean,
-        low=paired.low,
-        high=paired.high,
-        n=paired.n,
-        unjudged=len(before) - len(judged),
-        lowest=None if first.highest is None or last.lowest is None else last.lowest - first.highest,
-        highest=None if first.lowest is None or last.highest is None else last.highest - first.lowest,
-        p=paired_p(old, new, clusters=clusters),
-        clusters=number_of(clusters),
-        clustered_by=last.clustered_by,
-        stage=last.stage,
+    named = [instances.clusters(score.stage, series.task, series.temperature) for score in (first, last)]
+    there, here = ([by_id[key] for key in pairs] for by_id in named)
+    found = paired_row(
+        (series.task, series.metric, series.temperature),
+        first.stage,
+        ([old for old, _ in pairs.values()], [new for _, new in pairs.values()]),
+        shared_clusters(there, here),
+        by=last.clustered_by or first.clustered_by,
+        unjudged=len(before) - len(pairs),
+        bounds=(
+            None if first.highest is None or last.lowest is None else last.lowest - first.highest,
+            None if first.lowest is None or last.highest is None else last.highest - first.lowest,
+        ),
     )
+    return Difference(**asdict(found), stage=last.stage)
 
 
 def _in(series: ScoreSeries) -> str:

@@ -6,12 +6,13 @@ import pytest
 
 from aftertrain.api.comparison import detects, discordance
 from aftertrain.core.events import Difference
+from aftertrain.core.paired import paired_row
 from aftertrain.core.statistics import Z95, detectable
 
 
 def difference(mean: float, error: float, *, better: int, worse: int, n: int = 400) -> Difference:
     low, high = mean - Z95 * error, mean + Z95 * error
-    return Difference("t", "m", 0.0, "a", mean, low, high, n, better=better, worse=worse)
+    return Difference("t", "m", 0.0, "a", mean, low, high, n, better=better, worse=worse, error=error)
 
 
 def test_flips_of_right_and_wrong_are_counted() -> None:
@@ -25,3 +26,45 @@ def test_small_changes_of_every_pair_are_no_flips() -> None:
     row = difference(0.02, 0.1 / 20, better=240, worse=160)
     assert discordance(row) == pytest.approx(0.1**2 + 0.02**2)
     assert detects(row) == pytest.approx((1.959964 + 0.841621) * 0.1 / 20, rel=1e-5)
+
+
+def test_the_error_is_that_of_the_mean_whatever_widens_its_interval() -> None:
+    """Half of 400 values fell by 0.05 and half rose by 0.05, in 40 clusters of ten that change alike or do not.
+
+    Of independent ones d = 0.0025 and SE = 0.05 √(1/399). Of clusters that change as a whole SE = 0.05 √(1/39).
+    """
+    before = [0.5] * 400
+    mixed = [0.5 + 0.05 * (-1) ** (place // 10 + place) for place in range(400)]
+    whole = [0.5 + 0.05 * (-1) ** (place // 10) for place in range(400)]
+    clusters = [f"p{place // 10}" for place in range(400)]
+    place = ("t", "f1", 0.0)
+    alone = paired_row(place, "a", (before, mixed), [""] * 400)
+    assert alone.error == pytest.approx(0.05 / 399**0.5)
+    assert discordance(alone) == pytest.approx(0.0025, rel=0.01)
+    assert detects(alone) == pytest.approx(2.801585 * 0.05 / 399**0.5, rel=1e-5)
+    found = paired_row(place, "a", (before, whole), clusters)
+    assert found.error == pytest.approx(0.05 / 39**0.5)
+    assert found.effect == pytest.approx(399 / 39)
+    assert discordance(found) == pytest.approx(0.0025, rel=0.01)
+    assert detects(found) == pytest.approx(2.801585 * 0.05 / 39**0.5, rel=1e-5)
+    assert found.high - found.low > 20 * found.error, "the interval is widened by what 40 clusters may not show"
+
+
+def test_pairs_of_one_cluster_find_nothing() -> None:
+    for after in ([1.0, 1.0, 0.0, 1.0] * 50, [0.3, 0.6, 0.5, 0.4] * 50):
+        row = paired_row(("t", "m", 0.0), "a", ([0.0] * 200, after), ["p"] * 200)
+        assert (row.clusters, row.effect, row.error, row.correlation) == (1, None, None, None)
+        assert detects(row) is None
+
+
+def test_any_run_beside_a_file_may_name_the_clusters() -> None:
+    """A run of an earlier version names none; whichever comes first, those of the other are taken."""
+    from aftertrain.api.side_figures import TaskFigures
+    from aftertrain.api.sides import Side
+    from aftertrain.api.with_files import _with_clusters
+
+    old = Side("old", {}, {}, {}, tasks={"t": TaskFigures((), {}, {"1": "", "2": ""})})
+    new = Side("new", {}, {}, {}, tasks={"t": TaskFigures((), {}, {"1": "p", "2": "p"}, "passage")})
+    for anchor in (old, new):
+        task = _with_clusters(anchor, [old, new]).tasks["t"]
+        assert (task.clusters_of(["2", "1", "3"]), task.clustered_by) == (["p", "p", ""], "passage")

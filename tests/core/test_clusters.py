@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -190,12 +191,50 @@ def test_a_number_of_a_corpus_is_drawn_by_clusters() -> None:
     assert bootstrap_corpus(four, mean).high - bootstrap_corpus(four, mean).low < 0.7 * (once.high - once.low)
 
 
-def test_a_plan_gives_back_the_effect_that_was_seen() -> None:
-    values, clusters = drawn(7, 0.7, threshold=None), labels()
+def test_the_correlation_is_that_of_the_analysis_of_variance() -> None:
+    """Against one-way ANOVA by scipy: ρ = (F - 1) / (F - 1 + m₀); by hand for pairs (0, 0), (0, 1), (1, 1)."""
+    stats = pytest.importorskip("scipy.stats")
+    sizes = SIZES * 3
+    values, clusters = drawn(7, 0.5, sizes, None), labels(sizes)
+    edges = np.cumsum([0, *sizes])
+    f = stats.f_oneway(*(values[a:b] for a, b in pairwise(edges))).statistic
+    n, g = len(values), len(sizes)
+    m0 = (n - sum(m * m for m in sizes) / n) / (g - 1)
     rho = correlation(values, clusters)
-    assert rho is not None
-    assert planned_effect(mean_size(clusters), rho) == pytest.approx(design_effect(values, clusters))
+    assert rho == pytest.approx((f - 1) / (f - 1 + m0))
+    # 150 pairs a third each: B = 2 · 100 · 0.25 / 149, W = 50 · 0.5 / 150, m₀ = 2.
+    b, w = 50 / 149, 25 / 150
+    assert correlation([0, 0, 0, 1, 1, 1] * 50, [str(k // 2) for k in range(300)]) == pytest.approx((b - w) / (b + w))
+    assert correlation([0, 1] * 150, [str(k // 2) for k in range(300)]) == 0.0, "less alike than others: floored"
     assert correlation(values, [""] * len(values)) is None
+
+
+def test_a_correlation_needs_evidence() -> None:
+    """Four pairs among 200 independent values say nothing, 99 neither, 100 do. Equal values and one name do not."""
+    few = [str(place if place >= 8 else place // 2 + 1000) for place in range(200)]
+    assert mean_size(few) == pytest.approx(1.04)
+    assert all(correlation(drawn(seed, 0.0, (1,) * 200), few) is None for seed in range(20))
+    for pairs in (99, 100):
+        values = drawn(1, 0.0, (1,) * (2 * pairs))
+        assert (correlation(values, [str(k // 2) for k in range(2 * pairs)]) is None) == (pairs == 99)
+    assert correlation([1.0] * 400, labels((10,) * 40)) is None
+    assert correlation([1.0, 0.0] * 50, ["p"] * 100) is None
+    assert design_effect([1.0, 0.0] * 50, ["p"] * 100) is None
+
+
+def test_strata_of_one_cluster_each_take_a_degree_together() -> None:
+    values = [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    clusters, strata = list("aabbcc"), list("xxyyzz")
+    _, free = standard_error(values, clusters, Weights.of_groups(strata).weight, strata)
+    assert free == 2, "three clusters, one mean"
+    _, free = standard_error([*values, 1.0, 0.0], list("aabbccdd"), [1 / 8] * 8, list("xxyyzzzz"))
+    assert free == 4 - 2, "z has two clusters and a mean of its own, x and y share one"
+
+
+def test_a_share_of_a_corpus_of_one_cluster_may_be_any_share() -> None:
+    found = bootstrap_corpus([0.2, 0.4], max, share=True, clusters=["p", "p"])
+    assert (found.mean, found.low, found.high) == (0.4, 0.0, 1.0)
+    assert bootstrap_corpus([0.2, 0.4], max, clusters=["p", "p"]).high == math.inf
 
 
 def test_questions_needed_are_those_of_a_random_subset() -> None:

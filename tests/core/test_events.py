@@ -58,9 +58,9 @@ OLD_RUN = Path(__file__).with_name("run_of_api_1.jsonl")
 
 
 def _without_unsaid(value: Any) -> Any:
-    """Without what is null: a field that came later is so in a line of before."""
+    """Without what is null or an empty name: a field that came later is so in a line of before."""
     if isinstance(value, dict):
-        return {key: _without_unsaid(inner) for key, inner in value.items() if inner is not None}
+        return {key: _without_unsaid(inner) for key, inner in value.items() if inner is not None and inner != ""}
     return [_without_unsaid(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.clusters import t95
 from aftertrain.core.statistics import Z95, detectable
 
 Z80 = 0.8416212335729143
@@ -81,34 +80,34 @@ class Comparison:
 def detects(row: Difference) -> float | None:
     """The least difference that so many pairs find with power 80 %, as much of them changed as here; None for none.
 
-    Of values other than 0 and 1 by the spread of their differences, of which there is no least number.
+    Of values other than 0 and 1 by the spread of their differences, of which there is no least number. Pairs of one
+    cluster find none, as nothing tells how far another would be from it.
     """
     if row.better is None or row.worse is None:
         return None
-    effect = row.effect or 1.0
-    if _whole_changes(row):
-        return detectable(row.n, max(row.better + row.worse, 1) / row.n, effect)
-    return (Z95 + Z80) * _error(row)
+    if not _whole_changes(row):
+        return None if row.error is None else (Z95 + Z80) * row.error
+    if row.clusters is not None and row.effect is None:
+        return None
+    return detectable(row.n, max(row.better + row.worse, 1) / row.n, row.effect or 1.0)
 
 
 def discordance(row: Difference) -> float | None:
     """Share of pairs that one side answers and the other does not; None where it was not recorded.
 
     Of values between 0 and 1 the share of whole changes that would spread as much: their differences have the variance
-    d - δ², as those of 0 and 1 have, without what clusters add. That almost every pair changed a little says nothing.
+    d - δ², as those of 0 and 1 have, without what clusters add. That almost every pair changed a little says nothing;
+    nor do pairs of one cluster, of how far they spread.
     """
     if row.better is None or row.worse is None:
         return None
     if _whole_changes(row):
         return (row.better + row.worse) / row.n
-    return min(1.0, row.n * _error(row) ** 2 / (row.effect or 1.0) + row.mean**2)
+    return None if row.error is None else min(1.0, row.n * row.error**2 / (row.effect or 1.0) + row.mean**2)
 
 
 def _whole_changes(row: Difference) -> bool:
-    """Whether each pair that changed did so by 1, as right and wrong do."""
-    return math.isclose(row.mean, ((row.better or 0) - (row.worse or 0)) / row.n, abs_tol=1e-9)
-
-
-def _error(row: Difference) -> float:
-    """Standard error of the mean, that of clusters where there are some."""
-    return (row.high - row.low) / (2 * (Z95 if row.clusters is None else t95(row.clusters - 1)))
+    """Whether each pair that changed did so by 1, as right and wrong do, and all weigh the same."""
+    better, worse = row.better or 0, row.worse or 0
+    by_one = row.square is None or math.isclose(row.square, (better + worse) / row.n, abs_tol=1e-9)
+    return by_one and math.isclose(row.mean, (better - worse) / row.n, abs_tol=1e-9)

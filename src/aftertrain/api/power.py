@@ -6,6 +6,7 @@ questions find with power 80 % (Connor 1987; `core.statistics.pairs_needed`).
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -19,9 +20,11 @@ from aftertrain.api.rates import Rate, known_rate, measured_rate
 from aftertrain.api.report import RUNS
 from aftertrain.core.clusters import (
     ASSUMED_CORRELATION,
+    LEAST_PAIRS,
     are_several,
     counts,
     mean_size,
+    names,
     planned_effect,
     questions_needed,
 )
@@ -67,8 +70,9 @@ class Clustering:
         correlation: ρ, of the differences of two models within a cluster: an earlier pair's, or assumed.
         measured: whether an earlier pair says it.
         effect: 1 + (m̃ - 1)ρ of the questions that would be asked (Kish 1965): of so many times as many they find what
-            independent ones do.
-        size: m̃ = Σ m² / Σ m, over all questions of the task.
+            independent ones do; infinite of one cluster, of which nothing is found.
+        size: m̃ = Σ m² / Σ m, over all questions of the task; infinite of one cluster.
+        asked: whether an earlier pair was given.
     """
 
     by: str
@@ -77,9 +81,13 @@ class Clustering:
     measured: bool
     effect: float
     size: float
+    asked: bool = False
 
     def __str__(self) -> str:
-        said = "by the earlier pair" if self.measured else "assumed"
+        if math.isinf(self.effect):
+            return f"clustered by {self.by}: {self.counts}; questions of one cluster find no difference"
+        few = f", as the earlier pair has too few pairs of questions in one cluster (under {LEAST_PAIRS})"
+        said = "by the earlier pair" if self.measured else f"assumed{few if self.asked else ''}"
         return (
             f"clustered by {self.by}: {self.counts}; differences are counted with a design effect of {self.effect:.2g} "
             f"(correlation {self.correlation:.2g} within a cluster, {said})"
@@ -333,8 +341,9 @@ def _clustering(
         return None
     measured = earlier is not None and earlier.correlation is not None
     rho = earlier.correlation if earlier is not None and earlier.correlation is not None else ASSUMED_CORRELATION
-    effect = planned_effect(mean_size(mine), rho)
-    return Clustering(task.clustered_by, counts(mine), rho, measured, effect, mean_size(whole))
+    effect = planned_effect(mean_size(mine), rho) if len(set(names(mine))) > 1 else math.inf
+    size = mean_size(whole) if len(set(names(whole))) > 1 else math.inf
+    return Clustering(task.clustered_by, counts(mine), rho, measured, effect, size, earlier is not None)
 
 
 def _needed(difference: float, earlier: Earlier | None, clustering: Clustering | None, total: int) -> int | None:
@@ -344,6 +353,8 @@ def _needed(difference: float, earlier: Earlier | None, clustering: Clustering |
     independent = pairs_needed(difference, share)
     if clustering is None:
         return independent
+    if math.isinf(clustering.size):
+        return None
     return questions_needed(independent, total, clustering.size, clustering.correlation)
 
 

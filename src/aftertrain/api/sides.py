@@ -60,10 +60,13 @@ def own_side(run: FinishedEvaluation) -> Side:
     asked, tasks = _asked(run)
     scored: dict[Cell, dict[str, list[InstanceScore]]] = {}
     unjudged: set[Place] = set()
+    clusters: dict[str, dict[str, str]] = {}
     for _, row in read_rows(run.folder / "samples" / "instances.jsonl"):
         place = (row["task"], row["temperature"], row["id"])
         replies.setdefault(place, str(row["output"]))
         prompts[place] = str(row["prompt"])
+        if row.get("cluster"):
+            clusters.setdefault(row["task"], {})[row["id"]] = str(row["cluster"])
         instance = asked.get((row["task"], row["id"]))
         texts = UNKNOWN if instance is None else _continuations(instance)
         choices[place] = () if row["finish_reason"] else texts
@@ -86,6 +89,10 @@ def own_side(run: FinishedEvaluation) -> Side:
             if of_figure := values_of(figure, of_cell):
                 values.setdefault((task, figure.name, temperature), of_figure)
     recorded = {(row.task, row.metric, row.temperature): row for row in run.scores}
+    named = {row.task: row.clustered_by for row in run.scores if row.clustered_by}
+    for task, by_id in clusters.items():  # as the run recorded them: a task's data may not be here
+        of = tasks.get(task, TaskFigures(clustered_by=named.get(task, "")))
+        tasks[task] = replace(of, clusters={**of.clusters, **by_id})
     return Side(run.name, values, replies, prompts, choices, chats, whole, tasks, frozenset(unjudged), recorded)
 
 
@@ -132,4 +139,5 @@ def like_side(base: FinishedEvaluation, run: FinishedEvaluation, notes: list[str
     if not values:
         raise RunError(f"{told}, and there is nothing else to compare")
     notes.append(f"{told}, and are left out")
-    return replace(side, values=values)
+    tasks = {task: of for task, of in side.tasks.items() if task not in unlike}
+    return replace(side, values=values, tasks=tasks)

@@ -13,12 +13,13 @@ from aftertrain.api.foreign_sides import foreign_side, is_file
 from aftertrain.api.reply_gaps import reply_gaps
 from aftertrain.api.side_figures import TaskFigures, interval_of, is_mean, values_of, weights_of
 from aftertrain.api.sides import Key, Side, like_side, own_side
-from aftertrain.core.clusters import are_several, correlation, design_effect, number_of
+from aftertrain.core.clusters import number_of
 from aftertrain.core.errors import RunError
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.figures import Figure
+from aftertrain.core.paired import paired_row, shared_clusters
 from aftertrain.core.stage import Flip
-from aftertrain.core.statistics import Interval, Weights, mean_interval, paired_difference, paired_p
+from aftertrain.core.statistics import Interval, Weights, mean_interval
 
 
 def compare_with_files(
@@ -45,6 +46,7 @@ def compare_with_files(
     ]
     primary = {(row.task, row.metric) for run in runs for row in run.scores if row.primary}
     by_question = frozenset((task, metric.removesuffix(" (macro)")) for task, metric in primary)
+    anchor = _with_clusters(anchor, sides)
     figures = _figures(anchor, sides)
     # Where data or file do not make it, the mean over questions stands for what the task puts first.
     made = {key[:2] for key in figures}
@@ -86,6 +88,19 @@ def compare_with_files(
         reply_gaps=gaps,
         contamination={run.name: run.contaminations for run in runs},
     )
+
+
+def _with_clusters(anchor: Side, sides: Sequence[Side]) -> Side:
+    """With the clusters that any run of ours names, whichever comes first: those of earlier versions name none."""
+    tasks = dict(anchor.tasks)
+    for side in sides:
+        for name, of in side.tasks.items():
+            ours = tasks.get(name, TaskFigures())
+            ids = dict.fromkeys((*ours.clusters, *of.clusters))
+            shared = shared_clusters(ours.clusters_of(ids), of.clusters_of(ids))
+            by = ours.clustered_by or of.clustered_by
+            tasks[name] = replace(ours, clusters=dict(zip(ids, shared, strict=True)), clustered_by=by)
+    return replace(anchor, tasks=tasks)
 
 
 def _task(key: Key, anchor: Side) -> TaskFigures:
@@ -171,33 +186,22 @@ def _difference(
     weights: Weights | None,
     task: TaskFigures,
 ) -> Difference:
-    (old, new), paired = values, set(ids)
-    clusters = task.clusters_of(ids)
-    gaps, several = [b - a for a, b in zip(old, new, strict=True)], are_several(clusters)
-    interval = paired_difference(old, new, weights, clusters)
+    (old, new), there = values, set(ids)
     unjudged = {place for side in sides for place in side.unjudged if place[:2] == (key[0], key[2])}
-    left_out = sum(all(place in side.prompts for side in sides) for place in unjudged if place[2] not in paired)
+    left_out = sum(all(place in side.prompts for side in sides) for place in unjudged if place[2] not in there)
     lowest = highest = None
     if left_out and weights is None and all(0 <= value <= 1 for value in (*old, *new)):
         total, pairs = sum(new) - sum(old), len(ids) + left_out  # each that is left out may be anything from -1 to 1
         lowest, highest = (total - left_out) / pairs, (total + left_out) / pairs
-    return Difference(
-        *key,
-        against=sides[0].name,
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        better=sum(b > a for a, b in zip(old, new, strict=True)),
-        worse=sum(b < a for a, b in zip(old, new, strict=True)),
+    return paired_row(
+        key,
+        sides[0].name,
+        values,
+        task.clusters_of(ids),
+        by=task.clustered_by,
+        weights=weights,
         unjudged=left_out,
-        lowest=lowest,
-        highest=highest,
-        p=paired_p(old, new, weights, clusters),
-        effect=design_effect(gaps, clusters) if several else None,
-        clusters=number_of(clusters),
-        clustered_by=task.clustered_by if several else "",
-        correlation=correlation(gaps, clusters) if several else None,
+        bounds=(lowest, highest),
     )
 
 

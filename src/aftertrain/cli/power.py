@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def _cells(row: PlannedRow, shares: Sequence[float], plan: EvaluationPlan, *, me
     if measured:
         e = row.earlier
         effect = 1.0 if row.clustering is None else row.clustering.effect
-        clusters = f", {effect:.1f}× for clusters" if effect > 1 else ""
+        clusters = f", {effect:.1f}× for clusters" if 1 < effect < math.inf else ""
         cells.append("" if e is None else f"{_points(row.detects[e.discordant])} at d = {e.discordant:.2g}{clusters}")
     if plan.difference is not None:
         more = "" if row.needed is None or row.needed <= row.of else f", more than the {row.of:,} there are"

@@ -62,6 +62,42 @@ def test_replies_to_one_question_are_one_value(full_run: Path, tmp_path: Path) -
     assert differences[0] == differences[1]
 
 
+def test_a_question_counts_by_its_replies_with_a_verdict(full_run: Path, tmp_path: Path) -> None:
+    """Each reply three times over, the third without a verdict: as one reply; a question with none is out."""
+    copy = tmp_path / "run"
+    shutil.copytree(full_run, copy)
+    lost = next(iter(rows(full_run, "base-eval", 0.0)))
+    for file in copy.glob("stages/*/samples/instances.jsonl"):
+        written = []
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            broken = {**row, "outcome": "error", "metrics": dict.fromkeys(row["metrics"], 0.0)}
+            written += [broken, broken, broken] if row["id"] == lost else [row, row, broken]
+        file.write_text("".join(json.dumps(row) + "\n" for row in written), encoding="utf-8")
+    run, instances = read_run(full_run), instances_of(copy)
+    found = comparisons(run, score_series(run.scores, instances)[0], instances)[-1].difference
+    before, after = rows(full_run, "base-eval", 0.0), rows(full_run, "rlvr-eval", 0.0)
+    kept = [after[id_] - before[id_] for id_ in before if id_ != lost]
+    assert (found.n, found.unjudged) == (len(before) - 1, 1)
+    assert found.mean == pytest.approx(sum(kept) / len(kept))
+
+
+def test_either_side_may_name_the_clusters(full_run: Path, tmp_path: Path) -> None:
+    """Of the first evaluation alone, or of the last one alone."""
+    found = []
+    for named in ("base-eval", "rlvr-eval"):
+        copy = tmp_path / named
+        shutil.copytree(full_run, copy)
+        (file,) = copy.glob(f"stages/{named}-*/samples/instances.jsonl")
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        order = {id_: place for place, id_ in enumerate(dict.fromkeys(line["id"] for line in lines))}
+        written = [{**line, "cluster": f"p{order[line['id']] // 4}"} for line in lines]
+        file.write_text("".join(json.dumps(line) + "\n" for line in written), encoding="utf-8")
+        run, instances = read_run(full_run), instances_of(copy)
+        found.append(comparisons(run, score_series(run.scores, instances)[0], instances)[-1].difference)
+    assert found[0] == found[1]
+    assert found[0].clusters == -(-found[0].n // 4)
+
+
 def test_a_run_says_what_is_no_share(full_run: Path) -> None:
     """Bits per byte below 1 look like one."""
     run = read_run(full_run)
