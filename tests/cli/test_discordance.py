@@ -61,10 +61,10 @@ def test_any_run_beside_a_file_may_name_the_clusters() -> None:
     """A run of an earlier version names none; whichever comes first, those of the other are taken."""
     from aftertrain.api.side_figures import TaskFigures
     from aftertrain.api.sides import Side
-    from aftertrain.api.with_files import _with_clusters
+    from aftertrain.api.with_files import with_clusters
 
     old = Side("old", {}, {}, {}, tasks={"t": TaskFigures((), {}, {"1": "", "2": ""})})
     new = Side("new", {}, {}, {}, tasks={"t": TaskFigures((), {}, {"1": "p", "2": "p"}, "passage")})
     for anchor in (old, new):
-        task = _with_clusters(anchor, [old, new]).tasks["t"]
+        task = with_clusters(anchor, [old, new]).tasks["t"]
         assert (task.clusters_of(["2", "1", "3"]), task.clustered_by) == (["p", "p", ""], "passage")

@@ -256,7 +256,7 @@ class _Planner:
         counted = self.asked.counts
         earlier = self.known.get(named.name)
         shares = (earlier.discordant,) if earlier else ASSUMED
-        clustering = _clustering(task, every, _asked(every, n), earlier)
+        clustering = clustering_of(task, every, _asked(every, n), earlier)
         effect = 1.0 if clustering is None else clustering.effect
         return PlannedRow(
             named.name,
@@ -273,7 +273,7 @@ class _Planner:
             (*notes, *((str(clustering),) if clustering is not None else ()), *task.notes()),
             earlier,
             {share: detectable(n, share, effect) for share in shares},
-            None if self.difference is None else _needed(self.difference, earlier, clustering, len(every)),
+            None if self.difference is None else needed_for(self.difference, earlier, clustering, len(every)),
             clustering,
         )
 
@@ -333,9 +333,10 @@ def _asked(every: Sequence[Instance], n: int) -> Sequence[Instance]:
     return subset(every, n)
 
 
-def _clustering(
+def clustering_of(
     task: EvalTask[Any], every: Sequence[Instance], asked: Sequence[Instance], earlier: Earlier | None
 ) -> Clustering | None:
+    """How the questions that would be asked hang together; None where all of the task are independent."""
     whole, mine = ([instance.cluster for instance in instances] for instances in (every, asked))
     if not are_several(whole):
         return None
@@ -346,7 +347,8 @@ def _clustering(
     return Clustering(task.clustered_by, counts(mine), rho, measured, effect, size, earlier is not None)
 
 
-def _needed(difference: float, earlier: Earlier | None, clustering: Clustering | None, total: int) -> int | None:
+def needed_for(difference: float, earlier: Earlier | None, clustering: Clustering | None, total: int) -> int | None:
+    """Questions that find a difference, of a task that has `total`; None where no number does."""
     share = earlier.discordant if earlier else ASSUMED[1]
     if difference > share:
         return None

@@ -46,7 +46,7 @@ def compare_with_files(
     ]
     primary = {(row.task, row.metric) for run in runs for row in run.scores if row.primary}
     by_question = frozenset((task, metric.removesuffix(" (macro)")) for task, metric in primary)
-    anchor = _with_clusters(anchor, sides)
+    anchor = with_clusters(anchor, sides)
     figures = _figures(anchor, sides)
     # Where data or file do not make it, the mean over questions stands for what the task puts first.
     made = {key[:2] for key in figures}
@@ -90,7 +90,7 @@ def compare_with_files(
     )
 
 
-def _with_clusters(anchor: Side, sides: Sequence[Side]) -> Side:
+def with_clusters(anchor: Side, sides: Sequence[Side]) -> Side:
     """With the clusters that any run of ours names, whichever comes first: those of earlier versions name none."""
     tasks = dict(anchor.tasks)
     for side in sides:

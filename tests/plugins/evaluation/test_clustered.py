@@ -170,31 +170,31 @@ def test_a_plan_counts_with_clusters(tiny_model: Path, passages: Path) -> None:
 
 
 def test_a_plan_takes_the_correlation_of_an_earlier_pair() -> None:
-    from aftertrain.api.power import Earlier, _clustering, _needed
+    from aftertrain.api.power import Earlier, clustering_of, needed_for
     from aftertrain.core.statistics import pairs_needed
 
     instances: Any = [SimpleNamespace(cluster=f"p{number // 10}") for number in range(1000)]
     of: Any = SimpleNamespace(clustered_by="passage")
     earlier = Earlier(0.3, 0.25)
-    found = _clustering(of, instances, instances[:100], earlier)
+    found = clustering_of(of, instances, instances[:100], earlier)
     assert found is not None
     assert (found.effect, found.correlation, found.measured) == (pytest.approx(1 + 9 * 0.25), 0.25, True)
-    assert _needed(0.05, earlier, found, 1000) == pytest.approx(pairs_needed(0.05, 0.3) * 3.25, abs=1)
-    assert _needed(0.05, earlier, None, 1000) == pairs_needed(0.05, 0.3)
+    assert needed_for(0.05, earlier, found, 1000) == pytest.approx(pairs_needed(0.05, 0.3) * 3.25, abs=1)
+    assert needed_for(0.05, earlier, None, 1000) == pairs_needed(0.05, 0.3)
 
 
 def test_a_plan_says_what_is_assumed_and_that_one_cluster_finds_nothing() -> None:
-    from aftertrain.api.power import Earlier, _clustering, _needed
+    from aftertrain.api.power import Earlier, clustering_of, needed_for
     from aftertrain.core.statistics import detectable
 
     of: Any = SimpleNamespace(clustered_by="passage")
     instances: Any = [SimpleNamespace(cluster=f"p{number // 10}") for number in range(1000)]
-    assumed = _clustering(of, instances, instances[:100], Earlier(0.3, None))
+    assumed = clustering_of(of, instances, instances[:100], Earlier(0.3, None))
     assert "correlation 0.1 within a cluster, assumed, as the earlier pair has too few" in str(assumed)
-    one = _clustering(of, instances[:10], instances[:10], None)
+    one = clustering_of(of, instances[:10], instances[:10], None)
     assert one is not None
     assert str(one).endswith("questions of one cluster find no difference")
-    assert (detectable(10, 0.3, one.effect), _needed(0.05, None, one, 10)) == (None, None)
+    assert (detectable(10, 0.3, one.effect), needed_for(0.05, None, one, 10)) == (None, None)
 
 
 def test_rows_of_earlier_versions_are_read() -> None:
