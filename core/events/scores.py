@@ -208,11 +208,13 @@ class Contamination:
         rule: by which they were looked for.
         stages: whose data were looked at; none where nothing is known of what the model was trained on. Of the base
             model's own training nothing ever is.
-        sources: `stage/source` of data that the task contaminates: more than 2 % of the testable questions (F6).
+        sources: `stage/source` of data that the task contaminates: more than 2 % of the testable questions (F6), or
+            of the others as a whole.
         metric: the task's main one.
-        clean: its mean over the questions that were not found, the mean's 95 % interval, and their number; empty where
-            none was found, or all were.
-        contaminated: the same over those that were.
+        clean: its mean over the testable questions that were not found, the mean's 95 % interval, and their number;
+            empty where no question was found, or there are none of these. Of questions that are not testable and were
+            not found as a whole nothing is known, and they are in neither part.
+        contaminated: the same over those that were found, as a whole too.
         off: why nothing was looked for.
         unknown: stages that made the model and whose data could not be looked at, or not all of them, each with why.
     """

@@ -24,8 +24,8 @@ def evaluations_of(path: Path, columns: Sequence[str] = ()) -> list[Evaluation]:
     """The evaluation sets of a file: JSON lines, a JSON list, CSV or parquet, or a `.txt` with a question a line.
 
     Args:
-        columns: that make an item, each a text of its own; by default the first of `COLUMNS` that has a text, or is
-            empty: nothing is known of such an item, and it is not testable.
+        columns: that make an item, each a text of its own; by default the first of `COLUMNS` that has a text or
+            turns, or is an empty text: nothing is known of such an item, and it is not testable.
 
     Raises:
         DataError: the file cannot be read, or a row has no such column; names file, line and column.
@@ -51,7 +51,7 @@ def _texts(row: Row, columns: Sequence[str]) -> tuple[str, ...]:
     if columns:
         return tuple(_text(row, column) for column in columns)
     there = [column for column in COLUMNS if row.fields.get(column) is not None]
-    column = next((column for column in there if row.fields[column] != ""), next(iter(there), None))
+    column = next((column for column in there if row.fields[column] not in ("", [])), next(iter(there), None))
     if column is None:
         raise DataError(
             f"{row.where}: no column of {', '.join(COLUMNS)}; it has {', '.join(map(str, row.fields)) or 'none'}: "

@@ -21,7 +21,8 @@ class SourceFinding:
         found: items that one of its rows covers above the threshold.
         whole: of the items that are not testable, those that stand in one of its rows as a whole.
         share: `found` over the testable items; None where there are none.
-        contaminated: whether the share is above the rule's (F6: 2 %).
+        whole_share: `whole` over the items that are not testable; None where there are none.
+        contaminated: whether one of both shares is above the rule's (F6: 2 %).
     """
 
     source: str
@@ -29,6 +30,7 @@ class SourceFinding:
     found: int
     whole: int
     share: float | None
+    whole_share: float | None
     contaminated: bool
 
 
@@ -43,8 +45,10 @@ class EvaluationFinding:
         whole: items of the rest that stand in a row as a whole.
         covered: C(D) by n: the share of the evaluation's tokens that n-grams of the corpus cover (F5 before the
             maximum).
-        samples: by n, the mean over its items of the share that the corpus covers (F3 before the maximum).
-        sample: C(s), the largest over n of each item, as a mean over its items (F3).
+        samples: by n, the mean over its items of the share that the corpus covers (F3 before the maximum). Items
+            without a text of n tokens are in no mean; None where there are only such.
+        sample: C(s), the largest over n of each item, as a mean over its items with a text of the smallest n (F3).
+        sampled: by n, the items that the mean is made of; `sample` is made of those of the smallest n.
         sources: only those that have an item of it.
     """
 
@@ -54,8 +58,9 @@ class EvaluationFinding:
     found: int
     whole: int
     covered: Mapping[int, float]
-    samples: Mapping[int, float]
-    sample: float
+    samples: Mapping[int, float | None]
+    sample: float | None
+    sampled: Mapping[int, int]
     sources: tuple[SourceFinding, ...]
 
     @property
@@ -92,6 +97,9 @@ def _finding(
     index, tally = scan.index, scan.tally
     mine = index.numbers == number
     testable = int(index.testable[mine].sum())
+    short = int(mine.sum()) - testable
+    long = {n: mine & of_tokens_at_least(index, n) for n in index.sizes}
+    any_long = long[min(index.sizes)]
     of_tokens = mine[index.owner_of_tokens()]
     sources = []
     for source in sorted(tally.found.keys() | tally.whole.keys()):
@@ -99,8 +107,9 @@ def _finding(
         whole = sum(1 for item in tally.whole.get(source, ()) if mine[item])
         if found or whole:
             share = found / testable if testable else None
-            above = share is not None and share > index.rule.source_threshold
-            sources.append(SourceFinding(source, rows[source], found, whole, share, above))
+            whole_share = whole / short if short else None
+            above = any((part or 0.0) > index.rule.source_threshold for part in (share, whole_share))
+            sources.append(SourceFinding(source, rows[source], found, whole, share, whole_share, above))
     return EvaluationFinding(
         index.evaluations[number].name,
         int(mine.sum()),
@@ -108,8 +117,9 @@ def _finding(
         len({item for items in tally.found.values() for item in items if mine[item]}),
         len({item for items in tally.whole.values() for item in items if mine[item]}),
         {n: _mean(tokens[of_tokens]) for n, tokens in covered.items()},
-        {n: _mean(shares[mine]) for n, shares in samples.items()},
-        _mean(np.max([*samples.values()], axis=0)[mine]),
+        {n: _mean(shares[long[n]]) if long[n].any() else None for n, shares in samples.items()},
+        _mean(np.max([*samples.values()], axis=0)[any_long]) if any_long.any() else None,
+        {n: int(items.sum()) for n, items in long.items()},
         tuple(sources),
     )
 
@@ -123,6 +133,12 @@ def covered_tokens(scan: Scan, n: int) -> NDArray[np.bool_]:
     edges[places + n] -= 1
     result: NDArray[np.bool_] = np.cumsum(edges[:-1]) > 0
     return result
+
+
+def of_tokens_at_least(index: EvaluationIndex, n: int) -> NDArray[np.bool_]:
+    """Which items have a text of n tokens: of the others n-grams say nothing."""
+    long: NDArray[np.bool_] = np.bincount(index.text_owner, index.text_length >= n, len(index.items)) > 0
+    return long
 
 
 def shares_of_items(scan: Scan, n: int) -> NDArray[np.float64]:

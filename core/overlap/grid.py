@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aftertrain.core.overlap.findings import shares_of_items
+from aftertrain.core.overlap.findings import of_tokens_at_least, shares_of_items
 from aftertrain.core.overlap.scan import Scan
 from aftertrain.core.statistics import Z95
 
@@ -59,8 +59,7 @@ def grid(scan: Scan, evaluation: str, scores: Mapping[str, float]) -> list[GridP
     values = np.array([scores[index.items[item].id] for item in mine], dtype=np.float64)
     points = []
     for n in index.sizes:
-        testable = np.bincount(index.text_owner, index.text_length >= n, len(index.items)) > 0
-        long = testable[mine]
+        long = of_tokens_at_least(index, n)[mine]
         shares = shares_of_items(scan, n)[mine][long]
         points += [
             _point(n, threshold, values[long].tolist(), (shares > threshold).tolist()) for threshold in THRESHOLDS

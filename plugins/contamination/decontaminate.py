@@ -129,9 +129,14 @@ def _figures(scan: Scan) -> dict[str, JSON]:
             "not testable": round(finding.untestable, 4),
             "found": finding.found,
             "as a whole": finding.whole,
-            "C(s), mean, by n": {str(n): round(share, 4) for n, share in finding.samples.items()},
-            "C(s)": round(finding.sample, 4),
+            "C(s), mean, by n": {str(n): _rounded(share) for n, share in finding.samples.items()},
+            "C(s)": _rounded(finding.sample),
+            "items of n tokens": {str(n): count for n, count in finding.sampled.items()},
             "C(D)": round(finding.contamination, 4),
             "contaminated sources": sources,
         }
     return figures
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

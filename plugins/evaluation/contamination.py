@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from aftertrain.core.dataset import BadRow
 from aftertrain.core.errors import AftertrainError
 from aftertrain.core.eval_task import Instance
@@ -41,10 +43,12 @@ class Checked:
 
     Attributes:
         ids: of questions that stand in the training data.
+        untestable: of questions that are too short for n-grams: those that were not found are not known to be clean.
     """
 
     row: Contamination
     ids: frozenset[str] = frozenset()
+    untestable: frozenset[str] = frozenset()
 
 
 def check(settings: ContaminationSettings, tasks: Sequence[ReadyTask], context: StageContext) -> list[Checked]:
@@ -63,7 +67,7 @@ def check(settings: ContaminationSettings, tasks: Sequence[ReadyTask], context: 
         pass
     stages, told = tuple(seen), tuple(f"{name}: {why}" for name, why in unknown.items())
     rows = (_row(finding, rule, stages, told) for finding in findings(scan))
-    return [Checked(row, _found(scan, number)) for number, row in enumerate(rows)]
+    return [Checked(row, _found(scan, number), _untestable(index, number)) for number, row in enumerate(rows)]
 
 
 def _bare(task: ReadyTask, builder: Builder) -> Sequence[Instance]:
@@ -138,13 +142,21 @@ def _found(scan: Scan, number: int) -> frozenset[str]:
     return frozenset(items[item].id for table in tables for item in table if numbers[item] == number)
 
 
+def _untestable(index: EvaluationIndex, number: int) -> frozenset[str]:
+    short = np.flatnonzero(~index.testable & (index.numbers == number)).tolist()
+    return frozenset(index.items[item].id for item in short)
+
+
 def told(rows: Iterable[Contamination]) -> Iterator[str]:
     """A sentence for each task that contaminates a source."""
     for row in rows:
         if row.sources:
+            parts = [f"{row.found:,} of {row.testable:,} testable questions"] if row.found else []
+            if row.whole:
+                parts.append(f"{row.whole:,} of {row.items - row.testable:,} too short for n-grams, as a whole,")
             yield (
-                f"{row.task}: {row.found:,} of {row.testable:,} testable questions stand in the training data "
-                f"({', '.join(row.sources)}), by the rule {row.rule}"
+                f"{row.task}: {' and '.join(parts)} stand in the training data ({', '.join(row.sources)}), "
+                f"by the rule {row.rule}"
             )
 
 
@@ -157,7 +169,7 @@ def unseen(rows: Iterable[Contamination]) -> Iterator[str]:
 def scored(
     checked: Sequence[Checked], tasks: Sequence[ReadyTask], rows: Sequence[ScoredInstance]
 ) -> list[Contamination]:
-    """With the main metric over the questions that were not found, and over those that were."""
+    """With the main metric over the testable questions that were not found, and over those that were found."""
     values: dict[str, dict[str, list[float]]] = {}
     metrics = {task.name: task.task.metrics[0] for task in tasks}
     temperatures: dict[str, float | None] = {}
@@ -169,7 +181,8 @@ def scored(
     for entry in checked:
         by_question = {id_: sum(each) / len(each) for id_, each in values.get(entry.row.task, {}).items()}
         named = {id_: clusters[entry.row.task, id_] for id_ in by_question}
-        clean = _mean({id_: value for id_, value in by_question.items() if id_ not in entry.ids}, named)
+        known = entry.ids | entry.untestable
+        clean = _mean({id_: value for id_, value in by_question.items() if id_ not in known}, named)
         other = _mean({id_: value for id_, value in by_question.items() if id_ in entry.ids}, named)
         found.append(
             replace(

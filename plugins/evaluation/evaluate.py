@@ -143,14 +143,21 @@ class Evaluate(Stage[EvaluateSettings]):
         """The gate.
 
         Raises:
-            DataError: a task contaminates a source, and that is an error.
+            DataError: a task contaminates a source, or data that trained the model cannot be looked at, and that is an
+                error.
         """
-        if self.settings.contamination.gate == "error" and (
-            found := list(contamination.told(entry.row for entry in checked))
-        ):
+        if self.settings.contamination.gate != "error":
+            return
+        rows = [entry.row for entry in checked]
+        if found := list(contamination.told(rows)):
             raise DataError(
                 f"{'; '.join(found)}. Take the rows out (the operator decontaminate), or let the scores stand with a "
                 "warning: contamination: {gate: warn}"
+            )
+        if unseen := list(contamination.unseen(rows)):
+            raise DataError(
+                f"{'; '.join(unseen)}. Bring these data back, let the scores stand with a warning (contamination: "
+                "{gate: warn}), or look for nothing (contamination: {gate: off, reason: ...})"
             )
 
     def without_use(self) -> Mapping[str, Unused]:

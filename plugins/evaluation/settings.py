@@ -25,8 +25,9 @@ class ContaminationSettings(Settings):
 
     gate: Literal["warn", "error", "off"] = Field(
         "warn",
-        description="A task of which more than 2 % of the questions stand in a source of the training data: warn, or "
-        "refuse before anything is scored; off looks for nothing, and needs a reason.",
+        description="A task of which more than 2 % of the testable questions stand in a source of the training data, "
+        "or of the shorter ones as a whole: warn, or refuse before anything is scored; error also refuses where data "
+        "that trained the model cannot be looked at. Off looks for nothing, and needs a reason.",
     )
     reason: str | None = Field(None, description="Why nothing is looked for; it stands in the table.")
     rule: Literal["tulu3", "robust"] = Field(

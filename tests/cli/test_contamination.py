@@ -153,13 +153,34 @@ def test_short_items_are_told_and_never_clean(tmp_path: Path, capsys: pytest.Cap
     items = tmp_path / "short.txt"
     items.write_text("Who wrote the novel Dune?\nDune\n", encoding="utf-8")
     train = lines(tmp_path / "train.jsonl", [{"prompt": "who wrote the novel dune"}])
-    assert main(["contamination", str(train), "--against", str(items), "--planted", "0"]) == 0
+    assert main(["contamination", str(train), "--against", str(items), "--planted", "0"]) == 1  # one of two short ones
     said = capsys.readouterr().out.splitlines()
     header, line = (text.split("  ") for text in said if text.startswith(("evaluation", "short")))
     cells = dict(zip(filter(None, map(str.strip, header)), filter(None, map(str.strip, line)), strict=False))
     assert cells["not testable"] == "100.0%"
     assert cells["share"] == "not testable"
     assert cells["as a whole"] == "1"
+    assert cells["C(s), C(D) 8-grams"] == "not testable, 0.0%"
+    assert line[-1].strip() == "contaminated"
+
+
+def test_short_items_do_not_thin_out_the_mean_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One long item that the corpus has whole, and three of few words: C(s) is 100 % of one item, not a quarter."""
+    items = lines(tmp_path / "asked.jsonl", [{"question": text} for text in (ASKED, "Dune?", "Why not?", "Six?")])
+    train = lines(tmp_path / "train.jsonl", [{"prompt": ASKED}])
+    assert main(["contamination", str(train), "--against", str(items), "--planted", "0", "--sizes", "2"]) == 1
+    (line,) = (text for text in capsys.readouterr().out.splitlines() if text.startswith("asked "))
+    shares = [cell.strip().rpartition(", ")[0] for cell in line.split("  ") if " of " in cell]
+    assert shares == ["50.0% of 2 items", "100.0% of 1 item", "50.0% of 2 items"]
+
+
+def test_an_empty_column_gives_way_to_the_next(tmp_path: Path) -> None:
+    """No turns, or no text, beside a question."""
+    items = lines(tmp_path / "a.jsonl", [{"prompt": [], "question": ASKED}, {"prompt": "", "question": OTHER}])
+    train, out = lines(tmp_path / "train.jsonl", [{"prompt": ASKED}, {"prompt": OTHER}]), tmp_path / "flagged.jsonl"
+    words = [str(train), "--against", str(items), "--out", str(out), "--planted", "0"]
+    assert main(["contamination", *words]) == 1
+    assert [row["item_texts"] for row in read(out)] == [[ASKED], [OTHER]]
 
 
 def test_rows_that_cannot_be_read_are_counted(tmp_path: Path, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,13 +65,14 @@ def contamination(  # noqa: PLR0917  click hands over options by name
     prompt or text), or a .txt with a row a line. FILE is the same with an evaluation item a row.
 
     An item is found where more than half of its tokens stand in 8-grams that one training row has, too; a source is
-    contaminated where more than 2 % of an evaluation's items are found in it, and then the exit status is 1. Items of
-    fewer tokens than an 8-gram are not testable: their share is told, and those that stand in a row as a whole.
+    contaminated where more than 2 % of an evaluation's testable items are found in it. Items of fewer tokens than an
+    8-gram are not testable: their share is told, and they are looked for as a whole; more than 2 % of them as a whole
+    contaminate a source, too. Where a source is contaminated the exit status is 1.
 
-    C(s) is the share of an item that n-grams of all rows together cover, as a mean over the items, and C(D) that of all
-    tokens of the evaluation; of several lengths the largest stand beside. With --scores the questions of a finished
-    evaluation are looked for, and for each n and threshold stands what the score would lose without the questions above
-    it.
+    C(s) is the share of an item that n-grams of all rows together cover, as a mean over the items that have n tokens
+    (their number stands beside where it is not all), and C(D) that of all tokens of the evaluation; of several lengths
+    the largest stand beside. With --scores the questions of a finished evaluation are looked for, and for each n and
+    threshold stands what the score would lose without the questions above it.
 
     Copies of items are planted in a scratch copy, edited as people edit them, and the share of them that was found is
     told: what the rule would miss in these data.
@@ -161,12 +162,22 @@ def _point(point: GridPoint) -> list[str]:
     return [str(point.n), f"{point.threshold:.0%}", of, f"{point.score:.4f}", clean, gain, interval, word]
 
 
+def _mean(share: float | None, many: int, items: int) -> str:
+    """A mean C(s), with the number of items that it is made of where it is not all."""
+    if share is None:
+        return "not testable"
+    return f"{share:.1%}" if many == items else f"{share:.1%} of {counted(many, 'item')}"
+
+
 def _lines(finding: EvaluationFinding, found: Contamination, sizes: list[int]) -> Iterator[list[str]]:
     """The evaluation in all rows, then in each source where there are several."""
     verdict = "contaminated" if finding.contaminated else ""
-    covered = [f"{finding.samples[n]:.1%}, {finding.covered[n]:.1%}" for n in sizes]
+    covered = [
+        f"{_mean(finding.samples[n], finding.sampled[n], finding.items)}, {finding.covered[n]:.1%}" for n in sizes
+    ]
     if len(sizes) > 1:
-        covered.append(f"{finding.sample:.1%}, {finding.contamination:.1%}")
+        largest = _mean(finding.sample, finding.sampled[sizes[0]], finding.items)
+        covered.append(f"{largest}, {finding.contamination:.1%}")
     share = f"{finding.found / finding.testable:.1%}" if finding.testable else "not testable"
     items = [f"{finding.items:,}", f"{finding.untestable:.1%}"]
     yield [finding.name, "all", *items, f"{finding.found:,}", share, f"{finding.whole:,}", *covered, verdict]

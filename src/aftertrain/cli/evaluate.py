@@ -182,7 +182,11 @@ def _contaminated(score: Mapping[str, Any], row: Contamination | None) -> list[s
     if row is None or not score.get("primary"):
         return ["", "", ""]
     share = is_share(score)
-    return [str(row), *(score_text(part[0], share=share) if part else "" for part in (row.clean, row.contaminated))]
+    parts = [
+        f"{score_text(part[0], share=share)}, n = {int(part[3]):,}" if part else ""
+        for part in (row.clean, row.contaminated)
+    ]
+    return [str(row), *parts]
 
 
 def echo_suite(name: str, lines: Sequence[Line]) -> None:

@@ -131,7 +131,7 @@ def test_items_too_short_for_ngrams_are_looked_for_as_a_whole() -> None:
         "both": [("1", "whole"), ("3", "whole")],
     }
     [finding] = findings(scan)
-    assert (finding.found, finding.whole, finding.contaminated) == (0, 3, False)
+    assert (finding.found, finding.whole, finding.contaminated) == (0, 3, True)
 
 
 def test_a_source_is_contaminated_above_two_percent_of_the_testable_items() -> None:
@@ -159,6 +159,35 @@ def test_coverage_by_several_lengths_by_hand() -> None:
     assert finding.covered == {2: 0.75, 3: 0.75, 4: 0.0}
     assert finding.contamination == 0.75
     assert (finding.sample, dict(finding.samples)) == (0.75, {2: 0.75, 3: 0.75, 4: 0.0})
+    assert dict(finding.sampled) == {2: 2, 3: 2, 4: 2}
+
+
+def test_short_items_are_in_no_mean_of_shares() -> None:
+    """Of `a b c d`, `a b` and `x` the first has 4 tokens, two have 2: by 4-grams (1) / 1, by 2-grams (1 + 1) / 2."""
+    index = EvaluationIndex(
+        [evaluation("e", "a b c d", "a b", "x"), evaluation("f", "x", "")], replace(TULU3, n=4), (2,)
+    )
+    scan = Scan(index)
+    list(scan.flagged([row("r", "a b c d")]))
+    first, second = findings(scan)
+    assert (dict(first.samples), dict(first.sampled)) == ({2: 1.0, 4: 1.0}, {2: 2, 4: 1})
+    assert first.sample == 1.0
+    assert (dict(second.samples), second.sample) == ({2: None, 4: None}, None)
+
+
+def test_short_items_contaminate_above_two_percent_of_the_short_ones() -> None:
+    """One of 50 short items is 2 %, two are above, whatever the number of testable items."""
+    asked = [f"w{number} one two three" for number in range(50)]
+    index = EvaluationIndex(
+        [evaluation("e", *asked, *[" ".join(f"t{n}x{m}" for m in range(9)) for n in range(7)])], TULU3
+    )
+    for count, expected in ((1, False), (2, True)):
+        scan = Scan(index)
+        list(scan.flagged([row(f"r{number}", text) for number, text in enumerate(asked[:count])]))
+        [finding] = findings(scan)
+        [source] = finding.sources
+        assert (source.whole, source.whole_share, source.share) == (count, count / 50, 0.0)
+        assert finding.contaminated is expected
 
 
 def test_a_hash_hit_is_verified_on_tokens(monkeypatch: pytest.MonkeyPatch) -> None:

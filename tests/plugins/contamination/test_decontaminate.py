@@ -71,6 +71,7 @@ def test_rows_with_an_item_are_left_out_with_the_evidence(folder: Path) -> None:
         "as a whole": 0,
         "C(s), mean, by n": {"8": 1.0},
         "C(s)": 1.0,
+        "items of n tokens": {"8": 1},
         "C(D)": 1.0,
         "contaminated sources": ["rows"],
     }

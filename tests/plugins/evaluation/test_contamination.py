@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, model: Path, data: str = DIRTY, gate: str = "{gate: warn}", **words: str) -> int:
+def run(folder: Path, model: Path | str, data: str = DIRTY, gate: str = "{gate: warn}", **words: str) -> int:
     given = {"more": "", "stages": "", "tasks": TASKS} | words
     (folder / "recipe.yaml").write_text(RECIPE.format(model=model, data=data, gate=gate, **given), encoding="utf-8")
     return main(["run", str(folder / "recipe.yaml"), "--out", str(folder / "runs")])
@@ -87,7 +87,7 @@ def test_what_trained_the_model_is_known_and_the_base_model_is_not(
     assert after["warnings"] == [
         "gsm8k: 1 of 3 testable questions stand in the training data (sft/dirty), by the rule robust"
     ]
-    assert (after["clean"][3], after["contaminated"][3]) == (3, 1)  # questions of each part
+    assert (after["clean"][3], after["contaminated"][3]) == (2, 1)  # of four: of the short one nothing is known
     capsys.readouterr()
     words = [str(folder / "dirty.jsonl"), "--scores", f"{folder / 'runs' / 'gated'}:after", "--sizes", "5"]
     assert main(["contamination", *words, "--rule", "robust", "--planted", "0"]) == 1
@@ -110,6 +110,54 @@ def test_the_gate_refuses_before_anything_is_scored(
     assert "1 of 3 testable questions stand in the training data (sft/dirty)" in capsys.readouterr().err
     events = (folder / "runs" / "gated" / "events.jsonl").read_text(encoding="utf-8")
     assert '"sample"' not in "".join(line for line in events.splitlines() if '"after"' in line)
+
+
+def test_the_gate_sees_short_questions_that_stand_there_as_a_whole(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two questions of fewer tokens than an 8-gram, both prompts of training rows: none is testable, both are found."""
+    short = ["Six?", "Who wrote Dune first?"]
+    for name, column in (("asked.jsonl", "question"), ("dirty.jsonl", "prompt")):
+        rows = [{column: text, "answer": "#### 1", "response": "yes"} for text in short]
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = "gsm8k: 2 of 2 too short for n-grams, as a whole, stand in the training data (sft/dirty), by the rule robust"
+    assert run(folder, tiny_model, gate="{gate: error}") == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert run(folder, tiny_model) == 0
+    after = told(folder, "after")
+    counts = {key: after[key] for key in ("testable", "found", "whole", "sources")}
+    assert counts == {"testable": 0, "found": 0, "whole": 2, "sources": ["sft/dirty"]}
+    assert after["warnings"] == [said]
+    assert (after["clean"], after["contaminated"][3]) == ([], 2)
+
+
+def test_error_refuses_where_what_trained_the_model_cannot_be_looked_at(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clean data of an earlier run pass the gate as long as they are there; with a warning they need not be."""
+    (folder / "first.jsonl").write_bytes((folder / "clean.jsonl").read_bytes())
+    assert run(folder, tiny_model, CLEAN.replace("clean.jsonl", "first.jsonl")) == 0
+    model = f"{folder / 'runs' / 'gated'}:sft"
+
+    def go_on(name: str, gate: str) -> int:
+        words = {"more": "", "stages": "", "tasks": TASKS}
+        recipe = RECIPE.replace("name: gated", f"name: {name}").format(model=model, data=CLEAN, gate=gate, **words)
+        (folder / "next.yaml").write_text(recipe, encoding="utf-8")
+        return main(["run", str(folder / "next.yaml"), "--out", str(folder / "runs")])
+
+    assert go_on("there", "{gate: error}") == 0
+    (folder / "first.jsonl").unlink()
+    capsys.readouterr()
+    assert go_on("gone", "{gate: error}") == 1
+    said = capsys.readouterr().err
+    assert "gated:sft: its data cannot be read any more: " in said
+    assert str(folder / "first.jsonl") in said
+    assert "contamination: {gate: warn}" in said
+    assert "contamination: {gate: off, reason: ...}" in said
+    events = (folder / "runs" / "gone" / "events.jsonl").read_text(encoding="utf-8")
+    assert '"sample"' not in "".join(line for line in events.splitlines() if '"after"' in line)
+    assert go_on("warned", "{gate: warn}") == 0
+    assert told(folder, "after", "warned")["unknown"] != []
 
 
 def test_off_needs_a_reason_that_stands_in_the_table(
@@ -221,7 +269,7 @@ stages:
 """
 
 
-def test_replies_that_a_policy_learnt_from_are_looked_at(folder: Path) -> None:
+def test_replies_that_a_policy_learnt_from_are_looked_at(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "rl.yaml").write_text(ONLINE, encoding="utf-8")
     assert main(["run", str(folder / "rl.yaml"), "--out", str(folder / "runs")]) == 0
     model = f"{folder / 'runs' / 'rl'}:rlvr"
@@ -239,6 +287,9 @@ def test_replies_that_a_policy_learnt_from_are_looked_at(folder: Path) -> None:
     [why] = third["unknown"]
     assert "the replies of 1 step are gone; " in why
     assert str(samples) in why
+    capsys.readouterr()
+    assert run(folder, model, CLEAN, gate="{gate: error}") == 1
+    assert f"rl:rlvr: {why.partition(': ')[2]}" in capsys.readouterr().err
 
 
 def test_a_suite_has_a_column_and_the_report_too(
@@ -291,7 +342,7 @@ def test_evaluate_prints_the_column_of_single_tasks_and_of_suites(
     rows = [[cell.strip() for cell in line if cell.strip()] for line in said]
     scores = [row[:-2] for row in rows]  # without tokens a second and identity
     assert ["task", "metric", "temperature", "score", "95 %", "n", "contamination", "clean", "contaminated"] in scores
-    assert ["apples", "exact_match", "0", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0"] in scores
+    assert ["apples", "exact_match", "0", "0.0", "0.0 to 49.0", "4", told, "0.0, n = 2", "0.0, n = 1"] in scores
     assert ["score", "95 %", "of", "contamination", "clean", "contaminated"] in rows
     assert ["apples", "0.0", "0.0 to 49.0", "4", told, "0.0", "0.0", "exact_match"] in rows
     assert f" | 4 | {told} | `" in card.read_text("utf-8")
