@@ -35,6 +35,8 @@ TELLING = {
     "aftertrain.plugins.online.telling": "tells of a step, and writes its rollouts down",
     "aftertrain.core.text.template_checks": "warnings about chat templates",
     "aftertrain.plugins.evaluation.doubts": "warnings about scores",
+    "aftertrain.plugins.evaluation.outlook": "figures of a plan, and whether the disk holds what is saved",
+    "aftertrain.plugins.evaluation.speeds": "clocks and costs",
     "aftertrain.plugins.online.plan": "figures of a plan",
     "aftertrain.plugins.training.fit": "refuses rows that the model cannot take",
     "aftertrain.plugins.training.misfits": "refuses parts that do not fit together",
@@ -288,7 +290,7 @@ def test_what_a_sandbox_imports_is_in_the_hash_of_its_stage(ran: Ran, folder: Pa
 NOTHING: tuple[Edit, ...] = (
     ("plugins/training/outlook.py", "one model at a time", "one model at once"),
     ("plugins/evaluation/doubts.py", "could not be judged (", "were not judged ("),
-    ("plugins/evaluation/summary.py", "A share's mean", "The mean of a share"),
+    ("plugins/evaluation/summary.py", "to what a reader sees", "to what readers see"),
     ("plugins/losses/settings.py", "Kahneman-Tversky opt", "Kahneman-Tversky, opt"),
     ("plugins/losses/settings.py", "Positive = Field(2.0", "Positive = Field(2.5"),
     ("plugins/losses/settings.py", "Assumed share of pairs", "The share of pairs"),

@@ -43,7 +43,7 @@ def check_results(folder: Path) -> None:
     table = make_table(results).replace(" ", "")
     assert f"|acc_norm||{entry['acc_norm,none']:.2f}|±|{entry['acc_norm_stderr,none']:.4f}|" in table
     first, _, *rows = (folder / "card.md").read_text(encoding="utf-8").splitlines()
-    assert first == "| task | shots | metric | score | 95 % | n | fingerprint |"
+    assert first == "| task | shots | metric | score | 95 % | n | contamination | fingerprint |"
     assert rows[0].startswith("| lm_eval/two |  | acc_norm (macro) | ")
     assert rows[1].startswith("| lm_eval/triviaqa | 0 | exact_match | 0.0 | 0.0 – ")
 

@@ -144,13 +144,13 @@ def test_a_cut_reply_earns_its_penalty_whatever_its_value() -> None:
 
 
 def test_metrics_tell_the_mean_value_beside_the_share_verified() -> None:
-    """0.3, 0.7 and 1, and one that timed out: one of four verified, mean 2/3 of the three that were judged."""
+    """0.3, 0.7 and 1, and one that timed out: of the three that were judged one is verified, mean 2/3."""
     verdicts = {**GRADED, "slow": Verdict.timeout()}
     judged = _judge(
         [_rollout(text, ["v"]) for text in ("0.3", "0.7", "1", "slow")], {"v": Table(verdicts)}, RewardSettings()
     )
     metrics = measure.reply_metrics(judged)
-    assert (metrics["accuracy"], metrics["verdict"]) == (0.25, pytest.approx(2 / 3))
+    assert (metrics["accuracy"], metrics["verdict"]) == pytest.approx((1 / 3, 2 / 3))
     assert "verdict" not in measure.reply_metrics(judged[3:])
 
 
