@@ -131,6 +131,8 @@ def test_a_gain_is_reported_in_pairs(evaluate: Callable[..., Any], stand: Callab
         "high": 1.0,
         "n": 12,
         "better": 12,
+        "error": 0.0,
+        "square": 1.0,
         "worse": 0,
         "unjudged": 0,
         "lowest": 1.0,

@@ -141,13 +141,16 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 
 def test_two_runs_side_by_side(run: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One of three replies to one of four sums: +8.3 points; one of six choices: 16.7 points, McNemar's p is 1."""
+    """One of three replies to one of four sums: +8.3 points; one of six choices: 16.7 points, McNemar's p is 1.
+
+    Gaps of 1/3, 0, 0, 0 have a standard error of 1/12: (1.96 + 0.84) / 12 is what four questions find, 23.3 points.
+    """
     assert main(["compare", str(run), f"{other}:eval"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("A  sums:eval\nB  other:eval\n")
     (line,) = [line for line in told.splitlines() if line.startswith("sums  ") and " exact_match " in line]
     assert "+8.3" in line
-    assert line.split()[-5:] == ["1,", "0", "86.1", "4", "unknown"]
+    assert line.split()[-5:] == ["1,", "0", "23.3", "4", "unknown"]
     (line,) = [line for line in told.splitlines() if line.startswith("multiple_choice") and " acc " in line]
     assert "16.7" in line
     assert " 1.000 " in line
@@ -198,7 +201,10 @@ def test_only_finished_evaluations_are_scored(run: Path, capsys: pytest.CaptureF
 def test_an_earlier_pair_says_what_more_questions_would_find(
     run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One of four sums changed, by one of three replies: d is by the spread of differences; the speed is measured."""
+    """One of four sums changed, by one of three replies: its square is 1/9 of a flip, and d at least one flip of four.
+
+    The speed is measured; (1.96·√0.25 + 0.84·√(0.25 - 0.04))² / 0.04 = 46.6 questions.
+    """
     model = tiny_model(tmp_path / "model")
     words = [
         "problems",
@@ -209,8 +215,8 @@ def test_an_earlier_pair_says_what_more_questions_would_find(
     assert main(["plan", str(model), *words, "--from", f"{run}:eval", f"{other}:eval", "--detect", "20pt"]) == 0
     header, row, *rest = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in header.split("  ") if cell.strip()][-2:] == ["measured d", "n for 20pt"]
-    assert "none at d = 0.38" in row
-    assert row.endswith("74, more than the 4 there are")
+    assert "none at d = 0.25" in row
+    assert row.endswith("47, more than the 4 there are")
     assert any("tokens/s read" in line and "measured in other:eval" in line for line in rest)
 
 
