@@ -3,78 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from aftertrain.core.benchmark.rows import digest
-from aftertrain.core.errors import Unavailable
-from aftertrain.core.ground.reading import read_json
-from aftertrain.core.operator import Dropped, Operator, Row
+from aftertrain.core.operator import Row
 from aftertrain.core.overlap.evidence import evidence
-from aftertrain.core.overlap.files import evaluations_of
 from aftertrain.core.overlap.findings import findings
 from aftertrain.core.overlap.index import EvaluationIndex
-from aftertrain.core.overlap.items import Evaluation, distinct_sets, training_row
-from aftertrain.core.overlap.questions import reasons, sets_of
+from aftertrain.core.overlap.items import training_row
 from aftertrain.core.overlap.rules import Rule, rule_named
 from aftertrain.core.overlap.scan import Flagged, Scan
 from aftertrain.core.records import JSON
-from aftertrain.core.settings import Builder
+from aftertrain.plugins.contamination.looking import FIGURES, FLAGGED, SHOWN, Looking
 from aftertrain.plugins.contamination.settings import DecontaminateSettings
 
-FLAGGED, FIGURES = "flagged.json", "figures.json"
-SHOWN = 300
-"""Characters of each text that the evidence holds."""
-LIMIT = 4 << 30
-"""Bytes of what was learnt."""
 
-
-class Decontaminate(Operator[DecontaminateSettings]):
+class Decontaminate(Looking[DecontaminateSettings]):
     """Leaves out rows of which one covers more than the threshold of an evaluation item.
 
-    The first pass finds them, and what all rows together come to: shares by evaluation and source, C(D), C(s).
+    The first pass finds them, and what all rows together come to: items, the share that is not testable, items found,
+    C(s), C(D), and contaminated sources by evaluation.
     """
 
     Config = DecontaminateSettings
-    finds = ("items",)
-    learns = True
-
-    def __init__(self, settings: DecontaminateSettings, builder: Builder) -> None:
-        super().__init__(settings, builder)
-        self._flagged: Mapping[str, Mapping[str, Any]] = {}
-        self._figures: Mapping[str, JSON] = {}
 
     @property
     def rule(self) -> Rule:
         """With the settings' own n and threshold."""
         return rule_named(self.settings.rule, n=self.settings.n, threshold=self.settings.threshold)
 
-    @cached_property
-    def _sets(self) -> tuple[list[Evaluation], dict[str, str]]:
-        """Evaluation sets, and why others are missing."""
-        sets = [each for file in self.settings.files for each in evaluations_of(Path(file), self.settings.columns)]
-        asked, missing = sets_of(self.settings.against, self.builder, self.settings.data)
-        if missing and self.settings.missing == "stop":
-            raise next(iter(missing.values()))
-        sets += [evaluation for _, evaluation in asked]
-        if not sets:
-            raise Unavailable(f"none of the questions are here: {reasons(missing):.2000}")
-        return distinct_sets(sets), {name: str(error) for name, error in missing.items()}
-
-    def fingerprint(self) -> str:
-        """Of all items that are looked for."""
-        sets, missing = self._sets
-        return digest([[[each.name, each.digest] for each in sets], sorted(missing)])
-
-    def check(self) -> None:
-        """The questions are here."""
-        _ = self._sets
-
     def learn(self, rows: Iterable[Row], state: Path, seed: int) -> None:
         """Which rows have an item, with the evidence, and the figures of all."""
-        sets, missing = self._sets
+        sets, missing = self.sets
         index = EvaluationIndex(sets, self.rule, self.settings.sizes)
         scan = Scan(index)
         flagged = {
@@ -83,26 +43,6 @@ class Decontaminate(Operator[DecontaminateSettings]):
         }
         (state / FLAGGED).write_text(json.dumps(flagged), encoding="utf-8")
         (state / FIGURES).write_text(json.dumps(_figures(scan) | {"not looked for": missing}), encoding="utf-8")
-
-    def recall(self, state: Path) -> None:
-        """What was found."""
-        self._flagged = read_json(state / FLAGGED, dict[str, dict[str, Any]], limit=LIMIT)
-        self._figures = read_json(state / FIGURES, dict[str, Any])
-
-    def figures(self) -> Mapping[str, JSON]:
-        """By evaluation: items, the share that is not testable, items found, C(D), and contaminated sources."""
-        return self._figures
-
-    def apply(self, rows: Iterable[Row], seed: int) -> Iterator[Row | Dropped]:
-        """Each row, or that it has an item."""
-        for row in rows:
-            found = self._flagged.get(row.id)
-            if found is None:
-                yield row
-            elif self.settings.found == "drop":
-                yield row.drop("evaluation item" if found["how"] == "ngrams" else "whole item", **found)
-            else:
-                yield row.with_facts({"items": [f"{found['evaluation']}/{found['item']}", *found["also"]]})
 
 
 def _evidence(flagged: Flagged, index: EvaluationIndex) -> dict[str, JSON]:

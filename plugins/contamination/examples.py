@@ -13,4 +13,4 @@ def decontaminate(folder: Path) -> dict[str, Any]:
     return {"files": [str(path)]}
 
 
-EXAMPLES = {("operator", "decontaminate"): decontaminate}
+EXAMPLES = {("operator", "decontaminate"): decontaminate, ("operator", "decon"): decontaminate}

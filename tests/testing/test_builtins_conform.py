@@ -17,6 +17,7 @@ WITHOUT = (
     "environment verifiers: ",
     "dataset verifiers: ",
     "dataset stage: ",
+    "operator decon: ",
 )
 """They need packages that the base install has not, or a GPU, or a stage that is done; an endpoint tells nothing of ids
 and weights.
