@@ -131,9 +131,10 @@ _open: dict[tuple[Path, str], Operator[Any]] = {}
 
 
 def put_away() -> None:
-    """Let go of the operators that were opened in this process, with their models and where replies are kept."""
+    """Let go of the operators that were opened in this process, with their models, files and kept replies."""
     _open.clear()
     _held.close()
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Files)]
 
 
 def _opened(parcel: Parcel, task: Task) -> Operator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,10 @@ def test_planted_rows_are_left_out_and_no_other(rule: str, tmp_path: Path) -> No
     truth = [json.loads(line) for line in (data / "ground_truth.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in lines(tmp_path, "dropped")} == {row["id"] for row in truth}
     assert len(lines(tmp_path, "rows")) == 4_940
+
+
+def test_nothing_of_a_stage_stays_in_the_process(folder: Path) -> None:
+    """What finds modules beside a recipe was left in the import system, and asked by every later import."""
+    before = list(sys.meta_path)
+    assert run(folder, "files: [asked.jsonl]") == 0
+    assert sys.meta_path == before
