@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aftertrain.core.benchmark.rows import digest
 from aftertrain.core.errors import DataError, MissingExtra, Unavailable
-from aftertrain.core.ground.reading import decode, parse_json, read_json, read_lines, typed
+from aftertrain.core.ground.reading import decode, parse_json, read_lines, typed
 from aftertrain.core.operator import Row
 from aftertrain.core.overlap.items import Evaluation, training_row
 from aftertrain.core.records import JSON
@@ -35,12 +35,7 @@ VERSION = "import decon; print(decon.__version__)"
 DETECT = """
 import json, sys
 import decon
-asked = json.load(sys.stdin)
-tokenizer = decon.Tokenizer(asked["config"]["tokenizer"])
-counts = [len(tokenizer.encode(decon.clean_text(text))) for text in asked["questions"]]
-with open(asked["counts"], "w", encoding="utf-8") as file:
-    json.dump(counts, file)
-decon.detect(decon.Config(**asked["config"]))
+decon.detect(decon.Config(**json.load(sys.stdin)))
 """
 START_SECONDS = 60.0
 
@@ -61,6 +56,11 @@ class Match:
     contamination_score: float
     training_overlap_text: str
     eval_question_text: str
+
+    @property
+    def item(self) -> tuple[int, int]:
+        """Numbers of its evaluation set and, in that, of the item."""
+        return int(self.eval_key), self.eval_instance_index
 
 
 class Decon(Looking[DeconSettings]):
@@ -107,22 +107,21 @@ class Decon(Looking[DeconSettings]):
         sets, missing = self.sets
         with tempfile.TemporaryDirectory(dir=state) as temporary:
             folder = Path(temporary)
-            ids = _write_rows(rows, folder / "rows")
-            matches, counts = self._detect(sets, folder)
+            questions = _write_items(sets, folder / "items")
+            ids = _write_rows(rows, questions, folder / "rows")
+            matches = self._detect(folder)
         flagged = _flags(matches, sets, ids)
-        short = [count < self.settings.fewest_tokens for count in counts]
-        figures = _figures(sets, matches, short) | {"rule": f"decon {self.version}", "not looked for": missing}
+        figures = _figures(sets, matches, len(ids)) | {"rule": f"decon {self.version}", "not looked for": missing}
         (state / FLAGGED).write_text(json.dumps(flagged), encoding="utf-8")
         (state / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
-    def _detect(self, sets: Sequence[Evaluation], folder: Path) -> tuple[list[Match], list[int]]:
-        """What decon reports, and the tokens of each question.
+    def _detect(self, folder: Path) -> list[Match]:
+        """What decon reports.
 
         Raises:
             DataError: it failed, or did not end in time; carries the end of what it said.
         """
         chosen = self.settings
-        questions = _write_items(sets, folder / "items")
         config = {
             "training_dir": str(folder / "rows"),
             "evals_dir": str(folder / "items"),
@@ -136,11 +135,10 @@ class Decon(Looking[DeconSettings]):
             "eval_dedup": False,
             "worker_threads": 1,
         }
-        asked = json.dumps({"config": config, "questions": questions, "counts": str(folder / "counts.json")})
         try:
             done = subprocess.run(
                 [self._python, "-c", DETECT],
-                input=asked,
+                input=json.dumps(config),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -150,7 +148,7 @@ class Decon(Looking[DeconSettings]):
             raise DataError(f"operator 'decon': decon did not end within {chosen.timeout:g} seconds") from error
         if done.returncode:
             raise DataError(f"operator 'decon': decon {self.version} failed:\n{done.stderr[-2000:]}")
-        return list(_reported(folder / "report")), read_json(folder / "counts.json", list[int])
+        return list(_reported(folder / "report"))
 
 
 def _reported(folder: Path) -> Iterator[Match]:
@@ -160,8 +158,8 @@ def _reported(folder: Path) -> Iterator[Match]:
             yield typed(parse_json(decode(line, where), str(file), line=number), Match, where)
 
 
-def _write_rows(rows: Iterable[Row], folder: Path) -> list[str]:
-    """A line for each row; their ids by line."""
+def _write_rows(rows: Iterable[Row], questions: Sequence[str], folder: Path) -> list[str]:
+    """A line for each row and then for each question, whose own copy tells whether it can be found; ids by line."""
     folder.mkdir()
     ids = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -169,6 +167,7 @@ def _write_rows(rows: Iterable[Row], folder: Path) -> list[str]:
             texts = training_row(row.record, ("user",)).texts
             file.write(json.dumps({"text": "\n\n".join(texts)}) + "\n")
             ids.append(row.id)
+        file.writelines(json.dumps({"text": question}) + "\n" for question in questions)
     return ids
 
 
@@ -190,13 +189,11 @@ def _flags(matches: Iterable[Match], sets: Sequence[Evaluation], ids: Sequence[s
     """By row the item with the highest score, and the others; equal scores in the order of the items."""
     by_row: defaultdict[int, list[Match]] = defaultdict(list)
     for match in matches:
-        by_row[match.training_line].append(match)
+        if match.training_line < len(ids):
+            by_row[match.training_line].append(match)
     flagged: dict[str, dict[str, JSON]] = {}
     for line in sorted(by_row):
-        found = sorted(
-            by_row[line],
-            key=lambda match: (-match.contamination_score, int(match.eval_key), match.eval_instance_index),
-        )
+        found = sorted(by_row[line], key=lambda match: (-match.contamination_score, match.item))
         first, names = found[0], [_named(match, sets) for match in found]
         flagged[ids[line]] = {
             "evaluation": names[0][0],
@@ -211,18 +208,28 @@ def _flags(matches: Iterable[Match], sets: Sequence[Evaluation], ids: Sequence[s
 
 
 def _named(match: Match, sets: Sequence[Evaluation]) -> tuple[str, str]:
-    each = sets[int(match.eval_key)]
-    return each.name, each.items[match.eval_instance_index].id
+    number, index = match.item
+    return sets[number].name, sets[number].items[index].id
 
 
-def _figures(sets: Sequence[Evaluation], matches: Iterable[Match], short: Sequence[bool]) -> dict[str, JSON]:
-    """By evaluation: items, the share that is too short to be looked for, and the items that were found."""
-    found = Counter(key for key, _ in {(match.eval_key, match.eval_instance_index) for match in matches})
+def _figures(sets: Sequence[Evaluation], matches: Sequence[Match], rows: int) -> dict[str, JSON]:
+    """By evaluation: items, the share whose own copy decon does not find, and the items that rows have.
+
+    Args:
+        rows: lines before those of the items' own copies.
+    """
+    found = Counter(number for number, _ in {match.item for match in matches if match.training_line < rows})
+    copies = {(match.training_line - rows, _texts(match, sets)) for match in matches if match.training_line >= rows}
     figures: dict[str, JSON] = {}
-    start = 0
+    line = 0
     for number, each in enumerate(sets):
-        mine = short[start : start + len(each.items)]
-        start += len(each.items)
-        untestable = round(sum(mine) / len(mine), 4) if mine else 0.0
-        figures[each.name] = {"items": len(each.items), "not testable": untestable, "found": found[str(number)]}
+        testable = sum((place, item.texts) in copies for place, item in enumerate(each.items, line))
+        line += len(each.items)
+        untestable = round(1 - testable / len(each.items), 4) if each.items else 0.0
+        figures[each.name] = {"items": len(each.items), "not testable": untestable, "found": found[number]}
     return figures
+
+
+def _texts(match: Match, sets: Sequence[Evaluation]) -> tuple[str, ...]:
+    number, index = match.item
+    return sets[number].items[index].texts
