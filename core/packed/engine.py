@@ -78,13 +78,14 @@ class PackedEngine(Engine[P]):
             raise ModelError(f"{model}: {'; '.join(misfits)}")
         self._folder, self._head, self.ranks = model, head, ranks
         device = device_of(self.settings.device, ranks.local)
-        self.unpacked = self._load_packed(seed, device)
-        if self.unpacked:
+        loaded, self.unpacked = self._load_packed(seed, device)
+        if loaded is None:
             if optimizer is not None or head != "lm" or not isinstance(self, ScoresContinuations):
                 raise ModelError(self.unpacked)
             # Anew: some families cannot change their attention afterwards, and would be left without a mask.
-            self._model = _on(load_model(model, head, seed, packed=False), device)
+            loaded = _on(load_model(model, head, seed, packed=False), device)
             logger.warning("continuations are scored each by itself, which is slower: %s", self.unpacked)
+        self._model = loaded
         packs_head = head == "lm" and not self.unpacked
         self._head_kernel = self._build_head_kernel() if packs_head else None
         if self._head_kernel is not None:
@@ -92,16 +93,16 @@ class PackedEngine(Engine[P]):
         self._model.requires_grad_(optimizer is not None)
         self.prepare(optimizer, seed)
 
-    def _load_packed(self, seed: int, device: torch.device) -> str:
-        """Load the model for packed scores; why it cannot be, where it cannot."""
+    def _load_packed(self, seed: int, device: torch.device) -> tuple[PreTrainedModel | None, str]:
+        """The model for packed scores, or None and why it cannot have them."""
         try:
-            self._model = _on(load_model(self._folder, self._head, seed), device)
-            probe(self._model, self._head)
+            if misfit := family_misfit(read_config(self._folder), self._head):
+                return None, misfit
+            model = _on(load_model(self._folder, self._head, seed), device)
+            probe(model, self._head)
         except ModelError as error:
-            # Its words alone: its traceback would keep the model in memory.
-            self._model = None  # type: ignore[assignment]
-            return str(error)
-        return ""
+            return None, str(error)  # its words alone: its traceback would keep the model in memory
+        return model, ""
 
     @abstractmethod
     def prepare(self, optimizer: AdamW | None, seed: int) -> None:

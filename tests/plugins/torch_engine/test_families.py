@@ -14,6 +14,8 @@ import torch
 from aftertrain.core.engine import AdamW
 from aftertrain.core.errors import ModelError
 from aftertrain.core.learning.seeding import global_seed
+from aftertrain.core.packed.model import load_model
+from aftertrain.core.packed.probing import probe
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 61,
@@ -325,6 +327,8 @@ def test_a_family_with_an_attention_of_its_own_is_refused_however_small_its_weig
     engine = make_engine(tmp_path)
     with pytest.raises(ModelError, match="BloomForCausalLM cannot be trained packed: its layers do not attend through"):
         engine.score(make_batch([5, 8]))
+    with pytest.raises(ModelError, match="BloomForCausalLM cannot be trained packed: its layers do not attend through"):
+        probe(load_model(str(tmp_path), "lm", 0), "lm")  # what no declaration tells is found so
 
 
 def test_a_family_that_needs_its_own_mask_is_refused_by_name(
@@ -335,8 +339,10 @@ def test_a_family_that_needs_its_own_mask_is_refused_by_name(
 
     config = MptConfig(vocab_size=61, d_model=32, n_heads=4, n_layers=1)
     engine = make_engine(save(config, tmp_path))
-    with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: it cannot do without its own"):
+    with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: its layers do not attend through"):
         engine.score(make_batch([5, 8]))
+    with pytest.raises(ModelError, match="MptForCausalLM cannot be trained packed: it cannot do without its own"):
+        probe(load_model(str(tmp_path), "lm", 0), "lm")
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path: Path, make_engine: Callable[..., Any]) -> None:
