@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Z95 = 1.959963984540054
 Z80 = 0.8416212335729143
+"""Standard normal quantiles: of a two-sided interval of 95 %, and of a power of 80 %."""
 ALPHA = 0.05
 """P-value, adjusted for all comparisons of one evaluation, below which a difference is called one."""
 EXACT_FLIPS = 14

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aftertrain.core.statistics import Z95, detectable
-
-Z80 = 0.8416212335729143
-"""Of a power of 80 %."""
+from aftertrain.core.statistics import Z80, Z95, detectable
 
 if TYPE_CHECKING:
     from aftertrain.api.reply_gaps import ReplyGap
