@@ -18,6 +18,12 @@ LEAST_PAIRS = 100
 error of about 1/√k (Donner 1986), here 0.1; of fewer it says less than what is assumed."""
 
 
+LEAST_GROUPS = 10
+"""Clusters of two values or more, of which a correlation is told: two large ones have many pairs and say nothing."""
+LEAST_CLUSTERS = 6
+"""Of which a difference can be shown: G clusters that all change one way have a p-value of 2/2^G by flipped signs."""
+
+
 def names(clusters: Sequence[str]) -> list[tuple[str, int]]:
     """A name for each value's cluster, those that stand alone included."""
     return [(cluster, 0) if cluster else ("", place) for place, cluster in enumerate(clusters)]
@@ -80,7 +86,7 @@ def standard_error(
     for h in dict.fromkeys(layer):
         inside = [place for place, other in enumerate(layer) if other == h]
         g, weight = len({named[place] for place in inside}), sum(share[place] for place in inside)
-        if g == 1 or weight <= 0:
+        if g == 1:
             g, inside, weight = len(sums), list(range(n)), sum(share)
         m = sum(share[place] * values[place] for place in inside) / weight
         centres[h] = m, math.sqrt(g / (g - 1))
@@ -137,7 +143,7 @@ def design_effect(values: Sequence[float], clusters: Sequence[str]) -> float | N
     mean = sum(values) / n
     simple = sum((value - mean) ** 2 for value in values) / (n - 1) / n
     error, _ = standard_error(values, clusters)
-    return max(1.0, error * error / simple) if simple else None
+    return None if _equal(values) else max(1.0, error * error / simple)
 
 
 def mean_size(clusters: Sequence[str]) -> float:
@@ -155,7 +161,7 @@ def correlation(values: Sequence[float], clusters: Sequence[str]) -> float | Non
 
     ρ = (B - W) / (B + (m₀ - 1) W) of the mean squares between G clusters, B = Σ_c m_c (y_c - y)² / (G - 1), and within
     them, W = Σ_c Σ_i (y_i - y_c)² / (n - G), with m₀ = (n - Σ m_c² / n) / (G - 1). None where there are fewer than
-    `LEAST_PAIRS` pairs of values of one cluster, and where values cannot show it: of one cluster, or all equal.
+    `LEAST_PAIRS` pairs of values of one cluster or `LEAST_GROUPS` clusters with one, and where all values are equal.
 
     Clusters of two equal values have one of 1, two of two say nothing:
 
@@ -167,7 +173,8 @@ def correlation(values: Sequence[float], clusters: Sequence[str]) -> float | Non
     for name, value in zip(names(clusters), values, strict=True):
         groups.setdefault(name, []).append(value)
     n, g, sizes = len(values), len(groups), [len(group) for group in groups.values()]
-    if g < 2 or sum(math.comb(m, 2) for m in sizes) < LEAST_PAIRS:
+    several = sum(m > 1 for m in sizes)
+    if several < LEAST_GROUPS or sum(math.comb(m, 2) for m in sizes) < LEAST_PAIRS or _equal(values):
         return None
     mean, means = sum(values) / n, [sum(group) / len(group) for group in groups.values()]
     between = sum(m * (y - mean) ** 2 for m, y in zip(sizes, means, strict=True)) / (g - 1)
@@ -176,6 +183,11 @@ def correlation(values: Sequence[float], clusters: Sequence[str]) -> float | Non
     size = (n - sum(m * m for m in sizes) / n) / (g - 1)
     total = between + (size - 1) * within
     return max(0.0, (between - within) / total) if total > 0 else None
+
+
+def _equal(values: Sequence[float]) -> bool:
+    """Whether all are the same but for rounding."""
+    return math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12)
 
 
 def planned_effect(size: float, rho: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aftertrain.core.clusters import are_several, correlation, design_effect, number_of, standard_error
 from aftertrain.core.events.scores import Difference
-from aftertrain.core.statistics import Weights, paired_difference, paired_p
+from aftertrain.core.statistics import Weights, paired_difference, paired_p, weighing, weighted_mean
 
 
 def shared_clusters(before: Sequence[str], after: Sequence[str]) -> list[str]:
@@ -30,7 +30,7 @@ def paired_row(
     unjudged: int = 0,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> Difference:
-    """Of (after - before), two values of each question.
+    """Of (after - before), two values of each question; pairs that weigh nothing are left out as in a mean.
 
     Args:
         place: task, metric and temperature.
@@ -41,6 +41,9 @@ def paired_row(
         bounds: the mean over all pairs if what could not be judged spoke against it, and for it.
     """
     old, new = values
+    if weights is not None and weights.group is None and len(counted := weighing(weights.weight)) < len(old):
+        old, new = ([side[place] for place in counted] for side in values)
+        clusters, weights = [clusters[place] for place in counted], None
     gaps, several = [b - a for a, b in zip(old, new, strict=True)], are_several(clusters)
     interval = paired_difference(old, new, weights, clusters)
     share, strata = (None, None) if weights is None else (weights.weight, weights.group)
@@ -63,5 +66,5 @@ def paired_row(
         clustered_by=by if several else "",
         correlation=correlation(gaps, clusters) if several else None,
         error=error if math.isfinite(error) else None,
-        square=sum(gap * gap for gap in gaps) / len(gaps),
+        square=weighted_mean([gap * gap for gap in gaps], weights),
     )

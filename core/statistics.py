@@ -128,6 +128,16 @@ def weighted_mean(values: Sequence[float], weights: Weights | None) -> float:
     return sum(value * weight for value, weight in zip(values, weights.weight, strict=True))
 
 
+def weighing(weight: Sequence[float]) -> list[int]:
+    """Places of what a mean is made of: where some values weigh nothing and the others all the same, these others.
+
+    >>> weighing([0.0, 0.5, 0.5]), weighing([0.0, 0.4, 0.6])
+    ([1, 2], [0, 1, 2])
+    """
+    there = [place for place, each in enumerate(weight) if each > 0]
+    return there if len({weight[place] for place in there}) == 1 else list(range(len(weight)))
+
+
 def mean_interval(
     values: Sequence[float], weights: Weights | None = None, clusters: Sequence[str] | None = None
 ) -> Interval:
@@ -140,11 +150,9 @@ def mean_interval(
     and Student's t. Of 0 and 1 it is Wilson's of n divided by the design effect (Korn & Graubard 1998; of equal values,
     which show none, of the clusters' number).
     """
-    if weights is not None and weights.group is None:
-        counted = [place for place, weight in enumerate(weights.weight) if weight > 0]
-        if len({weights.weight[place] for place in counted}) == 1 and len(counted) < len(values):
-            there = None if clusters is None else [clusters[place] for place in counted]
-            return mean_interval([values[place] for place in counted], clusters=there)
+    if weights is not None and weights.group is None and len(counted := weighing(weights.weight)) < len(values):
+        there = None if clusters is None else [clusters[place] for place in counted]
+        return mean_interval([values[place] for place in counted], clusters=there)
     if clusters is not None and are_several(clusters):
         return _clustered(values, weights, clusters)
     if weights is None and all(value in (0, 1) for value in values):

@@ -103,6 +103,8 @@ class Difference:
         error: standard error of the mean, by clusters where there are some; None where these pairs cannot show it (one
             pair, one cluster), or that was not recorded.
         square: mean of the squared differences: the share of pairs that changed where each did so by 1.
+
+    `effect` and `correlation` are of pairs that weigh alike, whatever these weigh.
     """
 
     task: str

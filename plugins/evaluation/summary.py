@@ -19,6 +19,7 @@ from aftertrain.core.statistics import (
     bootstrap_corpus,
     holm,
     mean_interval,
+    weighing,
     weighted_mean,
 )
 from aftertrain.plugins.evaluation.rows import ScoredInstance
@@ -218,9 +219,7 @@ def _counted(figure: Figure, questions: Sequence[Question]) -> Sequence[Question
     """Questions that a figure is made of, as `mean_interval` counts them: those that weigh nothing are none."""
     if figure.weight is None:
         return questions
-    weights = [figure.weight(question.asked) for question in questions]
-    there = [question for question, weight in zip(questions, weights, strict=True) if weight > 0]
-    return there if len({weight for weight in weights if weight > 0}) == 1 else questions
+    return [questions[place] for place in weighing([figure.weight(question.asked) for question in questions])]
 
 
 def _groups(questions: Iterable[Question]) -> set[str]:

@@ -107,7 +107,8 @@ class Comparison:
         if d.adjusted is None:
             words += " (no p-value)"
         if self.direction == "none" and direction(d.mean, d.adjusted) != "none":
-            words += f": the {count(d.unjudged)} that could not be judged may decide it"
+            lost = f"the {count(d.unjudged)}" if d.unjudged else "replies"
+            words += f": {lost} that could not be judged may decide it"
         return words
 
 

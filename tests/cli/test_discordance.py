@@ -7,16 +7,17 @@ import pytest
 from aftertrain.api.comparison import detects, discordance
 from aftertrain.core.events import Difference
 from aftertrain.core.paired import paired_row
-from aftertrain.core.statistics import Z95, detectable
+from aftertrain.core.statistics import Z95, Weights, detectable
 
 
 def difference(mean: float, error: float, *, better: int, worse: int, n: int = 400) -> Difference:
     low, high = mean - Z95 * error, mean + Z95 * error
-    return Difference("t", "m", 0.0, "a", mean, low, high, n, better=better, worse=worse, error=error)
+    square = (n - 1) * error**2 + mean**2  # SE² = (E[gap²] - mean²) / (n - 1)
+    return Difference("t", "m", 0.0, "a", mean, low, high, n, better=better, worse=worse, error=error, square=square)
 
 
 def test_flips_of_right_and_wrong_are_counted() -> None:
-    row = difference((60 - 20) / 400, 0.02, better=60, worse=20)
+    row = difference((60 - 20) / 400, ((0.2 - 0.01) / 399) ** 0.5, better=60, worse=20)
     assert discordance(row) == pytest.approx(0.2)
     assert detects(row) == detectable(400, 0.2)
 
@@ -24,7 +25,7 @@ def test_flips_of_right_and_wrong_are_counted() -> None:
 def test_small_changes_of_every_pair_are_no_flips() -> None:
     """All 400 values changed, by 0.02 on average with a spread of 0.1: as 1.04 % of whole flips, not all of them."""
     row = difference(0.02, 0.1 / 20, better=240, worse=160)
-    assert discordance(row) == pytest.approx(0.1**2 + 0.02**2)
+    assert discordance(row) == pytest.approx(0.1**2 * 399 / 400 + 0.02**2)
     assert detects(row) == pytest.approx((1.959964 + 0.841621) * 0.1 / 20, rel=1e-5)
 
 
@@ -46,8 +47,43 @@ def test_the_error_is_that_of_the_mean_whatever_widens_its_interval() -> None:
     assert found.error == pytest.approx(0.05 / 39**0.5)
     assert found.effect == pytest.approx(399 / 39)
     assert discordance(found) == pytest.approx(0.0025, rel=0.01)
-    assert detects(found) == pytest.approx(2.801585 * 0.05 / 39**0.5, rel=1e-5)
+    assert detects(found) == pytest.approx((2.022691 + 0.841621) * 0.05 / 39**0.5, rel=1e-5), "Student's t of 39"
     assert found.high - found.low > 20 * found.error, "the interval is widened by what 40 clusters may not show"
+
+
+def test_clusters_whose_changes_cancel_find_no_more_than_independent_pairs() -> None:
+    """In each of 100 clusters one of two rose by 0.5 and one fell: d = 0.25, and the error of the sums is 0."""
+    after = [0.5 + 0.5 * (-1) ** place for place in range(200)]
+    row = paired_row(("t", "f1", 0.0), "a", ([0.5] * 200, after), [f"p{place // 2}" for place in range(200)])
+    assert row.error == pytest.approx(0.0, abs=1e-12)
+    assert discordance(row) == pytest.approx(0.25)
+    assert detects(row) == pytest.approx((1.984217 + 0.841621) * 0.5 / 199**0.5, rel=1e-5), "t of 99; d's own spread"
+
+
+def test_equal_changes_spread_by_nothing_but_rounding() -> None:
+    """0.3 - 0 and 0.6 - 0.3 differ by rounding: they have no correlation, no design effect, and find nothing."""
+    before, after = [0.0, 0.3] * 100, [0.3, 0.6] * 100
+    row = paired_row(("t", "f1", 0.0), "a", (before, after), [f"p{place // 10}" for place in range(200)])
+    assert (row.effect, row.correlation, detects(row)) == (None, None, None)
+
+
+@pytest.mark.parametrize("clusters", [2, 5, 6])
+def test_few_clusters_find_nothing(clusters: int) -> None:
+    """Were all of five to rise, p would be 2/2⁵ = 0.0625; of six 0.03."""
+    after = [1.0 if place // clusters % 3 else 0.0 for place in range(120)]
+    row = paired_row(("t", "m", 0.0), "a", ([0.0] * 120, after), [f"p{place % clusters}" for place in range(120)])
+    assert (detects(row) is None) == (clusters < 6)
+
+
+def test_pairs_that_weigh_nothing_are_no_pairs() -> None:
+    """Of 450 questions 200 count: two changed, so that d is 0.01 of these, as if the others were not there."""
+    before, after = [0.0] * 450, [1.0, 1.0, *[0.0] * 198, *[1.0] * 250]
+    row = paired_row(
+        ("t", "m", 0.0), "a", (before, after), [""] * 450, weights=Weights.of_sizes([1.0] * 200 + [0.0] * 250)
+    )
+    alone = paired_row(("t", "m", 0.0), "a", (before[:200], after[:200]), [""] * 200)
+    assert row == alone
+    assert (row.n, row.better, discordance(row)) == (200, 2, pytest.approx(0.01))
 
 
 def test_pairs_of_one_cluster_find_nothing() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aftertrain.core.clusters import LEAST_CLUSTERS, t95
 from aftertrain.core.statistics import Z80, Z95, detectable
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from aftertrain.core.events import Contamination, Difference, ScoreRow
     from aftertrain.core.stage import Flip
 
+TINY = 1e-7
+"""Spread that is rounding: of squares about 1e-16, of which it is the root."""
 Key = tuple[str, str, float | None]
 """Task, metric and temperature."""
 
@@ -77,13 +80,15 @@ class Comparison:
 def detects(row: Difference) -> float | None:
     """The least difference that so many pairs find with power 80 %, as much of them changed as here; None for none.
 
-    Of values other than 0 and 1 by the spread of their differences, of which there is no least number. Pairs of one
-    cluster find none, as nothing tells how far another would be from it.
+    Of values other than 0 and 1 by the spread of their differences, at least by that of as many independent ones; none
+    where they do not spread. Pairs of few clusters find none, whatever they are (`LEAST_CLUSTERS`).
     """
-    if row.better is None or row.worse is None:
+    if row.better is None or row.worse is None or (row.clusters is not None and row.clusters < LEAST_CLUSTERS):
         return None
     if not _whole_changes(row):
-        return None if row.error is None else (Z95 + Z80) * row.error
+        spread = _spread(row)
+        quantile = Z95 if row.clusters is None else t95(row.clusters - 1)
+        return (quantile + Z80) * spread if spread else None
     if row.clusters is not None and row.effect is None:
         return None
     return detectable(row.n, max(row.better + row.worse, 1) / row.n, row.effect or 1.0)
@@ -92,15 +97,23 @@ def detects(row: Difference) -> float | None:
 def discordance(row: Difference) -> float | None:
     """Share of pairs that one side answers and the other does not; None where it was not recorded.
 
-    Of values between 0 and 1 the share of whole changes that would spread as much: their differences have the variance
-    d - δ², as those of 0 and 1 have, without what clusters add. That almost every pair changed a little says nothing;
-    nor do pairs of one cluster, of how far they spread.
+    Of values between 0 and 1 the share of whole changes that would spread as much, which is the mean of the squared
+    differences: that almost every pair changed a little says nothing.
     """
     if row.better is None or row.worse is None:
         return None
-    if _whole_changes(row):
-        return (row.better + row.worse) / row.n
-    return None if row.error is None else min(1.0, row.n * row.error**2 / (row.effect or 1.0) + row.mean**2)
+    if row.square is not None:
+        return min(1.0, row.square)
+    return (row.better + row.worse) / row.n if _whole_changes(row) else None
+
+
+def _spread(row: Difference) -> float:
+    """Standard error of graded differences: by clusters, which may cancel, and no less than without them."""
+    if row.error is None or row.square is None or row.n < 2:
+        return 0.0
+    alone = math.sqrt(max(0.0, row.square - row.mean**2) / (row.n - 1))
+    spread = max(row.error, alone)
+    return spread if spread > TINY else 0.0
 
 
 def _whole_changes(row: Difference) -> bool:

@@ -20,6 +20,8 @@ from aftertrain.api.rates import Rate, known_rate, measured_rate
 from aftertrain.api.report import RUNS
 from aftertrain.core.clusters import (
     ASSUMED_CORRELATION,
+    LEAST_CLUSTERS,
+    LEAST_GROUPS,
     LEAST_PAIRS,
     are_several,
     counts,
@@ -53,7 +55,7 @@ class Earlier:
 
     Attributes:
         discordant: share of questions that one answered rightly and the other did not.
-        correlation: of differences within a cluster; None where questions had none.
+        correlation: of differences within a cluster; None where that pair shows none.
     """
 
     discordant: float
@@ -70,8 +72,8 @@ class Clustering:
         correlation: ρ, of the differences of two models within a cluster: an earlier pair's, or assumed.
         measured: whether an earlier pair says it.
         effect: 1 + (m̃ - 1)ρ of the questions that would be asked (Kish 1965): of so many times as many they find what
-            independent ones do; infinite of one cluster, of which nothing is found.
-        size: m̃ = Σ m² / Σ m, over all questions of the task; infinite of one cluster.
+            independent ones do; infinite of fewer clusters than find anything.
+        size: m̃ = Σ m² / Σ m, over all questions of the task; infinite likewise.
         asked: whether an earlier pair was given.
     """
 
@@ -85,8 +87,8 @@ class Clustering:
 
     def __str__(self) -> str:
         if math.isinf(self.effect):
-            return f"clustered by {self.by}: {self.counts}; questions of one cluster find no difference"
-        few = f", as the earlier pair has too few pairs of questions in one cluster (under {LEAST_PAIRS})"
+            return f"clustered by {self.by}: {self.counts}; fewer than {LEAST_CLUSTERS} clusters find no difference"
+        few = f", as the earlier pair shows none (that takes {LEAST_PAIRS} pairs in {LEAST_GROUPS} clusters)"
         said = "by the earlier pair" if self.measured else f"assumed{few if self.asked else ''}"
         return (
             f"clustered by {self.by}: {self.counts}; differences are counted with a design effect of {self.effect:.2g} "
@@ -342,8 +344,8 @@ def clustering_of(
         return None
     measured = earlier is not None and earlier.correlation is not None
     rho = earlier.correlation if earlier is not None and earlier.correlation is not None else ASSUMED_CORRELATION
-    effect = planned_effect(mean_size(mine), rho) if len(set(names(mine))) > 1 else math.inf
-    size = mean_size(whole) if len(set(names(whole))) > 1 else math.inf
+    effect = planned_effect(mean_size(mine), rho) if len(set(names(mine))) >= LEAST_CLUSTERS else math.inf
+    size = mean_size(whole) if len(set(names(whole))) >= LEAST_CLUSTERS else math.inf
     return Clustering(task.clustered_by, counts(mine), rho, measured, effect, size, earlier is not None)
 
 

@@ -139,5 +139,11 @@ def like_side(base: FinishedEvaluation, run: FinishedEvaluation, notes: list[str
     if not values:
         raise RunError(f"{told}, and there is nothing else to compare")
     notes.append(f"{told}, and are left out")
-    tasks = {task: of for task, of in side.tasks.items() if task not in unlike}
-    return replace(side, values=values, tasks=tasks)
+    return replace(
+        side,
+        values=values,
+        tasks={task: of for task, of in side.tasks.items() if task not in unlike},
+        scored={cell: of for cell, of in side.scored.items() if cell[0] not in unlike},
+        unjudged=frozenset(place for place in side.unjudged if place[0] not in unlike),
+        recorded={key: row for key, row in side.recorded.items() if key[0] not in unlike},
+    )

@@ -108,9 +108,10 @@ def _echo_sums(plan: EvaluationPlan, *, earlier: bool) -> None:
         click.secho(f"saved outputs take up to {_size(saved)}, and {_size(plan.free)} are free", fg="yellow")
     elif saved > LARGE:
         echo_safely(f"saved outputs take up to {_size(saved)} of {_size(plan.free)} that are free")
+    clustered = ", or by the clustered one" if any(row.clustering for row in plan.rows) else ""
     echo_safely(
-        "a difference is found with power 80 % by McNemar's test at 5 %, or by the clustered one where a note says so; "
-        "d is the share of questions that one model answers and the other does not"
+        f"a difference is found with power 80 % by McNemar's test at 5 %{clustered}; d is the share of questions that "
+        "one model answers and the other does not"
     )
     needed = [row.needed for row in ready if row.needed is not None]
     if needed:

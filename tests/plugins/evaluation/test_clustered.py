@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from aftertrain.core.clusters import design_effect
 from aftertrain.core.events import Difference, ScoreRow
 from aftertrain.core.figures import Figure, grouped, mean
 from aftertrain.core.statistics import Weights, mean_interval, paired_difference, paired_p
@@ -65,8 +64,8 @@ def test_differences_are_by_passages() -> None:
     assert (found.low, found.high, found.n, found.clusters) == (expected.low, expected.high, 40, 10)
     assert found.p == 0.5
     assert paired_p(RIGHT, after) == 2 / 2**8
-    gaps = [b - a for a, b in zip(RIGHT, after, strict=True)]
-    assert found.effect == design_effect(gaps, PASSAGES)
+    # Two of ten clusters of four rose: (10/9)·(2·3.2² + 8·0.8²)/40² over (8·0.8² + 32·0.2²)/(39·40).
+    assert found.effect == pytest.approx(13 / 3)
     assert found.correlation is None, "60 pairs of questions are too few"
     assert "clustered by passage, 10 clusters" in wording.difference(found)
 
@@ -190,10 +189,10 @@ def test_a_plan_says_what_is_assumed_and_that_one_cluster_finds_nothing() -> Non
     of: Any = SimpleNamespace(clustered_by="passage")
     instances: Any = [SimpleNamespace(cluster=f"p{number // 10}") for number in range(1000)]
     assumed = clustering_of(of, instances, instances[:100], Earlier(0.3, None))
-    assert "correlation 0.1 within a cluster, assumed, as the earlier pair has too few" in str(assumed)
+    assert "correlation 0.1 within a cluster, assumed, as the earlier pair shows none" in str(assumed)
     one = clustering_of(of, instances[:10], instances[:10], None)
     assert one is not None
-    assert str(one).endswith("questions of one cluster find no difference")
+    assert str(one).endswith("fewer than 6 clusters find no difference")
     assert (detectable(10, 0.3, one.effect), needed_for(0.05, None, one, 10)) == (None, None)
 
 
