@@ -207,7 +207,7 @@ class Operator(Component[S]):
         """By a fact's whole name the values at which rows are left out, for the report's histograms; asked after
         `recall` where it `learns`.
 
-        By default none.
+        By default none. Each is a finite int or float.
         """
         return {}
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -141,6 +141,12 @@ class StageContext:
     def replies(self) -> Path | None:
         """The run's store of models' replies, one for all its stages; None outside of a run."""
         return None if self.cache is None else self.cache / "completions.sqlite"
+
+    def replies_in(self, store: str | Literal[False] | None) -> Path | None:
+        """The store that a stage's setting names: of None the run's, of false none."""
+        if store is None:
+            return self.replies
+        return Path(store) if store else None
 
 
 @dataclass(frozen=True)

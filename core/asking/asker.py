@@ -139,51 +139,58 @@ class Asker:
             self._keeping = self._store = None
 
     def _replies(self, questions: Sequence[Question], attempt: int, likeliest: int) -> list[Completion | Verdict]:
-        """Replies kept from before, and new ones for the others: each distinct question is asked once."""
+        """Replies kept from before, and new ones for the others: each distinct question is asked once.
+
+        What a model in this process says is rounded by what is asked beside it. Its call of which a reply is missing is
+        asked whole, so that the new replies do not depend on which were there; those that were there stay.
+        """
         sampling = ONE_TOKEN if likeliest else self._sampling(attempt)
         keys = [self._key(question, attempt, sampling) for question in questions]
         by_key: dict[_Key, Completion | Verdict] = {}
-        missing: dict[_Key, GenerationRequest] = {}
-        for key in dict.fromkeys(keys):
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                by_key[key] = self._kept[key]
-                self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
-                continue
-            request = self._request(str(len(missing)), *key, sampling, likeliest)
+        requests: dict[_Key, GenerationRequest] = {}
+        for place, key in enumerate(dict.fromkeys(keys)):
+            request = self._request(str(place), *key, sampling, likeliest)
             if isinstance(request, Verdict):
                 by_key[key] = request
             else:
-                missing[key] = request
-        recalled = self._recalled(list(missing.values()))
-        requests: dict[str, _Key] = {}
-        reserved = 0
-        for key, request in missing.items():
-            if kept := recalled.get(request.id):
-                by_key[key] = kept
-                self._keep(key, kept)
-                self._count(kept)
-                self.spent = replace(self.spent, from_cache=self.spent.from_cache + 1)
-                continue
-            # No tokenizer makes more tokens than bytes: what goes out as a text is counted at its longest.
-            longest = (len(request.prompt_ids) or len(key[0].text.encode())) + sampling.max_new_tokens
-            refused = self._over_budget(len(requests), reserved + longest) or self._submitted(request)
-            if refused is not None:
-                by_key[key] = refused
-                continue
-            requests[request.id] = key
-            reserved += longest
-        by_key |= self._collected(requests)
+                requests[key] = request
+        kept = self._recalled(requests)
+        missing = requests.keys() - kept.keys()
+        asks = any(self._over_budget(0, _longest(requests[key])) is None for key in missing)
+        again = kept.keys() if asks and not self.prompting.remote else set[_Key]()
+        asked: dict[str, _Key] = {}
+        waiting = reserved = 0
+        for key, request in requests.items():
+            if key in again:
+                if self._submitted(request) is None:
+                    asked[request.id] = key
+            elif key in missing:
+                refused = self._over_budget(waiting, reserved + _longest(request)) or self._submitted(request)
+                if refused is not None:
+                    by_key[key] = refused
+                    continue
+                asked[request.id] = key
+                waiting += 1
+                reserved += _longest(request)
+        self.spent = replace(self.spent, from_cache=self.spent.from_cache + len(kept.keys() - again))
+        by_key |= self._collected(asked, kept)
+        by_key |= kept
         return [by_key[key] for key in keys]
 
-    def _recalled(self, requests: Sequence[GenerationRequest]) -> dict[str, Completion]:
-        """Replies from the store, by the requests' ids: of an endpoint each that is there, else all or none.
-
-        What a model in this process says is rounded by what is asked beside it, so that a part of a call would not
-        come out again as it was.
-        """
-        kept = self._opened().recalled(requests) if requests else {}
-        return kept if self.prompting.remote or len(kept) == len(requests) else {}
+    def _recalled(self, requests: Mapping[_Key, GenerationRequest]) -> dict[_Key, Completion]:
+        """Replies kept in memory, and from the store what that lacks: of a model in this process all of it or none."""
+        kept = {key: self._kept[key] for key in requests if key in self._kept}
+        for key in kept:
+            self._kept.move_to_end(key)
+        lacking = {key: request for key, request in requests.items() if key not in kept}
+        if lacking:
+            found = self._opened().recalled(list(lacking.values()), whole=not self.prompting.remote)
+            for key, request in lacking.items():
+                if reply := found.get(request.id):
+                    kept[key] = reply
+                    self._keep(key, reply)
+                    self._count(reply)
+        return kept
 
     def _opened(self) -> Keeping:
         """The generator, opened when a reply is first missing, and where its replies are kept."""
@@ -229,8 +236,12 @@ class Asker:
             return Verdict.error(f"the model cannot be asked: {error}")
         return None
 
-    def _collected(self, requests: Mapping[str, _Key]) -> dict[_Key, Completion | Verdict]:
+    def _collected(
+        self, requests: Mapping[str, _Key], kept: Mapping[_Key, Completion]
+    ) -> dict[_Key, Completion | Verdict]:
         """Wait for all; what is not there when the generator fails or says nothing for too long is a verdict.
+
+        What was kept and is asked again is paid, and counts no second time towards the budget.
 
         Raises:
             StoreUnusable, StoreDamaged: replies cannot be kept, which is no model's fault: a disk is full.
@@ -251,6 +262,9 @@ class Asker:
                 for completion in completions:
                     key = requests[completion.id]
                     self.spent = self.spent.with_reply(completion, self.settings.prices)
+                    if key in kept:
+                        replies[key] = kept[key]
+                        continue
                     self._count(completion)
                     if completion.finish_reason == "refused":
                         replies[key] = Verdict.error(f"the server refused: {completion.why}")
@@ -296,3 +310,11 @@ class Asker:
         name = clean(question.case_id) if drawn else ""
         seed = sub_seed(self.settings.seed, "ask", attempt, name, question.text)
         return replace(question, case_id=""), seed
+
+
+def _longest(request: GenerationRequest) -> int:
+    """Most tokens that prompt and reply can have.
+
+    No tokenizer makes more tokens than bytes: what goes out as a text is counted at its longest.
+    """
+    return (len(request.prompt_ids) or len((request.text or "").encode())) + request.sampling.max_new_tokens

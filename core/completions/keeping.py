@@ -72,8 +72,12 @@ class Keeping:
         self._is_open = False
         self._keys: dict[str, str] = {}
 
-    def recalled(self, requests: Sequence[GenerationRequest]) -> dict[str, Completion]:
+    def recalled(self, requests: Sequence[GenerationRequest], *, whole: bool = False) -> dict[str, Completion]:
         """The replies that are kept, by the requests' ids.
+
+        Args:
+            whole: all of them or none: what a model in this process says is rounded by what is asked beside it, so that
+                a part of a call would not come out again as it was.
 
         Raises:
             DataError: the store is damaged.
@@ -83,6 +87,8 @@ class Keeping:
         keys = {request.id: self._key(request) for request in requests}
         found = self._store.find(keys.values())
         kept = {r.id: found[keys[r.id]].of(r.id, r.prompt_ids) for r in requests if keys[r.id] in found}
+        if whole and len(kept) < len(keys):
+            return {}
         self.from_store += len(kept)
         return kept
 
@@ -102,12 +108,22 @@ class Keeping:
             self._keys |= {request.id: self._key(request) for request in requests}
 
     def collect(self, timeout: float | None = None) -> list[Completion]:
-        """What the generator finished, kept before it is returned; a refusal says nothing of the model and is not."""
+        """What the generator finished, kept before it is returned; a refusal says nothing of the model and is not.
+
+        Where a reply was kept already (of a call that is asked whole), that one is returned, as in the next run.
+        """
         completions = self.generator.collect(timeout)
-        if self._store is not None and completions:
-            keyed = {self._keys.pop(reply.id): reply for reply in completions}
-            self._store.add({key: reply for key, reply in keyed.items() if reply.finish_reason != "refused"})
-        return completions
+        if self._store is None or not completions:
+            return completions
+        keys = [self._keys.pop(reply.id) for reply in completions]
+        given = [(key, reply) for key, reply in zip(keys, completions, strict=True) if reply.finish_reason != "refused"]
+        if self._store.add(dict(given)):
+            return completions
+        kept = self._store.find(key for key, _ in given)
+        return [
+            kept[key].of(reply.id, reply.prompt_ids) if reply.finish_reason != "refused" else reply
+            for key, reply in zip(keys, completions, strict=True)
+        ]
 
     def cancel(self) -> None:
         """Drop all requests."""
@@ -121,12 +137,9 @@ class Keeping:
         """Replies in the order of the requests, kept ones and new ones.
 
         Args:
-            whole: take all of them from the store or none: what a model in this process says is rounded by what is
-                asked beside it, so that a part of a batch would not come out again as it was.
+            whole: see `recalled`.
         """
-        replies: dict[str, Completion] = self.recalled(requests)
-        if whole and len(replies) < len(requests):
-            replies = {}
+        replies: dict[str, Completion] = self.recalled(requests, whole=whole)
         missing = [request for request in requests if request.id not in replies]
         if missing:
             self.submit(missing)

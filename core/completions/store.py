@@ -102,15 +102,16 @@ class CompletionStore:
                 found[key] = self._read(key, reply, digest)
         return found
 
-    def add(self, replies: Mapping[str, Completion]) -> None:
-        """Keep replies, all or none; what is there already stays.
+    def add(self, replies: Mapping[str, Completion]) -> bool:
+        """Keep replies, all or none; what is there already stays. Returns whether none of them was there.
 
         Raises:
             RunError: the disk is full or the file unwritable.
         """
         rows = [(key, text := _written(reply), _digest(key, text)) for key, reply in replies.items()]
         with self._lock, self._told(), self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", rows)
+            added = self._connection.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", rows).rowcount
+        return not rows or added == len(rows)
 
     def count(self) -> int:
         """How many replies are kept."""

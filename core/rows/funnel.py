@@ -108,10 +108,16 @@ class Funnel:
             if (spread := self._spread(name)) is not None:
                 _add(spread.left_out, {value: 1})
         if _is_number(bound := left.evidence.get("bound")):
-            self.bound(str(left.evidence.get("fact")), bound)
+            self.bound(str(left.evidence.get("fact")), bound, left.operator)
 
-    def bound(self, name: str, bound: float) -> None:
-        """Note at which value of a fact rows are left out, where the fact is counted."""
+    def bound(self, name: str, bound: float, operator: str) -> None:
+        """Note at which value of a fact an operator leaves rows out, where the fact is counted.
+
+        Raises:
+            DataError: the bound is no number that can be drawn.
+        """
+        if not _is_number(bound):
+            raise DataError(f"operator {operator!r} gave {bound!r} as a bound of {name!r}: no finite int or float")
         spread = self.facts.get(name)
         if spread is not None and bound not in spread.bounds:
             spread.bounds.append(bound)

@@ -24,12 +24,11 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
     """Write the artifact from the work that is done, and enter every row into the stage's book.
 
     Raises:
-        DataError: nothing is left.
+        DataError: nothing is left, or an operator's bound is no number.
     """
     folder, shards = context.folder / "data", range(len(read.shards))
     remove(folder)
     shelf = Shelf(folder, format)
-    (folder / DROPPED).mkdir()
     all_groups = (Group(0, (), context.folder / "work"), *groups)
     funnel = Funnel()
     for shard in shards:
@@ -46,9 +45,10 @@ def publish(context: StageContext, read: Read, groups: Sequence[Group], format: 
         if operator.learns:
             operator.recall(group.learnt)
             funnel.passages[name].figures = dict(operator.figures())
-        for fact, bounds in (pair for _, step in group.steps for pair in step.bounds().items()):
-            for bound in bounds:
-                funnel.bound(fact, bound)
+        for by, step in group.steps:
+            for fact, bounds in step.bounds().items():
+                for bound in bounds:
+                    funnel.bound(fact, bound, by)
     if not shelf.rows:
         raise DataError(f"no row is left: {funnel.told()}")
     contents = shelf.close()

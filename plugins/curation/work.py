@@ -114,7 +114,7 @@ class Task:
 def work(task: Task) -> int:
     """Take a shard through a group. Returns the shard's number."""
     if task.store is not None and shared_store() is None:
-        _held.enter_context(sharing(task.store))  # until the process ends, or `put_away`
+        _held.enter_context(sharing(task.store))  # for as long as this process lives
     steps = tuple((name, _opened(parcel, task)) for name, parcel in task.parcels)
     group, shard = Group(task.number, steps, task.folder), task.shard
     before = group.folder / str(group.number - 1) / f"{part(shard)}.jsonl"
@@ -131,9 +131,8 @@ _open: dict[tuple[Path, str], Operator[Any]] = {}
 
 
 def put_away() -> None:
-    """Let go of the operators that were opened in this process, with their models, files and kept replies."""
+    """Let go of the operators that were opened in this process, with their models and files."""
     _open.clear()
-    _held.close()
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Files)]
 
 

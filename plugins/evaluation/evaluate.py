@@ -121,7 +121,7 @@ class Evaluate(Stage[EvaluateSettings]):
         self._refuse_contaminated(checked)
         opened = sealing.opened(context, self._tasks, self.settings.unseal) if ranks.first else []
         total = sum((block.stop - block.start) * block.task.samples for block in work)
-        with sharing(self._store(context)), closing(runner):
+        with sharing(context.replies_in(self.settings.store)), closing(runner):
             for start in range(done, len(work), ranks.size):
                 if ranks.any(context.stopping(), "whether to stop"):
                     raise Interrupted(f"stage {context.name!r} stopped after {len(rows)} of {total} outputs")
@@ -176,12 +176,6 @@ class Evaluate(Stage[EvaluateSettings]):
         if not any(reads_folder(task.use.settings) for task in tasks):
             idle["data"] = Unused("no task reads a benchmark of the hub")
         return idle
-
-    def _store(self, context: StageContext) -> Path | None:
-        """The file of replies."""
-        if self.settings.store is None:
-            return context.replies
-        return Path(self.settings.store) if self.settings.store else None
 
     def _refused(self, ask: Asking) -> list[PlanItem]:
         """Tasks that an endpoint cannot be asked."""

@@ -263,9 +263,6 @@ class PreferencesSettings(SeededSettings):
         names = [model.called for model in self.models]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"models: {', '.join(twice)} stands there more than once; give them names that differ")
-        # NAME.FACT is a fact of one rater, and must be the rating of no other.
-        if inside := next(((one, other) for one in names for other in names if other.startswith(f"{one}.")), None):
-            raise ValueError(f"weighted: {inside[1]} reads like a fact of {inside[0]}; give one of them another name")
         return self
 
     @model_validator(mode="after")

@@ -112,7 +112,7 @@ class Preferences(Stage[PreferencesSettings]):
             prompts = self._prompts(rater)
             names = [model.called for model in settings.models]
             work = Work(context.folder / "work", names, prompts.kept, settings.block)
-            with sharing(self._store(context)):
+            with sharing(context.replies_in(self.settings.store)):
                 for model in settings.models:
                     self._reply(context, model, work, stop)
                 self._rate(context, rater, work, stop)
@@ -265,9 +265,3 @@ class Preferences(Stage[PreferencesSettings]):
         if settings.output != "best" or settings.at_least is not None or not settings.rating.verifiers:
             return settings.at_least
         return scale_of(settings.rating, None)[1]
-
-    def _store(self, context: StageContext) -> Path | None:
-        """The file of replies."""
-        if self.settings.store is None:
-            return context.replies
-        return Path(self.settings.store) if self.settings.store else None

@@ -51,12 +51,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """The histogram of a numeric fact, in view-box units; what was left out stands on what was kept."""
+    """The histogram of a numeric fact, in view-box units; what was left out stands on what was kept.
+
+    The axis is that of the rows: of all `bounds`, in words, those between the rows are `drawn`.
+    """
 
     name: str
     kept: tuple[Bar, ...]
     left_out: tuple[Bar, ...]
-    bounds: tuple[Tick, ...]
+    bounds: tuple[str, ...]
+    drawn: tuple[Tick, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     summary: str
@@ -143,9 +147,11 @@ def _examples(rows: Iterable[LeftOut]) -> list[tuple[str, str, list[tuple[LeftOu
 
 
 def _fact(name: str, spread: Spread) -> Fact | None:
-    """None where all values are one."""
+    """None where all values, and all bounds, are one."""
     kept, left_out = (_values(part) for part in (spread.kept, spread.left_out))
-    values = sorted({*kept, *left_out, *spread.bounds})
+    values = sorted({*kept, *left_out})
+    if len(values) < 2:  # one bar, and where it stands to the bounds
+        values = sorted({*values, *spread.bounds})
     if len(values) < 2:
         return None
     rows = sorted((value, n) for part in (kept, left_out) for value, n in part.items())
@@ -180,7 +186,8 @@ def _fact(name: str, spread: Spread) -> Fact | None:
         name,
         tuple(bar(i, 0, inside, "kept") for i, (inside, _) in enumerate(bins) if inside),
         tuple(bar(i, inside, outside, "left out") for i, (inside, outside) in enumerate(bins) if outside),
-        tuple(Tick(across(bound), number(bound)) for bound in spread.bounds),
+        tuple(number(bound) for bound in spread.bounds),
+        tuple(Tick(across(bound), number(bound)) for bound in spread.bounds if values[0] <= bound <= values[-1]),
         tuple(Tick(across(value), number(value)) for value in ticks),
         tuple(Tick(round(BOTTOM - height(round(n)), 1), count(n)) for n in nice_ticks(0, most, 3) if n == round(n)),
         f"{words}; {count(out)} of them were left out." if out else f"{words}.",

@@ -151,6 +151,32 @@ def test_what_was_collected_survives_what_was_not(tmp_path: Path, reply: Callabl
         assert generator.asked == ["c"]
 
 
+def test_a_call_that_is_asked_whole_returns_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a call that lacks a reply none is counted as recalled; what was kept is what comes out, then and later."""
+    requests = [replace(ASKED, id=name, messages=(Message("user", name),)) for name in "abc"]
+    use = Use("generator", "echo", EchoSettings())
+    generator = Echo(use.settings, None)  # type: ignore[arg-type]
+    generator.asked = []
+    echoed = generator.collect
+    monkeypatch.setattr(
+        generator,
+        "collect",
+        lambda timeout=None: [replace(reply, text=f"{reply.text}{len(generator.asked)}") for reply in echoed(timeout)],
+    )
+    with sharing(tmp_path / "kept.sqlite"):
+        keeping = Keeping(use, generator, lambda: URL, shared_store())
+        assert [reply.text for reply in keeping.generate(requests[:2], whole=True)] == ["a1", "b2"]
+        assert keeping.recalled(requests, whole=True) == {}
+        assert keeping.from_store == 0
+        assert [reply.text for reply in keeping.generate(requests, whole=True)] == ["a1", "b2", "c5"]
+        assert keeping.from_store == 0
+        assert [reply.text for reply in keeping.generate(requests, whole=True)] == ["a1", "b2", "c5"]
+        assert keeping.from_store == 3
+        assert generator.asked == ["a", "b", "a", "b", "c"]
+        assert keeping.recalled([*requests, replace(ASKED, id="d")]).keys() == {"a", "b", "c"}
+        assert keeping.from_store == 6
+
+
 def test_files_that_are_no_store_are_told(tmp_path: Path) -> None:
     text, other, newer, spoilt = (tmp_path / name for name in ("text", "other", "newer", "spoilt"))
     text.write_text("no database at all" * 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from aftertrain.core.errors import DataError, MissingExtra, UnknownName
 from aftertrain.core.operator import Dropped, Operator, Row
 from aftertrain.core.records import Document
 from aftertrain.core.rows.chain import through
+from aftertrain.core.rows.funnel import Funnel
 from aftertrain.core.settings import Settings
 from tests.plugins.curation.test_curate import shards
 
@@ -53,6 +56,16 @@ class Misses(Filter[Settings]):
 
     def dropped(self, row):
         raise UnknownName("colour", "gren", ["green", "red"])
+
+
+class Bounded(Filter[Settings]):
+    """Gives a text as a bound."""
+
+    def bounds(self):
+        return {"Bounded.words": [1, "2"]}
+
+    def dropped(self, row):
+        return None
 
 
 class Waits(Filter[Settings]):
@@ -106,6 +119,19 @@ def test_a_killed_worker_is_told_and_the_same_bytes_come_out_after(
     (killed.parent / "deadly").unlink()
     assert run(killed) == 0
     assert shards(killed.parent) == shards(whole.parent)
+
+
+def test_a_bound_that_is_no_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(recipe(tmp_path, operator="Bounded", workers=1)) == 1
+    told = capsys.readouterr().err
+    assert "Bounded' gave '2' as a bound of 'Bounded.words': no finite int or float" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("bound", [None, True, math.nan, math.inf, "2", [2]])
+def test_no_other_bound_is_one_either(bound: Any) -> None:
+    with pytest.raises(DataError, match=r"operator 'mine' gave .* as a bound of 'words'"):
+        Funnel().bound("words", bound, "mine")
 
 
 @pytest.mark.slow

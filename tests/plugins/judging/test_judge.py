@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import json
 import pickle
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,34 @@ def test_all_replies_of_a_call_or_none_come_from_the_store(make: Make, tmp_path:
     assert asked("4", "5") == 0
     assert asked("4", "5", "6") == 3
     assert asked("6", "4", "5") == 0
+
+
+def test_overlapping_calls_give_what_the_second_gives_alone(make: Make, tmp_path: Path) -> None:
+    """A model that scores by how many it is asked at once: what was kept stays as it was, in memory and in the store,
+    and what is new is as in a whole call, of one judge, of another after the first call, and after both."""
+    rule = {"pattern": r"score ([0-9]+)", "scale": (1, 11)}
+    store = tmp_path / "replies.sqlite"
+
+    def judge(**settings: Any) -> Callable[..., tuple[list[float | str], int]]:
+        def called(*replies: str) -> tuple[list[float | str], int]:
+            bench.script.requests.clear()
+            return outcomes(bench.judge(*map(case, replies))), len(bench.script.requests)
+
+        bench = make(Judge, lambda *_: f"score {len(bench.script.requests)}", **{**OWN, "parse": rule, **settings})
+        return called
+
+    assert judge()("5", "6", "7") == ([0.2, 0.2, 0.2], 3)
+    for settings in ({}, {"store": str(store)}, {"budget": {"calls": 4}}):
+        one = judge(**settings)
+        assert one("4", "5") == ([0.1, 0.1], 2)
+        if settings.get("store"):
+            with closing(sqlite3.connect(store)) as before, closing(sqlite3.connect(tmp_path / "first")) as copy:
+                before.backup(copy)
+        assert one("5", "6", "7") == ([0.1, 0.2, 0.2], 3)
+        assert one("7", "5") == ([0.2, 0.1], 0)
+    assert judge(store=str(store))("5", "6", "7") == ([0.1, 0.2, 0.2], 0)
+    assert judge(store=str(tmp_path / "first"))("5", "6", "7") == ([0.1, 0.2, 0.2], 3)
+    assert judge(store=str(tmp_path / "first"))("5", "6", "7") == ([0.1, 0.2, 0.2], 0)
 
 
 def test_drawn_replies_depend_on_seed_and_case(make: Make) -> None:

@@ -437,6 +437,14 @@ def test_what_cannot_be_is_said_before_anything_is_asked(
     assert said in "".join(capsys.readouterr())
 
 
+def test_a_models_name_may_begin_with_anothers_and_a_dot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unlike a rater's: no fact is named after a model."""
+    path = make(tmp_path, {}, JUDGED)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("#one", "#v1").replace("#two", "#v1.1"), encoding="utf-8")
+    assert main(["plan", str(path)]) == 0, "".join(capsys.readouterr())
+
+
 def test_where_no_row_comes_out_it_is_said_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make(tmp_path, {}, JUDGED, n=2)
     assert main(["run", str(path), "--out", str(tmp_path / "runs")]) != 0

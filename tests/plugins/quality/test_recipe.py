@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,22 @@ def test_bounds_that_no_row_misses_are_in_the_histogram_all_the_same(tmp_path: P
     assert funnel["facts"]["length.words"]["bounds"] == [1.0, 50.0]
     page = (tmp_path / "runs" / "scored" / "report.html").read_text(encoding="utf-8")
     assert "10 rows from 1 to 10, median 5. Bound 1. Bound 50." in page
+
+
+def test_a_bound_far_from_all_rows_squashes_no_histogram(tmp_path: Path) -> None:
+    """Ten lengths are ten bars over the whole axis; of three bounds the two among the rows are lines."""
+    operators = """
+      - {use: length, of: reply}
+      - {use: threshold, fact: length.words, at_least: 2, at_most: 900}
+      - {use: threshold, fact: length.words, at_least: 3}
+    observers: [html]
+    """
+    assert run(tmp_path, operators.replace("    observers", "observers")) == 0
+    page = (tmp_path / "runs" / "scored" / "report.html").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r'aria-label="Histogram of length\.words\..*?</figure>', page, re.S)
+    assert len(re.findall(r'<rect class="bin (?:kept|out)"', drawn)) == 10
+    assert re.findall(r"<title>bound (.*?)</title>", drawn) == ["2", "3"]
+    assert all(f"Bound {bound}." in drawn for bound in ("2", "3", "900"))
 
 
 @pytest.mark.parametrize(
