@@ -104,3 +104,33 @@ def test_any_run_beside_a_file_may_name_the_clusters() -> None:
     for anchor in (old, new):
         task = with_clusters(anchor, [old, new]).tasks["t"]
         assert (task.clusters_of(["2", "1", "3"]), task.clustered_by) == (["p", "p", ""], "passage")
+
+
+def test_a_task_that_is_asked_otherwise_is_left_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outputs stayed, so that macro means of it were compared beside the note that said it was left out."""
+    from types import SimpleNamespace
+
+    from aftertrain.api import sides
+
+    base, run = (
+        SimpleNamespace(name=name, scores=[SimpleNamespace(task=task, fingerprint=f"{task}{mark}") for task in "tu"])
+        for name, mark in (("a", ""), ("b", ""))
+    )
+    run.scores[1].fingerprint = "another"
+    keys = {task: (task, "acc", 0.0) for task in "tu"}
+    whole = sides.Side(
+        "b",
+        values={key: {"1": 1.0} for key in keys.values()},
+        replies={},
+        prompts={},
+        scored={(task, 0.0): {"1": ()} for task in "tu"},
+        tasks=dict.fromkeys("tu", SimpleNamespace()),  # type: ignore[arg-type]
+        unjudged=frozenset((task, 0.0, "2") for task in "tu"),
+        recorded=dict.fromkeys(keys.values(), SimpleNamespace()),  # type: ignore[arg-type]
+    )
+    monkeypatch.setattr(sides, "own_side", lambda _: whole)
+    notes: list[str] = []
+    side = sides.like_side(base, run, notes)  # type: ignore[arg-type]
+    assert notes == ["b: u differ in data, prompts, rules, limit or length from a's, and are left out"]
+    told = (side.values, side.scored, side.tasks, side.unjudged, side.recorded)
+    assert [{key[0] for key in found} for found in told] == [{"t"}] * 5
